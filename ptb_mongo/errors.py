@@ -1,0 +1,98 @@
+"""Every error that this package raises, under one root; each says what happened, where, and what to do.
+
+No error text ever holds a password, a bot token or a whole document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "ConfigurationError",
+    "DecodeError",
+    "DocumentError",
+    "EmbeddedServerError",
+    "EncodeError",
+    "FormatError",
+    "PersistenceError",
+    "QuarantinedError",
+    "UnavailableError",
+    "UnsavedDataError",
+    "WatchUnavailableError",
+]
+
+
+class PersistenceError(Exception):
+    """Something went wrong in ptb_mongo."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class ConfigurationError(PersistenceError, ValueError):
+    """An argument of MongoPersistence, or a part of the connection string, cannot be used."""
+
+
+class EmbeddedServerError(PersistenceError):
+    """No mongod could be found or started on this machine."""
+
+
+class UnavailableError(PersistenceError, ConnectionError):
+    """The MongoDB server does not answer."""
+
+
+class WatchUnavailableError(PersistenceError):
+    """The server offers no change streams."""
+
+
+class FormatError(PersistenceError):
+    """The database was written by a newer version of ptb_mongo."""
+
+
+class UnsavedDataError(PersistenceError):
+    """The persistence was closed while changes were still unsaved."""
+
+
+class DocumentError(PersistenceError):
+    """One document could not be saved or loaded; all others are unaffected.
+
+    Attributes:
+        collection: Name of the collection, `None` while the codec alone is at work.
+        document_id: The document's `_id`.
+        path: Dotted path inside the document, as it is stored.
+        reason: What is wrong, without the location.
+    """
+
+    def __init__(
+        self, reason: str, *, path: str = "", collection: str | None = None, document_id: Any = None
+    ) -> None:
+        self.reason = reason
+        self.path = path
+        self.collection = collection
+        self.document_id = document_id
+        super().__init__(reason)
+
+    def located(self, collection: str, document_id: Any) -> DocumentError:
+        """The same error, with the document it happened in."""
+        self.collection, self.document_id = collection, document_id
+        return self
+
+    def __str__(self) -> str:
+        where = []
+        if self.collection is not None:
+            where.append(f"{self.collection}, _id {self.document_id!r}")
+        if self.path:
+            where.append(f"at {self.path}")
+        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+
+
+class EncodeError(DocumentError, TypeError):
+    """A value cannot be stored."""
+
+
+class DecodeError(DocumentError, ValueError):
+    """A stored value cannot be restored."""
+
+
+class QuarantinedError(DocumentError):
+    """The stored document cannot be read, so it is not written over either."""
