@@ -1,3 +1,43 @@
-"""MongoDB persistence for python-telegram-bot."""
+"""MongoDB persistence for python-telegram-bot.
+
+>>> from ptb_mongo import MongoPersistence
+>>> persistence = MongoPersistence("mongodb://localhost:27017", "my_bot")
+"""
+
+from ptb_mongo.changes import MISSING
+from ptb_mongo.errors import (
+    ConfigurationError,
+    DecodeError,
+    DocumentError,
+    EmbeddedServerError,
+    EncodeError,
+    FormatError,
+    PersistenceError,
+    QuarantinedError,
+    RefusedError,
+    UnavailableError,
+    UnsavedDataError,
+    WatchUnavailableError,
+)
+from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.types import Conflict
+
+__all__ = [
+    "MISSING",
+    "ConfigurationError",
+    "Conflict",
+    "DecodeError",
+    "DocumentError",
+    "EmbeddedServerError",
+    "EncodeError",
+    "FormatError",
+    "MongoPersistence",
+    "PersistenceError",
+    "QuarantinedError",
+    "RefusedError",
+    "UnavailableError",
+    "UnsavedDataError",
+    "WatchUnavailableError",
+]
 
 __version__ = "0.1.0"

@@ -5,7 +5,7 @@ No error text ever holds a password, a bot token or a whole document.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 __all__ = [
     "ConfigurationError",
@@ -16,10 +16,13 @@ __all__ = [
     "FormatError",
     "PersistenceError",
     "QuarantinedError",
+    "RefusedError",
     "UnavailableError",
     "UnsavedDataError",
     "WatchUnavailableError",
 ]
+
+_LONGEST_PATH: Final = 200
 
 
 class PersistenceError(Exception):
@@ -39,6 +42,10 @@ class EmbeddedServerError(PersistenceError):
 
 class UnavailableError(PersistenceError, ConnectionError):
     """The MongoDB server does not answer."""
+
+
+class RefusedError(PersistenceError):
+    """The MongoDB server refuses an operation."""
 
 
 class WatchUnavailableError(PersistenceError):
@@ -63,9 +70,7 @@ class DocumentError(PersistenceError):
         reason: What is wrong, without the location.
     """
 
-    def __init__(
-        self, reason: str, *, path: str = "", collection: str | None = None, document_id: Any = None
-    ) -> None:
+    def __init__(self, reason: str, *, path: str = "", collection: str | None = None, document_id: Any = None) -> None:
         self.reason = reason
         self.path = path
         self.collection = collection
@@ -82,7 +87,8 @@ class DocumentError(PersistenceError):
         if self.collection is not None:
             where.append(f"{self.collection}, _id {self.document_id!r}")
         if self.path:
-            where.append(f"at {self.path}")
+            long = len(self.path) > _LONGEST_PATH
+            where.append(f"at {self.path[:_LONGEST_PATH]}..." if long else f"at {self.path}")
         return f"{', '.join(where)}: {self.reason}" if where else self.reason
 
 

@@ -1,0 +1,303 @@
+"""Differences and three-way merges of plain documents: pure functions, no I/O.
+
+The rule of a merge: what only one side changed since `base` is kept, from whichever side; what both changed
+alike is kept once; what both changed differently is a conflict, decided for that path alone. Documents merge
+field by field, at every level; lists and tagged values are replaced whole, but for the attributes of objects
+and the entries of `OrderedDict`, `Counter` and `defaultdict`. Comparison is exact: 1, 1.0 and True differ,
+and so do two orders of the same keys.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ptb_mongo.codec.keys import TAG
+
+__all__ = ["MISSING", "Changes", "Path", "apply_changes", "diff", "fields_inside", "merge", "same"]
+
+Path = tuple[str, ...]
+"""The keys that lead to a field, as they are stored."""
+
+Document = dict[str, Any]
+
+
+class _Missing:
+    """The value of a field that does not exist."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __deepcopy__(self, _: object) -> _Missing:
+        return self
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = _Missing()
+
+_INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
+# What `$type` may not be at a field that an update goes through (a missing field is created).
+_NOT_A_DOCUMENT: Final = [
+    *("array", "string", "int", "long", "double", "decimal", "bool", "null", "date", "binData"),
+    *("objectId", "regex", "timestamp", "javascript", "minKey", "maxKey"),
+]
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two plain values are the same: type, value, and order of keys at every level."""
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is dict:
+        return len(one) == len(other) and all(  # type: ignore[arg-type]
+            key == other_key and same(value, other_value)
+            for (key, value), (other_key, other_value) in zip(
+                one.items(),  # type: ignore[attr-defined]
+                other.items(),  # type: ignore[attr-defined]
+                strict=True,
+            )
+        )
+    if kind is list:
+        return len(one) == len(other) and all(map(same, one, other))  # type: ignore[arg-type, call-overload]
+    if kind is float:
+        if one != one:  # noqa: PLR0124  (NaN)
+            return other != other  # noqa: PLR0124
+        return one == other and math.copysign(1.0, one) == math.copysign(1.0, other)  # type: ignore[arg-type]
+    return one == other
+
+
+def fields_inside(value: object) -> tuple[Path, Document] | None:
+    """The fields that a value is merged by, and where they lie in it; `None` for a value that is merged whole."""
+    if type(value) is not dict:
+        return None
+    tag = value.get(TAG)
+    if tag is None:
+        return (), value
+    inner = _INNER.get(tag) if isinstance(tag, str) else None
+    fields = value.get(inner) if inner else None
+    return ((inner,), fields) if inner and type(fields) is dict and TAG not in fields else None
+
+
+def _comparable(one: object, other: object) -> tuple[Path, Document, Document] | None:
+    """The fields of two values of the same kind, whose differences can be told field by field."""
+    first, second = fields_inside(one), fields_inside(other)
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    if first[0]:
+        inner = first[0][0]
+        outside = [{key: item for key, item in value.items() if key != inner} for value in (one, other)]  # type: ignore[attr-defined]
+        if not same(*outside):
+            return None
+    return first[0], first[1], second[1]
+
+
+def addressable(key: str) -> bool:
+    """Whether a stored key can stand in an update path (all of ours can; other services may write any)."""
+    return bool(key) and key[0] != "$" and "." not in key and "\0" not in key
+
+
+@dataclass(slots=True)
+class Changes:
+    """What turns one document into another.
+
+    Attributes:
+        sets: Fields and their new values, in the order in which new fields are to stand.
+        unsets: Fields to remove.
+        moves: Those of `sets` that exist already, and are to stand further back.
+        ordered: Whether an update must keep the order of `sets`.
+    """
+
+    sets: list[tuple[Path, Any]] = field(default_factory=list)
+    unsets: list[Path] = field(default_factory=list)
+    moves: list[Path] = field(default_factory=list)
+    ordered: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.sets or self.unsets)
+
+    def paths(self) -> Iterator[Path]:
+        """Every path that is written."""
+        yield from (path for path, _ in self.sets)
+        yield from self.unsets
+
+    def update(self, rev: str) -> Document | list[Document]:
+        """The update for MongoDB: idempotent, and touching nothing but the changed paths.
+
+        `$set` adds new fields in lexicographic order; where that is not the order wanted, the update is a
+        pipeline, which adds them in the order given (MongoDB manual, `$set`).
+
+        Args:
+            rev: Who writes this, and his which write it is.
+        """
+        if not self.ordered:
+            update: Document = {"$set": {".".join(path): value for path, value in self.sets}}
+            update["$set"]["rev"] = rev
+            if self.unsets:
+                update["$unset"] = {".".join(path): "" for path in self.unsets}
+            update["$currentDate"] = {"updated_at": True}
+            return update
+        gone = [".".join(path) for path in (*self.unsets, *self.moves)]
+        sets: Document = {".".join(path): {"$literal": value} for path, value in self.sets}
+        sets |= {"rev": {"$literal": rev}, "updated_at": "$$NOW"}
+        return [*([{"$unset": gone}] if gone else []), {"$set": sets}]
+
+    def guard(self) -> Document:
+        """A filter under which the update does what it says.
+
+        Through an array or a scalar, a pipeline and a numeric key would not fail but write somewhere else.
+        """
+        through: set[Path] = set()
+        for path in self.paths():
+            for end in range(1, len(path)):
+                if self.ordered or path[end].isdigit():
+                    through.add(path[:end])
+        return {".".join(path): {"$not": {"$type": _NOT_A_DOCUMENT}} for path in sorted(through)}
+
+
+def diff(base: Document, local: Document, canonical: Callable[[Any], Any] | None = None) -> Changes:
+    """The changes that turn `base` into `local`.
+
+    Args:
+        base: A plain document.
+        local: Another.
+        canonical: Gives the form that we would store for a value of `base`, which may have been written by
+            somebody else, or by another version: another form of the same value is no change.
+    """
+    changes = Changes()
+    _diff_fields(base, local, (), changes, canonical)
+    return changes
+
+
+def _diff_fields(
+    base: Document, local: Document, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None
+) -> bool:
+    """Adds the changes between two documents at `path`; `False` if they cannot be addressed one by one."""
+    kept = _kept(base, local)
+    appended = [key for key in local if key not in kept]
+    removed = [key for key in base if key not in local]
+    moved = [key for key in appended if key in base]
+    if not all(map(addressable, (*appended, *removed))):
+        return False
+    for key in kept:
+        before, after = base[key], local[key]
+        if before is after or same(before, after):
+            continue
+        if not addressable(key):
+            return False
+        _diff_value(before, after, (*path, key), changes, canonical)
+    changes.unsets += [(*path, key) for key in removed]
+    changes.moves += [(*path, key) for key in moved]
+    changes.sets += [((*path, key), local[key]) for key in appended]
+    if moved or (len(appended) > 1 and not _is_lexicographic(appended)):
+        changes.ordered = True
+    return True
+
+
+def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None) -> None:
+    if inside := _comparable(before, after):
+        inner, old, new = inside
+        found = Changes()
+        if _diff_fields(old, new, path + inner, found, canonical):
+            changes.sets += found.sets
+            changes.unsets += found.unsets
+            changes.moves += found.moves
+            changes.ordered |= found.ordered
+            return
+    elif canonical and type(before) in {dict, list} and same(canonical(before), after):
+        return
+    changes.sets.append((path, after))
+
+
+def _kept(base: Document, local: Document) -> dict[str, None]:
+    """The first keys of `local`, as far as they stand in `base` in that order; what follows must be appended."""
+    kept: dict[str, None] = {}
+    positions = iter(base)
+    for key in local:
+        if key not in base or all(position != key for position in positions):
+            break
+        kept[key] = None
+    return kept
+
+
+def _is_lexicographic(keys: list[str]) -> bool:
+    return not any(key.isdigit() for key in keys) and keys == sorted(keys, key=str.encode)
+
+
+def apply_changes(document: Document, changes: Changes) -> Document:
+    """What an update makes of a document; the document itself is left as it is.
+
+    A value on the way that is no document any more is replaced by one.
+    """
+    result = dict(document)
+    for path in (*changes.unsets, *changes.moves):
+        _replace_at(result, path, MISSING)
+    for path, value in changes.sets:
+        _replace_at(result, path, value)
+    return result
+
+
+def _replace_at(document: Document, path: Path, value: Any) -> None:
+    *way, last = path
+    for key in way:
+        inner = document.get(key)
+        if type(inner) is not dict:
+            if value is MISSING:
+                return
+            inner = {}
+        document[key] = document = dict(inner)
+    if value is MISSING:
+        document.pop(last, None)
+    else:
+        document[last] = value
+
+
+Resolve = Callable[[Path, Any, Any, Any], Any]
+"""Decides a conflict: path, then the values of base, local and remote (`MISSING` where there is none)."""
+
+
+def merge(base: Document, local: Document, remote: Document, resolve: Resolve) -> Document:
+    """Brings two changed versions of a document together.
+
+    Args:
+        base: What both sides started from.
+        local: The bot's version.
+        remote: The database's version.
+        resolve: Called for each path that both sides changed differently, and for nothing else.
+    """
+    return _merge_fields(base, local, remote, (), resolve)
+
+
+def _merge_fields(base: Document, local: Document, remote: Document, path: Path, resolve: Resolve) -> Document:
+    merged: Document = {}
+    for key in _merged_order(base, local, remote):
+        value = _merge_value(
+            base.get(key, MISSING), local.get(key, MISSING), remote.get(key, MISSING), (*path, key), resolve
+        )
+        if value is not MISSING:
+            merged[key] = value
+    return merged
+
+
+def _merge_value(base: Any, local: Any, remote: Any, path: Path, resolve: Resolve) -> Any:
+    if same(base, remote) or same(local, remote):
+        return local
+    if same(base, local):
+        return remote
+    if inside := _comparable(local, remote):
+        inner, mine, theirs = inside
+        known = _comparable(base, local)
+        fields = _merge_fields(known[1] if known else {}, mine, theirs, path + inner, resolve)
+        return {**local, inner[0]: fields} if inner else fields
+    return resolve(path, base, local, remote)
+
+
+def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Mapping[str, Any]) -> Iterable[str]:
+    """The database's order, then what is new here; but our own order where only we have changed it."""
+    shared = [key for key in local if key in base]
+    reordered = shared != [key for key in base if key in local]
+    first, second = (local, remote) if reordered else (remote, local)
+    return dict.fromkeys((*first, *second))

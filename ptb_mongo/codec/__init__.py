@@ -1,0 +1,101 @@
+"""Python values to BSON documents and back, exactly; no I/O.
+
+What BSON holds without loss is stored as just that: `None`, `bool`, `int` of 64 bits, `float`, `str`, `bytes`,
+`list`, `dict`, `uuid.UUID`, `datetime` in UTC with milliseconds, and BSON's own types. Everything else is a
+document with the tag key `_py`, and stays as queryable as it can be:
+
+| Python | `_py` | beside it |
+|---|---|---|
+| `tuple`, `set`, `frozenset`, `deque` | the type's name | `v`: array (sets sorted), `maxlen` |
+| `dict` with keys that no field name holds | `dict` | `v`: array of pairs |
+| `OrderedDict`, `Counter`, `defaultdict` | the type's name | `v`: document, `factory` |
+| `int` beyond 64 bits | `int` | `v`: digits |
+| `str` with lone surrogates | `str` | `v`: binary |
+| `Decimal` | `decimal` | `v`: Decimal128 where that is exact, else text |
+| `datetime` with microseconds, a zone, or none | `datetime` | `v`: date, `iso`, `tz`, `fold` |
+| `DatetimeMS` that a `datetime` could hold | `milliseconds` | `v` |
+| `date`, `time`, `timedelta`, `timezone`, `ZoneInfo` | the type's name in small letters | `v`, ... |
+| `Fraction`, `range`, `bytearray`, `re.Pattern` | `fraction`, `range`, `bytearray`, `regex` | `v`, `flags` |
+| a member of an enum | `enum` | `cls`, `name`, `v` |
+| a class | `class` | `v`: its name |
+| a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
+| an object of a dataclass or a plain class | `object` | `cls`, `state`: document of its attributes |
+| a Telegram object | `telegram` | `cls`, `pickle`, `view`: its `to_dict()` |
+| the bot; another bot | `bot` | `foreign` |
+| anything else that can be pickled | `pickle` | `cls`, `v` |
+| what lies deeper than MongoDB takes | `bson` | `v`: BSON in binary |
+
+Lost is only identity: an object that stands in two places comes back as two equal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import telegram
+
+from ptb_mongo.codec.decoder import Decoder
+from ptb_mongo.codec.documents import MAX_SIZE, dump, load, part_id
+from ptb_mongo.codec.encoder import OPTIONS, Encoder
+from ptb_mongo.codec.keys import TAG, escape, unescape
+from ptb_mongo.codec.trust import Trust
+
+__all__ = ["MAX_SIZE", "OPTIONS", "TAG", "Codec", "dump", "escape", "load", "part_id", "unescape"]
+
+_TAG_IN_BYTES = f"{TAG}\x00".encode()  # whatever its type: a tag that is no text is an error, not data
+_ESCAPE_IN_BYTES = b"%"
+
+
+class Codec:
+    """Encodes and decodes values.
+
+    Args:
+        trusted: Classes, or names of modules, whose objects may be stored and restored.
+        bot: Returns the running bot, for which a placeholder is stored.
+
+    Raises:
+        ConfigurationError: If an entry of `trusted` is neither a class nor a name.
+
+    Example:
+        >>> codec = Codec()
+        >>> codec.encode({"point": (1, 2)})
+        {'point': {'_py': 'tuple', 'v': [1, 2]}}
+        >>> codec.decode({'point': {'_py': 'tuple', 'v': [1, 2]}})
+        {'point': (1, 2)}
+    """
+
+    def __init__(
+        self,
+        trusted: Iterable[type | str] = (),
+        bot: Callable[[], telegram.Bot | None] = lambda: None,
+    ) -> None:
+        trust = Trust(trusted)
+        self._encoder = Encoder(trust, bot)
+        self._decoder = Decoder(trust, bot)
+
+    def encode(self, value: object) -> Any:
+        """The plain document of a value.
+
+        Raises:
+            EncodeError: If it holds something that cannot be stored, with the path to it.
+        """
+        return self._encoder.document(value)
+
+    def decode(self, plain: object) -> Any:
+        """The value of a plain document.
+
+        Raises:
+            DecodeError: If it holds something that cannot be restored, with the path to it.
+        """
+        return self._decoder.document(plain)
+
+    def decode_body(self, raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        """Decodes a document's fields, given also as the bytes they came in.
+
+        The bytes tell in C whether there is anything to decode: most documents hold no tag and no escape.
+        """
+        if _TAG_IN_BYTES not in raw and _ESCAPE_IN_BYTES not in raw:
+            return body
+        decoded: dict[str, Any] = self._decoder.document(body)
+        return decoded

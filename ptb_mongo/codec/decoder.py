@@ -1,0 +1,247 @@
+"""Plain documents back to Python values; trusts nothing that it reads.
+
+Decoding runs no code but that of trusted classes, and whatever is wrong with a document ends in a
+`DecodeError` with the path to it.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime as dtm
+import decimal
+import re
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+import bson
+import telegram
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
+from ptb_mongo.codec import pickling
+from ptb_mongo.codec.encoder import OPTIONS
+from ptb_mongo.codec.keys import TAG, unescape
+from ptb_mongo.codec.objects import is_plain, new_object
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError
+
+__all__ = ["Decoder"]
+
+
+class Decoder:
+    """Decodes values; see `ptb_mongo.codec` for the forms.
+
+    Args:
+        trust: Which classes may be restored.
+        bot: Returns the running bot.
+    """
+
+    def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
+        self._trust = trust
+        self._bot = bot
+        self._by_tag: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "str": lambda tagged: _field(tagged, "v", bytes).decode("utf-8", "surrogatepass"),
+            "int": lambda tagged: int(_field(tagged, "v", str), 0),
+            "int64": lambda tagged: Int64(_field(tagged, "v", int)),
+            "decimal": _decimal,
+            "fraction": lambda tagged: pickling.fraction(*self._integers(tagged, 2)),
+            "range": lambda tagged: range(*self._integers(tagged, 3)),
+            "bytearray": lambda tagged: bytearray(_field(tagged, "v", bytes)),
+            "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
+            "bson": self._packed,
+            "regex": lambda tagged: re.compile(self.decode(tagged["v"]), _field(tagged, "flags", int)),
+            "datetime": self._datetime,
+            "milliseconds": lambda tagged: DatetimeMS(_field(tagged, "v", dtm.datetime)),
+            "date": lambda tagged: _field(tagged, "v", dtm.datetime).date(),
+            "time": self._time,
+            "timedelta": _timedelta,
+            "timezone": self._timezone,
+            "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
+            "pytz": lambda _: pickling.pytz_utc(),
+            "enum": lambda tagged: pickling.enum_member(self._class(tagged), self.decode(tagged["name"])),
+            "class": lambda tagged: self._trust.resolve(tagged["v"]),
+            "telegram": lambda tagged: self._pickle(tagged, "pickle"),
+            "pickle": lambda tagged: self._pickle(tagged, "v"),
+            "bot": lambda tagged: None if tagged.get("foreign") else self._bot(),
+        }
+        # Containers: the field that holds what is inside, its decoded type, and what is made of it. They are
+        # decoded with two frames a level, so that whatever could be encoded does not exceed Python's limit here.
+        self._containers: dict[str, tuple[str, type, Callable[[dict[str, Any], Any], Any]]] = {
+            "tuple": ("v", list, lambda _, items: tuple(items)),
+            "set": ("v", list, lambda _, items: set(items)),
+            "frozenset": ("v", list, lambda _, items: frozenset(items)),
+            "deque": ("v", list, lambda tagged, items: collections.deque(items, tagged.get("maxlen"))),
+            "dict": ("v", list, _from_pairs),
+            "OrderedDict": ("v", dict, lambda _, mapping: collections.OrderedDict(mapping)),
+            "Counter": ("v", dict, lambda _, mapping: collections.Counter(mapping)),
+            "defaultdict": ("v", dict, self._defaultdict),
+            "object": ("state", dict, self._object),
+            "namedtuple": ("v", dict, self._named_tuple),
+        }
+
+    def document(self, plain: object) -> Any:
+        """The value that a plain document stands for.
+
+        Raises:
+            DecodeError: If it cannot be restored; with the path to the culprit.
+        """
+        try:
+            return self.decode(plain)
+        except RecursionError as error:
+            raise DecodeError("it is nested too deeply") from error
+
+    def decode(self, plain: Any) -> Any:
+        """The value of one part of a document."""
+        kind = type(plain)
+        if kind is dict:
+            return self._tagged(plain) if TAG in plain else self._dict(plain)
+        if kind is list:
+            return self._list(plain)
+        return plain
+
+    def _dict(self, plain: dict[str, Any]) -> dict[Any, Any]:
+        result = {}
+        name = ""
+        try:
+            for name, item in plain.items():
+                kind = type(item)
+                if kind is dict:
+                    value = self._tagged(item) if TAG in item else self._dict(item)
+                else:
+                    value = self._list(item) if kind is list else item
+                result[unescape(name)] = value
+        except DecodeError as error:
+            raise _within(name, error) from error
+        if len(result) != len(plain):
+            raise DecodeError("two of its fields stand for the same key, one of them escaped and one not")
+        return result
+
+    def _list(self, plain: list[Any]) -> list[Any]:
+        result: list[Any] = []
+        try:
+            for item in plain:
+                kind = type(item)
+                if kind is dict:
+                    value = self._tagged(item) if TAG in item else self._dict(item)
+                else:
+                    value = self._list(item) if kind is list else item
+                result.append(value)
+        except DecodeError as error:
+            raise _within(str(len(result)), error) from error
+        return result
+
+    def _tagged(self, tagged: dict[str, Any]) -> Any:
+        tag = tagged[TAG]
+        if not isinstance(tag, str) or not (tag in self._containers or tag in self._by_tag):
+            raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
+        try:
+            if tag in self._by_tag:
+                return self._by_tag[tag](tagged)
+            field, kind, make = self._containers[tag]
+            plain = tagged.get(field)
+            try:
+                if type(plain) is list:
+                    inside: Any = self._list(plain)
+                elif type(plain) is dict:
+                    inside = self._tagged(plain) if TAG in plain else self._dict(plain)
+                else:
+                    inside = None
+            except DecodeError as error:
+                raise _within(field, error) from error
+            if type(inside) is not kind:
+                raise DecodeError(f"its {field} is not {'an array' if kind is list else 'a document'}")
+            return make(tagged, inside)
+        except (DecodeError, RecursionError):
+            raise
+        except Exception as error:  # whatever a damaged value may do to a constructor
+            raise DecodeError(f"not a valid {tag}: {type(error).__name__}: {error}") from error
+
+    def _class(self, tagged: dict[str, Any]) -> type:
+        return self._trust.resolve(tagged["cls"])
+
+    def _integers(self, tagged: dict[str, Any], count: int) -> list[int]:
+        items = self._list(_field(tagged, "v", list))
+        if len(items) != count or any(type(item) is not int for item in items):
+            raise DecodeError(f"its v is not an array of {count} integers")
+        return items
+
+    def _defaultdict(self, tagged: dict[str, Any], mapping: dict[Any, Any]) -> Any:
+        factory = self.decode(tagged["factory"])
+        if factory is not None and not isinstance(factory, type):
+            raise DecodeError("its factory is not a class")
+        return collections.defaultdict(factory, mapping)
+
+    def _packed(self, tagged: dict[str, Any]) -> Any:
+        return self.decode(bson.decode(_field(tagged, "v", bytes), OPTIONS)["v"])
+
+    def _datetime(self, tagged: dict[str, Any]) -> dtm.datetime:
+        value = dtm.datetime.fromisoformat(_field(tagged, "iso", str))
+        return value.replace(tzinfo=self._zone(tagged, value.tzinfo), fold=tagged.get("fold", 0))
+
+    def _time(self, tagged: dict[str, Any]) -> dtm.time:
+        value = dtm.time.fromisoformat(_field(tagged, "v", str))
+        return value.replace(tzinfo=self._zone(tagged, value.tzinfo), fold=tagged.get("fold", 0))
+
+    def _zone(self, tagged: dict[str, Any], otherwise: dtm.tzinfo | None) -> dtm.tzinfo | None:
+        if "tz" not in tagged:
+            return otherwise
+        zone = self.decode(tagged["tz"])
+        if not isinstance(zone, dtm.tzinfo):
+            raise DecodeError("its tz is not a time zone")
+        return zone
+
+    def _timezone(self, tagged: dict[str, Any]) -> dtm.timezone:
+        name = [self.decode(tagged["name"])] if "name" in tagged else []
+        return dtm.timezone(self.decode(tagged["v"]), *name)
+
+    def _object(self, tagged: dict[str, Any], attributes: dict[Any, Any]) -> Any:
+        cls = self._class(tagged)
+        if not is_plain(cls):
+            raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
+        if any(type(name) is not str for name in attributes):
+            raise DecodeError("its state is not a document of attributes")
+        return new_object(cls, attributes)
+
+    def _named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any]) -> Any:
+        cls: Any = self._class(tagged)
+        if not issubclass(cls, tuple) or not hasattr(cls, "_fields"):
+            raise DecodeError(f"{tagged['cls']} is not a named tuple")
+        known = {**cls._field_defaults, **fields}
+        if missing := [name for name in cls._fields if name not in known]:
+            raise DecodeError(f"{tagged['cls']} has the fields {', '.join(missing)}, which are not stored")
+        return tuple.__new__(cls, [known[name] for name in cls._fields])
+
+    def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
+        return pickling.loads(_field(tagged, field, bytes), trust=self._trust, bot=self._bot())
+
+
+def _within(key: str, error: DecodeError) -> DecodeError:
+    path = f"{key}.{error.path}" if error.path else key
+    return DecodeError(error.reason, path=path)
+
+
+def _field(tagged: dict[str, Any], name: str, kind: type) -> Any:
+    value = tagged.get(name)
+    if not isinstance(value, kind):
+        raise DecodeError(f"its {name} is not a {kind.__name__}")
+    return value
+
+
+def _from_pairs(_: dict[str, Any], pairs: list[Any]) -> dict[Any, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise DecodeError("two of its pairs have the same key")
+    return result
+
+
+def _decimal(tagged: dict[str, Any]) -> decimal.Decimal:
+    value = tagged["v"]
+    return value.to_decimal() if isinstance(value, Decimal128) else decimal.Decimal(_field(tagged, "v", str))
+
+
+def _timedelta(tagged: dict[str, Any]) -> dtm.timedelta:
+    days, seconds, micros = (_field(tagged, name, int) for name in ("days", "seconds", "microseconds"))
+    return dtm.timedelta(days, seconds, micros)

@@ -1,0 +1,371 @@
+"""Pickles what BSON cannot hold, in a dialect of pickle that cannot run code.
+
+Our pickles name no class and no function but one, `restore`, and our own reader can do nothing but call it.
+A class travels as text and is looked up through `Trust`. `telegram.Bot` is a placeholder: no token is ever
+stored.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import enum
+import io
+import ipaddress
+import pickle
+import re
+import types
+import warnings
+import zoneinfo
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Final
+
+import telegram
+
+from ptb_mongo.codec.objects import set_attribute, slots_of
+from ptb_mongo.codec.reader import Reader
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError, EncodeError
+
+__all__ = ["dumps", "loads", "warn_foreign_bot"]
+
+_PROTOCOL: Final = 5  # a fixed one: equal values must give equal bytes under every Python
+
+
+@lru_cache(maxsize=4096)
+def _own(text: str) -> str:
+    """A copy of our own: pickle stores which strings are identical, and by chance equal values would differ."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
+
+
+_OWN_BOT: Final = _own("bot")
+_FOREIGN_BOT: Final = _own("foreign bot")
+_CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
+_NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
+_MAX_FRACTION_BITS: Final = 100_000
+_CALLABLE_BUILTINS: Final = ("builtins.complex", "builtins.slice", "builtins.object")
+
+
+def restore(*_: object) -> Any:
+    """The one global of our pickles; it does nothing outside our unpickler."""
+    raise DecodeError("this pickle belongs to ptb_mongo and is loaded by it alone")
+
+
+def warn_foreign_bot() -> None:
+    """Says, as `PicklePersistence` does, that another bot than the own one was stored."""
+    warnings.warn("An unknown bot is stored; it will be loaded as None.", stacklevel=2)
+
+
+def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> bytes:
+    """Pickles one object.
+
+    Raises:
+        EncodeError: If it holds something that is not trusted, or that cannot be pickled.
+    """
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer, trust, bot).dump(value)
+    except EncodeError:
+        raise
+    except RecursionError as error:
+        raise EncodeError(f"the {type(value).__name__} is nested too deeply, or contains itself") from error
+    except Exception as error:  # whatever a class's own __reduce__ may raise
+        raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
+    return buffer.getvalue()
+
+
+def loads(data: bytes, *, trust: Trust, bot: telegram.Bot | None) -> Any:
+    """Restores what `dumps` made; anything else that a pickle can say is refused.
+
+    Raises:
+        DecodeError: If it is damaged, or names a class that is not trusted.
+    """
+    try:
+        return _Restorer(data, trust, bot).read()
+    except DecodeError:
+        raise
+    except Exception as error:  # damaged bytes raise nearly anything
+        raise DecodeError(f"the pickle cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(
+        self,
+        file: io.BytesIO,
+        trust: Trust,
+        bot: telegram.Bot | None,
+        sort_keys: dict[int, tuple[object, bytes]] | None = None,
+    ) -> None:
+        super().__init__(file, protocol=_PROTOCOL)
+        self._trust = trust
+        self._bot = bot
+        self._sort_keys = {} if sort_keys is None else sort_keys
+
+    def persistent_id(self, obj: object) -> object:
+        if isinstance(obj, telegram.Bot):
+            if obj is self._bot:
+                return _OWN_BOT
+            warn_foreign_bot()
+            return _FOREIGN_BOT
+        if type(obj) in {set, frozenset}:  # iteration order differs from process to process
+            return _own(type(obj).__name__), self._sorted(obj)  # type: ignore[arg-type]
+        return None
+
+    def _sorted(self, elements: Iterable[object]) -> list[object]:
+        return sorted(elements, key=self._sort_key)
+
+    def _sort_key(self, element: object) -> bytes:
+        """The pickle of an element, made once: sets of sets would make it again at each level."""
+        if id(element) not in self._sort_keys:
+            buffer = io.BytesIO()
+            _Pickler(buffer, self._trust, self._bot, self._sort_keys).dump(element)
+            self._sort_keys[id(element)] = element, buffer.getvalue()  # kept, so that its id stays its own
+        return self._sort_keys[id(element)][1]
+
+    def reducer_override(self, obj: Any) -> Any:
+        if obj is restore:
+            return NotImplemented
+        kind, *details = self._reduce(obj)
+        return restore, (_own(kind), *details)
+
+    def _reduce(self, obj: Any) -> tuple[Any, ...]:
+        cls = type(obj)
+        if isinstance(obj, type):
+            return "class", self._trust.name_of(obj)
+        if isinstance(obj, telegram.TelegramObject):
+            return "telegram", self._trust.name_of(cls), _telegram_state(obj)
+        if isinstance(obj, enum.Enum):
+            key = enum_key(obj)
+            return "enum", self._trust.name_of(cls), _own(key) if type(key) is str else key
+        if cls is zoneinfo.ZoneInfo and obj.key:
+            return "zone", obj.key
+        if cls is Fraction:
+            fraction(obj.numerator, obj.denominator)
+            return "fraction", obj.numerator, obj.denominator
+        if cls is range:
+            return "range", obj.start, obj.stop, obj.step
+        if cls is re.Pattern:
+            return "pattern", obj.pattern, obj.flags
+        if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":
+            return ("pytz",)
+        if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
+            raise EncodeError(f"a {cls.__name__} cannot be stored; store its name, or the data it works on")
+        return "object", *self._reduce_object(obj)
+
+    def _reduce_object(self, obj: Any) -> tuple[object, ...]:
+        name = self._trust.name_of(type(obj))
+        reduced = obj.__reduce_ex__(_PROTOCOL)
+        if not isinstance(reduced, tuple):
+            raise EncodeError(f"objects of {name} are stored by reference, which is not supported")
+        function, args, state, items, pairs = (*reduced, None, None, None)[:5]
+        kwargs: dict[str, object] = {}
+        bare = getattr(function, "__module__", None) == "copyreg"
+        if bare and function.__name__ == "__newobj__":
+            cls, *args = args
+        elif bare and function.__name__ == "__newobj_ex__":
+            cls, args, kwargs = args
+        else:
+            cls = function
+            bare = False
+        if not isinstance(cls, type):
+            raise EncodeError(
+                f"objects of {name} are restored by a function, and only classes may be called; "
+                "give the class a __reduce__ that names a class, or store its data instead"
+            )
+        if isinstance(obj, (set, frozenset)):  # of a subclass
+            args = [self._sorted(arg) if type(arg) is list else arg for arg in args]
+        _check_call(cls, tuple(args), kwargs)
+        parts = [
+            self._trust.name_of(cls),
+            bare,
+            tuple(args),
+            kwargs or None,
+            _own_names(state),
+            None if items is None else list(items),
+            None if pairs is None else [tuple(pair) for pair in pairs],
+        ]
+        while parts[-1] is None:
+            parts.pop()
+        return tuple(parts)
+
+
+def _own_names(state: Any) -> Any:
+    """A state with copies of its dicts: one that holds its own object is refused, not stored by halves."""
+    if type(state) is dict:
+        return dict(state)
+    if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:  # noqa: PLR2004
+        return _own_names(state[0]), {_own(name): value for name, value in state[1].items()}
+    return state
+
+
+def _check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raises `ValueError` for arguments that a container would blow up into more than they are."""
+    values = (*args, *kwargs.values())
+    if issubclass(cls, (bytes, bytearray)) and isinstance(next(iter(values), None), int):
+        raise ValueError("it is made of a number, which would be its size")
+    takes_fields = hasattr(cls, "_fields")  # a named tuple, which is not filled from an iterable
+    if issubclass(cls, _CONTAINERS) and not takes_fields and any(isinstance(value, _NETWORKS) for value in values):
+        raise ValueError("it would be filled with the addresses of a network")
+
+
+class _Restorer(Reader):
+    """What `restore` does inside our own pickles, and what their persistent ids stand for."""
+
+    def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
+        super().__init__(data, (restore.__module__, restore.__name__))
+        self._trust = trust
+        self._bot = bot
+        self._kinds: dict[str, Callable[..., Any]] = {
+            "class": trust.resolve,
+            "telegram": self._telegram,
+            "enum": self._enum,
+            "zone": _zone,
+            "fraction": fraction,
+            "range": range,
+            "pattern": re.compile,
+            "pytz": pytz_utc,
+            "object": self._object,
+        }
+
+    def outside(self, reference: Any) -> Any:
+        """The bot, or a set from its sorted elements."""
+        if reference == _OWN_BOT:
+            return self._bot
+        if reference == _FOREIGN_BOT:
+            return None
+        if type(reference) is tuple and len(reference) == 2 and type(reference[1]) is list:  # noqa: PLR2004
+            self.check_hashing(reference[1])
+            if reference[0] == "set":
+                return set(reference[1])
+            if reference[0] == "frozenset":
+                return frozenset(reference[1])
+        raise DecodeError("the pickle refers to an unknown outside object")
+
+    def restore(self, *args: object) -> Any:
+        """A class, a member of an enum, or an object: the kind, and what it is made of."""
+        kind, *details = args
+        if not isinstance(kind, str) or kind not in self._kinds:
+            raise DecodeError(f"the pickle uses an unknown form {kind!r}")
+        return self._kinds[kind](*details)
+
+    def _telegram(self, name: object, state: dict[str, Any]) -> Any:
+        return telegram_object(self._trust.resolve(name), state)
+
+    def _enum(self, name: object, key: object) -> Any:
+        return enum_member(self._trust.resolve(name), key)
+
+    def _object(
+        self,
+        name: object,
+        bare: object,
+        args: tuple[object, ...],
+        kwargs: dict[str, Any] | None = None,
+        state: object = None,
+        items: list[Any] | None = None,
+        pairs: list[tuple[Any, Any]] | None = None,
+    ) -> Any:
+        cls: Any = self._trust.resolve(name)
+        label = str(name)
+        if issubclass(cls, (telegram.TelegramObject, enum.Enum)):
+            raise DecodeError(f"{label} is not restored as a plain object")
+        if label.startswith("builtins.") and label not in _CALLABLE_BUILTINS:
+            raise DecodeError(f"{label} is not called from a pickle")
+        if type(args) is not tuple or any(type(part) not in {list, type(None)} for part in (items, pairs)):
+            raise DecodeError(f"{label} is not made of a tuple of arguments and lists of items")
+        kwargs = kwargs or {}
+        _check_call(cls, args, kwargs)
+        if issubclass(cls, (set, frozenset)):
+            self.check_hashing(args)
+        self.check_hashing(key for key, _ in pairs or ())
+        obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
+        # What follows is looked up on the class: on the object, a planted attribute could be in its place.
+        if state is not None:
+            _set_state(obj, state)
+        for item in items or ():
+            type(obj).append(obj, item)
+        for key, value in pairs or ():
+            obj[key] = value
+        return obj
+
+
+def _set_state(obj: Any, state: Any) -> None:
+    if setstate := getattr(type(obj), "__setstate__", None):
+        setstate(obj, state)
+        return
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
+    for name, value in {**(attributes or {}), **(slots or {})}.items():
+        set_attribute(obj, name, value)
+
+
+def _telegram_state(obj: telegram.TelegramObject) -> dict[str, Any]:
+    """The attributes that are not `None` (most are), and the bot that the object belongs to."""
+    state = {name: value for name, value in obj.__getstate__().items() if value is not None}
+    if not state.get("api_kwargs"):
+        state.pop("api_kwargs", None)
+    with contextlib.suppress(RuntimeError):  # it has none
+        state["_bot"] = obj.get_bot()
+    return {_own(name): value for name, value in state.items()}
+
+
+def telegram_object(cls: type, state: Any) -> Any:
+    """Restores a Telegram object; attributes that were left out are `None`."""
+    if not issubclass(cls, telegram.TelegramObject):
+        raise DecodeError(f"{cls.__qualname__} is not a class of Telegram objects")
+    bot = state.pop("_bot", None)
+    if bot is not None and not isinstance(bot, telegram.Bot):
+        raise DecodeError("its bot is a different thing")
+    obj = cls.__new__(cls)
+    obj.__setstate__({name: None for name in slots_of(cls) if name != "api_kwargs"} | state)
+    obj.set_bot(bot)
+    return obj
+
+
+def enum_key(member: enum.Enum) -> object:
+    """What identifies a member: its name, or the number of a combination of flags."""
+    cls = type(member)
+    name = member.name
+    return name if name is not None and cls.__members__.get(name) is member else member.value
+
+
+def enum_member(cls: type, key: object) -> enum.Enum:
+    """The member that `enum_key` stands for.
+
+    Raises:
+        DecodeError: If there is no such member any more.
+    """
+    if not issubclass(cls, enum.Enum):
+        raise DecodeError(f"{cls.__qualname__} is not an enum")
+    if isinstance(key, str) and key in cls.__members__:
+        return cls.__members__[key]
+    if issubclass(cls, enum.Flag) and type(key) is int:
+        try:
+            return cls(key)
+        except ValueError as error:
+            raise DecodeError(f"{cls.__qualname__} has no flags {key!r}") from error
+    raise DecodeError(f"{cls.__qualname__} has no member {key!r}")
+
+
+def _zone(key: Any) -> zoneinfo.ZoneInfo:
+    return zoneinfo.ZoneInfo(key)
+
+
+def fraction(numerator: Any, denominator: Any) -> Fraction:
+    """The fraction of two integers.
+
+    Raises:
+        ValueError: If they are so long that reducing them, which takes the square of their length, would hang.
+    """
+    if type(numerator) is not int or type(denominator) is not int:
+        raise ValueError("a fraction is made of two integers")
+    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
+        raise ValueError("a fraction of such long numbers cannot be stored")
+    return Fraction(numerator, denominator)
+
+
+def pytz_utc() -> Any:
+    """The time zone that PTB 21 puts into its dates where `pytz` is installed."""
+    import pytz  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  (not a dependency of ours)
+
+    return pytz.utc

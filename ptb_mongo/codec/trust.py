@@ -1,0 +1,182 @@
+"""Decides which classes may be stored and restored: the one gate for pickles, objects and enums.
+
+A class is named by its module and qualified name; a name is resolved only when it is one of PTB's value
+types, one of the standard library's value types written out here, or covered by `trusted`. Only a class that
+is defined under just that name passes: never a function, never what a module merely imported.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import sys
+import types
+from collections.abc import Iterable
+from typing import Final
+
+import telegram
+import telegram.constants
+import telegram.error
+import telegram.ext
+
+from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
+
+__all__ = ["Trust"]
+
+# Types whose construction from plain data runs no code but their own, in time and memory that is bounded by
+# that data. `range` and `Fraction` are missing on purpose (they expand); the codec has forms of their own.
+_STANDARD: Final = {
+    "bson.binary": "Binary",
+    "bson.code": "Code",
+    "bson.datetime_ms": "DatetimeMS",
+    "bson.dbref": "DBRef",
+    "bson.decimal128": "Decimal128",
+    "bson.int64": "Int64",
+    "bson.max_key": "MaxKey",
+    "bson.min_key": "MinKey",
+    "bson.objectid": "ObjectId",
+    "bson.regex": "Regex",
+    "bson.timestamp": "Timestamp",
+    "builtins": "complex slice object int float str bytes bool list dict set tuple frozenset bytearray",
+    "collections": "Counter OrderedDict defaultdict deque",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "ipaddress": "IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network",
+    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
+    "types": "SimpleNamespace",
+    "uuid": "UUID SafeUUID",
+}
+
+# A value inside Telegram objects ("use the default") whose class PTB exports nowhere: reached through an
+# attribute that holds one, so that no private module is named.
+_DEFAULT_VALUE: Final[type] = type(telegram.LinkPreviewOptions().is_disabled)
+
+
+def class_name(cls: type) -> str:
+    """The name under which a class is stored; PTB's own by their public names, which survive its releases."""
+    for namespace in (telegram, telegram.ext):
+        if cls.__module__.startswith("telegram.") and getattr(namespace, cls.__name__, None) is cls:
+            return f"{namespace.__name__}.{cls.__name__}"
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _standard_classes() -> dict[str, type]:
+    return {
+        f"{module}.{name}": getattr(importlib.import_module(module), name)
+        for module, names in _STANDARD.items()
+        for name in names.split()
+    }
+
+
+def _is_telegram_value(cls: type) -> bool:
+    if cls.__module__ != "telegram" and not cls.__module__.startswith("telegram."):
+        return False
+    if issubclass(cls, telegram.TelegramObject):
+        return not issubclass(cls, telegram.Bot)
+    return (
+        issubclass(cls, (enum.Enum, telegram.error.TelegramError))
+        or cls is _DEFAULT_VALUE
+        or cls is telegram.ext.InvalidCallbackData
+    )
+
+
+def _class_in(module: types.ModuleType, qualname: str) -> type | None:
+    """The class that is *defined* in `module` under `qualname`; without running descriptors or `__getattr__`."""
+    found: object = module
+    for part in qualname.split("."):
+        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
+    if isinstance(found, type) and (found.__module__, found.__qualname__) == (module.__name__, qualname):
+        return found
+    return None
+
+
+class Trust:
+    """The classes that may be stored and restored.
+
+    Args:
+        trusted: Classes, or names of modules whose own classes (not their submodules') are trusted.
+
+    Raises:
+        ConfigurationError: If an entry is neither.
+    """
+
+    def __init__(self, trusted: Iterable[type | str] = ()) -> None:
+        self._by_name: dict[str, type] = _standard_classes()
+        self._names: dict[type, str] = {cls: name for name, cls in self._by_name.items()}
+        self._modules: set[str] = set()
+        if isinstance(trusted, (str, type)):
+            raise ConfigurationError(f"trusted takes a collection of classes or module names: ({trusted!r},)")
+        for entry in trusted:
+            if isinstance(entry, type):
+                self._remember(class_name(entry), entry)
+            elif isinstance(entry, str):
+                self._modules.add(entry)
+            else:
+                raise ConfigurationError(
+                    f"trusted takes classes or names of modules, not {type(entry).__name__}: {entry!r}"
+                )
+
+    def _remember(self, name: str, cls: type) -> type:
+        self._by_name[name] = cls
+        self._names[cls] = name
+        return cls
+
+    def name_of(self, cls: type) -> str:
+        """The stored name of a class that may be stored.
+
+        Raises:
+            EncodeError: If it may not; the text holds the line that would allow it.
+        """
+        if name := self._names.get(cls):
+            return name
+        name = class_name(cls)
+        if "<locals>" in cls.__qualname__:
+            raise EncodeError(
+                f"{name} is defined inside a function, so it cannot be found again when it is loaded; "
+                "define it at the top level of a module"
+            )
+        if _is_telegram_value(cls) or self._in_trusted_module(name) is cls:
+            self._remember(name, cls)
+            return name
+        if cls.__module__.partition(".")[0] in sys.stdlib_module_names:
+            raise EncodeError(f"a {cls.__qualname__} cannot be stored; store the data it stands for")
+        raise EncodeError(
+            f"objects of {name} are not stored, because loading them would run that class's code; "
+            f'if it is yours, allow it: MongoPersistence(..., trusted=["{cls.__module__}"])'
+        )
+
+    def resolve(self, name: object) -> type:
+        """The class of a stored name.
+
+        Raises:
+            DecodeError: If it is not trusted, does not exist any more, or is not a class of its own name.
+        """
+        if not isinstance(name, str):
+            raise DecodeError(f"the name of a class is a {type(name).__name__}")
+        if cls := self._by_name.get(name):
+            return cls
+        if cls := self._telegram_class(name) or self._in_trusted_module(name):
+            return self._remember(name, cls)
+        raise DecodeError(
+            f"the class {name!r} is not trusted, or does not exist any more; if it is yours, "
+            f'allow it: MongoPersistence(..., trusted=["{name.rpartition(".")[0]}"])'
+        )
+
+    def _telegram_class(self, name: str) -> type | None:
+        prefix, _, attribute = name.rpartition(".")
+        for module in (telegram, telegram.ext, telegram.constants, telegram.error):
+            if prefix == module.__name__:
+                cls = vars(module).get(attribute)
+                return cls if isinstance(cls, type) and _is_telegram_value(cls) else None
+        return _DEFAULT_VALUE if name == class_name(_DEFAULT_VALUE) else None
+
+    def _in_trusted_module(self, name: str) -> type | None:
+        for module in self._modules:
+            if name.startswith(f"{module}."):
+                try:
+                    found = _class_in(importlib.import_module(module), name[len(module) + 1 :])
+                except ImportError as error:
+                    raise DecodeError(f"the trusted module {module!r} cannot be imported: {error}") from error
+                if found:
+                    return found
+        return None

@@ -1,0 +1,426 @@
+"""The one seam to MongoDB: the only module that tells Motor, PyMongo's async API and mongomock-motor apart.
+
+It moves documents as BSON bytes and knows nothing of what they mean. Every error of a driver is translated
+here, and none of the texts holds a password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.timestamp import Timestamp
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, DeleteOne, MongoClient, UpdateOne, uri_parser
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+from pymongo.errors import (
+    ConfigurationError as InvalidConfiguration,
+)
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
+
+__all__ = [
+    "DEFAULT_DATABASE",
+    "Delete",
+    "Driver",
+    "Failure",
+    "Upsert",
+    "connect",
+    "database_of",
+    "without_password",
+]
+
+DEFAULT_DATABASE: Final = "telegram_bot"
+_URI: Final = re.compile(r"mongodb(?:\+srv)?://[^/?]+(?:/(?P<database>[^?]*))?(?:\?.*)?\Z")
+_USER_INFO: Final = re.compile(r"//[^/]*@")
+_NOT_IN_A_NAME: Final = frozenset(' /\\."$*<>:|?\0')
+_LONGEST_NAME: Final = 63
+_SERVER_SELECTION_MS: Final = 5000
+
+_AUTHENTICATION_FAILED: Final = {18, 8000}
+_DUPLICATE_KEY: Final = 11000
+_PATH_NOT_VIABLE: Final = 28
+# Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
+_TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Update one document, or make it.
+
+    Attributes:
+        id: Its `_id`.
+        update: Operators, or a pipeline.
+        guard: What must be so for the update to apply; else it fails as *outdated*.
+    """
+
+    id: Any
+    update: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    guard: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one document, if it is there."""
+
+    id: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one write of several was refused.
+
+    Attributes:
+        reason: What the server said.
+        outdated: The document is not as the update supposed: read it, merge, and save again.
+    """
+
+    reason: str
+    outdated: bool = False
+
+
+def without_password(uri: str) -> str:
+    """A connection string that may be shown."""
+    return _USER_INFO.sub("//***@", uri)
+
+
+def database_of(client: object, name: str | None) -> str:
+    """The name of the database to use.
+
+    Args:
+        client: A URI or a client.
+        name: The name asked for; `None` for the one in the URI.
+
+    Raises:
+        ConfigurationError: If the URI or the name cannot be used.
+    """
+    if isinstance(client, str):
+        in_uri = _check_uri(client)
+        name = in_uri if name is None else name
+    elif isinstance(client, MongoClient):
+        raise ConfigurationError(
+            "a pymongo.MongoClient blocks the event loop; pass pymongo.AsyncMongoClient, a Motor client or a URI"
+        )
+    elif not isinstance(client, (AsyncIOMotorClient, AsyncMongoClient)) and not _is_mock(client):
+        raise ConfigurationError(
+            "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
+            f"not {type(client).__name__}"
+        )
+    name = DEFAULT_DATABASE if name is None else name
+    if not isinstance(name, str) or not name or _NOT_IN_A_NAME.intersection(name):
+        raise ConfigurationError(
+            f"MongoDB takes no database of the name {name!r}; letters, digits, '-' and '_' are always right"
+        )
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ConfigurationError(f"the database's name has more than {_LONGEST_NAME} bytes: {name!r}")
+    return name
+
+
+def _check_uri(uri: str) -> str | None:
+    """The database in a URI, which is checked as far as that goes without asking a name server."""
+    match = _URI.match(uri)
+    if match is None:
+        raise ConfigurationError(
+            f"not a MongoDB connection string: {without_password(uri)!r}; "
+            'it looks like "mongodb://localhost:27017" or "mongodb+srv://user:password@cluster.mongodb.net"'
+        )
+    plain = re.sub(r"\Amongodb\+srv://([^/?]*@)?[^/?]*", r"mongodb://\1localhost", uri)
+    with _configuration(uri):
+        uri_parser.parse_uri(plain)
+    return match["database"] or None
+
+
+@contextmanager
+def _configuration(uri: str) -> Iterator[None]:
+    """What PyMongo says of a connection string, as one clear error: it only warns of unknown options."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            yield
+    except (InvalidURI, InvalidConfiguration, UserWarning, ValueError, TypeError) as error:
+        shown = without_password(uri)
+        raise ConfigurationError(f"the connection string {shown!r} cannot be used: {_harmless(error, uri)}") from None
+
+
+def _harmless(error: BaseException, uri: str) -> str:
+    """An error's text without what stands before the `@` of a URI."""
+    text = without_password(str(error))
+    for secret in re.findall(r"//([^/]*)@", uri):
+        for part in (secret, *secret.split(":")):
+            text = text.replace(part, "***") if part else text
+    return text
+
+
+def _is_mock(client: object) -> bool:
+    return type(client).__module__.partition(".")[0] == "mongomock_motor"
+
+
+async def connect(client: object, database: str) -> Driver:
+    """Opens a database.
+
+    Args:
+        client: A URI, for which a Motor client is made and closed again; or a client, which is left open.
+        database: The database's name.
+    """
+    if _is_mock(client):
+        return MockDriver(client, database, owned=False)
+    if not isinstance(client, str):
+        return Driver(client, database, owned=False)
+    options: dict[str, Any] = (
+        {} if "serverselectiontimeoutms" in client.lower() else {"serverSelectionTimeoutMS": _SERVER_SELECTION_MS}
+    )
+    loop = asyncio.get_running_loop()
+    with _configuration(client):  # in a thread: a mongodb+srv URI asks a name server
+        made = await asyncio.to_thread(_motor_client, client, loop, options)
+    return Driver(made, database, owned=True)
+
+
+def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
+    return AsyncIOMotorClient(uri, io_loop=loop, **options)
+
+
+class Driver:
+    """A database on a real server, through Motor or PyMongo's async API."""
+
+    def __init__(self, client: Any, database: str, *, owned: bool) -> None:
+        self._client = client
+        self._owned = owned
+        concern = client.write_concern
+        self._database = client.get_database(
+            database,
+            codec_options=CodecOptions(uuid_representation=4, tz_aware=True),  # 4: STANDARD
+            read_preference=ReadPreference.PRIMARY,  # never older than our own writes
+            write_concern=WriteConcern("majority") if concern.is_server_default else concern,
+        )
+
+    async def hello(self) -> dict[str, Any]:
+        """What the server says of itself.
+
+        Raises:
+            UnavailableError: If none answers.
+            ConfigurationError: If it refuses the credentials.
+        """
+        with _translated():
+            answer: dict[str, Any] = await self._database.command("hello")
+        return answer
+
+    async def raw_batches(
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+    ) -> AsyncIterator[list[bytes]]:
+        """The documents that match, as BSON bytes with `_id` first and only these fields."""
+        with _translated():
+            cursor = self._database[collection].find_raw_batches(query, projection=dict.fromkeys(fields, 1))
+            async for batch in cursor:
+                yield _split(batch)
+
+    async def find(self, collection: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """The documents that match, decoded; for the few that are not users' data."""
+        with _translated():
+            async for document in self._database[collection].find(query):
+                yield document
+
+    async def write(self, collection: str, operations: Sequence[Upsert | Delete]) -> dict[int, Failure]:
+        """Sends writes in one unordered bulk write.
+
+        Returns:
+            The failures, by position.
+
+        Raises:
+            UnavailableError: If it is not known whether the writes were done; all may be sent again.
+        """
+        requests = [
+            UpdateOne({"_id": operation.id, **operation.guard}, operation.update, upsert=True)
+            if isinstance(operation, Upsert)
+            else DeleteOne({"_id": operation.id})
+            for operation in operations
+        ]
+        with _translated():
+            try:
+                await self._database[collection].bulk_write(requests, ordered=False)
+            except BulkWriteError as error:
+                details = error.details
+                if details.get("writeConcernErrors"):
+                    text = details["writeConcernErrors"][0].get("errmsg", "")
+                    raise UnavailableError(f"the writes are not acknowledged by a majority: {text}") from error
+                failures = {entry["index"]: _failure(entry) for entry in details["writeErrors"]}
+                if any(entry.get("code") in _TRANSIENT for entry in details["writeErrors"]):
+                    raise UnavailableError(details["writeErrors"][0].get("errmsg")) from error
+                return failures
+        return {}
+
+    async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
+        """Why change streams cannot be had from this server; `None` if they can."""
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            return "it is not a replica set"
+        try:
+            answer = await self._database.command(
+                "aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={"batchSize": 0}
+            )
+            cursor = answer["cursor"]
+            await self._database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
+        except OperationFailure as error:
+            return f"this user may not open one ({(error.details or {}).get('codeName', error.code)})"
+        except PyMongoError as error:
+            raise UnavailableError(f"no MongoDB server answers: {error}") from error
+        return None
+
+    async def watch(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        *,
+        start_at: Timestamp | None,
+        resume_after: Mapping[str, Any] | None,
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """The changes of the database's collections, as they happen.
+
+        Args:
+            pipeline: What to let through; must keep `_id`, the resume token.
+            start_at: The server's time to begin at.
+            resume_after: The token after which to go on, instead.
+
+        Raises:
+            UnavailableError: If the server is gone; the stream may be resumed.
+            RefusedError: If the stream cannot be had, or not be resumed.
+        """
+        where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
+        with _translated():
+            opened = self._database.watch(pipeline, **where)
+            stream = await opened if inspect.isawaitable(opened) else opened
+            try:
+                async for change in stream:
+                    yield change
+            finally:
+                await stream.close()
+
+    async def create_index(self, collection: str, field: str) -> None:
+        """Makes an index, if it is not there yet."""
+        with _translated():
+            await self._database[collection].create_index(field)
+
+    async def close(self) -> None:
+        """Closes the client, if we have made it."""
+        if self._owned:
+            closing = self._client.close()
+            if inspect.isawaitable(closing):
+                await closing
+
+
+class MockDriver(Driver):
+    """A database of mongomock-motor: no raw batches, no `hello`, no bulk writes, no pipelines."""
+
+    def __init__(self, client: Any, database: str, *, owned: bool) -> None:  # noqa: ARG002
+        self._client = client
+        self._owned = False
+        self._database = client.get_database(database)
+
+    async def hello(self) -> dict[str, Any]:
+        """What a standalone server would say."""
+        return {"isWritablePrimary": True}
+
+    async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """See `Driver.can_watch`."""
+        return "mongomock has none"
+
+    async def raw_batches(
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+    ) -> AsyncIterator[list[bytes]]:
+        """See `Driver.raw_batches`."""
+        options: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=4)
+        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
+        yield [bson.encode(document, codec_options=options) for document in documents]
+
+    async def write(self, collection: str, operations: Sequence[Upsert | Delete]) -> dict[int, Failure]:
+        """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
+        target = self._database[collection]
+        failures = {}
+        for index, operation in enumerate(operations):
+            try:
+                if isinstance(operation, Delete):
+                    await target.delete_one({"_id": operation.id})
+                else:
+                    for update in _without_pipeline(operation.update):
+                        await target.update_one({"_id": operation.id}, update, upsert=True)
+            except OperationFailure as error:
+                failures[index] = Failure(str(error), outdated=True)
+        return failures
+
+
+def _without_pipeline(update: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Our updates in steps that mongomock knows; unlike MongoDB, it keeps the order of `$set`."""
+    now = datetime.now(timezone.utc)
+    if isinstance(update, Mapping) and "$setOnInsert" in update:
+        return [update]
+    if isinstance(update, Mapping):
+        steps = [{"$unset": update["$unset"]}] if "$unset" in update else []
+        return [*steps, {"$set": {**update["$set"], "updated_at": now}}]
+    result: list[Mapping[str, Any]] = []
+    for stage in update:
+        if "$unset" in stage:
+            result.append({"$unset": dict.fromkeys(stage["$unset"], "")})
+        else:
+            values = {
+                path: value["$literal"] if isinstance(value, Mapping) else now for path, value in stage["$set"].items()
+            }
+            result.append({"$set": values})
+    return result
+
+
+def _split(batch: bytes) -> list[bytes]:
+    """The documents of a batch, which are BSON one after another, each with its length in front."""
+    documents = []
+    start, end = 0, len(batch)
+    while start < end:
+        length = int.from_bytes(batch[start : start + 4], "little")
+        documents.append(batch[start : start + length])
+        start += length
+    return documents
+
+
+def _failure(entry: Mapping[str, Any]) -> Failure:
+    code = entry.get("code")
+    on_id = code == _DUPLICATE_KEY and list(entry.get("keyPattern", ())) == ["_id"]
+    return Failure(str(entry.get("errmsg", f"error {code}")), outdated=on_id or code == _PATH_NOT_VIABLE)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turns a driver's errors into ours."""
+    try:
+        yield
+    except (AutoReconnect, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError) as error:
+        text = str(error).partition(", Topology Description")[0].partition(" (configured timeouts")[0]
+        raise UnavailableError(f"no MongoDB server answers: {text}") from error
+    except BulkWriteError:
+        raise
+    except OperationFailure as error:
+        if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
+            raise UnavailableError(f"the MongoDB server is changing: {error.details}") from error
+        text = (error.details or {}).get("errmsg", str(error).partition(", full error")[0])
+        if error.code in _AUTHENTICATION_FAILED:
+            raise ConfigurationError(
+                f"MongoDB refuses the user name or the password ({text}); look at the user, at the password (escaped "
+                "with urllib.parse.quote_plus) and at authSource in the connection string"
+            ) from error
+        raise RefusedError(f"MongoDB refuses: {text} (error {error.code})") from error
+    except PyMongoError as error:
+        raise RefusedError(f"the MongoDB driver refuses: {error}") from error

@@ -1,0 +1,30 @@
+"""Tries something again until it works: the one place that waits between attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
+
+__all__ = ["until_it_works"]
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0  # seconds
+
+
+async def until_it_works(attempt: Callable[[], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
+    """Awaits `attempt` until it raises no error, with growing pauses of at most five seconds.
+
+    Args:
+        attempt: What to try.
+        failed: Called with each error, before the pause.
+    """
+
+    def before_pause(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None:
+            failed(error)
+
+    pause = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)
+    await AsyncRetrying(wait=pause, before_sleep=before_pause)(attempt)

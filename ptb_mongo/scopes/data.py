@@ -1,0 +1,337 @@
+"""`user_data`, `chat_data` and `bot_data`: live objects that are saved, and refreshed from the database.
+
+Three versions of each document are told apart. `base` is what the bot and the database agreed on last, `wanted`
+is what has to be written, relative to `base`; the live object may lag behind `base`, and then `seen` is what it
+is based on. An edit by others goes from the database to `base` by a read, and from there into the live object
+by a three-way merge, without waiting in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from ptb_mongo.changes import MISSING, Document, Path, merge, same
+from ptb_mongo.codec import TAG, Codec, dump, escape, load, unescape
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
+from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.live import bring_into
+from ptb_mongo.types import Conflict, OnConflict, ScopeName
+from ptb_mongo.writer import Entry, Ticket, Writer
+
+__all__ = ["DataScope", "LiveEntry"]
+
+_LOGGER = logging.getLogger(__name__)
+_READ_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
+_BATCH: Final = 1000
+
+T = TypeVar("T")
+
+
+class LiveEntry(Entry):
+    """What is known of one user, chat or bot.
+
+    Attributes:
+        live: The object that handlers change; `None` while it has not been seen.
+        replaced: Whether PTB has made a new object since the last save: the old one was dropped.
+        loaded: Whether the document was ever read, or is known not to exist.
+        seen: What the live object is based on, where that is not `base`.
+        copied_from: What a copy that PTB has made just before may be based on.
+    """
+
+    __slots__ = ("copied_from", "live", "loaded", "replaced", "seen")
+
+    def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
+        super().__init__(document_id, base=base, stale=stale)
+        self.live: Any = None
+        self.replaced = False
+        self.loaded = not stale
+        self.seen: bytes | None = None
+        self.copied_from: bytes | None = None
+
+
+class DataScope(Documents[LiveEntry], Generic[T]):
+    """One of `user_data`, `chat_data` and `bot_data`.
+
+    Args:
+        name: Which of them.
+        collection: The collection's name.
+        driver: The database.
+        codec: Encodes and decodes values.
+        writer: Writes what has changed.
+        new: Makes an empty object, as `ContextTypes` says.
+        excluded: Keys that are never stored.
+        on_conflict: Decides what both sides have changed.
+    """
+
+    def __init__(
+        self,
+        name: ScopeName,
+        collection: str,
+        driver: Driver,
+        codec: Codec,
+        writer: Writer,
+        *,
+        new: Callable[[], T],
+        excluded: Iterable[str],
+        on_conflict: OnConflict,
+    ) -> None:
+        super().__init__(collection, ("data",), driver, codec, writer, LiveEntry)
+        self._name = name
+        self._new = new
+        self._type = type(new())
+        self._excluded = frozenset(excluded)
+        self._on_conflict = on_conflict
+        self._empty: Document = {"data": self._plain(new())}
+
+    # -- form -------------------------------------------------------------------------------------------
+
+    def key_of(self, document_id: Any) -> int:
+        """See `Documents.key_of`; a double without fraction, as mongosh writes it, is an integer too."""
+        if type(document_id) is int or (isinstance(document_id, float) and document_id.is_integer()):
+            return int(document_id)
+        raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be the id of a user or chat")
+
+    def empty(self, plain: Document) -> Document:
+        """See `Documents.empty`; a dict is written key by key, so that two who create it do not collide."""
+        data = plain.get("data")
+        return {"data": {}} if isinstance(data, dict) and TAG not in data else {}
+
+    def check(self, body: Document) -> None:
+        """See `Documents.check`."""
+        if "data" in body and not isinstance(body["data"], self._type):
+            wanted, found = self._type.__name__, type(body["data"]).__name__
+            raise DecodeError(f"data is a {found}, and this bot's {self._name} is a {wanted}", path="data")
+
+    def _plain(self, obj: Any) -> Any:
+        """The plain form of an object, without what is excluded."""
+        if not self._excluded:
+            return self.codec.encode(obj)
+        if type(obj) is dict:
+            return self.codec.encode({key: value for key, value in obj.items() if key not in self._excluded})
+        plain = self.codec.encode(obj)
+        fields = plain.get("state", plain) if isinstance(plain, dict) else {}
+        for key in self._excluded:
+            fields.pop(escape(key), None)
+        return plain
+
+    def _without_excluded(self, body: Document) -> Document:
+        data = body.get("data")
+        fields = data.get("state", data) if isinstance(data, dict) else None
+        if not self._excluded or not isinstance(fields, dict):
+            return body
+        kept = {key: value for key, value in fields.items() if unescape(key) not in self._excluded}
+        return {"data": {**data, "state": kept} if fields is not data else kept}  # type: ignore[dict-item]
+
+    # -- loading ----------------------------------------------------------------------------------------
+
+    async def load_all(self) -> dict[int, T]:
+        """Loads every document."""
+        loaded: dict[int, T] = {}
+        async for entry, body in self.load({}):
+            loaded[self.key_of(entry.id)] = self._attach(entry, body)
+        self.complete = True
+        return loaded
+
+    async def load_one(self, key: int) -> T:
+        """Loads one document; a new object if there is none."""
+        async for entry, body in self.load({"_id": key}):
+            self.complete = True
+            return self._attach(entry, body)
+        self.complete = True
+        entry = self.entry(key, key)
+        entry.live = obj = self._new()
+        return obj
+
+    def _attach(self, entry: LiveEntry, body: Document) -> T:
+        if self._excluded:
+            body = self.codec.decode(self._without_excluded(load(entry.base or dump({}))))
+        entry.live = body["data"] if "data" in body else self._new()
+        entry.replaced = False
+        entry.seen = entry.copied_from = None
+        entry.loaded = True
+        live: T = entry.live
+        return live
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def save(self, key: int, obj: T) -> Ticket | None:
+        """Takes a copy of a live object to be saved; without waiting, so that nothing changes meanwhile.
+
+        Raises:
+            EncodeError: If it cannot be stored.
+            QuarantinedError: If the stored document cannot be read.
+        """
+        entry = self.entry(key, key)
+        entry.replaced = False
+        try:
+            plain: Document = {"data": self._plain(obj)}
+            if based_on := entry.seen or entry.copied_from:
+                offered = dump(plain)
+                plain = self._merged(entry, load(based_on), plain, entry.plain or self._base(entry))
+                if entry.seen is not None:
+                    entry.seen = offered
+            elif entry.base is None and not entry.dirty and not entry.stale and same(plain, self._empty):
+                return None
+            return self.offer(entry, plain)
+        except EncodeError as error:
+            if entry.refused == str(error):
+                return None  # reported already
+            entry.refused = str(error)
+            raise self.located(error, key) from error
+
+    async def drop(self, key: int) -> None:  # type: ignore[override]
+        """Deletes a document; what a handler has stored since PTB dropped the object is saved afterwards."""
+        entry = self.entry(key, key)
+        entry.seen = entry.copied_from = None
+        entry.loaded = True
+        entry.stale = False
+        refill = entry.live if entry.replaced else None
+        if ticket := super().drop(entry):
+            await ticket.outcome(entry)
+        if refill is None:
+            entry.live = None
+        elif ticket := self.save(key, refill):
+            await ticket.outcome(entry)
+
+    def written(self, entry: Entry) -> None:
+        """See `Documents.written`; what was deleted and is not used any more needs no entry."""
+        if entry.base is None and isinstance(entry, LiveEntry) and entry.live is None:
+            self.entries.pop(entry.id, None)
+
+    def _base(self, entry: LiveEntry) -> Document:
+        return self._without_excluded(load(entry.base)) if entry.base is not None else self._empty
+
+    # -- refreshing -------------------------------------------------------------------------------------
+
+    async def refresh(self, key: int, live: T, *, read: bool) -> None:
+        """Brings what others have changed into the live object.
+
+        Args:
+            key: The user's, chat's or bot's id.
+            live: The live object.
+            read: Whether to ask the database although nothing has been said of a change.
+
+        Raises:
+            UnavailableError: If the document was never loaded, and no server answers.
+        """
+        entry = self.entry(key, key)
+        if entry.live is not live:
+            entry.replaced = entry.live is not None
+            entry.live = live
+        dropped = entry.dirty and entry.wanted is None
+        if (read or entry.stale) and not dropped:
+            try:
+                await asyncio.wait_for(self._read_one(entry), _READ_PATIENCE)
+            except (UnavailableError, asyncio.TimeoutError) as error:
+                entry.stale = True
+                if not isinstance(error, UnavailableError) or not self.writer.away:
+                    self.writer.lost(error)
+                if not entry.loaded:
+                    raise UnavailableError(
+                        f"{self.collection}, _id {key}: it was never loaded, and MongoDB is away"
+                    ) from error
+        if entry.seen is not None:
+            self._fill(entry)
+
+    async def _read_one(self, entry: LiveEntry) -> None:
+        if self.writer.away:
+            raise UnavailableError("MongoDB is away")
+        was_stale = entry.stale
+        await entry.free()
+        if was_stale and not entry.stale:
+            return  # somebody else has read it meanwhile
+        entry.busy = busy = asyncio.Event()
+        try:
+            await self.read([entry])
+        finally:
+            entry.busy = None
+            busy.set()
+
+    def rebase(self, entry: LiveEntry, raw: bytes | None, remote: Document) -> None:
+        """See `Documents.rebase`; the live object stays on what it has seen, until it is refreshed."""
+        if raw != entry.base or not entry.loaded:
+            if entry.seen is None:
+                seen = entry.wanted if entry.wanted is not None else entry.base
+                entry.seen = dump(self._empty) if seen is None else seen
+            super().rebase(entry, raw, self._without_excluded(remote))
+        entry.loaded = True
+
+    def _fill(self, entry: LiveEntry) -> None:
+        """Merges the base into the live object."""
+        seen = entry.seen
+        if seen is None:
+            return
+        try:
+            before: Document = {"data": self._plain(entry.live)}
+        except DocumentError:
+            return  # it holds what cannot be stored, which its save reports; filled when that is mended
+        after = self._merged(entry, self._without_excluded(load(seen)), before, entry.plain or self._base(entry))
+        data = after.get("data", self._empty["data"])
+        bring_into(entry.live, before["data"], data, self.codec.decode)
+        entry.seen = None
+        entry.copied_from = seen
+        # A copy that PTB made before this lies with a task that starts before the loop turns once more.
+        asyncio.get_running_loop().call_soon(_forget_copies, entry)
+
+    def _merged(self, entry: LiveEntry, base: Document, local: Document, remote: Document) -> Document:
+        remote = remote if "data" in remote else {**remote, **self._empty}
+        return merge(base, local, remote, lambda *conflict: self.resolve(entry, *conflict))
+
+    def resolve(self, entry: LiveEntry, path: Path, base: Any, local: Any, remote: Any) -> Any:
+        """See `Documents.resolve`."""
+        if self._on_conflict == "local":
+            return local
+        if self._on_conflict == "remote":
+            return remote
+        conflict = Conflict(
+            self._name,
+            entry.id,
+            tuple(unescape(key) for key in path[1:]),
+            *(value if value is MISSING else self.codec.decode(value) for value in (base, local, remote)),
+        )
+        try:
+            value = self._on_conflict(conflict)
+            return value if value is MISSING else self.codec.encode(value)
+        except Exception:  # users' code; an exception here would cost the whole update
+            _LOGGER.exception("on_conflict failed for %s, _id %s; the bot's value stays", self.collection, entry.id)
+            return local
+
+    # -- lazy loading -----------------------------------------------------------------------------------
+
+    async def ids(self) -> AsyncIterator[int]:
+        """The ids of all stored documents."""
+        async for raws in self._driver.raw_batches(self.collection, {}, ("_id",)):
+            for raw in raws:
+                document_id = load(raw)["_id"]
+                try:
+                    yield self.key_of(document_id)
+                except DecodeError:
+                    continue
+
+    async def preload(self, keys: Sequence[int], live: Callable[[int], T]) -> None:
+        """Loads many documents into their live objects, with one query for a thousand."""
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), _BATCH):
+            entries = []
+            for key in wanted[start : start + _BATCH]:
+                entry = self.entry(key, key)
+                if entry.stale:
+                    await entry.free()
+                    entries.append(entry)
+            if entries:
+                await self.read(entries)
+            for key in wanted[start : start + _BATCH]:
+                entry = self.entry(key, key)
+                obj = live(key)
+                if entry.live is not obj:
+                    entry.replaced = entry.live is not None
+                    entry.live = obj
+                self._fill(entry)
+
+
+def _forget_copies(entry: LiveEntry) -> None:
+    entry.copied_from = None

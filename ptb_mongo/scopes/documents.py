@@ -1,0 +1,294 @@
+"""The documents of one collection: what is loaded, what was last agreed on, what has to be saved.
+
+The mechanism that all scopes share. It never writes over a document that cannot be read, and never forgets
+what was offered to it. A version that is offered is compared as bytes first: in the common case nothing has
+changed, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from ptb_mongo.changes import MISSING, Document, Path, merge
+from ptb_mongo.codec import MAX_SIZE, Codec, dump, load, part_id
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
+from ptb_mongo.writer import Entry, Ticket, Writer
+
+__all__ = ["Documents"]
+
+_LOGGER = logging.getLogger(__name__)
+_HEADROOM = 1024  # bytes for what a stored document has besides: `_id`, `rev`, `updated_at`
+
+EntryT = TypeVar("EntryT", bound=Entry)
+
+
+class Documents(Generic[EntryT]):
+    """The documents of one collection.
+
+    Args:
+        collection: Its name.
+        fields: The fields that are ours, besides `_id`, `rev` and `updated_at`.
+        driver: The database.
+        codec: Encodes and decodes values.
+        writer: Writes what has changed.
+        entry_type: What is kept of each document.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        fields: Sequence[str],
+        driver: Driver,
+        codec: Codec,
+        writer: Writer,
+        entry_type: type[EntryT],
+    ) -> None:
+        self.collection = collection
+        self.codec = codec
+        self.writer = writer
+        self.entries: dict[Any, EntryT] = {}
+        self.complete = False
+        """Whether every document is known: one that is not in `entries` does not exist."""
+        self.quarantined: dict[Any, DocumentError] = {}
+        self._fields = fields
+        self._driver = driver
+        self._new_entry = entry_type
+
+    # -- what scopes define differently -----------------------------------------------------------------
+
+    def key_of(self, document_id: Any) -> Any:
+        """The key in `entries` for an `_id`.
+
+        Raises:
+            DecodeError: If it is no `_id` of ours.
+        """
+        return document_id
+
+    def empty(self, plain: Document) -> Document:  # noqa: ARG002
+        """What a document that does not exist is compared with."""
+        return {}
+
+    def check(self, body: Document) -> None:
+        """Refuses a decoded document that is not of the form that this scope has.
+
+        Raises:
+            DecodeError: If so.
+        """
+
+    def resolve(self, entry: EntryT, path: Path, base: Any, local: Any, remote: Any) -> Any:  # noqa: ARG002
+        """Decides what both sides have changed: by default, the bot's value."""
+        return local
+
+    # -- loading ----------------------------------------------------------------------------------------
+
+    async def load(self, query: Mapping[str, Any]) -> AsyncIterator[tuple[EntryT, Document]]:
+        """Reads documents, and gives them decoded; those that cannot be are quarantined.
+
+        Entries with unsaved changes, or under way, keep what they have.
+        """
+        async for raws in self._driver.raw_batches(self.collection, query, self._fields):
+            for raw in raws:
+                if found := self._decoded(raw):
+                    yield found
+
+    def _decoded(self, raw: bytes) -> tuple[EntryT, Document] | None:
+        document_id: object = "?"
+        key: object = None
+        try:
+            body = load(raw)
+            document_id = body.pop("_id")
+            key = self.key_of(document_id)
+            body = self.codec.decode_body(raw, body)
+            self.check(body)
+            rest = part_id(raw)
+        except DecodeError as error:
+            self._quarantine(document_id, key, error)
+            return None
+        self.quarantined.pop(key, None)
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = self._new_entry(document_id, base=rest)
+        elif not entry.dirty and entry.busy is None:
+            entry.base = rest
+            entry.stale = False
+        return entry, body
+
+    def _quarantine(self, document_id: object, key: object, error: DocumentError) -> None:
+        """Keeps the hands off a document that cannot be read; it is named once."""
+        error.located(self.collection, document_id)
+        if key is not None:
+            if str(self.quarantined.get(key)) == str(error):
+                return
+            self.quarantined[key] = error
+            if key not in self.entries:
+                self.entries[key] = self._new_entry(document_id)
+        _LOGGER.error("Quarantined, until it is repaired: %s", error)
+
+    def refusal(self, entry: Entry) -> DocumentError | None:
+        """Why a document may not be written."""
+        if not self.quarantined or (error := self.quarantined.get(self.key_of(entry.id))) is None:
+            return None
+        reason = f"the stored document cannot be read, so it is not written over: {error.reason}"
+        return QuarantinedError(reason, path=error.path).located(self.collection, entry.id)
+
+    def entry(self, key: Any, document_id: Any) -> EntryT:
+        """The entry of a document, made if need be."""
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = self._new_entry(document_id, stale=not self.complete)
+        return entry
+
+    async def read(self, entries: Sequence[EntryT]) -> None:
+        """Reads documents again, and brings what is wanted up to what was read.
+
+        Raises:
+            UnavailableError: If no server answers; the entries are stale then.
+        """
+        by_id = {_hashable(entry.id): entry for entry in entries}
+        found: dict[Any, bytes] = {}
+        for entry in entries:
+            entry.stale = False  # first: what changes from here on makes it stale again
+        try:
+            query = {"_id": {"$in": [entry.id for entry in entries]}}
+            async for raws in self._driver.raw_batches(self.collection, query, self._fields):
+                for raw in raws:
+                    found[_hashable(load(raw)["_id"])] = raw
+        except BaseException:
+            for entry in entries:
+                entry.stale = True
+            raise
+        for key, entry in by_id.items():
+            self._take(entry, found.get(key))
+
+    async def reread(self, entries: Sequence[Entry]) -> None:
+        """See `read`; for the writer."""
+        await self.read(entries)  # type: ignore[arg-type]  # ours, as it got them from us
+
+    def _take(self, entry: EntryT, raw: bytes | None) -> None:
+        """Makes a version that was just read the base of everything."""
+        key = self.key_of(entry.id)
+        body: Document = {}
+        rest: bytes | None = None
+        if raw is not None:
+            try:
+                body = load(raw)
+                del body["_id"]
+                self.check(self.codec.decode_body(raw, body))
+                rest = part_id(raw)
+            except DecodeError as error:
+                self._quarantine(entry.id, key, error)
+                return
+        if self.quarantined.pop(key, None):
+            _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, entry.id)
+        entry.refused = None
+        self.rebase(entry, rest, body)
+
+    def rebase(self, entry: EntryT, raw: bytes | None, remote: Document) -> None:
+        """Sets the base; what is wanted is merged with it.
+
+        Args:
+            entry: The document's entry.
+            raw: The document as it was read, without `_id`; `None` if there is none.
+            remote: The same, as a plain document.
+        """
+        if entry.plain is not None:
+            wanted = merge(
+                load(entry.base) if entry.base is not None else self.empty(entry.plain),
+                entry.plain,
+                remote if raw is not None else self.empty(entry.plain),
+                lambda path, base, local, other: self.resolve(entry, path, base, local, other),
+            )
+            entry.plain, entry.wanted = wanted, dump(wanted)
+        entry.base = raw
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def offer(self, entry: EntryT, plain: Document) -> Ticket | None:
+        """Takes a version of a document to be saved.
+
+        Returns:
+            What to wait for; `None` if nothing has changed, or nothing can be waited for.
+
+        Raises:
+            EncodeError: If the document is too large.
+            QuarantinedError: If the stored document cannot be read.
+        """
+        raw = dump(plain)
+        if raw in {entry.wanted if entry.dirty else entry.base, entry.refused}:
+            return None
+        if refusal := self.refusal(entry):
+            entry.refused = raw
+            raise refusal
+        if len(raw) > MAX_SIZE - _HEADROOM:
+            entry.refused = raw
+            raise EncodeError(
+                f"it would have {len(raw):,} bytes, and MongoDB takes {MAX_SIZE:,}; store less in one document"
+            )
+        entry.plain, entry.wanted = plain, raw
+        return self.writer.submit(self, entry)
+
+    def drop(self, entry: EntryT) -> Ticket | None:
+        """Takes a document to be deleted.
+
+        Raises:
+            QuarantinedError: If the stored document cannot be read.
+        """
+        if refusal := self.refusal(entry):
+            raise refusal
+        entry.plain = entry.wanted = None
+        return self.writer.submit(self, entry)
+
+    def written(self, entry: Entry) -> None:
+        """Called when what was wanted is in the database."""
+
+    def canonical(self, plain: Any) -> Any:
+        """The form that we would store for a value that somebody else has stored."""
+        try:
+            return self.codec.encode(self.codec.decode(plain))
+        except DocumentError:
+            return MISSING
+
+    def located(self, error: DocumentError, document_id: Any) -> DocumentError:
+        """An error, with the document that it happened in."""
+        return error.located(self.collection, document_id)
+
+    # -- what the watcher says --------------------------------------------------------------------------
+
+    def mark_stale(self, document_id: Any, *, deleted: bool = False) -> None:
+        """Somebody has written a document, or deleted it."""
+        try:
+            key = self.key_of(document_id)
+        except DecodeError:
+            return
+        entry = self.entries.get(key)
+        if entry is not None:
+            if not (deleted and entry.base is None):  # else it is our own deletion
+                entry.stale = True
+        elif self.complete and not deleted:
+            self.entries[key] = self._new_entry(document_id, stale=True)
+
+    def is_own(self, document_id: Any, rev: str) -> bool:
+        """Whether `rev` is what we last wrote for a document."""
+        try:
+            entry = self.entries.get(self.key_of(document_id))
+        except DecodeError:
+            return False
+        return entry is not None and entry.rev == rev
+
+    def mark_all_stale(self) -> None:
+        """Anything may have been written."""
+        self.complete = False
+        for entry in self.entries.values():
+            entry.stale = True
+
+
+def _hashable(document_id: Any) -> Any:
+    """An `_id` as a key of a dict: other services may use documents, ours do for conversations."""
+    try:
+        hash(document_id)
+    except TypeError:
+        return dump({"v": document_id})
+    return document_id

@@ -1,0 +1,180 @@
+"""What is open between `initialize` and `flush`: the connection, the scopes, the writer and the watcher."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import telegram
+
+from ptb_mongo.codec import Codec
+from ptb_mongo.driver import Driver, Upsert, connect
+from ptb_mongo.errors import FormatError, RefusedError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
+from ptb_mongo.watcher import Watcher
+from ptb_mongo.writer import Writer
+
+__all__ = ["FORMAT_VERSION", "Settings", "Store"]
+
+_LOGGER = logging.getLogger(__name__)
+FORMAT_VERSION: Final = 1
+_NAMED_AT_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `MongoPersistence` was made with; see there."""
+
+    client: object
+    database: str
+    new: Mapping[ScopeName, Callable[[], Any]]
+    trusted: tuple[type | str, ...] = ()
+    loading: Loading = "eager"
+    refresh: Refresh = "auto"
+    on_conflict: OnConflict = "local"
+    on_flush: bool = False
+    collection_prefix: str = ""
+    exclude: Exclude = field(default_factory=dict)
+    shutdown_timeout: float = 30.0
+
+
+class Store:
+    """An open database; made by `Store.open`, of no use after `close`.
+
+    Attributes:
+        user_data, chat_data, bot_data, conversations, callback_data: The scopes.
+        reads: Whether a refresh reads although nobody has said that anything changed.
+        refreshes: Whether a refresh does anything.
+    """
+
+    def __init__(self, settings: Settings, driver: Driver, bot: telegram.Bot | None) -> None:
+        prefix = settings.collection_prefix
+        codec = Codec(settings.trusted, lambda: bot)
+        self._settings = settings
+        self._driver = driver
+        self._name = uuid.uuid4().hex[:12]
+        self._watcher: Watcher | None = None
+        self.reads = settings.refresh == "read"
+        self.refreshes = settings.refresh != "off"
+        self.writer = Writer(driver, self._name, held=settings.on_flush)
+
+        def data_scope(name: ScopeName) -> DataScope[Any]:
+            return DataScope(
+                name,
+                f"{prefix}{name}",
+                driver,
+                codec,
+                self.writer,
+                new=settings.new[name],
+                excluded=settings.exclude.get(name, ()),
+                on_conflict=settings.on_conflict,
+            )
+
+        self.user_data = data_scope("user_data")
+        self.chat_data = data_scope("chat_data")
+        self.bot_data = data_scope("bot_data")
+        self.conversations = ConversationScope(f"{prefix}conversations", driver, codec, self.writer)
+        self.callback_data = CallbackDataScope(f"{prefix}callback_data", driver, codec, self.writer)
+
+    @classmethod
+    async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Store:
+        """Connects, checks the format, and starts to follow changes.
+
+        Raises:
+            ConfigurationError: If the server refuses the credentials.
+            UnavailableError: If no server answers.
+            FormatError: If the data was written by a newer version.
+            WatchUnavailableError: If `refresh="watch"` cannot be had.
+        """
+        driver = await connect(settings.client, settings.database)
+        store = cls(settings, driver, bot)
+        try:
+            hello = await driver.hello()
+            await store._check_format(bot_id)
+            await driver.create_index(store.conversations.collection, "handler")
+            await store._follow(hello)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def _check_format(self, bot_id: int) -> None:
+        collection = f"{self._settings.collection_prefix}ptb_mongo"
+        found: dict[str, Any] | None = None
+        async for document in self._driver.find(collection, {"_id": "format"}):
+            found = document
+        if found is None:
+            made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": datetime.now(timezone.utc)}
+            failures = await self._driver.write(collection, [Upsert("format", {"$setOnInsert": made}, {})])
+            if failures:
+                raise RefusedError(f"{collection} cannot be written: {failures[0].reason}")
+            return
+        version = found.get("version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise FormatError(
+                f"the collections in {self._settings.database!r} have the format {version!r}, and this version of "
+                f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
+            )
+        if found.get("bot_id") != bot_id:
+            _LOGGER.warning(
+                "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
+                "a database of its own, or a collection_prefix",
+                self._settings.database,
+                found.get("bot_id"),
+                bot_id,
+            )
+
+    async def _follow(self, hello: Mapping[str, Any]) -> None:
+        if self._settings.refresh not in {"auto", "watch"}:
+            return
+        if reason := await self._driver.can_watch(hello):
+            if self._settings.refresh == "watch":
+                raise WatchUnavailableError(
+                    f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
+                    "a single node: start mongod with --replSet rs0 and run rs.initiate() once in mongosh; Atlas is "
+                    'one already. Or use refresh="read", which reads once per update'
+                )
+            _LOGGER.warning("No change stream (%s): the data is read once per update instead", reason)
+            self.reads = True
+            return
+        scopes = {scope.collection: scope for scope in (self.user_data, self.chat_data, self.bot_data)}
+        self._watcher = Watcher(self._driver, self._name, scopes, hello["operationTime"], self.writer.lost)
+
+    @property
+    def refresh_mode(self) -> Refresh:
+        """How changes of others are noticed: "watch", "read" or "off"."""
+        if not self.refreshes:
+            return "off"
+        return "read" if self.reads else "watch"
+
+    async def flush(self) -> None:
+        """Waits until everything is saved.
+
+        Raises:
+            UnsavedDataError: If that takes longer than `shutdown_timeout`.
+        """
+        try:
+            await asyncio.wait_for(self.writer.drain(), self._settings.shutdown_timeout)
+        except asyncio.TimeoutError:
+            waiting = [f"{owner.collection} {entry.id!r}" for entry, owner in self.writer.waiting.items()]
+            named = ", ".join(waiting[:_NAMED_AT_MOST])
+            more = f" and {len(waiting) - _NAMED_AT_MOST} more" if len(waiting) > _NAMED_AT_MOST else ""
+            raise UnsavedDataError(
+                f"MongoDB did not come back within {self._settings.shutdown_timeout:g} s; "
+                f"{len(waiting)} documents are not saved: {named}{more}"
+            ) from None
+
+    async def close(self) -> None:
+        """Ends the tasks and closes the client, if it is ours."""
+        if self._watcher is not None:
+            await self._watcher.close()
+        await self.writer.close()
+        await self._driver.close()

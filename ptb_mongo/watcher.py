@@ -1,0 +1,122 @@
+"""The change stream: tells the scopes which documents somebody else has written, and nothing more.
+
+Our own writes are filtered out on the server, by their `rev`. An event only marks a document stale; what
+cannot be told for certain marks everything stale, so that an edit may be seen late, but is never missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import UnavailableError
+from ptb_mongo.retry import until_it_works
+from ptb_mongo.scopes.documents import Documents
+
+__all__ = ["Watcher"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def events_of_others(writer: str, collections: list[str]) -> list[dict[str, Any]]:
+    """The pipeline that lets through what `writer` has not written.
+
+    An update is ours if it sets `rev` to one of ours. A replacement never is, as we make none; an insertion
+    may be somebody's who puts back a copy of what we wrote, so its `rev` is looked at here.
+    """
+    ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
+    return [
+        {
+            "$match": {
+                "$nor": [ours],
+                "$or": [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}],
+            }
+        },
+        {"$project": {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1}},
+    ]
+
+
+class Watcher:
+    """Follows the changes of a database.
+
+    Args:
+        driver: The database.
+        writer: The name in the `rev` of our own writes.
+        scopes: The documents of each collection that is followed.
+        start_at: The server's time from which on nothing may be missed.
+        lost: Called when the server does not answer.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        writer: str,
+        scopes: Mapping[str, Documents[Any]],
+        start_at: Timestamp,
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        self._driver = driver
+        self._scopes = scopes
+        self._pipeline = events_of_others(writer, list(scopes))
+        self._start_at: Timestamp | None = start_at
+        self._token: Mapping[str, Any] | None = None
+        self._lost = lost
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while True:
+            # Each time that `_follow` returns, a stream had been open: the pauses begin anew.
+            await until_it_works(self._follow, self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, UnavailableError):
+            self._lost(error)
+        else:
+            _LOGGER.warning("The change stream broke; everything loaded is read again when needed: %s", error)
+            self._token = self._start_at = None
+
+    async def _follow(self) -> None:
+        if self._token is None and self._start_at is None:
+            hello = await self._driver.hello()
+            self._start_at = hello["operationTime"]
+            self._mark_everything_stale()
+        opened = False
+        try:
+            async for change in self._driver.watch(self._pipeline, start_at=self._start_at, resume_after=self._token):
+                opened = True
+                self._token, self._start_at = change["_id"], None
+                self._note(change)
+        except UnavailableError:
+            if opened:
+                return
+            raise
+        self._token = self._start_at = None  # it has ended: the database was dropped
+
+    def _note(self, change: Mapping[str, Any]) -> None:
+        operation = change["operationType"]
+        scope = self._scopes.get(change.get("ns", {}).get("coll", ""))
+        if operation in {"insert", "update", "replace", "delete"}:
+            if scope is None:
+                return
+            document_id = change["documentKey"]["_id"]
+            rev = change.get("fullDocument", {}).get("rev") if operation == "insert" else None
+            if rev is None or not scope.is_own(document_id, rev):
+                scope.mark_stale(document_id, deleted=operation == "delete")
+        elif scope is not None:
+            scope.mark_all_stale()
+        else:
+            self._mark_everything_stale()
+
+    def _mark_everything_stale(self) -> None:
+        for scope in self._scopes.values():
+            scope.mark_all_stale()

@@ -1,0 +1,292 @@
+"""Gathers saves into bulk writes, and keeps what could not be written until it is.
+
+The hundreds of `update_*` calls that PTB makes at once become one unordered bulk write per collection, sent in
+parallel chunks. At most one read or write of a document is under way at any time. Nothing that is waiting to
+be written is ever forgotten, but for a document that the server refuses for its own sake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from ptb_mongo.changes import Document, diff
+from ptb_mongo.codec import load
+from ptb_mongo.driver import Delete, Driver, Upsert
+from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
+from ptb_mongo.retry import until_it_works
+
+__all__ = ["Entry", "Owner", "Ticket", "Writer"]
+
+_LOGGER = logging.getLogger(__name__)
+_CHUNK: Final = 1000
+_PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before it is left to the background
+_ATTEMPTS: Final = 5  # at a document that others change between our read and our write
+
+
+class Entry:
+    """What is known of one document.
+
+    Attributes:
+        id: Its `_id`.
+        base: The last version that the bot and the database agreed on; `None` where there is no document.
+        stale: Whether the database may hold another version.
+        dirty: Whether `wanted` waits to be written.
+        wanted: The version to be written, relative to `base`; `None` to delete the document.
+        plain: `wanted` before it became bytes.
+        refused: The version that the server or the codec refused last, so that it is reported once.
+        rev: The `rev` that we wrote last.
+        busy: Set when the read or write that is under way has ended.
+    """
+
+    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "stale", "wanted")
+
+    def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
+        self.id = document_id
+        self.base = base
+        self.stale = stale
+        self.dirty = False
+        self.wanted: bytes | None = None
+        self.plain: Document | None = None
+        self.refused: bytes | str | None = None
+        self.rev: str | None = None
+        self.busy: asyncio.Event | None = None
+
+    async def free(self) -> None:
+        """Waits until no read or write of this document is under way."""
+        while self.busy is not None:
+            await self.busy.wait()
+
+
+class Owner(Protocol):
+    """The side of a scope that the writer sees."""
+
+    collection: str
+
+    async def reread(self, entries: Sequence[Entry]) -> None:
+        """Reads stale documents, and brings what is wanted up to what was read."""
+
+    def empty(self, plain: Document) -> Document:
+        """What a document that does not exist is compared with."""
+
+    def canonical(self, plain: Any) -> Any:
+        """The form that we would store for a value that somebody else has stored."""
+
+    def refusal(self, entry: Entry) -> DocumentError | None:
+        """Why a document may not be written; `None` if it may."""
+
+    def written(self, entry: Entry) -> None:
+        """Called when what was wanted is in the database."""
+
+
+class Ticket:
+    """The outcome of one batch, shared by all saves in it."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.errors: dict[Entry, DocumentError] = {}
+
+    async def outcome(self, entry: Entry) -> None:
+        """Waits for the acknowledgement, or until the background has taken over.
+
+        Raises:
+            DocumentError: If the document was refused.
+        """
+        await self.over.wait()
+        if error := self.errors.get(entry):
+            raise error
+
+
+class Writer:
+    """Writes dirty entries.
+
+    Args:
+        driver: The database.
+        name: Who writes: the first part of every `rev`.
+        held: Whether to write only when asked to drain (`on_flush`).
+    """
+
+    def __init__(self, driver: Driver, name: str, *, held: bool = False) -> None:
+        self._driver = driver
+        self._name = name
+        self._held = held
+        self._count = 0
+        self._dirty: dict[Entry, Owner] = {}
+        self._ticket = Ticket()
+        self._task: asyncio.Task[None] | None = None
+        self.away = False
+
+    @property
+    def waiting(self) -> dict[Entry, Owner]:
+        """What is not in the database yet."""
+        return self._dirty
+
+    def submit(self, owner: Owner, entry: Entry) -> Ticket | None:
+        """Takes a dirty entry to be written with the next batch.
+
+        Returns:
+            What to wait for; `None` if there is nothing to wait for now.
+        """
+        entry.dirty = True
+        self._dirty[entry] = owner
+        if self._held:
+            return None
+        self._start()
+        return None if self.away else self._ticket
+
+    def _start(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._drain(), name="ptb_mongo writer")
+
+    async def drain(self) -> None:
+        """Waits until everything is written, however long that takes."""
+        while self._dirty or (self._task is not None and not self._task.done()):
+            self._start()
+            assert self._task is not None  # noqa: S101  (for the type checker)
+            await asyncio.wait({self._task})
+
+    async def close(self) -> None:
+        """Stops; what is dirty stays so."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._ticket.over.set()
+
+    async def _drain(self) -> None:
+        while self._dirty or self.away:
+            await until_it_works(self._write_dirty, self._failed)
+
+    def lost(self, error: BaseException) -> None:
+        """Notes that the server is away; from now on nobody waits for it, and the background looks for it."""
+        if not self.away:
+            self.away = True
+            _LOGGER.warning("MongoDB is away; what changes is kept and written when it is back: %s", error)
+        self._start()
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, UnavailableError):
+            self.lost(error)
+        else:
+            _LOGGER.error("Saving failed; it is tried again", exc_info=error)
+
+    def _found(self) -> None:
+        if self.away:
+            self.away = False
+            _LOGGER.warning("MongoDB is back; %d documents were waiting", len(self._dirty))
+
+    async def _write_dirty(self) -> None:
+        """Writes what is dirty now; what fails for the connection's sake stays dirty."""
+        if self.away:
+            await self._driver.hello()
+            self._found()
+        batch, self._dirty = self._dirty, {}
+        ticket, self._ticket = self._ticket, Ticket()
+        patience = asyncio.get_running_loop().call_later(_PATIENCE, ticket.over.set)
+        by_owner: dict[Owner, list[Entry]] = {}
+        for entry, owner in batch.items():
+            by_owner.setdefault(owner, []).append(entry)
+        try:
+            results = await asyncio.gather(
+                *(self._write_collection(owner, entries, ticket) for owner, entries in by_owner.items()),
+                return_exceptions=True,
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        finally:
+            self._dirty = {entry: owner for entry, owner in batch.items() if entry.dirty} | self._dirty
+            late = ticket.over.is_set()
+            patience.cancel()
+            ticket.over.set()
+            if late:  # nobody waits for these errors any more
+                for error in ticket.errors.values():
+                    _LOGGER.error("Not saved: %s", error)
+
+    async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
+        for _ in range(_ATTEMPTS):
+            for entry in entries:
+                await entry.free()
+            if stale := [entry for entry in entries if entry.stale and entry.wanted is not None]:
+                await owner.reread(stale)
+            chunks = [entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK)]
+            tasks = []
+            for chunk in chunks:
+                tasks.append(asyncio.create_task(self._write_chunk(owner, chunk, ticket)))
+                await asyncio.sleep(0)  # a chunk is prepared in one go: let others run before the next one
+            outdated: list[Entry] = []
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+                outdated += result
+            if not outdated:
+                return
+            entries = outdated
+        for entry in entries:
+            reason = f"others changed it during each of {_ATTEMPTS} attempts to save it"
+            self._refuse(entry, ticket, DocumentError(reason).located(owner.collection, entry.id))
+
+    async def _write_chunk(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> list[Entry]:
+        """Writes some entries; returns those whose document is not as was supposed."""
+        sent: list[tuple[Entry, bytes | None]] = []
+        operations: list[Upsert | Delete] = []
+        busy = asyncio.Event()
+        for entry in entries:
+            if refusal := owner.refusal(entry):
+                self._refuse(entry, ticket, refusal)
+                continue
+            operation = self._operation(owner, entry)
+            if operation is None:
+                self._done(owner, entry, entry.wanted)
+                continue
+            entry.busy = busy
+            sent.append((entry, entry.wanted))
+            operations.append(operation)
+        outdated: list[Entry] = []
+        try:
+            failures = await self._driver.write(owner.collection, operations) if operations else {}
+        except RefusedError as error:
+            for entry, _ in sent:
+                self._refuse(entry, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
+            return []
+        finally:
+            for entry, _ in sent:
+                entry.busy = None
+            busy.set()
+        for index, (entry, version) in enumerate(sent):
+            failure = failures.get(index)
+            if failure is None:
+                self._done(owner, entry, version)
+            elif failure.outdated:
+                entry.stale = True
+                outdated.append(entry)
+            else:
+                self._refuse(entry, ticket, DocumentError(failure.reason).located(owner.collection, entry.id))
+        return outdated
+
+    def _operation(self, owner: Owner, entry: Entry) -> Upsert | Delete | None:
+        if entry.plain is None:
+            return Delete(entry.id)
+        base = owner.empty(entry.plain) if entry.base is None else load(entry.base)
+        changes = diff(base, entry.plain, owner.canonical)
+        if not changes:
+            return None
+        self._count += 1
+        entry.rev = f"{self._name}:{self._count}"
+        return Upsert(entry.id, changes.update(entry.rev), changes.guard())
+
+    @staticmethod
+    def _done(owner: Owner, entry: Entry, version: bytes | None) -> None:
+        entry.base = version
+        entry.refused = None
+        if entry.wanted is version:
+            entry.dirty = False
+            entry.wanted = entry.plain = None
+            owner.written(entry)
+
+    @staticmethod
+    def _refuse(entry: Entry, ticket: Ticket, error: DocumentError) -> None:
+        entry.dirty = False
+        entry.refused, entry.wanted, entry.plain = entry.wanted, None, None
+        ticket.errors[entry] = error

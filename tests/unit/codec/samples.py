@@ -1,0 +1,231 @@
+"""The classes of an imaginary bot, one of each kind that the codec treats differently; the tests trust this module."""
+
+from __future__ import annotations
+
+import collections
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import telegram
+
+FIRED: list[object] = []
+"""What planted data has managed to run: nothing, or a test fails."""
+
+
+def fire(*args: object) -> None:
+    """What planted data tries to reach."""
+    FIRED.append(args)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    GREEN = (0, 255, 0)
+    BLUE = 3.5
+    NONE = None
+    ALIAS = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HUGE = 10**30
+
+
+class Word(str, enum.Enum):
+    HELLO = "hello"
+    DOLLAR = "$set"
+
+
+class Right(enum.Flag):
+    READ = enum.auto()
+    WRITE = enum.auto()
+    ALL = READ | WRITE
+
+
+class Mode(enum.IntFlag):
+    X = 1
+    W = 2
+    R = 4
+
+
+class Shop:
+    """A namespace, for classes that are nested in another."""
+
+    class Size(enum.Enum):
+        SMALL = "s"
+
+    @dataclass
+    class Item:
+        sku: Any
+        qty: Any = 1
+
+
+@dataclass
+class Plain:
+    a: Any
+    b: Any = None
+
+
+@dataclass(frozen=True)
+class Frozen:
+    a: Any
+    b: Any = None
+
+
+@dataclass(slots=True)
+class Slotted:
+    a: Any
+    b: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSlotted:
+    a: Any
+    b: Any = None
+
+
+@dataclass
+class Counting:
+    a: Any
+    made: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.made.append(1)
+
+
+class Bare:
+    """A plain class; whatever attributes it is given."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
+class Hidden:
+    """Slots with private names."""
+
+    __slots__ = ("__secret", "open")
+
+    def __init__(self, secret: Any, open: Any) -> None:  # noqa: A002  (the slot's name)
+        self.__secret = secret
+        self.open = open
+
+
+class Mixed(Hidden):
+    """Slots of its base class and of its own, and a `__dict__`."""
+
+    __slots__ = ("__dict__", "__secret")
+
+    def __init__(self, secret: Any, open: Any, **attributes: Any) -> None:  # noqa: A002  (as above)
+        super().__init__(secret, open)
+        self.__secret = [secret]
+        vars(self).update(attributes)
+
+
+class Guarded:
+    """Refuses its attributes to be set, as values do."""
+
+    def __init__(self, a: Any) -> None:
+        vars(self)["a"] = a
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+class Reduced:
+    """Says itself what it is made of."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Reduced, (self.a,)
+
+
+class Stateful:
+    """Has a state of its own making."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __getstate__(self) -> Any:
+        return ["state", self.a]
+
+    def __setstate__(self, state: Any) -> None:
+        self.a = state[1]
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any = None
+
+
+class Place(Point):
+    """A named tuple with attributes beside its fields."""
+
+
+Pair = collections.namedtuple("Pair", ["left", "right"], defaults=[7])  # noqa: PYI024  (the other way to make one)
+
+
+class Title(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class Blob(bytes):
+    pass
+
+
+class Row(list):
+    pass
+
+
+class Table(dict):
+    pass
+
+
+class Tags(set):
+    pass
+
+
+class Frost(frozenset):
+    pass
+
+
+class Ring(collections.deque):
+    pass
+
+
+class Oops(Exception):
+    pass
+
+
+class Letter(telegram.TelegramObject):
+    """A Telegram object that is not PTB's."""
+
+    __slots__ = ("note", "sender")
+
+    def __init__(self, note: Any, sender: Any = None, *, api_kwargs: Any = None) -> None:
+        super().__init__(api_kwargs=api_kwargs)
+        self.note = note
+        self.sender = sender
+        self._id_attrs = (note,)
+        self._freeze()
+
+
+class FunctionMade:
+    """Restored by a function, which is refused."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fire, ("reduced",)
+
+
+class Lazy:
+    """Nothing but an endless supply; a trusted class that data may name."""
+
+    def __iter__(self) -> Iterator[int]:
+        fire("iterated")
+        return iter(())
