@@ -9,6 +9,7 @@ and so do two orders of the same keys.
 
 from __future__ import annotations
 
+import datetime as dtm
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -140,10 +141,32 @@ class Changes:
                 update["$unset"] = {".".join(path): "" for path in self.unsets}
             update["$currentDate"] = {"updated_at": True}
             return update
-        gone = [".".join(path) for path in (*self.unsets, *self.moves)]
-        sets: Document = {".".join(path): {"$literal": value} for path, value in self.sets}
-        sets |= {"rev": {"$literal": rev}, "updated_at": "$$NOW"}
-        return [*([{"$unset": gone}] if gone else []), {"$set": sets}]
+        rebuilt = {path[:-1] for path in self.moves}
+        sets = {".".join(path): {"$literal": value} for path, value in self.sets if path[:-1] not in rebuilt}
+        return [
+            *([{"$unset": [".".join(path) for path in self.unsets]}] if self.unsets else []),
+            {"$set": {**sets, "rev": {"$literal": rev}, "updated_at": "$$NOW"}},
+            *({"$set": {".".join(parent): self._rebuilt(parent)}} for parent in sorted(rebuilt, key=len, reverse=True)),
+        ]
+
+    def _rebuilt(self, parent: Path) -> Document:
+        """A document whose moved fields stand at its end.
+
+        A pipeline that removes a field and sets it again leaves it where it was (seen on MongoDB 6.0), so the
+        document is taken apart and put together again, with whatever others have added to it.
+        """
+        last = [{"k": path[-1], "v": value} for path, value in self.sets if path[:-1] == parent]
+        names = [entry["k"] for entry in last]
+        fields = {"$objectToArray": {"$ifNull": ["$" + ".".join(parent), {}]}}
+        others = {"$filter": {"input": fields, "cond": {"$not": {"$in": ["$$this.k", {"$literal": names}]}}}}
+        return {"$arrayToObject": {"$concatArrays": [others, {"$literal": last}]}}
+
+    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:
+        """The same for a database that knows no pipelines, and keeps the order of `$set`: one update after another."""
+        gone = [*self.unsets, *self.moves]
+        sets = {".".join(path): value for path, value in self.sets}
+        unset = [{"$unset": {".".join(path): "" for path in gone}}] if gone else []
+        return [*unset, {"$set": {**sets, "rev": rev, "updated_at": now}}]
 
     def guard(self) -> Document:
         """A filter under which the update does what it says.

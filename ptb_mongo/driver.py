@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import bson
 from bson.codec_options import CodecOptions
@@ -64,19 +64,32 @@ _PATH_NOT_VIABLE: Final = 28
 _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
 
+class Update(Protocol):
+    """What is to be changed in a document."""
+
+    def update(self, rev: str) -> Any:
+        """Operators, or a pipeline."""
+
+    def guard(self) -> dict[str, Any]:
+        """What must be so for the update to apply; else it fails as *outdated*."""
+
+    def steps(self, rev: str, now: datetime) -> list[dict[str, Any]]:
+        """The same without pipelines."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upsert:
     """Update one document, or make it.
 
     Attributes:
         id: Its `_id`.
-        update: Operators, or a pipeline.
-        guard: What must be so for the update to apply; else it fails as *outdated*.
+        changes: What to change.
+        rev: Who writes this, and his which write it is.
     """
 
     id: Any
-    update: Mapping[str, Any] | Sequence[Mapping[str, Any]]
-    guard: Mapping[str, Any]
+    changes: Update
+    rev: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +185,8 @@ def _harmless(error: BaseException, uri: str) -> str:
 
 
 def _is_mock(client: object) -> bool:
-    return type(client).__module__.partition(".")[0] == "mongomock_motor"
+    # Its class masquerades as Motor's; its base does not.
+    return any(cls.__module__.partition(".")[0] == "mongomock_motor" for cls in type(client).__mro__)
 
 
 async def connect(client: object, database: str) -> Driver:
@@ -249,7 +263,9 @@ class Driver:
             UnavailableError: If it is not known whether the writes were done; all may be sent again.
         """
         requests = [
-            UpdateOne({"_id": operation.id, **operation.guard}, operation.update, upsert=True)
+            UpdateOne(
+                {"_id": operation.id, **operation.changes.guard()}, operation.changes.update(operation.rev), upsert=True
+            )
             if isinstance(operation, Upsert)
             else DeleteOne({"_id": operation.id})
             for operation in operations
@@ -267,6 +283,11 @@ class Driver:
                     raise UnavailableError(details["writeErrors"][0].get("errmsg")) from error
                 return failures
         return {}
+
+    async def insert_if_missing(self, collection: str, document_id: Any, fields: Mapping[str, Any]) -> None:
+        """Makes a document, unless it is there already."""
+        with _translated():
+            await self._database[collection].update_one({"_id": document_id}, {"$setOnInsert": fields}, upsert=True)
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
         """Why change streams cannot be had from this server; `None` if they can."""
@@ -358,31 +379,11 @@ class MockDriver(Driver):
                 if isinstance(operation, Delete):
                     await target.delete_one({"_id": operation.id})
                 else:
-                    for update in _without_pipeline(operation.update):
+                    for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc)):
                         await target.update_one({"_id": operation.id}, update, upsert=True)
             except OperationFailure as error:
                 failures[index] = Failure(str(error), outdated=True)
         return failures
-
-
-def _without_pipeline(update: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Our updates in steps that mongomock knows; unlike MongoDB, it keeps the order of `$set`."""
-    now = datetime.now(timezone.utc)
-    if isinstance(update, Mapping) and "$setOnInsert" in update:
-        return [update]
-    if isinstance(update, Mapping):
-        steps = [{"$unset": update["$unset"]}] if "$unset" in update else []
-        return [*steps, {"$set": {**update["$set"], "updated_at": now}}]
-    result: list[Mapping[str, Any]] = []
-    for stage in update:
-        if "$unset" in stage:
-            result.append({"$unset": dict.fromkeys(stage["$unset"], "")})
-        else:
-            values = {
-                path: value["$literal"] if isinstance(value, Mapping) else now for path, value in stage["$set"].items()
-            }
-            result.append({"$set": values})
-    return result
 
 
 def _split(batch: bytes) -> list[bytes]:

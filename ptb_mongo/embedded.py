@@ -58,15 +58,12 @@ _ALREADY_INITIALIZED = 23
 _LAUNCHER = """
 import os, shutil, signal, sys, time
 server, folder = os.getpid(), sys.argv[1]
-null = os.open(os.devnull, os.O_RDWR)
 if os.fork():
-    os.dup2(null, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.execv(sys.argv[2], sys.argv[2:])
 os.setsid()
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-os.dup2(null, 1)
-os.dup2(null, 2)
 dismissed = os.read(0, 1)
 while os.getppid() == server:
     os.kill(server, signal.SIGKILL)

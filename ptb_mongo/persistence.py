@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Any, Generic, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
-from telegram.ext import BasePersistence, ContextTypes, PersistenceInput
+from telegram.ext import Application, BasePersistence, ContextTypes, PersistenceInput
 
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of, without_password
@@ -310,6 +310,49 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
         if (store := self._store) is not None and store.refreshes:
             await store.bot_data.refresh(self._bot_id(), bot_data, read=store.reads)
+
+    # -- users and chats that are not loaded ------------------------------------------------------------
+
+    async def user_ids(self) -> AsyncIterator[int]:
+        """The ids of all users with stored data, loaded or not; for a broadcast, say.
+
+        Example:
+            >>> async def broadcast(application, persistence):
+            ...     async for user_id in persistence.user_ids():
+            ...         await application.bot.send_message(user_id, "News!")
+        """
+        async for user_id in (await self._open()).user_data.ids():
+            yield user_id
+
+    async def chat_ids(self) -> AsyncIterator[int]:
+        """The ids of all chats with stored data, loaded or not."""
+        async for chat_id in (await self._open()).chat_data.ids():
+            yield chat_id
+
+    async def preload(
+        self,
+        application: Application[Any, Any, Any, Any, Any, Any],
+        *,
+        user_ids: Iterable[int] = (),
+        chat_ids: Iterable[int] = (),
+    ) -> None:
+        """Loads users and chats into an application, with one query for a thousand.
+
+        With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
+        before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only
+        what is loaded.
+
+        Args:
+            application: The application that this persistence belongs to.
+            user_ids: Users whose data is to be in `application.user_data`.
+            chat_ids: Chats whose data is to be in `application.chat_data`.
+
+        Raises:
+            UnavailableError: If the server does not answer.
+        """
+        store = await self._open()
+        await store.user_data.preload(user_ids, application.user_data.__getitem__)
+        await store.chat_data.preload(chat_ids, application.chat_data.__getitem__)
 
 
 class _Closing:

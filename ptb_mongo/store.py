@@ -13,13 +13,13 @@ from typing import Any, Final
 import telegram
 
 from ptb_mongo.codec import Codec
-from ptb_mongo.driver import Driver, Upsert, connect
-from ptb_mongo.errors import FormatError, RefusedError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.driver import Driver, connect
+from ptb_mongo.errors import FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
-from ptb_mongo.watcher import Watcher
+from ptb_mongo.watcher import Watcher, just_after
 from ptb_mongo.writer import Writer
 
 __all__ = ["FORMAT_VERSION", "Settings", "Store"]
@@ -113,9 +113,7 @@ class Store:
             found = document
         if found is None:
             made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": datetime.now(timezone.utc)}
-            failures = await self._driver.write(collection, [Upsert("format", {"$setOnInsert": made}, {})])
-            if failures:
-                raise RefusedError(f"{collection} cannot be written: {failures[0].reason}")
+            await self._driver.insert_if_missing(collection, "format", made)
             return
         version = found.get("version")
         if not isinstance(version, int) or version > FORMAT_VERSION:
@@ -146,7 +144,7 @@ class Store:
             self.reads = True
             return
         scopes = {scope.collection: scope for scope in (self.user_data, self.chat_data, self.bot_data)}
-        self._watcher = Watcher(self._driver, self._name, scopes, hello["operationTime"], self.writer.lost)
+        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost)
 
     @property
     def refresh_mode(self) -> Refresh:

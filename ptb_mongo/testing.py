@@ -48,14 +48,14 @@ def mongodb_database(mongodb_server_uri: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def mongo_persistence(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., MongoPersistence]:
+def mongo_persistence(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., MongoPersistence[Any, Any, Any]]:
     """Makes a `MongoPersistence` on this test's database, each call another one, as each start of a bot does.
 
     Arguments are those of `MongoPersistence`, without the first two.
     """
     from ptb_mongo import MongoPersistence  # noqa: PLC0415 - see the module's docstring
 
-    def make(**options: Any) -> MongoPersistence:
+    def make(**options: Any) -> MongoPersistence[Any, Any, Any]:
         return MongoPersistence(mongodb_server_uri, mongodb_database, **options)
 
     return make

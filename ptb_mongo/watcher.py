@@ -18,7 +18,7 @@ from ptb_mongo.errors import UnavailableError
 from ptb_mongo.retry import until_it_works
 from ptb_mongo.scopes.documents import Documents
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "just_after"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ def events_of_others(writer: str, collections: list[str]) -> list[dict[str, Any]
         },
         {"$project": {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1}},
     ]
+
+
+def just_after(hello: Mapping[str, Any]) -> Timestamp:
+    """The server's time after an answer: what was written before is in everything that is read from now on."""
+    answered: Timestamp = hello["operationTime"]
+    return Timestamp(answered.time, answered.inc + 1)
 
 
 class Watcher:
@@ -87,8 +93,7 @@ class Watcher:
 
     async def _follow(self) -> None:
         if self._token is None and self._start_at is None:
-            hello = await self._driver.hello()
-            self._start_at = hello["operationTime"]
+            self._start_at = just_after(await self._driver.hello())
             self._mark_everything_stale()
         opened = False
         try:

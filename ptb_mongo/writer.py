@@ -274,7 +274,7 @@ class Writer:
             return None
         self._count += 1
         entry.rev = f"{self._name}:{self._count}"
-        return Upsert(entry.id, changes.update(entry.rev), changes.guard())
+        return Upsert(entry.id, changes, entry.rev)
 
     @staticmethod
     def _done(owner: Owner, entry: Entry, version: bytes | None) -> None:

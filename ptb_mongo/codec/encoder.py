@@ -281,7 +281,11 @@ class Encoder:
         """What the ISO form leaves out: the zone's name, and which of two repeated hours is meant."""
         fields: dict[str, Any] = {"fold": 1} if value.fold else {}
         zone = value.tzinfo
-        offset_says_all = type(zone) is dtm.timezone and zone.tzname(None) == _default_name(zone)
+        offset_says_all = (
+            type(zone) is dtm.timezone
+            and zone.tzname(None) == _default_name(zone)
+            and not zone.utcoffset(None).microseconds  # which fromisoformat may lose
+        )
         if zone is not None and not offset_says_all:
             fields["tz"] = self.encode(zone, depth + 1)
         return fields

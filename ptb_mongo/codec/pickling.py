@@ -19,7 +19,6 @@ import warnings
 import zoneinfo
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
 import telegram
@@ -32,16 +31,8 @@ from ptb_mongo.errors import DecodeError, EncodeError
 __all__ = ["dumps", "loads", "warn_foreign_bot"]
 
 _PROTOCOL: Final = 5  # a fixed one: equal values must give equal bytes under every Python
-
-
-@lru_cache(maxsize=4096)
-def _own(text: str) -> str:
-    """A copy of our own: pickle stores which strings are identical, and by chance equal values would differ."""
-    return text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass")
-
-
-_OWN_BOT: Final = _own("bot")
-_FOREIGN_BOT: Final = _own("foreign bot")
+_OWN_BOT: Final = "bot"
+_FOREIGN_BOT: Final = "foreign bot"
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
 _NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
 _MAX_FRACTION_BITS: Final = 100_000
@@ -102,16 +93,29 @@ class _Pickler(pickle.Pickler):
         self._trust = trust
         self._bot = bot
         self._sort_keys = {} if sort_keys is None else sort_keys
+        self._texts: dict[str, str] = {}
 
     def persistent_id(self, obj: object) -> object:
         if isinstance(obj, telegram.Bot):
             if obj is self._bot:
-                return _OWN_BOT
+                return self._one(_OWN_BOT)
             warn_foreign_bot()
-            return _FOREIGN_BOT
+            return self._one(_FOREIGN_BOT)
         if type(obj) in {set, frozenset}:  # iteration order differs from process to process
-            return _own(type(obj).__name__), self._sorted(obj)  # type: ignore[arg-type]
+            return self._one(type(obj).__name__), self._sorted(obj)  # type: ignore[arg-type]
         return None
+
+    def _one(self, part: Any) -> Any:
+        """Equal strings as one: pickle stores which are identical, and by chance equal values would differ."""
+        return self._texts.setdefault(part, part) if type(part) is str else part
+
+    def _state(self, state: Any) -> Any:
+        """A state with copies of its dicts: an object that contains itself then never ends, and is refused."""
+        if type(state) is dict:
+            return {self._one(name): self._one(value) for name, value in state.items()}
+        if type(state) is tuple and len(state) == 2:  # noqa: PLR2004
+            return self._state(state[0]), self._state(state[1])
+        return self._one(state)
 
     def _sorted(self, elements: Iterable[object]) -> list[object]:
         return sorted(elements, key=self._sort_key)
@@ -127,18 +131,16 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if obj is restore:
             return NotImplemented
-        kind, *details = self._reduce(obj)
-        return restore, (_own(kind), *details)
+        return restore, tuple([self._one(part) for part in self._reduce(obj)])
 
     def _reduce(self, obj: Any) -> tuple[Any, ...]:
         cls = type(obj)
         if isinstance(obj, type):
             return "class", self._trust.name_of(obj)
         if isinstance(obj, telegram.TelegramObject):
-            return "telegram", self._trust.name_of(cls), _telegram_state(obj)
+            return "telegram", self._trust.name_of(cls), self._state(_telegram_state(obj))
         if isinstance(obj, enum.Enum):
-            key = enum_key(obj)
-            return "enum", self._trust.name_of(cls), _own(key) if type(key) is str else key
+            return "enum", self._trust.name_of(cls), enum_key(obj)
         if cls is zoneinfo.ZoneInfo and obj.key:
             return "zone", obj.key
         if cls is Fraction:
@@ -180,31 +182,22 @@ class _Pickler(pickle.Pickler):
         parts = [
             self._trust.name_of(cls),
             bare,
-            tuple(args),
-            kwargs or None,
-            _own_names(state),
-            None if items is None else list(items),
-            None if pairs is None else [tuple(pair) for pair in pairs],
+            tuple([self._one(arg) for arg in args]),
+            self._state(kwargs) or None,
+            self._state(state),
+            None if items is None else [self._one(item) for item in items],
+            None if pairs is None else [tuple([self._one(part) for part in pair]) for pair in pairs],
         ]
         while parts[-1] is None:
             parts.pop()
         return tuple(parts)
 
 
-def _own_names(state: Any) -> Any:
-    """A state with copies of its dicts: one that holds its own object is refused, not stored by halves."""
-    if type(state) is dict:
-        return dict(state)
-    if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:  # noqa: PLR2004
-        return _own_names(state[0]), {_own(name): value for name, value in state[1].items()}
-    return state
-
-
 def _check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Raises `ValueError` for arguments that a container would blow up into more than they are."""
+    """Refuses arguments that a container would blow up into more than they are."""
     values = (*args, *kwargs.values())
     if issubclass(cls, (bytes, bytearray)) and isinstance(next(iter(values), None), int):
-        raise ValueError("it is made of a number, which would be its size")
+        raise TypeError("it is made of a number, which would be its size")
     takes_fields = hasattr(cls, "_fields")  # a named tuple, which is not filled from an iterable
     if issubclass(cls, _CONTAINERS) and not takes_fields and any(isinstance(value, _NETWORKS) for value in values):
         raise ValueError("it would be filled with the addresses of a network")
@@ -306,7 +299,7 @@ def _telegram_state(obj: telegram.TelegramObject) -> dict[str, Any]:
         state.pop("api_kwargs", None)
     with contextlib.suppress(RuntimeError):  # it has none
         state["_bot"] = obj.get_bot()
-    return {_own(name): value for name, value in state.items()}
+    return state
 
 
 def telegram_object(cls: type, state: Any) -> Any:
@@ -355,10 +348,11 @@ def fraction(numerator: Any, denominator: Any) -> Fraction:
     """The fraction of two integers.
 
     Raises:
+        TypeError: If they are no integers.
         ValueError: If they are so long that reducing them, which takes the square of their length, would hang.
     """
     if type(numerator) is not int or type(denominator) is not int:
-        raise ValueError("a fraction is made of two integers")
+        raise TypeError("a fraction is made of two integers")
     if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
         raise ValueError("a fraction of such long numbers cannot be stored")
     return Fraction(numerator, denominator)

@@ -219,9 +219,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             UnavailableError: If the document was never loaded, and no server answers.
         """
         entry = self.entry(key, key)
-        if entry.live is not live:
-            entry.replaced = entry.live is not None
-            entry.live = live
+        self._see(entry, live)
         dropped = entry.dirty and entry.wanted is None
         if (read or entry.stale) and not dropped:
             try:
@@ -242,13 +240,19 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             raise UnavailableError("MongoDB is away")
         was_stale = entry.stale
         await entry.free()
-        if was_stale and not entry.stale:
-            return  # somebody else has read it meanwhile
-        entry.busy = busy = asyncio.Event()
+        if not was_stale or entry.stale:  # else somebody else has read it meanwhile
+            await self._read_alone([entry])
+
+    async def _read_alone(self, entries: Sequence[LiveEntry]) -> None:
+        """Reads documents while nobody else reads or writes them; they must be free."""
+        busy = asyncio.Event()
+        for entry in entries:
+            entry.busy = busy
         try:
-            await self.read([entry])
+            await self.read(entries)
         finally:
-            entry.busy = None
+            for entry in entries:
+                entry.busy = None
             busy.set()
 
     def rebase(self, entry: LiveEntry, raw: bytes | None, remote: Document) -> None:
@@ -312,25 +316,29 @@ class DataScope(Documents[LiveEntry], Generic[T]):
                 except DecodeError:
                     continue
 
-    async def preload(self, keys: Sequence[int], live: Callable[[int], T]) -> None:
-        """Loads many documents into their live objects, with one query for a thousand."""
+    async def preload(self, keys: Iterable[int], live: Callable[[int], T]) -> None:
+        """Loads many documents into their live objects, with one query for a thousand.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), _BATCH):
-            entries = []
-            for key in wanted[start : start + _BATCH]:
-                entry = self.entry(key, key)
-                if entry.stale:
-                    await entry.free()
-                    entries.append(entry)
-            if entries:
-                await self.read(entries)
-            for key in wanted[start : start + _BATCH]:
-                entry = self.entry(key, key)
-                obj = live(key)
-                if entry.live is not obj:
-                    entry.replaced = entry.live is not None
-                    entry.live = obj
+            batch = [self.entry(key, key) for key in wanted[start : start + _BATCH]]
+            while stale := [entry for entry in batch if entry.stale]:
+                if free := [entry for entry in stale if entry.busy is None]:
+                    await self._read_alone(free)
+                else:
+                    await stale[0].free()
+            for entry in batch:
+                self._see(entry, live(self.key_of(entry.id)))
                 self._fill(entry)
+
+    def _see(self, entry: LiveEntry, live: T) -> None:
+        """Notes which object handlers change; another one than before means that PTB has dropped that."""
+        if entry.live is not live:
+            entry.replaced = entry.live is not None
+            entry.live = live
 
 
 def _forget_copies(entry: LiveEntry) -> None:

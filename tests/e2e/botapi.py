@@ -310,9 +310,7 @@ class FakeBotAPI:
         known = self._methods.get(method)
         return known(parameters) if known else True
 
-    async def _get_updates(
-        self, offset: int = 0, limit: int = 100, timeout: int = 0, **_: object
-    ) -> list[JSON]:
+    async def _get_updates(self, offset: int = 0, limit: int = 100, timeout: int = 0, **_: object) -> list[JSON]:
         self._pending = {key: update for key, update in self._pending.items() if key >= offset}
         self.polls += 1
         this_poll = self.polls
@@ -365,9 +363,7 @@ class FakeBotAPI:
         return True
 
     def _send_message(self, parameters: JSON) -> JSON:
-        message = self.new_message(
-            chat=self._chat_json(parameters["chat_id"]), sender=self.me, text=_text(parameters)
-        )
+        message = self.new_message(chat=self._chat_json(parameters["chat_id"]), sender=self.me, text=_text(parameters))
         return self._deliver(message, parameters, edited=False)
 
     def _edit_message(self, parameters: JSON) -> JSON:

@@ -52,19 +52,13 @@ def examples_directory() -> Path:
     target.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         download = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", scratch]
-        subprocess.run(
-            [sys.executable, "-m", "pip", *download, f"python-telegram-bot=={release}"], check=True
-        )
+        subprocess.run([sys.executable, "-m", "pip", *download, f"python-telegram-bot=={release}"], check=True)
         unpacked = Path(scratch, "examples")
         unpacked.mkdir()
         with tarfile.open(next(Path(scratch).glob("*.tar.gz"))) as sdist:
             for member in sdist.getmembers():
                 path = Path(member.name)
-                if (
-                    path.parent.name == "examples"
-                    and path.suffix == ".py"
-                    and (file := sdist.extractfile(member))
-                ):
+                if path.parent.name == "examples" and path.suffix == ".py" and (file := sdist.extractfile(member)):
                     (unpacked / path.name).write_bytes(file.read())
         # Two runs may come here at once. The rename is atomic and takes only one: the other's is as good.
         with contextlib.suppress(OSError):
@@ -133,9 +127,7 @@ class MongoStorage(Storage):
 
     async def look(self, user_id: int, conversation: str) -> Saved:
         user = await self._database["user_data"].find_one({"_id": user_id})
-        talk = await self._database["conversations"].find_one(
-            {"handler": conversation, "key": [user_id, user_id]}
-        )
+        talk = await self._database["conversations"].find_one({"handler": conversation, "key": [user_id, user_id]})
         return Saved(user["data"] if user else None, talk["state"] if talk else None)
 
 

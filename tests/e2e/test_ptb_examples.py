@@ -68,9 +68,7 @@ class TestPersistentConversationBot:
         # then the bot still knows what it had asked
         assert facts_in(await ada.talks("36")) == ["age - 36"]
 
-    async def test_a_bot_stopped_with_ctrl_c_has_saved_everything(
-        self, run_example: RunExample, ada: User
-    ) -> None:
+    async def test_a_bot_stopped_with_ctrl_c_has_saved_everything(self, run_example: RunExample, ada: User) -> None:
         # given
         bot = await run_example("persistentconversationbot")
         await ada.talks("/start", "Age", "36")
@@ -127,9 +125,7 @@ class TestPersistentConversationBot:
 
 
 class TestArbitraryCallbackDataBot:
-    async def test_a_button_sent_before_a_restart_works_after_it(
-        self, run_example: RunExample, ada: User
-    ) -> None:
+    async def test_a_button_sent_before_a_restart_works_after_it(self, run_example: RunExample, ada: User) -> None:
         # given a keyboard whose buttons carry objects, after one click
         bot = await run_example("arbitrarycallbackdatabot")
         await ada.talks("/start")
@@ -258,9 +254,7 @@ class TestContextTypesBot:
         # then
         assert " 3 " in (await ada.taps("Click me!")).text
 
-    async def test_each_message_keeps_its_own_count_after_a_restart(
-        self, run_example: RunExample, ada: User
-    ) -> None:
+    async def test_each_message_keeps_its_own_count_after_a_restart(self, run_example: RunExample, ada: User) -> None:
         # given a message with a click, and one without
         bot = await run_example("contexttypesbot")
         clicked = await ada.talks("/start")

@@ -104,6 +104,17 @@ def test_a_temporary_folder_is_removed_at_the_end():
     assert is_gone(pid)
 
 
+def test_a_closed_server_holds_no_file_and_no_pipe():
+    # given
+    before = sorted(Path("/dev/fd").iterdir())
+    # when: the second start replaces the pipe of the first
+    with EmbeddedMongo() as server:
+        server.kill()
+        server.start()
+    # then
+    assert sorted(Path("/dev/fd").iterdir()) == before
+
+
 def test_data_in_a_given_folder_survives_on_another_port(tmp_path):
     folder = tmp_path / "not" / "there yet"
     # given
@@ -303,15 +314,31 @@ def test_a_replica_set_elects_another_primary_after_one_is_killed_and_takes_it_b
 
 
 USER_TESTS = """
+import asyncio
 from pymongo import MongoClient
 
+names = []
+
 def test_one(mongodb_server_uri, mongodb_database):
+    names.append(mongodb_database)
     with MongoClient(mongodb_server_uri) as client:
         client[mongodb_database]["things"].insert_one({"_id": 1})
 
 def test_two(mongodb_server_uri, mongodb_database):
+    assert mongodb_database not in names
     with MongoClient(mongodb_server_uri) as client:
         assert client[mongodb_database].list_collection_names() == []
+
+def test_three(mongo_persistence):
+    async def session():
+        persistence = mongo_persistence(refresh="off")
+        loaded = await persistence.get_user_data()
+        await persistence.update_user_data(42, {"cart": ["tea"]})
+        await persistence.flush()
+        return loaded.get(42)
+
+    assert asyncio.run(session()) is None
+    assert asyncio.run(session()) == {"cart": ["tea"]}
 """
 
 
@@ -330,6 +357,6 @@ def test_the_pytest_plugin_gives_each_test_a_database_of_its_own_and_drops_it(se
         check=False,
     )
     # then
-    assert "2 passed" in run.stdout, run.stdout + run.stderr
+    assert "3 passed" in run.stdout, run.stdout + run.stderr
     with client_of(server) as client:
         assert [name for name in client.list_database_names() if name.startswith("ptb_mongo_test_")] == []

@@ -31,6 +31,17 @@ from hypothesis import strategies as st
 
 __all__ = ["garbage", "keys", "texts", "values"]
 
+
+def _short(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """The same strategy with a short `repr`: those of nested strategies grow without bounds."""
+
+    @st.composite
+    def anything(draw: st.DrawFn) -> Any:
+        return draw(strategy)
+
+    return anything()
+
+
 AWKWARD_TEXTS = (
     *("", "a.b", ".", "$set", "$", "a$b", "_py", "_id", "%", "%%", "%25", "%i5", "%i-0", "%empty", "%none", "%5Fpy"),
     *("%btrue", "%2E", "%uD800", "50%", "100%25x", "\0", "a\0b", "\ud800", "x\udfff.", "é", "日本", "🤖", "\u2028"),
@@ -130,47 +141,51 @@ of_strings_and_numbers = st.one_of(
     texts.map(samples.Title), integers.map(samples.Number), st.binary(max_size=9).map(samples.Blob)
 )
 
-hashables_without_content = st.one_of(
-    st.none(),
-    st.booleans(),
-    integers,
-    floats,
-    texts,
-    st.binary(max_size=20),
-    datetimes,
-    st.dates(),
-    times,
-    st.timedeltas(),
-    fixed_zones,
-    named_zones,
-    decimals.filter(lambda value: not value.is_snan()),  # which has no hash
-    st.uuids(),
-    st.sampled_from([uuid.uuid3(uuid.NAMESPACE_DNS, "x"), uuid.UUID(int=0)]),
-    st.fractions(),
-    st.just(Fraction(10**100, 3)),
-    st.complex_numbers(),
-    st.builds(range, st.integers(), st.integers(), st.integers().filter(bool)),
-    patterns,
-    enums,
-    classes,
-    paths,
-    addresses,
-    of_strings_and_numbers,
+hashables_without_content = _short(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        integers,
+        floats,
+        texts,
+        st.binary(max_size=20),
+        datetimes,
+        st.dates(),
+        times,
+        st.timedeltas(),
+        fixed_zones,
+        named_zones,
+        decimals.filter(lambda value: not value.is_snan()),  # which has no hash
+        st.uuids(),
+        st.sampled_from([uuid.uuid3(uuid.NAMESPACE_DNS, "x"), uuid.UUID(int=0)]),
+        st.fractions(),
+        st.just(Fraction(10**100, 3)),
+        st.complex_numbers(),
+        st.builds(range, st.integers(), st.integers(), st.integers().filter(bool)),
+        patterns,
+        enums,
+        classes,
+        paths,
+        addresses,
+        of_strings_and_numbers,
+    )
 )
 scalars = st.one_of(
     hashables_without_content, decimals, of_bson, st.binary(max_size=20).map(bytearray), st.just(slice(1, None, 2))
 )
-keys = st.recursive(
-    hashables_without_content,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(tuple),
-        st.frozensets(inner, max_size=3),
-        st.builds(samples.Frozen, inner, inner),
-        st.builds(samples.FrozenSlotted, inner),
-        st.builds(samples.Point, inner, inner),
-        st.frozensets(inner, max_size=3).map(samples.Frost),
-    ),
-    max_leaves=4,
+keys = _short(
+    st.recursive(
+        hashables_without_content,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3).map(tuple),
+            st.frozensets(inner, max_size=3),
+            st.builds(samples.Frozen, inner, inner),
+            st.builds(samples.FrozenSlotted, inner),
+            st.builds(samples.Point, inner, inner),
+            st.frozensets(inner, max_size=3).map(samples.Frost),
+        ),
+        max_leaves=4,
+    )
 )
 _dict_keys = st.one_of(texts, texts, st.integers(), st.none(), st.booleans(), keys)
 
@@ -187,6 +202,7 @@ def _place(x: Any, note: Any) -> samples.Place:
 
 
 def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    inner = _short(inner)
     lists = st.lists(inner, max_size=4)
     documents = st.dictionaries(texts, inner, max_size=4)
     mappings = st.dictionaries(_dict_keys, inner, max_size=4)
@@ -234,27 +250,31 @@ def _pickled(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-values = st.recursive(scalars, _containers, max_leaves=8)
+values = _short(st.recursive(_short(scalars), _containers, max_leaves=8))
 
-garbage = st.recursive(
-    st.one_of(
-        st.none(),
-        st.booleans(),
-        st.integers(-(2**63), 2**63 - 1),
-        st.sampled_from([10**9, 2**62, -1]),
-        st.floats(),
-        st.sampled_from(AWKWARD_TEXTS).filter(lambda text: text.isprintable() and "\ud800" not in text),
-        st.sampled_from(
-            ["builtins.eval", "os.system", "samples.Plain", "samples.Colour", "builtins.dict", "nan", "1e9"]
+garbage = _short(
+    st.recursive(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(-(2**63), 2**63 - 1),
+            st.sampled_from([10**9, 2**62, -1]),
+            st.floats(),
+            st.sampled_from(AWKWARD_TEXTS).filter(lambda text: text.isprintable() and "\ud800" not in text),
+            st.sampled_from(
+                ["builtins.eval", "os.system", "samples.Plain", "samples.Colour", "builtins.dict", "nan", "1e9"]
+            ),
+            st.binary(max_size=8),
+            st.datetimes(timezones=st.just(dtm.timezone.utc)),
         ),
-        st.binary(max_size=8),
-        st.datetimes(timezones=st.just(dtm.timezone.utc)),
-    ),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["_py", "v", "cls", "state", "a", "%i1", "1", "$set"]), inner, max_size=3),
-        st.builds(lambda tag, v: {"_py": tag, "v": v}, st.sampled_from(["tuple", "set", "dict", "int", "bson"]), inner),
-    ),
-    max_leaves=4,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(st.sampled_from(["_py", "v", "cls", "state", "a", "%i1", "1", "$set"]), inner, max_size=3),
+            st.builds(
+                lambda tag, v: {"_py": tag, "v": v}, st.sampled_from(["tuple", "set", "dict", "int", "bson"]), inner
+            ),
+        ),
+        max_leaves=4,
+    )
 )
 """Plain documents that other services might write where the codec expects something else."""

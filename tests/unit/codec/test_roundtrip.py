@@ -92,6 +92,8 @@ def test_encoding_changes_nothing_in_the_value(value: Any) -> None:
 @given(values)
 def test_a_restored_value_gives_the_same_bytes_again(value: Any) -> None:
     raw = stored(value)
+    if b"pickle" in raw:  # which strings deep inside are identical may differ once, as Python chooses
+        raw = stored(restored(raw))
 
     assert stored(restored(raw)) == raw
 

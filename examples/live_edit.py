@@ -1,0 +1,84 @@
+"""Two write the same document, and nobody loses: the bot, with a change it has not saved yet, and a service.
+
+    pip install -e ".[examples]" && python examples/live_edit.py
+
+Offline, on an embedded MongoDB (or the one in MONGODB_URI). The service is `billing.py`: plain PyMongo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from offline import Person, Reply, Telegram
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from stage import Stage
+
+from ptb_mongo.embedded import mongodb_uri
+
+NEVER = 3600.0  # seconds between two saves: the bot of this act saves when it stops
+CART = {"data.cart": 1, "data.plan": 1}
+
+
+async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: str, ada: Person, menu: Reply) -> None:
+    """The act; the bot runs, and Ada has a menu before her."""
+    await stage.presses(ada, "Earl Grey", menu)
+    await stage.writes(ada, "3")
+    await stage.note("The bot has not saved that yet; the database holds:")
+    await stage.query(
+        f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart': 1, 'data.plan': 1 }})",
+        [await database["user_data"].find_one({"_id": ada.id}, CART) or {}],
+    )
+    output = await run_billing(uri, database.name, ada.id)
+    await stage.note(f"Meanwhile the billing service, another process: [bold]{output}")
+    answer = await stage.writes(ada, "/cart")
+    if "premium" not in answer.text or "3 x Earl Grey" not in answer.text:
+        raise AssertionError(f"one of the two changes is lost: {answer.text}")
+    await stage.note("Both are there: what only the bot knew, and what only the database knew.", "green")
+
+
+async def run_billing(uri: str, database: str, user_id: int) -> str:
+    """Runs the billing service, as another process; gives its output."""
+    program = Path(__file__).with_name("billing.py")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(program), uri, database, str(user_id)), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"billing has ended with the exit status {process.returncode}")
+    return output.decode().strip()
+
+
+async def play(stage: Stage, uri: str) -> None:
+    """The story alone, in a database that is dropped at the end."""
+    telegram = Telegram()
+    ada = telegram.person(1815, "Ada")
+    async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        database = client[f"ptb_mongo_example_{secrets.token_hex(4)}"]
+        try:
+            await telegram.start_bot(uri, database.name, NEVER)
+            await stage.act("A live edit", "The bot saves only when it stops, so that there is time to look.")
+            menu = await stage.writes(ada, "/start")
+            await edit_live(stage, database, uri, ada, menu)
+            await telegram.stop_bot()
+            await stage.note("The bot stops, and saves. Neither has overwritten the other:")
+            await stage.query(
+                f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart': 1, 'data.plan': 1 }})",
+                [await database["user_data"].find_one({"_id": ada.id}, CART) or {}],
+            )
+        finally:
+            await telegram.kill_bot()
+            await client.drop_database(database.name)
+
+
+def main() -> None:
+    with mongodb_uri() as uri:
+        asyncio.run(play(Stage(), uri))
+
+
+if __name__ == "__main__":
+    main()
