@@ -2,8 +2,8 @@
 
     BOT_TOKEN=123456:ABC... python examples/conversation_bot.py
 
-`BOT_TOKEN` is what @BotFather gives you. The data goes to the server in `MONGODB_URI`, your own or Atlas
-(mongodb+srv://user:password@cluster.mongodb.net), or else to an embedded one, in `examples/.cache`.
+`BOT_TOKEN` is what @BotFather gives you. The data goes to the database in `MONGODB_URI`, on your own server or on
+Atlas (mongodb+srv://user:password@cluster.mongodb.net/tea_shop), or else to an embedded one in `examples/.cache`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ def main() -> None:
     with server() as mongo:
         persistence = MongoPersistence(
             mongo if isinstance(mongo, str) else mongo.uri,
-            "tea_shop",
             update_interval=5,  # seconds between two saves
             trusted=["tea_shop"],  # the module whose objects may be stored: the teas behind the buttons
         )

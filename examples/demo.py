@@ -86,7 +86,7 @@ async def show(stage: Stage, database: Database, ada: Person) -> None:
     users = database["user_data"]
     await stage.query(
         f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart_message.pickle': 0 }})",
-        [await users.find_one({"_id": ada.id}, {"data.cart_message.pickle": 0}) or {}],
+        [await users.find_one({"_id": ada.id}, {"data.cart_message.pickle": 0})],
     )
     await stage.query("db.conversations.find()", await database["conversations"].find().to_list())
     is_keyboard, one_object = {"buttons": {"$exists": True}}, {"objects": {"$slice": 1}}

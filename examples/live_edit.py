@@ -31,10 +31,10 @@ async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: 
     await stage.note("The bot has not saved that yet; the database holds:")
     await stage.query(
         f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart': 1, 'data.plan': 1 }})",
-        [await database["user_data"].find_one({"_id": ada.id}, CART) or {}],
+        [await database["user_data"].find_one({"_id": ada.id}, CART)],
     )
     output = await run_billing(uri, database.name, ada.id)
-    await stage.note(f"Meanwhile the billing service, another process: [bold]{output}")
+    await stage.note(f"Meanwhile the billing service, another process with plain PyMongo:\n[bold]{output}")
     answer = await stage.writes(ada, "/cart")
     if "premium" not in answer.text or "3 x Earl Grey" not in answer.text:
         raise AssertionError(f"one of the two changes is lost: {answer.text}")
@@ -68,7 +68,7 @@ async def play(stage: Stage, uri: str) -> None:
             await stage.note("The bot stops, and saves. Neither has overwritten the other:")
             await stage.query(
                 f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart': 1, 'data.plan': 1 }})",
-                [await database["user_data"].find_one({"_id": ada.id}, CART) or {}],
+                [await database["user_data"].find_one({"_id": ada.id}, CART)],
             )
         finally:
             await telegram.kill_bot()

@@ -19,7 +19,7 @@ from rich.text import Text
 
 WIDTH = 88
 ONE_LINE = 70  # characters of a document that need no more than one line
-READING_TIME = 0.5  # seconds a line, for people
+READING_TIME = 0.4  # seconds a line, for people
 
 
 class Stage:
@@ -79,7 +79,7 @@ class Stage:
         self._console.print(Align.right(bubble) if on_the_right else bubble)
         await self._time_to_read()
 
-    async def query(self, command: str, documents: list[dict[str, Any]]) -> None:
+    async def query(self, command: str, documents: list[Any]) -> None:
         """Shows a query, and what it finds."""
         text = "\n".join([f"> {command}", *map(in_mongosh, documents)])
         self._console.print(Syntax(text, "javascript", theme="ansi_dark", background_color="default", word_wrap=True))
@@ -112,7 +112,7 @@ def _key(key: str) -> str:
 
 
 def _joined(brackets: str, items: list[str], indent: int) -> str:
-    opening, closing = brackets
+    opening, closing = brackets[0], brackets[1]
     line = f"{opening} {', '.join(items)} {closing}" if items else brackets
     if "\n" not in line and len(line) + indent < ONE_LINE:
         return line

@@ -362,8 +362,13 @@ class Encoder:
         if getattr(value, "__dict__", None):
             binary = pickling.dumps(value, trust=self._trust, bot=self._bot())
             return {TAG: "pickle", "cls": name, "v": binary}
-        fields = dict(zip(cls._fields, value, strict=True))
-        return {TAG: "namedtuple", "cls": name, "v": self._dict(fields, depth + 1)}
+        if len(cls._fields) != len(value):
+            raise EncodeError(f"a {name} has {len(value)} values for {len(cls._fields)} fields")
+        try:
+            fields = self._dict(dict(zip(cls._fields, value, strict=True)), depth + 1)
+        except EncodeError as error:
+            raise _within("v", error) from error
+        return {TAG: "namedtuple", "cls": name, "v": fields}
 
     def _telegram(self, value: telegram.TelegramObject) -> Any:
         try:

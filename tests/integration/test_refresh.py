@@ -9,47 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from bots import USER, Bot
 from motor.motor_asyncio import AsyncIOMotorClient
-from offline import BOT_ID, message_from, offline_application
+from offline import BOT_ID
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.monitoring import CommandListener
-from telegram.ext import Application, CallbackContext, ContextTypes, MessageHandler, filters
+from telegram.ext import ContextTypes
 
 from ptb_mongo import MISSING, Conflict, MongoPersistence
-
-USER = 42
-
-
-class Bot:
-    """An application on a persistence, whose handlers do what a test asks for."""
-
-    def __init__(self, persistence: MongoPersistence[Any, Any, Any], **builder: Any) -> None:
-        self.persistence = persistence
-        self.application: Application[Any, Any, Any, Any, Any, Any] = offline_application(
-            persistence, MessageHandler(filters.ALL, self._handle), **builder
-        )
-        self._act: Callable[[CallbackContext[Any, Any, Any, Any]], Any] = lambda _: None
-
-    async def _handle(self, _: object, context: CallbackContext[Any, Any, Any, Any]) -> None:
-        self._act(context)
-
-    async def hears(self, act: Callable[[Any], Any] = lambda _: None, user: int = USER) -> Any:
-        """One update of a user; `act` is what the handler does."""
-        self._act = act
-        await self.application.process_update(message_from(user))
-        return self.application.user_data[user]
-
-    async def saves(self) -> None:
-        await self.application.update_persistence()
-
-    async def sees(self, condition: Callable[[Any], bool], user: int = USER) -> Any:
-        """Handles updates until what the user's data is expected to be is there."""
-        for _ in range(1500):
-            data = await self.hears(user=user)
-            if condition(data):
-                return data
-            await asyncio.sleep(0.002)
-        raise AssertionError(f"not seen: {data!r}")
 
 
 @pytest.fixture(params=["motor", "pymongo"])

@@ -23,6 +23,7 @@ from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
+
 from ptb_mongo.codec import Codec, dump, load
 
 CODEC = Codec(trusted=[samples.__name__])

@@ -24,7 +24,7 @@ class Colour(enum.Enum):
     GREEN = (0, 255, 0)
     BLUE = 3.5
     NONE = None
-    ALIAS = "red"
+    ALIAS = "red"  # noqa: PIE796  (aliases are the point)
 
 
 class Level(enum.IntEnum):
@@ -199,7 +199,7 @@ class Ring(collections.deque):
     pass
 
 
-class Oops(Exception):
+class MishapError(Exception):
     pass
 
 

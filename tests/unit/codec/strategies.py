@@ -87,8 +87,25 @@ datetimes = st.one_of(
         zones,
         _folds,
     ),
-    st.sampled_from([dtm.datetime.min, dtm.datetime.max]).flatmap(
-        lambda value: st.builds(lambda zone: value.replace(tzinfo=zone), zones)
+    st.builds(lambda day, zone: dtm.datetime(*day, tzinfo=zone), st.sampled_from([(1, 1, 1), (9999, 12, 31)]), zones),
+)
+times = st.one_of(
+    st.builds(
+        lambda value, fold: value.replace(fold=fold), st.datetimes(timezones=zones, allow_imaginary=True), _folds
+    ),
+    st.builds(
+        lambda value: value.replace(microsecond=value.microsecond // 1000 * 1000),
+        st.datetimes(timezones=st.just(dtm.timezone.utc)),
+    ),
+    st.builds(
+        lambda zone, fold: dtm.datetime(2024, 10, 27, 2, 30, fold=fold, tzinfo=zone),  # twice, in Berlin
+        zones,
+        _folds,
+    ),
+    st.builds(
+        lambda year, zone: dtm.datetime(year, 1 if year == 1 else 12, 1 if year == 1 else 31, tzinfo=zone),
+        st.sampled_from([1, 9999]),
+        zones,
     ),
 )
 times = st.one_of(
@@ -242,7 +259,7 @@ def _pickled(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(samples.Reduced, inner),
         st.builds(samples.Stateful, st.sets(keys, max_size=4)),
         st.builds(lambda a, b: SimpleNamespace(a=a, b={"b": b, "c": (a, b)}), inner, lists),
-        st.builds(samples.Oops, inner, lists),
+        st.builds(samples.MishapError, inner, lists),
         lists.map(samples.Row),
         st.dictionaries(_dict_keys, inner, max_size=3).map(samples.Table),
         st.sets(keys, max_size=4).map(samples.Tags),

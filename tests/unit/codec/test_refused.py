@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import pytest
 import samples
 import telegram
+from roundtrip import CODEC, round_trip
+
 from ptb_mongo.codec import Codec
 from ptb_mongo.errors import ConfigurationError, EncodeError
-from roundtrip import CODEC
 
 
 @dataclass
@@ -213,17 +214,16 @@ def _itself_in_a_tuple() -> Any:
 
 def _itself_in(obj: Any) -> Callable[[], Any]:
     def make() -> Any:
-        obj.a = [obj]
+        obj.a = obj
         return obj
 
     return make
 
 
 def _itself_in_a_telegram_object() -> Any:
-    extra: dict[str, Any] = {}
-    letter = samples.Letter("x", api_kwargs=extra)
-    extra["letter"] = letter
-    return samples.Letter(letter, api_kwargs={"x": [letter]})
+    letter = samples.Letter("x")
+    object.__setattr__(letter, "note", letter)
+    return letter
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def _itself_in_a_telegram_object() -> Any:
         _itself_in(SimpleNamespace(before=1)),
         _itself_in(samples.Reduced(1)),
         _itself_in(samples.Stateful(1)),
-        _itself_in(samples.Oops(1)),
+        _itself_in(samples.MishapError(1)),
         _itself_in_a_telegram_object,
     ],
     ids=["list", "dict", "tuple", "dataclass", "plain", "namespace", "reduced", "stateful", "exception", "telegram"],
@@ -245,6 +245,23 @@ def _itself_in_a_telegram_object() -> Any:
 def test_what_contains_itself_is_refused(make: Callable[[], Any]) -> None:
     with pytest.raises(EncodeError, match="contains itself"):
         CODEC.encode({"me": make()})
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [SimpleNamespace(), samples.Reduced(1), samples.Stateful(1), samples.MishapError(1), samples.Letter("x")],
+    ids=lambda obj: type(obj).__name__,
+)
+def test_a_list_that_leads_back_to_a_pickled_object_does_so_again(obj: Any) -> None:
+    inside = [obj, "x"]
+    name = "note" if isinstance(obj, samples.Letter) else "a"
+    object.__setattr__(obj, name, inside)
+
+    copy = round_trip({"me": obj})["me"]
+
+    assert type(copy) is type(obj)
+    assert getattr(copy, name)[0] is copy
+    assert getattr(copy, name)[1:] == ["x"]
 
 
 def test_what_contains_itself_leaves_the_codec_in_order() -> None:

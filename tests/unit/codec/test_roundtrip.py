@@ -19,10 +19,11 @@ from bson.dbref import DBRef
 from bson.regex import Regex
 from hypothesis import given
 from hypothesis import strategies as st
-from ptb_mongo.codec import Codec, load
-from ptb_mongo.errors import EncodeError
 from roundtrip import CODEC, levels, portrait, restored, round_trip, stored
 from strategies import keys, scalars, values
+
+from ptb_mongo.codec import Codec, load
+from ptb_mongo.errors import EncodeError
 
 NESTINGS = {
     "list": lambda inner: [inner],
@@ -220,10 +221,7 @@ def test_sets_of_sets_inside_a_pickle_are_sorted_in_no_time(wrap: Any) -> None:
         value = wrap(value)
     started = time.monotonic()
 
-    try:
-        round_trip(SimpleNamespace(sets=[value]))
-    except EncodeError as error:
-        assert "elements" in str(error)
+    assert round_trip(SimpleNamespace(sets=[value])).sets == [value]
 
     assert time.monotonic() - started < 5
 
@@ -261,7 +259,7 @@ def test_an_object_with_identity_in_two_places_comes_back_as_two_equal_ones() ->
         (samples.Point(1), {"_py": "namedtuple", "cls": "samples.Point", "v": {"x": 1, "y": None}}),
         (samples.Plain, {"_py": "class", "v": "samples.Plain"}),
         (
-            dtm.datetime(2024, 2, 29, 12, 0, 0, 1),
+            dtm.datetime(2024, 2, 29, 12, 0, 0, 1),  # noqa: DTZ001  (a date without a zone is the point)
             {
                 "_py": "datetime",
                 "v": dtm.datetime(2024, 2, 29, 12, tzinfo=dtm.timezone.utc),
