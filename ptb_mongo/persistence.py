@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
-from typing import Any, Generic, cast, overload
+from typing import Any, Generic, Literal, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
@@ -159,6 +159,11 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         client = self._settings.client
         shown = without_password(client) if isinstance(client, str) else type(client).__name__
         return f"{type(self).__name__}({shown!r}, {self._settings.database!r})"
+
+    @property
+    def refresh_mode(self) -> Literal["watch", "read", "off"] | None:
+        """How changes by others are noticed; `None` while the application is not initialized."""
+        return self._store.refresh_mode if self._store is not None else None
 
     # -- opening and closing ----------------------------------------------------------------------------
 

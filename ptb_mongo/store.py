@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import telegram
 
@@ -147,7 +147,7 @@ class Store:
         self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost)
 
     @property
-    def refresh_mode(self) -> Refresh:
+    def refresh_mode(self) -> Literal["watch", "read", "off"]:
         """How changes of others are noticed: "watch", "read" or "off"."""
         if not self.refreshes:
             return "off"

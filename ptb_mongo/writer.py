@@ -33,6 +33,7 @@ class Entry:
         id: Its `_id`.
         base: The last version that the bot and the database agreed on; `None` where there is no document.
         stale: Whether the database may hold another version.
+        touched: Whether it became stale again since the read that is under way has begun.
         dirty: Whether `wanted` waits to be written.
         wanted: The version to be written, relative to `base`; `None` to delete the document.
         plain: `wanted` before it became bytes.
@@ -41,18 +42,23 @@ class Entry:
         busy: Set when the read or write that is under way has ended.
     """
 
-    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "stale", "wanted")
+    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "stale", "touched", "wanted")
 
     def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
         self.id = document_id
         self.base = base
         self.stale = stale
+        self.touched = False
         self.dirty = False
         self.wanted: bytes | None = None
         self.plain: Document | None = None
         self.refused: bytes | str | None = None
         self.rev: str | None = None
         self.busy: asyncio.Event | None = None
+
+    def mark_stale(self) -> None:
+        """Notes that the database may hold another version."""
+        self.stale = self.touched = True
 
     async def free(self) -> None:
         """Waits until no read or write of this document is under way."""
@@ -259,7 +265,7 @@ class Writer:
             if failure is None:
                 self._done(owner, entry, version)
             elif failure.outdated:
-                entry.stale = True
+                entry.mark_stale()
                 outdated.append(entry)
             else:
                 self._refuse(entry, ticket, DocumentError(failure.reason).located(owner.collection, entry.id))

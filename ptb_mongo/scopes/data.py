@@ -131,17 +131,19 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     async def load_all(self) -> dict[int, T]:
         """Loads every document."""
         loaded: dict[int, T] = {}
+        self.loading = True
         async for entry, body in self.load({}):
             loaded[self.key_of(entry.id)] = self._attach(entry, body)
-        self.complete = True
+        self.loading, self.complete = False, True
         return loaded
 
     async def load_one(self, key: int) -> T:
         """Loads one document; a new object if there is none."""
-        async for entry, body in self.load({"_id": key}):
-            self.complete = True
-            return self._attach(entry, body)
-        self.complete = True
+        self.loading = True
+        found = [self._attach(entry, body) async for entry, body in self.load({"_id": key})]
+        self.loading, self.complete = False, True
+        if found:
+            return found[0]
         entry = self.entry(key, key)
         entry.live = obj = self._new()
         return obj
@@ -225,7 +227,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             try:
                 await asyncio.wait_for(self._read_one(entry), _READ_PATIENCE)
             except (UnavailableError, asyncio.TimeoutError) as error:
-                entry.stale = True
+                entry.mark_stale()
                 if not isinstance(error, UnavailableError) or not self.writer.away:
                     self.writer.lost(error)
                 if not entry.loaded:

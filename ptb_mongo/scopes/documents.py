@@ -52,6 +52,8 @@ class Documents(Generic[EntryT]):
         self.entries: dict[Any, EntryT] = {}
         self.complete = False
         """Whether every document is known: one that is not in `entries` does not exist."""
+        self.loading = False
+        """Whether everything is being loaded: a document that is written now may have been read already."""
         self.quarantined: dict[Any, DocumentError] = {}
         self._fields = fields
         self._driver = driver
@@ -113,7 +115,6 @@ class Documents(Generic[EntryT]):
             entry = self.entries[key] = self._new_entry(document_id, base=rest)
         elif not entry.dirty and entry.busy is None:
             entry.base = rest
-            entry.stale = False
         return entry, body
 
     def _quarantine(self, document_id: object, key: object, error: DocumentError) -> None:
@@ -145,22 +146,18 @@ class Documents(Generic[EntryT]):
         """Reads documents again, and brings what is wanted up to what was read.
 
         Raises:
-            UnavailableError: If no server answers; the entries are stale then.
+            UnavailableError: If no server answers.
         """
         by_id = {_hashable(entry.id): entry for entry in entries}
         found: dict[Any, bytes] = {}
         for entry in entries:
-            entry.stale = False  # first: what changes from here on makes it stale again
-        try:
-            query = {"_id": {"$in": [entry.id for entry in entries]}}
-            async for raws in self._driver.raw_batches(self.collection, query, self._fields):
-                for raw in raws:
-                    found[_hashable(load(raw)["_id"])] = raw
-        except BaseException:
-            for entry in entries:
-                entry.stale = True
-            raise
+            entry.touched = False
+        query = {"_id": {"$in": [entry.id for entry in entries]}}
+        async for raws in self._driver.raw_batches(self.collection, query, self._fields):
+            for raw in raws:
+                found[_hashable(load(raw)["_id"])] = raw
         for key, entry in by_id.items():
+            entry.stale = entry.touched
             self._take(entry, found.get(key))
 
     async def reread(self, entries: Sequence[Entry]) -> None:
@@ -266,8 +263,8 @@ class Documents(Generic[EntryT]):
         entry = self.entries.get(key)
         if entry is not None:
             if not (deleted and entry.base is None):  # else it is our own deletion
-                entry.stale = True
-        elif self.complete and not deleted:
+                entry.mark_stale()
+        elif self.loading or (self.complete and not deleted):
             self.entries[key] = self._new_entry(document_id, stale=True)
 
     def is_own(self, document_id: Any, rev: str) -> bool:
@@ -282,7 +279,7 @@ class Documents(Generic[EntryT]):
         """Anything may have been written."""
         self.complete = False
         for entry in self.entries.values():
-            entry.stale = True
+            entry.mark_stale()
 
 
 def _hashable(document_id: Any) -> Any:

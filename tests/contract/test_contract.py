@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import copy
 import datetime as dtm
-import secrets
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import BOT_ID, MONGO, REAL, Opened, Storage, started
-from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message, Update
-from telegram.ext import ApplicationHandlerStop, ContextTypes, MessageHandler, PersistenceInput, filters
-from telegram.warnings import PTBUserWarning
+from offline import BOT_ID, message_from, offline_application
+from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, User
+from telegram.ext import ContextTypes, MessageHandler, PersistenceInput, filters
 
-from ptb_mongo import MongoPersistence
 
-on_mongodb = pytest.mark.parametrize("storage", MONGO, indirect=True)
-on_a_real_server = pytest.mark.parametrize("storage", REAL, indirect=True)
+def on(*storages: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("storage", storages, indirect=True)
+
+
+on_mongodb = on("a URI", "a Motor client", "a PyMongo client", "mongomock")
 
 
 @dataclass
@@ -88,15 +86,6 @@ def assert_exactly(found: object, expected: object) -> None:
     """Equal in value, in every type and in the order of keys: a `repr` shows them all."""
     assert found == expected
     assert repr(found) == repr(expected)
-
-
-async def saved_and_loaded(storage: Storage, *versions: object) -> Any:
-    """One user's data, after each version was saved by a run of its own."""
-    for version in versions:
-        async with storage.opened() as bot:
-            await bot.persistence.update_user_data(1, copy.deepcopy(version))
-    async with storage.opened() as bot:
-        return bot.user_data[1]
 
 
 # -- user, chat and bot data ---------------------------------------------------------------------------------
@@ -165,51 +154,72 @@ async def test_an_object_that_was_never_changed_has_no_document(storage):
     assert await storage.collections() == set()
 
 
-@pytest.mark.parametrize(
-    "versions",
-    [
-        pytest.param([{"a": 1}, {"a": 2}], id="another value"),
-        pytest.param([{"a": 1}, {"a": 1, "b": 2}], id="a new key"),
-        pytest.param([{"m": 1}, {"m": 1, "z": 2, "a": 3, "k": 4}], id="new keys in their own order"),
-        pytest.param([{"a": 1, "b": 2, "c": 3}, {"a": 1, "c": 3}], id="a key deleted"),
-        pytest.param([{"a": 1, "b": 2}, {}], id="all keys deleted"),
-        pytest.param([{"a": {"b": {"c": 1, "d": 2}}}, {"a": {"b": {"d": 2}}}], id="a deep key deleted"),
-        pytest.param([{"a": {"b": 1}}, {"a": {}}], id="a nested dict emptied"),
-        pytest.param([{"a": [1, 2, 3]}, {"a": [1, 3]}], id="a list shortened"),
-        pytest.param([{"a": [{"b": 1}]}, {"a": [{"b": 2}]}], id="a dict in a list changed"),
-        pytest.param([{"a": {"b": 1}}, {"a": 5}], id="a dict becomes a number"),
-        pytest.param([{"a": 5}, {"a": {"b": 1}}], id="a number becomes a dict"),
-        pytest.param([{"a": {"b": 1}}, {"a": [1]}], id="a dict becomes a list"),
-        pytest.param([{"a": [1]}, {"a": {"0": 2}}], id="a list becomes a dict with a number as its key"),
-        pytest.param([{"a": (1, 2)}, {"a": {"b": (1, 2)}}], id="a tuple becomes a dict"),
-        pytest.param([{"a": {"b": 1}}, {"a": (1, 2)}, {"a": {"c": 1}}], id="a dict becomes a tuple and a dict again"),
-        pytest.param([{"a": {"b": 1}}, {"a": {(1, 2): 1}}, {"a": {"b": 2}}], id="keys that no field can hold"),
-        pytest.param([{"a": 1}, {"a": None}], id="a number becomes None"),
-        pytest.param([{1: "x", "1": "y"}, {1: "y", "1": "x"}], id="an int and a text as keys"),
-        pytest.param([{"a.b": 1, "$x": {"": 1}}, {"a.b": 2, "$x": {"": 2, "%": 3}}], id="keys that MongoDB refuses"),
-        pytest.param([{"0": {"1": 1}}, {"0": {"1": 2, "0": 1}}], id="keys that look like places in a list"),
-        pytest.param([{"_py": "tuple", "v": [1]}, {"_py": "set", "v": [2]}], id="keys that look like ours"),
-        pytest.param([{"a": 1}, {"a": 1, "b": 2}, {"a": 1}, {"b": 2, "a": 1}], id="a key that goes and comes back"),
-    ],
-)
-async def test_a_change_is_saved_exactly(storage, versions):
-    assert_exactly(await saved_and_loaded(storage, *versions), versions[-1])
+CHANGES: dict[str, list[dict[Any, Any]]] = {
+    "another value": [{"a": 1}, {"a": 2}],
+    "a new key": [{"a": 1}, {"a": 1, "b": 2}],
+    "new keys in their own order": [{"m": 1}, {"m": 1, "z": 2, "a": 3, "k": 4}],
+    "a key deleted": [{"a": 1, "b": 2, "c": 3}, {"a": 1, "c": 3}],
+    "all keys deleted": [{"a": 1, "b": 2}, {}],
+    "a deep key deleted": [{"a": {"b": {"c": 1, "d": 2}}}, {"a": {"b": {"d": 2}}}],
+    "a nested dict emptied": [{"a": {"b": 1}}, {"a": {}}],
+    "a list shortened": [{"a": [1, 2, 3]}, {"a": [1, 3]}],
+    "a dict in a list changed": [{"a": [{"b": 1}]}, {"a": [{"b": 2}]}],
+    "a dict becomes a number": [{"a": {"b": 1}}, {"a": 5}],
+    "a number becomes a dict": [{"a": 5}, {"a": {"b": 1}}],
+    "a dict becomes a list": [{"a": {"b": 1}}, {"a": [1]}],
+    "a list becomes a dict with a number as its key": [{"a": [1]}, {"a": {"0": 2}}],
+    "a tuple becomes a dict": [{"a": (1, 2)}, {"a": {"b": (1, 2)}}],
+    "a dict becomes a tuple and a dict again": [{"a": {"b": 1}}, {"a": (1, 2)}, {"a": {"c": 1}}],
+    "keys that no field can hold": [{"a": {"b": 1}}, {"a": {(1, 2): 1}}, {"a": {"b": 2}}],
+    "a number becomes None": [{"a": 1}, {"a": None}],
+    "an int and a text as keys": [{1: "x", "1": "y"}, {1: "y", "1": "x"}],
+    "keys that MongoDB refuses": [{"a.b": 1, "$x": {"": 1}}, {"a.b": 2, "$x": {"": 2, "%": 3}}],
+    "keys that look like places in a list": [{"0": {"1": 1}}, {"0": {"1": 2, "0": 1}}],
+    "keys that look like ours": [{"_py": "tuple", "v": [1]}, {"_py": "set", "v": [2]}],
+    "a key that goes and comes back": [{"a": 1}, {"a": 1, "b": 2}, {"a": 1}, {"b": 2, "a": 1}],
+}
+CHANGES_THAT_COMPARE_EQUAL: dict[str, list[dict[Any, Any]]] = {
+    "keys in another order": [{"a": 1, "b": 2, "c": 3}, {"c": 3, "a": 1, "b": 2}],
+    "nested keys in another order": [{"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}],
+    "a new key in front": [{"a": 1, "b": 2}, {"c": 3, "b": 2, "a": 1}],
+    "an equal value of another type": [{"a": 1}, {"a": 1.0}, {"a": True}],
+    "minus zero": [{"a": 0.0}, {"a": -0.0}],
+    "an equal value of another type in a list": [{"a": [1]}, {"a": [True]}],
+}
+
+
+async def assert_saved_exactly(storage: Any, cases: dict[str, list[dict[Any, Any]]]) -> None:
+    """Each case is a user, whose data goes from version to version, each saved by a run of its own."""
+    for number in range(max(map(len, cases.values()))):
+        async with storage.opened() as bot:
+            for user_id, versions in enumerate(cases.values()):
+                if number < len(versions):
+                    await bot.persistence.update_user_data(user_id, copy.deepcopy(versions[number]))
+    async with storage.opened() as bot:
+        found = {case: repr(bot.user_data[user_id]) for user_id, case in enumerate(cases)}
+    assert found == {case: repr(versions[-1]) for case, versions in cases.items()}
+
+
+async def test_changes_are_saved_exactly(storage):
+    await assert_saved_exactly(storage, CHANGES)
 
 
 @on_mongodb
-@pytest.mark.parametrize(
-    "versions",
-    [
-        pytest.param([{"a": 1, "b": 2, "c": 3}, {"c": 3, "a": 1, "b": 2}], id="keys in another order"),
-        pytest.param([{"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}], id="nested keys in another order"),
-        pytest.param([{"a": 1, "b": 2}, {"c": 3, "b": 2, "a": 1}], id="a new key in front"),
-        pytest.param([{"a": 1}, {"a": 1.0}, {"a": True}], id="an equal value of another type"),
-        pytest.param([{"a": 0.0}, {"a": -0.0}], id="minus zero"),
-        pytest.param([{"a": [1]}, {"a": [True]}], id="an equal value of another type in a list"),
-    ],
-)
-async def test_a_change_that_compares_equal_is_saved_too(storage, versions):
-    assert_exactly(await saved_and_loaded(storage, *versions), versions[-1])
+async def test_changes_that_compare_equal_are_saved_too(storage):
+    await assert_saved_exactly(storage, CHANGES_THAT_COMPARE_EQUAL)
+
+
+@on_mongodb
+async def test_changes_within_one_run_are_saved_exactly(storage):
+    for cases in (CHANGES, CHANGES_THAT_COMPARE_EQUAL):
+        async with storage.opened() as bot:
+            for user_id, versions in enumerate(cases.values()):
+                await bot.persistence.drop_user_data(user_id)
+                for version in versions:
+                    await bot.persistence.update_user_data(user_id, copy.deepcopy(version))
+        async with storage.opened() as bot:
+            found = {case: repr(bot.user_data[user_id]) for user_id, case in enumerate(cases)}
+        assert found == {case: repr(versions[-1]) for case, versions in cases.items()}
 
 
 async def test_all_versions_of_one_run_may_be_saved_one_after_another(storage):
@@ -299,13 +309,12 @@ async def test_an_application_may_drop_a_user_who_comes_back_at_once(storage):
     async def remember(update, context):
         context.user_data["text"] = update.message.text
 
-    app = storage.application()
-    app.add_handler(MessageHandler(filters.TEXT, remember))
+    app = storage.application(MessageHandler(filters.TEXT, remember))
     async with app:
-        await app.process_update(message(app, "before"))
+        await app.process_update(message_from(7, "before"))
         await app.update_persistence()
         app.drop_user_data(7)
-        await app.process_update(message(app, "after"))
+        await app.process_update(message_from(7, "after"))
 
     async with storage.opened() as bot:
         assert_exactly(bot.user_data, {7: {"text": "after"}})
@@ -314,18 +323,20 @@ async def test_an_application_may_drop_a_user_who_comes_back_at_once(storage):
 # -- conversations -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "state",
-    [0, 1, -1, True, "ASKING", (1, "two"), 1.5, [1, {"a": 2}], {"step": 3}, Decimal("1.0"), False, ""],
-    ids=repr,
-)
-async def test_a_conversation_goes_on_in_its_state(storage, state):
+STATES = [0, 1, -1, True, False, "ASKING", "", (1, "two"), 1.5, [1, {"a": 2}], {"step": 3}, Decimal("1.0")]
+
+
+async def test_a_conversation_goes_on_in_its_state_of_any_kind(storage):
+    states = dict(enumerate(STATES))
     async with storage.opened() as bot:
-        await bot.persistence.get_conversations("order")
-        await bot.persistence.update_conversation("order", (1, 2), copy.deepcopy(state))
+        for number, state in states.items():
+            await bot.persistence.update_conversation("order", (1, number), copy.deepcopy(state))
 
     async with storage.opened() as bot:
-        assert_exactly(await bot.persistence.get_conversations("order"), {(1, 2): state})
+        found = await bot.persistence.get_conversations("order")
+        assert {key[1]: repr(state) for key, state in found.items()} == {
+            number: repr(state) for number, state in states.items()
+        }
 
 
 async def test_conversations_are_told_apart_by_handler_and_key(storage):
@@ -393,7 +404,7 @@ async def test_a_state_that_is_offered_again_is_not_written_again(storage):
 # -- callback data -------------------------------------------------------------------------------------------
 
 
-def keyboards(opened: Opened) -> list[tuple[str, float, dict[str, Any]]]:
+def keyboards(opened: Any) -> list[tuple[str, float, dict[str, Any]]]:
     return opened.callback_data[0]
 
 
@@ -482,22 +493,12 @@ async def test_a_button_works_after_a_restart(storage):
 
     app = storage.application()
     async with app:
-        query = Update.de_json(
-            {"update_id": 1, "callback_query": {"id": "5", "from": ADA, "chat_instance": "x", "data": sent}}, app.bot
-        ).callback_query
+        query = CallbackQuery("5", User(7, "Ada", is_bot=False), "chat", data=sent)
         app.bot.callback_data_cache.process_callback_query(query)
         assert_exactly(query.data, ("buy", 7))
 
 
 # -- options -------------------------------------------------------------------------------------------------
-
-ADA = {"id": 7, "is_bot": False, "first_name": "Ada"}
-
-
-def message(app: Any, text: str) -> Update:
-    chat = {"id": 7, "type": "private", "first_name": "Ada"}
-    sent = {"message_id": 1, "date": 1700000000, "chat": chat, "from": ADA, "text": text}
-    return Update.de_json({"update_id": 1, "message": sent}, app.bot)
 
 
 @pytest.mark.parametrize("kept", ["user_data", "chat_data", "bot_data", "callback_data", None])
@@ -510,10 +511,9 @@ async def test_only_the_kinds_of_data_are_stored_that_are_asked_for(storage, kep
         button = InlineKeyboardButton("Buy", callback_data="buy")
         context.bot.callback_data_cache.process_keyboard(InlineKeyboardMarkup.from_button(button))
 
-    app = storage.application(store_data=only)
-    app.add_handler(MessageHandler(filters.TEXT, remember))
+    app = storage.application(MessageHandler(filters.TEXT, remember), store_data=only)
     async with app:
-        await app.process_update(message(app, "hello"))
+        await app.process_update(message_from(7, "hello"))
 
     async with storage.opened() as bot:
         stored = {kind for kind in kinds if getattr(bot, kind)}
@@ -631,7 +631,7 @@ async def test_the_documents_are_named_as_the_storage_format_says(storage):
 async def test_one_persistence_may_be_started_again_after_its_flush(storage):
     persistence = storage.make()
     for run in range(3):
-        async with started(persistence) as bot:
+        async with storage.opened(persistence) as bot:
             assert bot.user_data == ({1: {"runs": run}} if run else {})
             await persistence.update_user_data(1, {"runs": run + 1})
 
@@ -643,11 +643,10 @@ async def test_an_application_may_be_initialized_again_after_its_shutdown(storag
     async def count(update, context):
         context.user_data["n"] = context.user_data.get("n", 0) + 1
 
-    app = storage.application()
-    app.add_handler(MessageHandler(filters.TEXT, count))
+    app = storage.application(MessageHandler(filters.TEXT, count))
     for _ in range(2):
         await app.initialize()
-        await app.process_update(message(app, "hello"))
+        await app.process_update(message_from(7))
         await app.shutdown()
 
     async with storage.opened() as bot:
@@ -656,7 +655,7 @@ async def test_an_application_may_be_initialized_again_after_its_shutdown(storag
 
 async def test_a_flush_without_a_start_does_nothing(storage):
     persistence = storage.make()
-    persistence.set_bot(storage.application().bot)
+    offline_application(persistence)
 
     await persistence.flush()
 
@@ -664,41 +663,39 @@ async def test_a_flush_without_a_start_does_nothing(storage):
         assert_exactly(bot.user_data, {})
 
 
-@on_a_real_server
-async def test_nothing_runs_any_more_after_flush(storage):
-    before = asyncio.all_tasks()  # a passed-in client has its own
+@on_mongodb
+async def test_no_task_is_left_after_flush(storage):
     async with storage.opened() as bot:
         await bot.persistence.update_user_data(1, {"a": 1})
+        running = {task for task in asyncio.all_tasks() if task.get_name().startswith("ptb_mongo")}
 
-    assert {task.get_name() for task in asyncio.all_tasks() - before if "ptb_mongo" in task.get_name()} == set()
-
-
-@pytest.mark.parametrize("make_client", [AsyncIOMotorClient, AsyncMongoClient])
-async def test_a_client_that_was_passed_in_is_left_open(mongodb_server_uri, mongodb_database, make_client):
-    client = make_client(mongodb_server_uri)
-    try:
-        for run in range(2):
-            async with started(MongoPersistence(client, mongodb_database)) as bot:
-                await bot.persistence.update_user_data(1, {"runs": run})
-
-        assert (await client[mongodb_database].user_data.find_one({"_id": 1}))["data"] == {"runs": 1}
-    finally:
-        closing = client.close()
-        if closing is not None:
-            await closing
+    assert [task for task in running if not task.done()] == []
 
 
-async def test_the_client_of_a_uri_is_closed_by_flush(mongodb_server_uri, mongodb_database):
-    name = f"test-{secrets.token_hex(4)}"
-    uri = f"{mongodb_server_uri}{'&' if '?' in mongodb_server_uri else '?'}appName={name}"
+@on("a Motor client", "a PyMongo client", "mongomock")
+async def test_a_client_that_was_passed_in_is_left_open(storage):
+    for run in range(2):
+        async with storage.opened() as bot:
+            await bot.persistence.update_user_data(1, {"runs": run})
 
+    stored = await storage.passed_in[storage.database].user_data.find_one({"_id": 1})
+    assert stored["data"] == {"runs": 1}
+
+
+@on("a URI")
+async def test_the_client_of_a_uri_is_closed_by_flush(storage):
     async def connections() -> int:
-        pipeline = [{"$currentOp": {"allUsers": True, "idleConnections": True}}, {"$match": {"appName": name}}]
-        return len(await (await inspector.admin.aggregate(pipeline)).to_list())
+        pipeline = [
+            {"$currentOp": {"allUsers": True, "idleConnections": True}},
+            {"$match": {"appName": storage.database}},
+        ]
+        return len(await (await storage.inspector.admin.aggregate(pipeline)).to_list())
 
-    async with AsyncMongoClient(mongodb_server_uri) as inspector:
-        async with started(MongoPersistence(uri, mongodb_database)):
-            assert await connections() > 0
-        async with asyncio.timeout(10):
-            while await connections() > 0:  # the server takes a moment to notice
-                await asyncio.sleep(0.02)
+    async with storage.opened():
+        assert await connections() > 0
+
+    for _ in range(500):  # the server takes a moment to notice
+        if not (left := await connections()):
+            break
+        await asyncio.sleep(0.02)
+    assert left == 0

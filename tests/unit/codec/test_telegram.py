@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dtm
+import enum
+import json
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,10 +17,11 @@ import telegram.error
 import telegram.ext
 from hypothesis import given
 from hypothesis import strategies as st
-from ptb_mongo.codec import Codec, load
-from roundtrip import portrait, restored, round_trip, stored
+from roundtrip import levels, portrait, restored, round_trip, stored
 from strategies import texts
 from telegram import constants
+
+from ptb_mongo.codec import Codec, load
 
 TOKEN = "123456:a-secret-token"
 BOT = telegram.Bot(TOKEN)
@@ -27,6 +30,7 @@ WITH_BOT = Codec(trusted=[samples.__name__], bot=lambda: BOT)
 
 USER = {"id": 7, "is_bot": False, "first_name": "Ada", "username": "ada", "language_code": "en"}
 CHAT = {"id": -1001, "type": "supergroup", "title": "Engines"}
+OPTION = {"persistent_id": "0", "text": "y", "voter_count": 0}
 MESSAGE = {
     "message_id": 5,
     "date": 1700000000,
@@ -64,17 +68,23 @@ def objects(bot: telegram.Bot | None) -> Iterator[tuple[str, telegram.TelegramOb
     left = {"old_chat_member": {"status": "member", "user": USER}, "new_chat_member": {"status": "left", "user": USER}}
     yield "chat member updated", telegram.ChatMemberUpdated.de_json({**change, **left}, bot)
     poll = {"id": "1", "question": "?", "total_voter_count": 0, "is_closed": False, "is_anonymous": True}
-    kind = {"type": "regular", "allows_multiple_answers": False, "options": [{"text": "y", "voter_count": 0}]}
-    yield "poll", telegram.Poll.de_json({**poll, **kind, "close_date": 1700000000}, bot)
+    kind = {"type": "regular", "allows_multiple_answers": False, "allows_revoting": True, "options": [OPTION]}
+    yield "poll", telegram.Poll.de_json({**poll, **kind, "members_only": False, "close_date": 1700000000}, bot)
     yield "location", telegram.Location(1.5, -2.25)
     yield "keyboard", telegram.ReplyKeyboardMarkup([["a", telegram.KeyboardButton("b", request_contact=True)]])
     yield "link preview options with a default value", telegram.LinkPreviewOptions(url="https://x.y")
     yield "link preview options", telegram.LinkPreviewOptions(is_disabled=True, show_above_text=False)
-    yield "invalid callback data", telegram.InlineKeyboardMarkup.from_button(
-        telegram.InlineKeyboardButton("x", callback_data=telegram.ext.InvalidCallbackData("uuid"))
+    yield (
+        "invalid callback data",
+        telegram.InlineKeyboardMarkup.from_button(
+            telegram.InlineKeyboardButton("x", callback_data=telegram.ext.InvalidCallbackData("uuid"))
+        ),
     )
-    yield "callback data", telegram.InlineKeyboardMarkup.from_button(
-        telegram.InlineKeyboardButton("x", callback_data=samples.Plain({"page": (1, 2)}, {3, 1}))
+    yield (
+        "callback data",
+        telegram.InlineKeyboardMarkup.from_button(
+            telegram.InlineKeyboardButton("x", callback_data=samples.Plain({"page": (1, 2)}, {3, 1}))
+        ),
     )
     yield "trusted subclass", samples.Letter([1, (2,)], telegram.User(1, "x", False), api_kwargs={"extra": {"a": 1}})
     yield "permissions", telegram.ChatPermissions.all_permissions()
@@ -83,6 +93,7 @@ def objects(bot: telegram.Bot | None) -> Iterator[tuple[str, telegram.TelegramOb
     yield "web app", telegram.MenuButtonWebApp("x", telegram.WebAppInfo("https://x.y"))
 
 
+Make = Callable[[telegram.Bot | None], telegram.TelegramObject]
 NAMES = [name for name, _ in objects(None)]
 plain_json = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), texts),
@@ -92,12 +103,9 @@ plain_json = st.recursive(
 
 
 @pytest.fixture(params=NAMES)
-def make(request: pytest.FixtureRequest) -> Callable[[telegram.Bot | None], telegram.TelegramObject]:
+def make(request: pytest.FixtureRequest) -> Make:
     """Makes one Telegram object after the other, as they come with this bot, or without any."""
     return lambda bot: dict(objects(bot))[request.param]
-
-
-type Make = Callable[[telegram.Bot | None], telegram.TelegramObject] if False else Any
 
 
 def has_bot(obj: telegram.TelegramObject) -> bool:
@@ -106,3 +114,264 @@ def has_bot(obj: telegram.TelegramObject) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def plain_of(value: object) -> Any:
+    """A `to_dict()` as JSON has it, without what is `None`."""
+    if isinstance(value, dict):
+        return {key: plain_of(item) for key, item in value.items() if item is not None}
+    return [plain_of(item) for item in value] if isinstance(value, list) else value
+
+
+def test_there_are_objects_to_test_with() -> None:
+    assert len(NAMES) > 15
+    assert sum(has_bot(obj) for _, obj in objects(BOT)) >= 5
+
+
+def test_an_object_without_a_bot_comes_back_with_all_attributes(make: Make) -> None:
+    obj = make(None)
+
+    copy = round_trip(obj, WITH_BOT)
+
+    assert portrait(copy) == portrait(obj)
+    assert not has_bot(copy)
+
+
+def test_an_object_with_the_bot_comes_back_with_the_bot(make: Make) -> None:
+    obj = make(BOT)
+
+    copy = round_trip(obj, WITH_BOT)
+
+    assert portrait(copy) == portrait(obj)
+    assert has_bot(copy) == has_bot(obj)
+    assert not has_bot(copy) or copy.get_bot() is BOT
+
+
+def test_an_object_comes_back_equal_and_with_the_same_dict(make: Make) -> None:
+    obj = make(BOT)
+
+    copy = round_trip(obj, WITH_BOT)
+
+    assert copy == obj
+    assert copy.to_dict() == obj.to_dict()
+    assert hash(copy) == hash(obj) or obj._id_attrs == ()
+
+
+def test_an_object_is_frozen_as_it_was(make: Make) -> None:
+    obj = make(None)
+
+    copy = round_trip(obj, WITH_BOT)
+
+    assert copy._frozen == obj._frozen
+    if obj._frozen:
+        with pytest.raises(AttributeError, match="can't be set"):
+            copy.anything = 1
+
+
+def test_a_restored_object_gives_the_same_bytes(make: Make) -> None:
+    raw = stored(make(BOT), WITH_BOT)
+
+    assert stored(restored(raw, WITH_BOT), WITH_BOT) == raw
+
+
+def test_equal_objects_give_the_same_bytes(make: Make) -> None:
+    assert stored(make(BOT), WITH_BOT) == stored(make(BOT), WITH_BOT)
+
+
+def test_an_object_is_stored_for_one_bot_and_loaded_for_another(make: Make) -> None:
+    raw = stored(make(BOT), WITH_BOT)
+    successor = telegram.Bot("123456:the-next-token")
+
+    copy = restored(raw, Codec(trusted=[samples.__name__], bot=lambda: successor))
+
+    assert not has_bot(copy) or copy.get_bot() is successor
+
+
+def test_no_byte_tells_a_token(make: Make) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = telegram.Bot(OTHER_TOKEN)
+        raw = stored({"a": make(BOT), "b": make(other), "bots": [BOT, other], "c": {"d": BOT}}, WITH_BOT)
+
+    for part in ("secret", TOKEN.partition(":")[0], OTHER_TOKEN.partition(":")[0]):
+        assert part.encode() not in raw
+
+
+def test_what_is_stored_names_the_class_and_has_a_view(make: Make) -> None:
+    obj = make(BOT)
+
+    document = load(stored(obj, WITH_BOT))["data"]
+
+    assert document["_py"] == "telegram"
+    assert document["cls"].rpartition(".")[2] == type(obj).__name__
+    assert set(document) == {"_py", "cls", "pickle", "view"}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "callback data" not in name])
+def test_the_view_is_the_objects_dict_as_json_has_it(name: str) -> None:
+    obj = dict(objects(BOT))[name]
+
+    view = load(stored(obj, WITH_BOT))["data"]["view"]
+
+    assert view == plain_of(json.loads(obj.to_json()))
+
+
+def test_the_view_can_be_queried_where_a_person_would_look() -> None:
+    view = load(stored(message(BOT), WITH_BOT))["data"]["view"]
+
+    assert view["chat"]["id"] == -1001
+    assert view["from"]["first_name"] == "Ada"
+    assert view["entities"][1] == {"type": "bot_command", "offset": 26, "length": 6}
+    assert view["reply_to_message"]["date"] == 1690000000
+
+
+def test_the_view_leaves_out_what_only_python_knows() -> None:
+    button = telegram.InlineKeyboardButton("x", callback_data=samples.Plain(1))
+
+    view = load(stored(button, WITH_BOT))["data"]["view"]
+
+    assert view == {"text": "x"}
+
+
+def test_an_object_that_has_no_dict_is_stored_without_a_view() -> None:
+    strange = telegram.Message(1, "no date", telegram.Chat(1, "private"))  # type: ignore[arg-type]
+
+    raw = stored(strange, WITH_BOT)
+
+    assert load(raw)["data"]["view"] is None
+    assert portrait(restored(raw, WITH_BOT)) == portrait(strange)
+
+
+def test_a_messages_pickle_is_a_third_of_what_python_would_write(
+    record_property: Callable[[str, object], None],
+) -> None:
+    plain = telegram.Message(1, dtm.datetime.now(dtm.timezone.utc), telegram.Chat(1, "private"), text="hello")
+    ratios = []
+    for obj in (plain, message(BOT)):
+        ours = len(load(stored(obj, WITH_BOT))["data"]["pickle"])
+        ratios.append(ours / len(pickle.dumps(obj)))
+    record_property("ratios", ratios)
+
+    assert max(ratios) < 0.36
+
+
+def test_a_foreign_bot_warns_and_comes_back_as_none() -> None:
+    other = telegram.Bot(OTHER_TOKEN)
+
+    with pytest.warns(UserWarning, match="unknown bot"):
+        raw = stored({"message": message(other)}, WITH_BOT)
+
+    assert not has_bot(restored(raw, WITH_BOT)["message"])
+    assert restored(raw, WITH_BOT)["message"] == message()
+
+
+def test_a_foreign_bot_by_itself_warns_and_comes_back_as_none() -> None:
+    with pytest.warns(UserWarning, match="unknown bot"):
+        raw = stored([BOT, telegram.Bot(OTHER_TOKEN)], WITH_BOT)
+
+    assert restored(raw, WITH_BOT) == [BOT, None]
+    assert restored(raw, WITH_BOT)[0] is BOT
+
+
+def test_every_bot_is_foreign_while_there_is_none() -> None:
+    with pytest.warns(UserWarning, match="unknown bot"):
+        stored(message(BOT), Codec())
+
+
+def test_a_bot_of_a_subclass_is_a_bot() -> None:
+    bot = telegram.ext.ExtBot(TOKEN)
+    codec = Codec(bot=lambda: bot)
+
+    copy = round_trip({"bot": bot, "message": message(bot)}, codec)
+
+    assert copy["bot"] is bot
+    assert copy["message"].get_bot() is bot
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        telegram.error.BadRequest("no"),
+        telegram.error.NetworkError("no"),
+        telegram.error.Forbidden("no"),
+        telegram.error.InvalidToken(),
+        telegram.error.ChatMigrated(-100),
+        telegram.error.Conflict("no"),
+        telegram.error.TimedOut(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_telegrams_comes_back(error: Exception) -> None:
+    assert portrait(round_trip(error, WITH_BOT)) == portrait(error)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PTB's own: seconds become a timedelta one day
+def test_a_retry_after_comes_back() -> None:
+    error = telegram.error.RetryAfter(5)
+
+    assert portrait(round_trip(error, WITH_BOT)) == portrait(error)
+
+
+def test_an_invalid_callback_data_comes_back() -> None:
+    copy = round_trip(telegram.ext.InvalidCallbackData("uuid"), WITH_BOT)
+
+    assert type(copy) is telegram.ext.InvalidCallbackData
+    assert copy.callback_data == "uuid"
+
+
+def test_every_member_of_every_enum_of_telegrams_comes_back() -> None:
+    enums = [item for item in vars(constants).values() if isinstance(item, type) and issubclass(item, enum.Enum)]
+    members = [member for kind in enums for member in kind.__members__.values()]
+
+    assert len(members) > 300
+    assert all(copy is member for copy, member in zip(round_trip(members, WITH_BOT), members, strict=True))
+
+
+def test_every_public_class_of_telegrams_can_be_named_and_found() -> None:
+    classes = [
+        item
+        for item in vars(telegram).values()
+        if isinstance(item, type) and issubclass(item, telegram.TelegramObject) and not issubclass(item, telegram.Bot)
+    ]
+
+    assert len(classes) > 200
+    assert round_trip(classes) == classes
+
+
+def test_an_attribute_that_is_not_none_though_its_default_is_comes_back() -> None:
+    options = telegram.LinkPreviewOptions(is_disabled=None)
+
+    copy = round_trip(options)
+
+    assert copy.is_disabled is None
+    assert type(round_trip(telegram.LinkPreviewOptions()).is_disabled) is type(
+        telegram.LinkPreviewOptions().is_disabled
+    )
+
+
+@given(st.dictionaries(texts, plain_json, max_size=4))
+def test_fields_of_the_future_come_back_exactly(fields: dict[str, Any]) -> None:
+    user = telegram.User(1, "x", False, api_kwargs=fields)
+
+    copy = round_trip(user)
+
+    assert portrait(copy) == portrait(user)
+
+
+@given(texts, texts)
+def test_every_text_comes_back(text: str, caption: str) -> None:
+    obj = telegram.InlineKeyboardButton(text, callback_data=(text, caption, {caption: text}))
+
+    copy = round_trip(obj)
+
+    assert portrait(copy) == portrait(obj)
+
+
+def test_a_telegram_object_deep_inside_stays_within_mongodbs_levels() -> None:
+    value: Any = message()
+    for _ in range(75):
+        value = [value]
+
+    raw = stored(value)
+
+    assert levels(load(raw)) <= 100
