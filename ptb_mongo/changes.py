@@ -108,22 +108,32 @@ class Changes:
     Attributes:
         sets: Fields and their new values, in the order in which new fields are to stand.
         unsets: Fields to remove.
-        moves: Those of `sets` that exist already, and are to stand further back.
+        created: Those of `sets` that are new and have fields of their own: somebody else may create them, too.
+        last: For a document in which fields move, the names and values of those that are to stand at its end.
         ordered: Whether an update must keep the order of `sets`.
     """
 
     sets: list[tuple[Path, Any]] = field(default_factory=list)
     unsets: list[Path] = field(default_factory=list)
-    moves: list[Path] = field(default_factory=list)
+    created: list[Path] = field(default_factory=list)
+    last: dict[Path, Document] = field(default_factory=dict)
     ordered: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.sets or self.unsets)
+        return bool(self.sets or self.unsets or self.last)
 
     def paths(self) -> Iterator[Path]:
         """Every path that is written."""
         yield from (path for path, _ in self.sets)
         yield from self.unsets
+
+    def add(self, others: Changes) -> None:
+        """Adds the changes of another part of the document."""
+        self.sets += others.sets
+        self.unsets += others.unsets
+        self.created += others.created
+        self.last |= others.last
+        self.ordered |= others.ordered
 
     def update(self, rev: str) -> Document | list[Document]:
         """The update for MongoDB: idempotent, and touching nothing but the changed paths.
@@ -141,44 +151,58 @@ class Changes:
                 update["$unset"] = {".".join(path): "" for path in self.unsets}
             update["$currentDate"] = {"updated_at": True}
             return update
-        rebuilt = {path[:-1] for path in self.moves}
-        sets = {".".join(path): {"$literal": value} for path, value in self.sets if path[:-1] not in rebuilt}
+        sets = {".".join(path): {"$literal": value} for path, value in self.sets}
         return [
             *([{"$unset": [".".join(path) for path in self.unsets]}] if self.unsets else []),
             {"$set": {**sets, "rev": {"$literal": rev}, "updated_at": "$$NOW"}},
-            *({"$set": {".".join(parent): self._rebuilt(parent)}} for parent in sorted(rebuilt, key=len, reverse=True)),
+            *({"$set": {".".join(parent): _reordered(parent, names)}} for parent, names in self.last.items()),
         ]
-
-    def _rebuilt(self, parent: Path) -> Document:
-        """A document whose moved fields stand at its end.
-
-        A pipeline that removes a field and sets it again leaves it where it was (seen on MongoDB 6.0), so the
-        document is taken apart and put together again, with whatever others have added to it.
-        """
-        last = [{"k": path[-1], "v": value} for path, value in self.sets if path[:-1] == parent]
-        names = [entry["k"] for entry in last]
-        fields = {"$objectToArray": {"$ifNull": ["$" + ".".join(parent), {}]}}
-        others = {"$filter": {"input": fields, "cond": {"$not": {"$in": ["$$this.k", {"$literal": names}]}}}}
-        return {"$arrayToObject": {"$concatArrays": [others, {"$literal": last}]}}
 
     def steps(self, rev: str, now: dtm.datetime) -> list[Document]:
         """The same for a database that knows no pipelines, and keeps the order of `$set`: one update after another."""
-        gone = [*self.unsets, *self.moves]
+        last = {
+            ".".join((*parent, name)): value for parent, fields in self.last.items() for name, value in fields.items()
+        }
         sets = {".".join(path): value for path, value in self.sets}
-        unset = [{"$unset": {".".join(path): "" for path in gone}}] if gone else []
-        return [*unset, {"$set": {**sets, "rev": rev, "updated_at": now}}]
+        gone = [*(".".join(path) for path in self.unsets), *last]
+        own = [path for path in last if not any(path.startswith(f"{other}.") for other in last)]
+        kept = {
+            path: value for path, value in sets.items() if not any(f"{path}.".startswith(f"{other}.") for other in own)
+        }
+        return [
+            *([{"$unset": dict.fromkeys(gone, "")}] if gone else []),
+            {"$set": {**kept, **{path: last[path] for path in own}, "rev": rev, "updated_at": now}},
+        ]
 
     def guard(self) -> Document:
         """A filter under which the update does what it says.
 
-        Through an array or a scalar, a pipeline and a numeric key would not fail but write somewhere else.
+        Through an array or a scalar, a pipeline and a numeric key would not fail but write somewhere else; and a
+        document that somebody else has created meanwhile must be merged, not replaced.
         """
         through: set[Path] = set()
-        for path in self.paths():
+        for path in (*self.paths(), *((*parent, "") for parent in self.last)):
             for end in range(1, len(path)):
                 if self.ordered or path[end].isdigit():
                     through.add(path[:end])
-        return {".".join(path): {"$not": {"$type": _NOT_A_DOCUMENT}} for path in sorted(through)}
+        guard: Document = {".".join(path): {"$not": {"$type": _NOT_A_DOCUMENT}} for path in sorted(through)}
+        return guard | {".".join(path): {"$exists": False} for path in self.created}
+
+
+def _reordered(parent: Path, names: Iterable[str]) -> Document:
+    """An expression: the document at `parent` as it is, but with some of its fields at its end.
+
+    A pipeline that removes a field and sets it again leaves it where it was (seen on MongoDB 6.0), so the
+    document is taken apart and put together again, with whatever others have done to it.
+    """
+    fields = {"$objectToArray": {"$ifNull": ["$" + ".".join(parent), {}]}}
+
+    def those(condition: Document) -> Document:
+        return {"$filter": {"input": fields, "cond": condition}}
+
+    others = those({"$not": {"$in": ["$$this.k", {"$literal": list(names)}]}})
+    last = [those({"$eq": ["$$this.k", {"$literal": name}]}) for name in names]
+    return {"$arrayToObject": {"$concatArrays": [others, *last]}}
 
 
 def diff(base: Document, local: Document, canonical: Callable[[Any], Any] | None = None) -> Changes:
@@ -201,11 +225,13 @@ def _diff_fields(
     """Adds the changes between two documents at `path`; `False` if they cannot be addressed one by one."""
     kept = _kept(base, local)
     appended = [key for key in local if key not in kept]
+    new = [key for key in appended if key not in base]
     removed = [key for key in base if key not in local]
-    moved = [key for key in appended if key in base]
     if not all(map(addressable, (*appended, *removed))):
         return False
-    for key in kept:
+    for key in local:
+        if key not in base:
+            continue
         before, after = base[key], local[key]
         if before is after or same(before, after):
             continue
@@ -213,9 +239,12 @@ def _diff_fields(
             return False
         _diff_value(before, after, (*path, key), changes, canonical)
     changes.unsets += [(*path, key) for key in removed]
-    changes.moves += [(*path, key) for key in moved]
-    changes.sets += [((*path, key), local[key]) for key in appended]
-    if moved or (len(appended) > 1 and not _is_lexicographic(appended)):
+    changes.sets += [((*path, key), local[key]) for key in new]
+    changes.created += [(*path, key) for key in new if fields_inside(local[key]) is not None]
+    if len(new) < len(appended):
+        changes.last[path] = {key: local[key] for key in appended}
+        changes.ordered = True
+    elif len(new) > 1 and not _is_lexicographic(new):
         changes.ordered = True
     return True
 
@@ -225,10 +254,7 @@ def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical
         inner, old, new = inside
         found = Changes()
         if _diff_fields(old, new, path + inner, found, canonical):
-            changes.sets += found.sets
-            changes.unsets += found.unsets
-            changes.moves += found.moves
-            changes.ordered |= found.ordered
+            changes.add(found)
             return
     elif canonical and type(before) in {dict, list} and same(canonical(before), after):
         return
@@ -256,14 +282,24 @@ def apply_changes(document: Document, changes: Changes) -> Document:
     A value on the way that is no document any more is replaced by one.
     """
     result = dict(document)
-    for path in (*changes.unsets, *changes.moves):
+    for path in changes.unsets:
         _replace_at(result, path, MISSING)
     for path, value in changes.sets:
         _replace_at(result, path, value)
+    for parent, names in changes.last.items():
+        fields: Any = result
+        for key in parent:
+            fields = fields[key]
+        moved = {name: fields[name] for name in names if name in fields}
+        _replace_at(result, parent, {name: value for name, value in fields.items() if name not in moved} | moved)
     return result
 
 
 def _replace_at(document: Document, path: Path, value: Any) -> None:
+    if not path:
+        document.clear()
+        document.update(value)
+        return
     *way, last = path
     for key in way:
         inner = document.get(key)

@@ -77,6 +77,9 @@ class Owner(Protocol):
     def empty(self, plain: Document) -> Document:
         """What a document that does not exist is compared with."""
 
+    def ours(self, body: Document) -> Document:
+        """The part of a stored document that we write."""
+
     def canonical(self, plain: Any) -> Any:
         """The form that we would store for a value that somebody else has stored."""
 
@@ -274,7 +277,7 @@ class Writer:
     def _operation(self, owner: Owner, entry: Entry) -> Upsert | Delete | None:
         if entry.plain is None:
             return Delete(entry.id)
-        base = owner.empty(entry.plain) if entry.base is None else load(entry.base)
+        base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
         changes = diff(base, entry.plain, owner.canonical)
         if not changes:
             return None

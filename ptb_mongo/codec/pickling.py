@@ -25,7 +25,7 @@ import telegram
 
 from ptb_mongo.codec.objects import set_attribute, slots_of
 from ptb_mongo.codec.reader import Reader
-from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["dumps", "loads", "warn_foreign_bot"]
@@ -139,17 +139,12 @@ class _Pickler(pickle.Pickler):
             return "class", self._trust.name_of(obj)
         if isinstance(obj, telegram.TelegramObject):
             return "telegram", self._trust.name_of(cls), self._state(_telegram_state(obj))
+        if obj is DEFAULT_NONE:
+            return ("default",)
         if isinstance(obj, enum.Enum):
             return "enum", self._trust.name_of(cls), enum_key(obj)
-        if cls is zoneinfo.ZoneInfo and obj.key:
-            return "zone", obj.key
-        if cls is Fraction:
-            fraction(obj.numerator, obj.denominator)
-            return "fraction", obj.numerator, obj.denominator
-        if cls is range:
-            return "range", obj.start, obj.stop, obj.step
-        if cls is re.Pattern:
-            return "pattern", obj.pattern, obj.flags
+        if cls in _PARTS:
+            return _PARTS[cls](obj)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":
             return ("pytz",)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
@@ -213,8 +208,9 @@ class _Restorer(Reader):
         self._kinds: dict[str, Callable[..., Any]] = {
             "class": trust.resolve,
             "telegram": self._telegram,
+            "default": lambda: DEFAULT_NONE,
             "enum": self._enum,
-            "zone": _zone,
+            "zone": zoneinfo.ZoneInfo,
             "fraction": fraction,
             "range": range,
             "pattern": re.compile,
@@ -340,8 +336,15 @@ def enum_member(cls: type, key: object) -> enum.Enum:
     raise DecodeError(f"{cls.__qualname__} has no member {key!r}")
 
 
-def _zone(key: Any) -> zoneinfo.ZoneInfo:
-    return zoneinfo.ZoneInfo(key)
+def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:
+    if not zone.key:
+        raise EncodeError("a ZoneInfo that was read from a file cannot be stored; use one with a name")
+    return "zone", zone.key
+
+
+def _fraction_parts(value: Fraction) -> tuple[Any, ...]:
+    fraction(value.numerator, value.denominator)
+    return "fraction", value.numerator, value.denominator
 
 
 def fraction(numerator: Any, denominator: Any) -> Fraction:
@@ -363,3 +366,11 @@ def pytz_utc() -> Any:
     import pytz  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  (not a dependency of ours)
 
     return pytz.utc
+
+
+_PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    zoneinfo.ZoneInfo: _zone_parts,
+    Fraction: _fraction_parts,
+    range: lambda value: ("range", value.start, value.stop, value.step),
+    re.Pattern: lambda value: ("pattern", value.pattern, value.flags),
+}

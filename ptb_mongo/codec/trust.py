@@ -47,9 +47,11 @@ _STANDARD: Final = {
     "uuid": "UUID SafeUUID",
 }
 
-# A value inside Telegram objects ("use the default") whose class PTB exports nowhere: reached through an
-# attribute that holds one, so that no private module is named.
-_DEFAULT_VALUE: Final[type] = type(telegram.LinkPreviewOptions().is_disabled)
+DEFAULT_NONE: Final = telegram.LinkPreviewOptions().is_disabled
+"""The value "use the default" inside Telegram objects, which they compare by identity. PTB exports neither it nor
+its class: reached through an attribute that holds it, so that no private module is named."""
+
+_DEFAULT_VALUE: Final[type] = type(DEFAULT_NONE)
 
 
 def class_name(cls: type) -> str:

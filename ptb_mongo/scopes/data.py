@@ -118,7 +118,8 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             fields.pop(escape(key), None)
         return plain
 
-    def _without_excluded(self, body: Document) -> Document:
+    def ours(self, body: Document) -> Document:
+        """See `Documents.ours`; what is excluded is not, though others may store it."""
         data = body.get("data")
         fields = data.get("state", data) if isinstance(data, dict) else None
         if not self._excluded or not isinstance(fields, dict):
@@ -150,7 +151,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
 
     def _attach(self, entry: LiveEntry, body: Document) -> T:
         if self._excluded:
-            body = self.codec.decode(self._without_excluded(load(entry.base or dump({}))))
+            body = self.codec.decode(self.ours(load(entry.base or dump({}))))
         entry.live = body["data"] if "data" in body else self._new()
         entry.replaced = False
         entry.seen = entry.copied_from = None
@@ -205,7 +206,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             self.entries.pop(entry.id, None)
 
     def _base(self, entry: LiveEntry) -> Document:
-        return self._without_excluded(load(entry.base)) if entry.base is not None else self._empty
+        return self.ours(load(entry.base)) if entry.base is not None else self._empty
 
     # -- refreshing -------------------------------------------------------------------------------------
 
@@ -263,7 +264,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             if entry.seen is None:
                 seen = entry.wanted if entry.wanted is not None else entry.base
                 entry.seen = dump(self._empty) if seen is None else seen
-            super().rebase(entry, raw, self._without_excluded(remote))
+            super().rebase(entry, raw, self.ours(remote))
         entry.loaded = True
 
     def _fill(self, entry: LiveEntry) -> None:
@@ -275,7 +276,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             before: Document = {"data": self._plain(entry.live)}
         except DocumentError:
             return  # it holds what cannot be stored, which its save reports; filled when that is mended
-        after = self._merged(entry, self._without_excluded(load(seen)), before, entry.plain or self._base(entry))
+        after = self._merged(entry, self.ours(load(seen)), before, entry.plain or self._base(entry))
         data = after.get("data", self._empty["data"])
         bring_into(entry.live, before["data"], data, self.codec.decode)
         entry.seen = None

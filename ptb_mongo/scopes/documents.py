@@ -73,6 +73,10 @@ class Documents(Generic[EntryT]):
         """What a document that does not exist is compared with."""
         return {}
 
+    def ours(self, body: Document) -> Document:
+        """The part of a stored document that we write: by default all of it."""
+        return body
+
     def check(self, body: Document) -> None:
         """Refuses a decoded document that is not of the form that this scope has.
 

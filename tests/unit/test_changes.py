@@ -164,10 +164,17 @@ def test_new_fields_out_of_alphabetical_order_ask_for_an_ordered_update() -> Non
     assert not diff({}, {"a": 1, "b": 2}).ordered
 
 
-def test_a_key_that_moved_to_the_end_is_written_again() -> None:
+def test_a_key_that_moved_to_the_end_is_moved_and_not_written_again() -> None:
     changes = diff({"a": 1, "b": 2}, {"b": 2, "a": 1})
 
-    assert (changes.sets, changes.moves) == ([(("a",), 1)], [("a",)])
+    assert (changes.sets, changes.last) == ([], {(): {"a": 1}})
+
+
+def test_a_new_document_within_a_document_must_not_exist_yet() -> None:
+    changes = diff({"d": {}}, {"d": {"new": {"x": 1}, "number": 1}})
+
+    assert changes.created == [("d", "new")]
+    assert changes.guard()["d.new"] == {"$exists": False}
 
 
 @pytest.mark.parametrize("key", ["a.b", "$x", "x\0y", ""])

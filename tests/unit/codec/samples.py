@@ -216,6 +216,15 @@ class Letter(telegram.TelegramObject):
         self._freeze()
 
 
+class SealedLetter(Letter):
+    """Has no dict to show."""
+
+    __slots__ = ()
+
+    def to_dict(self, recursive: bool = True) -> Any:
+        raise ValueError("sealed")
+
+
 class FunctionMade:
     """Restored by a function, which is refused."""
 
