@@ -379,7 +379,7 @@ HOSTILE = ["a.b", "$set", "", "0", "1.5", "%", "%24", "_py", "data", "rev", "_id
 
 
 async def test_hundreds_of_keys_of_any_kind_are_saved_and_changed_each_for_itself(make, other):
-    data: dict[Any, Any] = {key: 0 for key in (*HOSTILE, *range(-100, 200), *(f"k{n}" for n in range(200)), None, True)}
+    data: dict[Any, Any] = dict.fromkeys((*HOSTILE, *range(-100, 200), *(f"k{n}" for n in range(200)), None, True), 0)
     async with make() as persistence:
         await persistence.update_user_data(1, {"top": dict(data), **data})
         other.user_data.update_one({"_id": 1}, {"$set": {"data.theirs": 1, "data.top.theirs": 1}})
@@ -417,37 +417,25 @@ async def test_keys_that_others_have_written_unescaped_are_read_and_saved(make, 
 
 
 @pytest.fixture
-async def edited(make, other) -> dict[str, Any]:
-    """What the bot has loaded after another service has edited it."""
+async def edited_by_others(make, other) -> None:
     async with make() as persistence:
         await persistence.update_user_data(1, {"name": "Ada", "message": message_from(1, "hello").message})
-    other.user_data.update_one(
-        {"_id": 1},
-        {
-            "$set": {
-                "data.n": Int64(5),
-                "data.re": Regex("^a", "i"),
-                "data.message.view.text": "edited",
-                "data.tree": {},
-            }
-        },
-    )
-    async with make() as persistence:
-        return persistence.loaded[1]
+    foreign = {"n": Int64(5), "re": Regex("^a", "i"), "message.view.text": "edited", "tree": {}, "half": 1.0}
+    other.user_data.update_one({"_id": 1}, {"$set": {f"data.{path}": value for path, value in foreign.items()}})
 
 
-async def test_what_others_have_written_in_a_form_of_their_own_is_no_change(make, edited, writes):
+@pytest.mark.usefixtures("edited_by_others")
+async def test_what_others_have_written_in_a_form_of_their_own_is_no_change(make, writes):
     async with make() as persistence:
-        await persistence.update_user_data(1, copy.deepcopy(edited))
+        await persistence.update_user_data(1, copy.deepcopy(persistence.loaded[1]))
 
     assert writes.commands == []
 
 
-async def test_what_others_have_written_in_a_form_of_their_own_is_not_rewritten_by_another_change(
-    make, edited, writes, other
-):
+@pytest.mark.usefixtures("edited_by_others")
+async def test_what_others_have_written_in_a_form_of_their_own_outlives_another_change(make, writes, other):
     async with make() as persistence:
-        await persistence.update_user_data(1, {**copy.deepcopy(edited), "name": "Grace"})
+        await persistence.update_user_data(1, {**copy.deepcopy(persistence.loaded[1]), "name": "Grace"})
 
     assert sent(writes) == {"$set": {"data.name": "Grace"}}
     assert other.user_data.count_documents({"data.n": {"$type": "long"}, "data.re": {"$type": "regex"}}) == 1
@@ -527,14 +515,15 @@ async def test_a_state_that_cannot_be_stored_fails_alone_and_is_named_with_its_p
     assert [document["key"] for document in other.conversations.find()] == [[2, 2]]
 
 
-async def test_a_button_that_cannot_be_stored_fails_alone(persistence, other):
-    keyboards = [("a" * 32, 1.0, {"b" * 32: print}), ("c" * 32, 2.0, {"d" * 32: "fine"})]
+async def test_a_keyboard_that_cannot_be_stored_fails_alone(make, other):
+    keyboards = [("a" * 32, 1.0, {"b" * 32: "fine", "c" * 32: [print]}), ("d" * 32, 2.0, {"e" * 32: "fine"})]
 
-    (error,) = await errors_of(persistence.update_callback_data((keyboards, {})))
+    async with make() as persistence:
+        (error,) = await errors_of(persistence.update_callback_data((keyboards, {})))
 
     assert isinstance(error, EncodeError)
-    assert (error.collection, error.document_id) == ("callback_data", "a" * 32)
-    assert [document["_id"] for document in other.callback_data.find()] == ["c" * 32]
+    assert (error.collection, error.document_id, error.path) == ("callback_data", "a" * 32, "objects.1.0")
+    assert [document["_id"] for document in other.callback_data.find()] == ["d" * 32]
 
 
 @pytest.mark.parametrize("bad", [{"call": print}, {"text": TOO_LARGE}], ids=["unencodable", "too large"])
