@@ -19,6 +19,7 @@ from ptb_mongo.errors import (
     UnsavedDataError,
     WatchUnavailableError,
 )
+from ptb_mongo.health import Health
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.types import Conflict
 
@@ -31,6 +32,7 @@ __all__ = [
     "EmbeddedServerError",
     "EncodeError",
     "FormatError",
+    "Health",
     "MongoPersistence",
     "PersistenceError",
     "QuarantinedError",

@@ -52,7 +52,14 @@ __all__ = [
 
 DEFAULT_DATABASE: Final = "telegram_bot"
 _URI: Final = re.compile(r"mongodb(?:\+srv)?://[^/?]+(?:/(?P<database>[^?]*))?(?:\?.*)?\Z")
-_USER_INFO: Final = re.compile(r"//[^/]*@")
+# Up to the last "@": a password that should have been escaped may hold anything.
+_USER_INFO: Final = re.compile(r"\A([a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
+_SECRET_OPTION: Final = re.compile(r"([?&;][a-z]*(?:password|properties)=)[^&;]*", re.IGNORECASE)
+_TO_BE_ESCAPED: Final = re.compile(r"[/?#\[\]@]|:.*:", re.DOTALL)
+_NOT_ESCAPED: Final = (
+    "the user name and the password must be escaped, each with urllib.parse.quote_plus, where they hold more than "
+    "letters and digits"
+)
 _NOT_IN_A_NAME: Final = frozenset(' /\\."$*<>:|?\0')
 _LONGEST_NAME: Final = 63
 _SERVER_SELECTION_MS: Final = 5000
@@ -114,7 +121,7 @@ class Failure:
 
 def without_password(uri: str) -> str:
     """A connection string that may be shown."""
-    return _USER_INFO.sub("//***@", uri)
+    return _SECRET_OPTION.sub(r"\1***", _USER_INFO.sub(r"\1***@", uri))
 
 
 def database_of(client: object, name: str | None) -> str:
@@ -160,6 +167,8 @@ def _check_uri(uri: str) -> str | None:
     plain = re.sub(r"\Amongodb\+srv://([^/?]*@)?[^/?]*", r"mongodb://\1localhost", uri)
     with _configuration(uri):
         uri_parser.parse_uri(plain)
+    if "@" in (match["database"] or ""):
+        raise ConfigurationError(f"the connection string {without_password(uri)!r} cannot be used: {_NOT_ESCAPED}")
     return match["database"] or None
 
 
@@ -170,15 +179,17 @@ def _configuration(uri: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             yield
-    except (InvalidURI, InvalidConfiguration, UserWarning, ValueError, TypeError) as error:
+    except (InvalidURI, InvalidConfiguration, UserWarning, ValueError, TypeError, OSError) as error:
         shown = without_password(uri)
         raise ConfigurationError(f"the connection string {shown!r} cannot be used: {_harmless(error, uri)}") from None
 
 
 def _harmless(error: BaseException, uri: str) -> str:
     """An error's text without what stands before the `@` of a URI."""
-    text = without_password(str(error))
-    for secret in re.findall(r"//([^/]*)@", uri):
+    text = str(error)
+    if (found := _USER_INFO.match(uri)) and (secret := found[2]):
+        if _TO_BE_ESCAPED.search(secret):
+            return _NOT_ESCAPED
         for part in (secret, *secret.split(":")):
             text = text.replace(part, "***") if part else text
     return text

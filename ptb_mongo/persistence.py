@@ -13,6 +13,7 @@ from telegram.ext import Application, BasePersistence, ContextTypes, Persistence
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of, without_password
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.health import Health
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.store import Settings, Store
 from ptb_mongo.types import (
@@ -164,6 +165,15 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def refresh_mode(self) -> Literal["watch", "read", "off"] | None:
         """How changes by others are noticed; `None` while the application is not initialized."""
         return self._store.refresh_mode if self._store is not None else None
+
+    def health(self) -> Health:
+        """How the persistence is doing: for a cloud's health check, or a log. Asks nothing, waits for nothing.
+
+        Example:
+            >>> MongoPersistence("mongodb://localhost").health().connected
+            False
+        """
+        return self._store.health() if self._store is not None else Health()
 
     # -- opening and closing ----------------------------------------------------------------------------
 

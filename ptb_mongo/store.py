@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, Literal
 
@@ -15,6 +16,7 @@ import telegram
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
 from ptb_mongo.errors import FormatError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.health import Counters, Health
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
@@ -64,7 +66,8 @@ class Store:
         self._watcher: Watcher | None = None
         self.reads = settings.refresh == "read"
         self.refreshes = settings.refresh != "off"
-        self.writer = Writer(driver, self._name, held=settings.on_flush)
+        self._counters = Counters()
+        self.writer = Writer(driver, self._name, self._counters, held=settings.on_flush)
 
         def data_scope(name: ScopeName) -> DataScope[Any]:
             return DataScope(
@@ -152,6 +155,19 @@ class Store:
         if not self.refreshes:
             return "off"
         return "read" if self.reads else "watch"
+
+    def health(self) -> Health:
+        """How it is doing."""
+        waiting = self.writer.waiting
+        scopes = (self.user_data, self.chat_data, self.bot_data, self.conversations, self.callback_data)
+        return Health(
+            connected=not self.writer.away,
+            refresh=self.refresh_mode,
+            waiting=len(waiting),
+            oldest_waiting=time.monotonic() - min(entry.since for entry in waiting) if waiting else 0.0,
+            quarantined=sum(len(scope.quarantined) for scope in scopes),
+            **asdict(self._counters),
+        )
 
     async def flush(self) -> None:
         """Waits until everything is saved.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -16,6 +17,7 @@ from ptb_mongo.changes import Document, diff
 from ptb_mongo.codec import load
 from ptb_mongo.driver import Delete, Driver, Upsert
 from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
+from ptb_mongo.health import Counters
 from ptb_mongo.retry import until_it_works
 
 __all__ = ["Entry", "Owner", "Ticket", "Writer"]
@@ -39,10 +41,11 @@ class Entry:
         plain: `wanted` before it became bytes.
         refused: The version that the server or the codec refused last, so that it is reported once.
         rev: The `rev` that we wrote last.
+        since: When it became dirty, by the monotonic clock.
         busy: Set when the read or write that is under way has ended.
     """
 
-    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "stale", "touched", "wanted")
+    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "since", "stale", "touched", "wanted")
 
     def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
         self.id = document_id
@@ -54,6 +57,7 @@ class Entry:
         self.plain: Document | None = None
         self.refused: bytes | str | None = None
         self.rev: str | None = None
+        self.since = 0.0
         self.busy: asyncio.Event | None = None
 
     def mark_stale(self) -> None:
@@ -114,23 +118,22 @@ class Writer:
     Args:
         driver: The database.
         name: Who writes: the first part of every `rev`.
+        counters: Counts what happens.
         held: Whether to write only when asked to drain (`on_flush`).
     """
 
-    def __init__(self, driver: Driver, name: str, *, held: bool = False) -> None:
+    def __init__(self, driver: Driver, name: str, counters: Counters, *, held: bool = False) -> None:
         self._driver = driver
         self._name = name
         self._held = held
         self._count = 0
-        self._dirty: dict[Entry, Owner] = {}
         self._ticket = Ticket()
         self._task: asyncio.Task[None] | None = None
+        self.counters = counters
+        self.waiting: dict[Entry, Owner] = {}
+        """What is not in the database yet, in the order in which it became dirty."""
         self.away = False
-
-    @property
-    def waiting(self) -> dict[Entry, Owner]:
-        """What is not in the database yet."""
-        return self._dirty
+        """Whether the server is known to be away: then nobody waits for it."""
 
     def submit(self, owner: Owner, entry: Entry) -> Ticket | None:
         """Takes a dirty entry to be written with the next batch.
@@ -138,8 +141,11 @@ class Writer:
         Returns:
             What to wait for; `None` if there is nothing to wait for now.
         """
-        entry.dirty = True
-        self._dirty[entry] = owner
+        if not entry.dirty:
+            entry.dirty = True
+            entry.since = time.monotonic()
+        self.waiting[entry] = owner
+        self.counters.saves += 1
         if self._held:
             return None
         self._start()
@@ -151,7 +157,7 @@ class Writer:
 
     async def drain(self) -> None:
         """Waits until everything is written, however long that takes."""
-        while self._dirty or (self._task is not None and not self._task.done()):
+        while self.waiting or (self._task is not None and not self._task.done()):
             self._start()
             assert self._task is not None  # noqa: S101  (for the type checker)
             await asyncio.wait({self._task})
@@ -164,35 +170,42 @@ class Writer:
         self._ticket.over.set()
 
     async def _drain(self) -> None:
-        while self._dirty or self.away:
-            await until_it_works(self._write_dirty, self._failed)
+        while self.waiting or self.away:
+            await until_it_works(self._write_waiting, self._failed)
 
     def lost(self, error: BaseException) -> None:
         """Notes that the server is away; from now on nobody waits for it, and the background looks for it."""
+        self.counters.last_error = str(error)
         if not self.away:
             self.away = True
-            _LOGGER.warning("MongoDB is away; what changes is kept and written when it is back: %s", error)
+            _LOGGER.warning("MongoDB is away; what changes is kept, and written when it is back: %s", error)
         self._start()
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, UnavailableError):
             self.lost(error)
         else:
+            self.counters.last_error = repr(error)
             _LOGGER.error("Saving failed; it is tried again", exc_info=error)
 
     def _found(self) -> None:
         if self.away:
             self.away = False
-            _LOGGER.warning("MongoDB is back; %d documents were waiting", len(self._dirty))
+            _LOGGER.warning("MongoDB is back; %d documents were waiting", len(self.waiting))
 
-    async def _write_dirty(self) -> None:
+    def _out_of_patience(self, ticket: Ticket) -> None:
+        """Hands what waits over to the background: PTB's shutdown waits for its saves before it flushes."""
+        ticket.over.set()
+        self.lost(UnavailableError(f"no answer for {_PATIENCE:g} s"))
+
+    async def _write_waiting(self) -> None:
         """Writes what is dirty now; what fails for the connection's sake stays dirty."""
         if self.away:
             await self._driver.hello()
             self._found()
-        batch, self._dirty = self._dirty, {}
+        batch = dict(self.waiting)
         ticket, self._ticket = self._ticket, Ticket()
-        patience = asyncio.get_running_loop().call_later(_PATIENCE, ticket.over.set)
+        patience = asyncio.get_running_loop().call_later(_PATIENCE, self._out_of_patience, ticket)
         by_owner: dict[Owner, list[Entry]] = {}
         for entry, owner in batch.items():
             by_owner.setdefault(owner, []).append(entry)
@@ -204,14 +217,17 @@ class Writer:
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
+            self._found()
         finally:
-            self._dirty = {entry: owner for entry, owner in batch.items() if entry.dirty} | self._dirty
-            late = ticket.over.is_set()
+            for entry in batch:
+                if not entry.dirty:
+                    self.waiting.pop(entry, None)
+            for error in ticket.errors.values():
+                self.counters.last_error = str(error)
+                if ticket.over.is_set():  # nobody waits for it any more
+                    _LOGGER.error("Not saved: %s", error)
             patience.cancel()
             ticket.over.set()
-            if late:  # nobody waits for these errors any more
-                for error in ticket.errors.values():
-                    _LOGGER.error("Not saved: %s", error)
 
     async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
         for _ in range(_ATTEMPTS):
@@ -234,7 +250,7 @@ class Writer:
             entries = outdated
         for entry in entries:
             reason = f"others changed it during each of {_ATTEMPTS} attempts to save it"
-            self._refuse(entry, ticket, DocumentError(reason).located(owner.collection, entry.id))
+            self._refuse(entry, entry.wanted, ticket, DocumentError(reason).located(owner.collection, entry.id))
 
     async def _write_chunk(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> list[Entry]:
         """Writes some entries; returns those whose document is not as was supposed."""
@@ -243,11 +259,11 @@ class Writer:
         busy = asyncio.Event()
         for entry in entries:
             if refusal := owner.refusal(entry):
-                self._refuse(entry, ticket, refusal)
+                self._refuse(entry, entry.wanted, ticket, refusal)
                 continue
             operation = self._operation(owner, entry)
             if operation is None:
-                self._done(owner, entry, entry.wanted)
+                self._done(owner, entry, entry.wanted)  # the base has come to say the same
                 continue
             entry.busy = busy
             sent.append((entry, entry.wanted))
@@ -256,8 +272,8 @@ class Writer:
         try:
             failures = await self._driver.write(owner.collection, operations) if operations else {}
         except RefusedError as error:
-            for entry, _ in sent:
-                self._refuse(entry, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
+            for entry, version in sent:
+                self._refuse(entry, version, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
             return []
         finally:
             for entry, _ in sent:
@@ -271,7 +287,8 @@ class Writer:
                 entry.mark_stale()
                 outdated.append(entry)
             else:
-                self._refuse(entry, ticket, DocumentError(failure.reason).located(owner.collection, entry.id))
+                error_of_its_own = DocumentError(failure.reason).located(owner.collection, entry.id)
+                self._refuse(entry, version, ticket, error_of_its_own)
         return outdated
 
     def _operation(self, owner: Owner, entry: Entry) -> Upsert | Delete | None:
@@ -285,8 +302,8 @@ class Writer:
         entry.rev = f"{self._name}:{self._count}"
         return Upsert(entry.id, changes, entry.rev)
 
-    @staticmethod
-    def _done(owner: Owner, entry: Entry, version: bytes | None) -> None:
+    def _done(self, owner: Owner, entry: Entry, version: bytes | None) -> None:
+        self.counters.documents_written += 1
         entry.base = version
         entry.refused = None
         if entry.wanted is version:
@@ -295,7 +312,9 @@ class Writer:
             owner.written(entry)
 
     @staticmethod
-    def _refuse(entry: Entry, ticket: Ticket, error: DocumentError) -> None:
-        entry.dirty = False
-        entry.refused, entry.wanted, entry.plain = entry.wanted, None, None
+    def _refuse(entry: Entry, version: bytes | None, ticket: Ticket, error: DocumentError) -> None:
         ticket.errors[entry] = error
+        entry.refused = version
+        if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
+            entry.dirty = False
+            entry.wanted = entry.plain = None

@@ -78,7 +78,7 @@ def loads(data: bytes, *, trust: Trust, bot: telegram.Bot | None) -> Any:
     except DecodeError:
         raise
     except Exception as error:  # damaged bytes raise nearly anything
-        raise DecodeError(f"the pickle cannot be loaded: {type(error).__name__}: {error}") from error
+        raise DecodeError(f"the pickle cannot be loaded: {type(error).__name__}: {error!s:.200}") from error
 
 
 class _Pickler(pickle.Pickler):
@@ -139,7 +139,7 @@ class _Pickler(pickle.Pickler):
             return "class", self._trust.name_of(obj)
         if isinstance(obj, telegram.TelegramObject):
             return "telegram", self._trust.name_of(cls), self._state(_telegram_state(obj))
-        if obj is DEFAULT_NONE:
+        if cls is type(DEFAULT_NONE) and obj.value is None:  # PTB hands over deep copies, which are others
             return ("default",)
         if isinstance(obj, enum.Enum):
             return "enum", self._trust.name_of(cls), enum_key(obj)
@@ -236,7 +236,7 @@ class _Restorer(Reader):
         """A class, a member of an enum, or an object: the kind, and what it is made of."""
         kind, *details = args
         if not isinstance(kind, str) or kind not in self._kinds:
-            raise DecodeError(f"the pickle uses an unknown form {kind!r}")
+            raise DecodeError(f"the pickle uses an unknown form {kind!r:.40}")
         return self._kinds[kind](*details)
 
     def _telegram(self, name: object, state: dict[str, Any]) -> Any:
@@ -332,8 +332,8 @@ def enum_member(cls: type, key: object) -> enum.Enum:
         try:
             return cls(key)
         except ValueError as error:
-            raise DecodeError(f"{cls.__qualname__} has no flags {key!r}") from error
-    raise DecodeError(f"{cls.__qualname__} has no member {key!r}")
+            raise DecodeError(f"{cls.__qualname__} has no flags {key!r:.80}") from error
+    raise DecodeError(f"{cls.__qualname__} has no member {key!r:.80}")
 
 
 def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:

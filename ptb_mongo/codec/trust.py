@@ -160,8 +160,8 @@ class Trust:
         if cls := self._telegram_class(name) or self._in_trusted_module(name):
             return self._remember(name, cls)
         raise DecodeError(
-            f"the class {name!r} is not trusted, or does not exist any more; if it is yours, "
-            f'allow it: MongoPersistence(..., trusted=["{name.rpartition(".")[0]}"])'
+            f"the class {name!r:.200} is not trusted, or does not exist any more; if it is yours, "
+            f'allow it: MongoPersistence(..., trusted=["{name.rpartition(".")[0]:.200}"])'
         )
 
     def _telegram_class(self, name: str) -> type | None:

@@ -113,9 +113,9 @@ class CallbackDataScope(Documents[Entry]):
             identity = (type(value), value) if type(value) in _BY_VALUE else id(value)
             if identity not in places:
                 places[identity] = len(objects)
-                objects.append(self.codec.encode(value))
+                objects.append(value)
             references[uuid] = places[identity]
-        return {"buttons": references, "objects": objects}
+        return {"buttons": references, **self.codec.encode({"objects": objects})}
 
     def _place(self, ordered: list[str]) -> None:
         """Gives each document a position that grows along the order, changing as few as possible."""

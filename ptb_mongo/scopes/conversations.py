@@ -59,7 +59,7 @@ class ConversationScope(Documents[Entry]):
                     self.entries.pop((handler, tuple(key)), None)
                     return entry, None
                 return entry, self.drop(entry)
-            plain = {**document_id, "state": self.codec.encode(state)}
+            plain = {**document_id, **self.codec.encode({"state": state})}
             return entry, self.offer(entry, plain)
         except DocumentError as error:
             raise self.located(error, document_id) from error

@@ -109,10 +109,10 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     def _plain(self, obj: Any) -> Any:
         """The plain form of an object, without what is excluded."""
         if not self._excluded:
-            return self.codec.encode(obj)
+            return self.codec.encode({"data": obj})["data"]
         if type(obj) is dict:
-            return self.codec.encode({key: value for key, value in obj.items() if key not in self._excluded})
-        plain = self.codec.encode(obj)
+            obj = {key: value for key, value in obj.items() if key not in self._excluded}
+        plain = self.codec.encode({"data": obj})["data"]
         fields = plain.get("state", plain) if isinstance(plain, dict) else {}
         for key in self._excluded:
             fields.pop(escape(key), None)
@@ -170,6 +170,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         """
         entry = self.entry(key, key)
         entry.replaced = False
+        reported = entry.refused
         try:
             plain: Document = {"data": self._plain(obj)}
             if based_on := entry.seen or entry.copied_from:
@@ -181,8 +182,8 @@ class DataScope(Documents[LiveEntry], Generic[T]):
                 return None
             return self.offer(entry, plain)
         except EncodeError as error:
-            if entry.refused == str(error):
-                return None  # reported already
+            if reported == str(error):
+                return None
             entry.refused = str(error)
             raise self.located(error, key) from error
 
@@ -290,6 +291,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
 
     def resolve(self, entry: LiveEntry, path: Path, base: Any, local: Any, remote: Any) -> Any:
         """See `Documents.resolve`."""
+        self.writer.counters.conflicts += 1
         if self._on_conflict == "local":
             return local
         if self._on_conflict == "remote":

@@ -161,6 +161,7 @@ class Documents(Generic[EntryT]):
             for raw in raws:
                 found[_hashable(load(raw)["_id"])] = raw
         for key, entry in by_id.items():
+            self.writer.counters.stale_reads += entry.stale
             entry.stale = entry.touched
             self._take(entry, found.get(key))
 
