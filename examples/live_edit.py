@@ -8,6 +8,7 @@ Offline, on an embedded MongoDB (or the one in MONGODB_URI). The service is `bil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sys
 from pathlib import Path
@@ -81,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

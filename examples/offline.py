@@ -19,7 +19,6 @@ from itertools import count
 from typing import Any
 
 from tea_shop import add_handlers
-from telegram.error import NetworkError
 from telegram.ext import Application
 from telegram.request import BaseRequest, RequestData
 
@@ -84,9 +83,7 @@ class PipeRequest(BaseRequest):
                     self._open[number].set_result(result)
         finally:
             pipe.close()
-        for answer in self._open.values():
-            answer.set_exception(NetworkError("Telegram is gone"))
-        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGKILL)  # whoever played Telegram is gone, and the database with them
 
 
 def run_bot(uri: str, database: str, save_every: float) -> None:

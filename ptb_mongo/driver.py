@@ -62,7 +62,14 @@ _NOT_ESCAPED: Final = (
 )
 _NOT_IN_A_NAME: Final = frozenset(' /\\."$*<>:|?\0')
 _LONGEST_NAME: Final = 63
-_SERVER_SELECTION_MS: Final = 5000
+# For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
+# notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
+_TIMEOUTS_MS: Final = {
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 5000,
+    "heartbeatFrequencyMS": 5000,
+    "socketTimeoutMS": 10_000,
+}
 
 _AUTHENTICATION_FAILED: Final = {18, 8000}
 _DUPLICATE_KEY: Final = 11000
@@ -211,9 +218,7 @@ async def connect(client: object, database: str) -> Driver:
         return MockDriver(client, database, owned=False)
     if not isinstance(client, str):
         return Driver(client, database, owned=False)
-    options: dict[str, Any] = (
-        {} if "serverselectiontimeoutms" in client.lower() else {"serverSelectionTimeoutMS": _SERVER_SELECTION_MS}
-    )
+    options = {name: value for name, value in _TIMEOUTS_MS.items() if name.lower() not in client.lower()}
     loop = asyncio.get_running_loop()
     with _configuration(client):  # in a thread: a mongodb+srv URI asks a name server
         made = await asyncio.to_thread(_motor_client, client, loop, options)

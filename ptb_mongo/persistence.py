@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
+from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -61,6 +62,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         collection_prefix: Stands before the name of each collection: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`.
         shutdown_timeout: Seconds that `flush` waits for a server that is away.
+        spill_dir: A folder for what is still unsaved then; the next start takes it in. It holds users' data.
 
     Raises:
         ConfigurationError: If an argument cannot be used.
@@ -89,6 +91,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
+        spill_dir: str | Path | None = None,
     ) -> None: ...
 
     @overload
@@ -108,6 +111,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
+        spill_dir: str | Path | None = None,
     ) -> None: ...
 
     def __init__(
@@ -126,14 +130,17 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
+        spill_dir: str | Path | None = None,
     ) -> None:
         super().__init__(store_data=store_data, update_interval=update_interval)
         _one_of("loading", loading, ("eager", "lazy"))
         _one_of("refresh", refresh, ("auto", "watch", "read", "off"))
         if not callable(on_conflict):
             _one_of("on_conflict", on_conflict, ("local", "remote"))
-        for scope in exclude or {}:
+        for scope, keys in (exclude or {}).items():
             _one_of("a key of exclude", scope, _SCOPES)
+            if isinstance(keys, str):  # a collection of its letters, too
+                raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
         types = context_types or cast("ContextTypes[Any, UD, CD, BD]", ContextTypes())
         new = {"user_data": types.user_data, "chat_data": types.chat_data, "bot_data": types.bot_data}
         Codec(trusted)  # checks `trusted` now, not at the start
@@ -152,6 +159,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             collection_prefix=collection_prefix,
             exclude=dict(exclude or {}),
             shutdown_timeout=shutdown_timeout,
+            spill_dir=Path(spill_dir) if spill_dir is not None else None,
         )
         self._store: Store | None = None
         self._opening: asyncio.Lock | None = None

@@ -9,17 +9,20 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import telegram
 
+from ptb_mongo import spill
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.errors import FormatError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.errors import DocumentError, FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
 from ptb_mongo.watcher import Watcher, just_after
 from ptb_mongo.writer import Writer
@@ -46,6 +49,7 @@ class Settings:
     collection_prefix: str = ""
     exclude: Exclude = field(default_factory=dict)
     shutdown_timeout: float = 30.0
+    spill_dir: Path | None = None
 
 
 class Store:
@@ -86,6 +90,13 @@ class Store:
         self.bot_data = data_scope("bot_data")
         self.conversations = ConversationScope(f"{prefix}conversations", driver, codec, self.writer)
         self.callback_data = CallbackDataScope(f"{prefix}callback_data", driver, codec, self.writer)
+        self._scopes: tuple[Documents[Any], ...] = (
+            self.user_data,
+            self.chat_data,
+            self.bot_data,
+            self.conversations,
+            self.callback_data,
+        )
 
     @classmethod
     async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Store:
@@ -103,6 +114,7 @@ class Store:
             hello = await driver.hello()
             await store._check_format(bot_id)
             await driver.create_index(store.conversations.collection, "handler")
+            await store._take_in_spilled()
             await store._follow(hello)
         except BaseException:
             await store.close()
@@ -159,15 +171,43 @@ class Store:
     def health(self) -> Health:
         """How it is doing."""
         waiting = self.writer.waiting
-        scopes = (self.user_data, self.chat_data, self.bot_data, self.conversations, self.callback_data)
         return Health(
             connected=not self.writer.away,
             refresh=self.refresh_mode,
             waiting=len(waiting),
             oldest_waiting=time.monotonic() - min(entry.since for entry in waiting) if waiting else 0.0,
-            quarantined=sum(len(scope.quarantined) for scope in scopes),
+            quarantined=sum(len(scope.quarantined) for scope in self._scopes),
             **asdict(self._counters),
         )
+
+    async def _take_in_spilled(self) -> None:
+        """Saves what an earlier process could not, merged with what the database has become meanwhile."""
+        settings = self._settings
+        if settings.spill_dir is None:
+            return
+        by_collection = {scope.collection: scope for scope in self._scopes}
+        for path in spill.claim(settings.spill_dir, settings.database, settings.collection_prefix):
+            try:
+                spilled = spill.read(path, settings.database, settings.collection_prefix)
+                tickets = []
+                for one in spilled:
+                    scope = by_collection[one.collection]
+                    entry = scope.unsaved(one.id, one.base, one.wanted)
+                    tickets.append((entry, self.writer.submit(scope, entry)))
+                await self.writer.drain()
+                for entry, ticket in tickets:
+                    if ticket is not None:
+                        await ticket.outcome(entry)
+            except (DocumentError, KeyError) as error:
+                _LOGGER.error("%s stays, as it could not be taken in: %s", path, error)  # noqa: TRY400  (no traceback)
+                spill.release(path)
+            except BaseException:
+                spill.release(path)
+                raise
+            else:
+                spill.remove(path)
+                if spilled:
+                    _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", len(spilled))
 
     async def flush(self) -> None:
         """Waits until everything is saved.
@@ -175,15 +215,26 @@ class Store:
         Raises:
             UnsavedDataError: If that takes longer than `shutdown_timeout`.
         """
+        settings = self._settings
         try:
-            await asyncio.wait_for(self.writer.drain(), self._settings.shutdown_timeout)
+            await asyncio.wait_for(self.writer.drain(), settings.shutdown_timeout)
         except asyncio.TimeoutError:
-            waiting = [f"{owner.collection} {entry.id!r}" for entry, owner in self.writer.waiting.items()]
-            named = ", ".join(waiting[:_NAMED_AT_MOST])
-            more = f" and {len(waiting) - _NAMED_AT_MOST} more" if len(waiting) > _NAMED_AT_MOST else ""
+            waiting = self.writer.waiting
+            names = [f"{owner.collection} {entry.id!r}" for entry, owner in waiting.items()]
+            named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
+            kept = "they are lost (spill_dir would keep them)"
+            if settings.spill_dir is not None:
+                unsaved = [
+                    spill.Spilled(owner.collection, entry.id, entry.base, entry.wanted)
+                    for entry, owner in waiting.items()
+                ]
+                path = spill.write(
+                    settings.spill_dir, settings.database, settings.collection_prefix, self._name, unsaved
+                )
+                kept = f"they are kept in {path} for the next start"
             raise UnsavedDataError(
-                f"MongoDB did not come back within {self._settings.shutdown_timeout:g} s; "
-                f"{len(waiting)} documents are not saved: {named}{more}"
+                f"MongoDB did not come back within {settings.shutdown_timeout:g} s; documents not saved: "
+                f"{len(waiting)} ({named}); {kept}"
             ) from None
 
     async def close(self) -> None:

@@ -243,6 +243,13 @@ class Documents(Generic[EntryT]):
         entry.plain = entry.wanted = None
         return self.writer.submit(self, entry)
 
+    def unsaved(self, document_id: Any, base: bytes | None, wanted: bytes | None) -> EntryT:
+        """An entry, of its own, for what an earlier process could not save; read and merged before it is written."""
+        entry = self._new_entry(document_id, base=base, stale=True)
+        entry.wanted = wanted
+        entry.plain = load(wanted) if wanted is not None else None
+        return entry
+
     def written(self, entry: Entry) -> None:
         """Called when what was wanted is in the database."""
 

@@ -440,7 +440,7 @@ async def test_buttons_of_one_keyboard_share_their_object_again(storage):
 async def test_a_changed_cache_comes_back_in_its_order(storage):
     first, second, third = CACHE[0]
     new = ("0" * 32, 1900000000.25, {"h" * 32: [1]})
-    changed = ([second, (third[0], 1800000001.75, third[2]), new, first], {"55": "m" * 32, "1": "0" * 32})
+    changed = ([second, (third[0], 1800000001.75, third[2]), new, first], {"55": "m" * 32, "1": "0" * 32, "900": "z" * 32})
     async with storage.opened() as bot:
         await bot.persistence.update_callback_data(copy.deepcopy(CACHE))
         await bot.persistence.update_callback_data(copy.deepcopy(changed))
@@ -474,14 +474,15 @@ async def test_one_click_rewrites_one_keyboard(storage):
 
 
 @on_mongodb
-async def test_evicted_keyboards_are_deleted(storage):
+async def test_evicted_keyboards_are_deleted_and_the_others_left_alone(storage):
     async with storage.opened() as bot:
         await bot.persistence.update_callback_data(copy.deepcopy(CACHE))
+    before = {document["_id"]: document["rev"] for document in await storage.documents("callback_data")}
     async with storage.opened() as bot:
         await bot.persistence.update_callback_data(copy.deepcopy((CACHE[0][1:], {"10": "a" * 32})))
 
-    stored = [document["_id"] for document in await storage.documents("callback_data")]
-    assert stored == ["a" * 32, "m" * 32, "query:10"]
+    after = {document["_id"]: document["rev"] for document in await storage.documents("callback_data")}
+    assert after == {name: before[name] for name in ("a" * 32, "m" * 32, "query:10")}
 
 
 async def test_a_button_works_after_a_restart(storage):

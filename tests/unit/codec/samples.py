@@ -232,9 +232,12 @@ class FunctionMade:
         return fire, ("reduced",)
 
 
-class Lazy:
-    """Nothing but an endless supply; a trusted class that data may name."""
+class Trap:
+    """Runs something whenever it is used; a trusted class that planted data may name, but not use."""
 
     def __iter__(self) -> Iterator[int]:
         fire("iterated")
         return iter(())
+
+    def __call__(self, *args: object) -> None:
+        fire("called", *args)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 import collections
+import contextlib
 import copyreg
 import datetime as dtm
 import enum
+import functools
 import os
 import pickle
 import re
@@ -27,6 +29,7 @@ import bson
 import pytest
 import samples
 import telegram
+from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -190,7 +193,7 @@ def test_a_payload_of_pythons_own_pickle_does_not_run(protocol: int, tmp_path: P
         Payload(subprocess.Popen, ["touch", str(target)]),
         Payload(builtins.eval, FIRE_CODE),
         Payload(builtins.exec, FIRE_CODE),
-        Payload(builtins.getattr, samples, "fire"),
+        Payload(builtins.getattr, samples.Plain, "__init__"),
         Payload(samples.fire, "reduced"),
         Payload(pickle.loads, pickle.dumps(Payload(samples.fire, "nested"))),
     ]
@@ -236,7 +239,7 @@ def imports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "loads": pickle.loads,
         "Renamed": samples.Plain,
         "alias": list,
-        "partial": __import__("functools").partial,
+        "partial": functools.partial,
         "instance": samples.Plain(1),
     }
     for name, value in strangers.items():
@@ -245,7 +248,7 @@ def imports(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 UNTRUSTED = [
-    *(f"{module}.{name}" for module, name in GLOBALS if (module, name) not in {("builtins", "object")}),
+    *(f"{module}.{name}" for module, name in GLOBALS if (module, name) != ("builtins", "object")),
     *("builtins.type", "builtins.range", "builtins.memoryview", "builtins.super", "builtins.property"),
     *("samples.Plain.__init__", "samples.Missing", "samples", "samples.", ".", "", "samples..Plain", "Plain"),
     *("telegram.ext.Application", "telegram.ext.PicklePersistence", "telegram.request.HTTPXRequest", "telegram.ext"),
@@ -294,8 +297,39 @@ def test_no_form_reaches_a_function_of_a_trusted_module(name: str) -> None:
 
 
 def test_the_default_of_a_missing_key_is_a_trusted_class_or_nothing() -> None:
-    for factory in ("builtins.list", 1, {"_py": "tuple", "v": []}, [], {"a": 1}):
+    trap = {"_py": "object", "cls": "samples.Trap", "state": {}}
+    for factory in ("builtins.list", 1, {"_py": "tuple", "v": []}, [], {"a": 1}, trap):
         refuse({"_py": "defaultdict", "factory": factory, "v": {}})
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        *(
+            "samples.Reduced",
+            "samples.Stateful",
+            "samples.Row",
+            "samples.Title",
+            "samples.Colour",
+            "samples.MishapError",
+        ),
+        *(
+            "telegram.User",
+            "builtins.int",
+            "builtins.list",
+            "collections.deque",
+            "datetime.date",
+            "types.SimpleNamespace",
+        ),
+    ],
+)
+def test_a_class_that_is_more_than_its_attributes_is_not_made_of_them(cls: str) -> None:
+    refuse({"_py": "object", "cls": cls, "state": {"a": 1}})
+
+
+@pytest.mark.parametrize("name", ["list", "dict", "set", "tuple", "bytes", "bytearray", "str", "int", "float", "bool"])
+def test_a_builtin_type_is_not_called(name: str) -> None:
+    assert "not called" in refuse(planted(made(f"builtins.{name}"))).reason
 
 
 @pytest.mark.parametrize("cls", ["telegram.Message", "samples.Plain", "samples.Bare", "samples.Letter"])
@@ -345,7 +379,7 @@ def test_the_reader_cannot_be_changed(change: bytes) -> None:
 
 
 def test_what_looks_like_a_method_is_not_called() -> None:
-    for cls in ("builtins.list", "builtins.tuple", "builtins.bytearray", "samples.Lazy"):
+    for cls in ("builtins.list", "builtins.tuple", "builtins.bytearray", "samples.Trap"):
         trap = restore("class", cls)
         for name in ("append", "extend", "add", "__setstate__", "__setitem__", "__reduce__", "__call__"):
             for parts in ({"items": [NETWORK]}, {"pairs": [("a", NETWORK)]}):
@@ -512,9 +546,7 @@ def test_packed_bson_inside_packed_bson_is_refused_or_opened() -> None:
     refuse(plain)
 
 
-@pytest.mark.parametrize(
-    "opcode", [pickle.EMPTY_LIST + b"(", pickle.MARK, pickle.EMPTY_DICT, pickle.EMPTY_TUPLE, b"\x85"]
-)
+@pytest.mark.parametrize("opcode", [pickle.MARK, pickle.EMPTY_DICT, pickle.EMPTY_TUPLE, pickle.TUPLE1])
 def test_endless_opcodes_end(opcode: bytes) -> None:
     refuse(planted(opcode * 200_000 + pickle.APPENDS))
 
@@ -533,22 +565,45 @@ def test_a_deep_list_in_a_pickle_is_restored_or_refused() -> None:
 # ---- Garbage ---------------------------------------------------------------------------------------------------------
 
 ZOO: list[Any] = [
-    *((1, "a"), {1, 2}, frozenset({"a"}), collections.deque([1], 5), {1.5: 2}, collections.OrderedDict(a=1)),
-    *(collections.Counter("ab"), collections.defaultdict(list, a=[1]), "\ud800", 2**70, -(10**1001), Int64(5)),
-    *(
-        Decimal("1.10"),
-        Decimal("NaN123"),
-        Fraction(1, 3),
-        range(1, 10, 2),
-        bytearray(b"x"),
-        re.compile("a", re.IGNORECASE),
-    ),
-    *(dtm.datetime(2024, 1, 1, 1, 1, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")), dtm.date(2024, 1, 1)),
-    *(dtm.time(1, 2, 3, fold=1), dtm.timedelta(1, 2, 3), dtm.timezone(dtm.timedelta(hours=1), "x"), bson.Binary(b"x")),
-    *(zoneinfo.ZoneInfo("UTC"), samples.Colour.RED, samples.Mode(5), samples.Plain, samples.Slotted(1, [2])),
-    *(samples.Bare(x=1), samples.Mixed(1, 2, c=3), samples.Point(1), samples.Reduced([1, {2}]), samples.Letter("x")),
-    *(telegram.User(1, "x", False), SimpleNamespace(a={("k",): 1}), bson.datetime_ms.DatetimeMS(0), uuid.UUID(int=1)),
-    __import__("functools").reduce(lambda inner, _: [inner], range(100), 1),
+    (1, "a"),
+    {1, 2},
+    frozenset({"a"}),
+    collections.deque([1], 5),
+    {1.5: 2},
+    collections.OrderedDict(a=1),
+    collections.Counter("ab"),
+    collections.defaultdict(list, a=[1]),
+    "\ud800",
+    2**70,
+    -(10**1001),
+    Int64(5),
+    Decimal("1.10"),
+    Decimal("NaN123"),
+    Fraction(1, 3),
+    range(1, 10, 2),
+    bytearray(b"x"),
+    re.compile("a", re.IGNORECASE),
+    dtm.datetime(2024, 1, 1, 1, 1, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+    dtm.date(2024, 1, 1),
+    dtm.time(1, 2, 3, fold=1),
+    dtm.timedelta(1, 2, 3),
+    dtm.timezone(dtm.timedelta(hours=1), "x"),
+    zoneinfo.ZoneInfo("UTC"),
+    bson.Binary(b"x"),
+    DatetimeMS(0),
+    uuid.UUID(int=1),
+    samples.Colour.RED,
+    samples.Mode(5),
+    samples.Plain,
+    samples.Slotted(1, [2]),
+    samples.Bare(x=1),
+    samples.Mixed(1, 2, c=3),
+    samples.Point(1),
+    samples.Reduced([1, {2}]),
+    SimpleNamespace(a={("k",): 1}),
+    samples.Letter("x"),
+    telegram.User(1, "x", False),
+    functools.reduce(lambda inner, _: [inner], range(100), 1),
 ]
 
 
@@ -575,12 +630,10 @@ def changed(plain: Any, path: tuple[Any, ...], new: object) -> Any:
 
 def decode_anything(plain: object) -> None:
     """Decodes: a value or a `DecodeError`, and soon."""
+    raw = dump({"data": plain})
     started = time.monotonic()
-    try:
-        raw = dump({"data": plain})
+    with contextlib.suppress(DecodeError):
         CODEC.decode_body(raw, load(raw))
-    except DecodeError as error:
-        assert len(str(error)) < 1000
     assert time.monotonic() - started < QUICK
 
 
@@ -617,38 +670,15 @@ GARBAGE: list[Any] = [
         "",
         "x",
         "0",
-        "builtins.eval",
-        "samples.Plain",
-    ),
-    *(
-        "samples.Colour",
-        "samples.Point",
-        "telegram.User",
         b"",
         b"\x80\x05.",
         b"x" * 50,
-        [],
-        [1],
-        [[1, 2]],
-        [[1, 2, 3]],
-        {},
     ),
-    *(
-        {"a": 1},
-        {"_py": "tuple", "v": []},
-        {"_py": "nonsense"},
-        {"_py": None},
-        {"_py": {}},
-        {"_py": "class", "v": "samples.Bare"},
-    ),
-    *({"_py": "dict", "v": []}, {"_py": "set", "v": [1]}, dtm.datetime(1, 1, 1, tzinfo=dtm.timezone.utc)),
-    *(
-        bson.datetime_ms.DatetimeMS(2**62),
-        bson.ObjectId(b"0" * 12),
-        bson.Regex("("),
-        bson.MinKey(),
-        bson.Decimal128("NaN"),
-    ),
+    *("builtins.eval", "samples.Plain", "samples.Colour", "samples.Point", "telegram.User"),
+    *([], [1], [[1, 2]], [[1, 2, 3]], {}, {"a": 1}, {"_py": "nonsense"}, {"_py": None}, {"_py": {}}),
+    *({"_py": "tuple", "v": []}, {"_py": "class", "v": "samples.Bare"}, {"_py": "dict", "v": []}),
+    *({"_py": "set", "v": [1]}, dtm.datetime(1, 1, 1, tzinfo=dtm.timezone.utc), DatetimeMS(2**62)),
+    *(bson.ObjectId(b"0" * 12), bson.Regex("("), bson.MinKey(), bson.Decimal128("NaN")),
 ]
 
 
@@ -731,6 +761,18 @@ def test_the_error_for_an_untrusted_class_holds_the_line_that_allows_it() -> Non
 
     assert error.path == "data.planted"
     assert 'trusted=["mybot.models"]' in error.reason
+
+
+@pytest.mark.parametrize(
+    "tag", ["class", "enum", "object", "int", "decimal", "zoneinfo", "time", "pickle", "x" * 10**6]
+)
+def test_an_error_does_not_hold_the_whole_document(tag: str) -> None:
+    long = "long.word" * 10**5
+    pickled = called(RESTORE, long) + pickle.STOP
+
+    for field in ({"v": long}, {"v": pickled}, {"cls": long, "state": {}}, {"cls": "samples.Colour", "name": long}):
+        error = refuse({"_py": tag, **field})
+        assert len(error.reason) < 800
 
 
 def test_loading_does_not_import() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import datetime as dtm
 import os
 import random
@@ -75,10 +76,10 @@ def test_integers_that_python_does_not_even_print_come_back(sign: int) -> None:
     huge = sign * 10**5000
     value = {"one": huge, huge: "key", "set": {huge, 1}, "tuple": (huge,), "pickled": samples.Number(huge)}
 
-    copy = round_trip(value)
+    back = round_trip(value)
 
-    assert list(copy) == list(value)
-    assert all(copy[key] == item and type(copy[key]) is type(item) for key, item in value.items())
+    assert list(back) == list(value)
+    assert all(back[key] == item and type(back[key]) is type(item) for key, item in value.items())
 
 
 @given(values)
@@ -97,6 +98,19 @@ def test_a_restored_value_gives_the_same_bytes_again(value: Any) -> None:
         raw = stored(restored(raw))
 
     assert stored(restored(raw)) == raw
+
+
+@given(values)
+def test_a_deep_copy_gives_the_same_bytes_as_ptb_hands_over_nothing_else(value: Any) -> None:
+    assert stored(copy.deepcopy(value)) == stored(value)
+
+
+@pytest.mark.parametrize("offset", [dtm.timedelta(microseconds=1), dtm.timedelta(seconds=-1), dtm.timedelta(hours=-23)])
+def test_a_zone_of_any_offset_comes_back(offset: dtm.timedelta) -> None:
+    moment = dtm.datetime(2024, 2, 29, 12, tzinfo=dtm.timezone(offset))
+    value = [moment, moment.timetz(), moment.tzinfo]
+
+    assert portrait(round_trip(value)) == portrait(value)
 
 
 @given(values)
@@ -229,9 +243,9 @@ def test_sets_of_sets_inside_a_pickle_are_sorted_in_no_time(wrap: Any) -> None:
 def test_a_post_init_does_not_run_again() -> None:
     value = samples.Counting("a")
 
-    copy = round_trip(value)
+    back = round_trip(value)
 
-    assert copy.made == value.made == [1]
+    assert back.made == value.made == [1]
 
 
 def test_an_object_with_identity_in_two_places_comes_back_as_two_equal_ones() -> None:

@@ -1,0 +1,112 @@
+"""What could not be saved before the process had to end, in a file until the next start.
+
+A file holds BSON documents one after another: a header, then one for each unsaved document, with the version
+that was wanted and the one it is based on, so that the next start can merge them with what the database has
+become. It is written whole or not at all, readable by its owner only, and taken in by one process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import bson
+
+from ptb_mongo.codec import OPTIONS, dump
+from ptb_mongo.errors import DecodeError
+
+__all__ = ["Spilled", "claim", "read", "release", "remove", "write"]
+
+_VERSION: Final = 1
+_SUFFIX: Final = ".unsaved"
+_CLAIMED: Final = ".taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """One unsaved document.
+
+    Attributes:
+        collection: Where it belongs.
+        id: Its `_id`.
+        base: The version that it is based on; `None` if there was none.
+        wanted: The version to be saved; `None` to delete the document.
+    """
+
+    collection: str
+    id: Any
+    base: bytes | None
+    wanted: bytes | None
+
+
+def _prefix(database: str, collection_prefix: str) -> str:
+    return f"ptb_mongo-{database}-{collection_prefix}"
+
+
+def write(folder: Path, database: str, collection_prefix: str, writer: str, documents: Iterable[Spilled]) -> Path:
+    """Writes a file of its own.
+
+    Args:
+        folder: Where to; made if need be.
+        database: The database's name.
+        collection_prefix: The prefix of its collections.
+        writer: Makes the file's name unique.
+        documents: What is unsaved.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{_prefix(database, collection_prefix)}{writer}{_SUFFIX}"
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(dump({"version": _VERSION, "database": database, "collection_prefix": collection_prefix}))
+        for one in documents:
+            fields = {"collection": one.collection, "id": one.id, "base": one.base, "wanted": one.wanted}
+            file.write(dump(fields))
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    return path
+
+
+def claim(folder: Path, database: str, collection_prefix: str) -> Iterator[Path]:
+    """The files of a database, each given to one process only."""
+    prefix = _prefix(database, collection_prefix)
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        if not path.name.startswith(prefix):
+            continue
+        claimed = path.with_name(f"{path.name}{_CLAIMED}")
+        try:
+            path.rename(claimed)
+        except FileNotFoundError:
+            continue  # another process was faster
+        yield claimed
+
+
+def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
+    """What a file holds; nothing if it belongs to another database whose name begins alike.
+
+    Raises:
+        DecodeError: If it is damaged.
+    """
+    try:
+        header, *documents = bson.decode_all(path.read_bytes(), OPTIONS)
+        if header["version"] != _VERSION:
+            raise DecodeError(f"{path} has the version {header['version']!r}, and this ptb_mongo knows {_VERSION}")
+        if (header["database"], header["collection_prefix"]) != (database, collection_prefix):
+            return []
+        return [Spilled(one["collection"], one["id"], one["base"], one["wanted"]) for one in documents]
+    except (bson.errors.BSONError, ValueError, KeyError, TypeError) as error:
+        raise DecodeError(f"{path} is damaged: {error}") from error
+
+
+def release(path: Path) -> None:
+    """Leaves a claimed file to the next start."""
+    path.rename(path.with_name(path.name.removesuffix(_CLAIMED)))
+
+
+def remove(path: Path) -> None:
+    """Removes a file whose contents the server has acknowledged."""
+    path.unlink()
