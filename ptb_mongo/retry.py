@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
 
-__all__ = ["until_it_works"]
+__all__ = ["end", "until_it_works"]
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0  # seconds
@@ -28,3 +29,14 @@ async def until_it_works(attempt: Callable[[], Awaitable[None]], failed: Callabl
 
     pause = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)
     await AsyncRetrying(wait=pause, before_sleep=before_pause)(attempt)
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancels a task that tries until it works, and waits for its end.
+
+    A driver may turn the cancellation into an error of its connection, and the next attempt would begin: so it is
+    cancelled again.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_FIRST_PAUSE)

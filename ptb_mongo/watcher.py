@@ -15,7 +15,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.retry import until_it_works
+from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.documents import Documents
 
 __all__ = ["Watcher", "just_after"]
@@ -76,8 +76,7 @@ class Watcher:
 
     async def close(self) -> None:
         """Ends the stream."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from ptb_mongo.codec import load
 from ptb_mongo.driver import Delete, Driver, Upsert
 from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
 from ptb_mongo.health import Counters
-from ptb_mongo.retry import until_it_works
+from ptb_mongo.retry import end, until_it_works
 
 __all__ = ["Entry", "Owner", "Ticket", "Writer"]
 
@@ -165,8 +165,7 @@ class Writer:
     async def close(self) -> None:
         """Stops; what is dirty stays so."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await end(self._task)
         self._ticket.over.set()
 
     async def _drain(self) -> None:

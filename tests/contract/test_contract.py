@@ -440,7 +440,10 @@ async def test_buttons_of_one_keyboard_share_their_object_again(storage):
 async def test_a_changed_cache_comes_back_in_its_order(storage):
     first, second, third = CACHE[0]
     new = ("0" * 32, 1900000000.25, {"h" * 32: [1]})
-    changed = ([second, (third[0], 1800000001.75, third[2]), new, first], {"55": "m" * 32, "1": "0" * 32, "900": "z" * 32})
+    changed = (
+        [second, (third[0], 1800000001.75, third[2]), new, first],
+        {"55": "m" * 32, "1": "0" * 32, "900": "z" * 32},
+    )
     async with storage.opened() as bot:
         await bot.persistence.update_callback_data(copy.deepcopy(CACHE))
         await bot.persistence.update_callback_data(copy.deepcopy(changed))
