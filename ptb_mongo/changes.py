@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ptb_mongo.codec.documents import dump
 from ptb_mongo.codec.keys import TAG
 
 __all__ = ["MISSING", "Changes", "Path", "apply_changes", "diff", "fields_inside", "merge", "same"]
@@ -41,6 +42,7 @@ class _Missing:
 MISSING: Final = _Missing()
 
 _INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
+_EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 # What `$type` may not be at a field that an update goes through (a missing field is created).
 _NOT_A_DOCUMENT: Final = [
     *("array", "string", "int", "long", "double", "decimal", "bool", "null", "date", "binData"),
@@ -53,17 +55,8 @@ def same(one: object, other: object) -> bool:
     kind = type(one)
     if kind is not type(other):
         return False
-    if kind is dict:
-        return len(one) == len(other) and all(  # type: ignore[arg-type]
-            key == other_key and same(value, other_value)
-            for (key, value), (other_key, other_value) in zip(
-                one.items(),  # type: ignore[attr-defined]
-                other.items(),  # type: ignore[attr-defined]
-                strict=True,
-            )
-        )
-    if kind is list:
-        return len(one) == len(other) and all(map(same, one, other))  # type: ignore[arg-type, call-overload]
+    if kind is dict or kind is list:
+        return len(one) == len(other) and dump({"": one}) == dump({"": other})  # type: ignore[arg-type]
     if kind is float:
         if one != one:  # noqa: PLR0124  (NaN)
             return other != other  # noqa: PLR0124
@@ -223,17 +216,22 @@ def _diff_fields(
     base: Document, local: Document, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None
 ) -> bool:
     """Adds the changes between two documents at `path`; `False` if they cannot be addressed one by one."""
-    kept = _kept(base, local)
-    appended = [key for key in local if key not in kept]
-    new = [key for key in appended if key not in base]
-    removed = [key for key in base if key not in local]
+    appended: list[str] = []
+    new: list[str] = []
+    removed: list[str] = []
+    if list(base) != list(local):
+        kept = _kept(base, local)
+        appended = [key for key in local if key not in kept]
+        new = [key for key in appended if key not in base]
+        removed = [key for key in base if key not in local]
     if not all(map(addressable, (*appended, *removed))):
         return False
-    for key in local:
-        if key not in base:
+    for key, after in local.items():
+        before = base.get(key, MISSING)
+        kind = type(before)
+        if before is MISSING or (kind is type(after) and before == after and kind in _EQUAL_IS_SAME):
             continue
-        before, after = base[key], local[key]
-        if before is after or same(before, after):
+        if same(before, after):
             continue
         if not addressable(key):
             return False

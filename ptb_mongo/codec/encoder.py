@@ -69,6 +69,7 @@ _DECIMAL_DIGITS: Final = 1000  # beyond, in hexadecimal: Python limits long deci
 _PACK_DEPTH: Final = 80
 _PACK_FROM: Final = 76  # a form with tags takes up to three levels at once
 _MAX_DEPTH: Final = 620
+_REMEMBERED_KEYS: Final = 10_000
 # What a document is bound to take at least: a small object graph that unfolds into more than MongoDB stores (shared
 # references to shared references) is stopped here, not by the memory.
 _MAX_SIZE: Final = 16 * 1024 * 1024
@@ -90,6 +91,7 @@ class Encoder:
         self._trust = trust
         self._bot = bot
         self._size = 0
+        self._unescaped: set[str] = set()  # keys that are stored as they are: most are seen again and again
         self._by_type: dict[type, _Encode] = {
             str: self._str,
             int: self._int,
@@ -178,9 +180,11 @@ class Encoder:
             return self._packed(self._dict, value, depth)
         result = {}
         by_type = self._by_type
+        unescaped = self._unescaped
         for key, item in value.items():
-            name = escape(key)
-            if name is None:
+            if type(key) is str and key in unescaped:
+                name = key
+            elif (name := self._escape(key)) is None:  # type: ignore[assignment]
                 return self._pairs(value, depth)
             encode = by_type.get(type(item)) or self._other
             try:
@@ -188,6 +192,12 @@ class Encoder:
             except EncodeError as error:
                 raise _within(name, error) from error
         return result
+
+    def _escape(self, key: Any) -> str | None:
+        name = escape(key)
+        if name == key and len(self._unescaped) < _REMEMBERED_KEYS:
+            self._unescaped.add(key)
+        return name
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> Any:
         pairs = []

@@ -15,8 +15,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from ptb_mongo import embedded
-from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet
+from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet, process
+from ptb_mongo.embedded import server as server_module
 from ptb_mongo.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -176,9 +176,9 @@ def test_a_paused_server_does_not_answer_until_it_is_resumed_and_can_be_stopped(
 
 def test_a_port_that_is_taken_meanwhile_is_exchanged(server, monkeypatch):
     # given
-    free_port = embedded._free_port()
+    free_port = process.free_port()
     ports = iter([server.port, free_port])
-    monkeypatch.setattr(embedded, "_free_port", lambda: next(ports))
+    monkeypatch.setattr(server_module, "free_port", lambda: next(ports))
     # when
     with EmbeddedMongo() as other:
         # then

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ptb_mongo
 from ptb_mongo import embedded
 from ptb_mongo.errors import EmbeddedServerError
 
@@ -140,7 +141,7 @@ print([name for name in ("pymongo", "motor", "telegram", "ptb_mongo.embedded") i
 """
     # when
     loaded = subprocess.run(
-        [sys.executable, "-c", code, str(Path(embedded.__file__).parent)],
+        [sys.executable, "-c", code, str(Path(ptb_mongo.__file__).parent)],
         capture_output=True,
         text=True,
         check=True,

@@ -386,6 +386,27 @@ def test_what_looks_like_a_method_is_not_called() -> None:
                 refuse(planted(made("types.SimpleNamespace", kwargs={name: trap}, state={name: trap}, **parts)))
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        literal(1) + pickle.APPEND,
+        pickle.MARK + literal(1) + pickle.APPENDS,
+        pickle.MARK + literal(1) + pickle.ADDITEMS,
+        literal("a") + literal(1) + pickle.SETITEM,
+        literal({"a": 1}) + pickle.BUILD,
+        literal((1,)) + pickle.REDUCE,
+    ],
+    ids=["APPEND", "APPENDS", "ADDITEMS", "SETITEM", "BUILD", "REDUCE"],
+)
+def test_an_object_that_is_made_to_look_like_a_container_is_not_used_as_one(use: bytes) -> None:
+    trap = made("samples.Trap")
+    methods = {name: trap for name in ("append", "extend", "add", "update", "__setitem__", "__setstate__")}
+
+    refuse(planted(trap + use))
+    refuse(planted(made("types.SimpleNamespace", kwargs=methods) + use))
+    refuse(planted(made("samples.Bare", kwargs=methods) + use))
+
+
 def test_what_looks_like_a_state_is_only_stored() -> None:
     trap = restore("class", "builtins.list")
 
@@ -431,6 +452,7 @@ def test_a_telegram_object_belongs_to_a_bot_or_to_none() -> None:
         literal(("set", [[]])) + pickle.BINPERSID,
         literal(("object", [1])) + pickle.BINPERSID,
     ],
+    ids=lambda opcodes: f"{len(opcodes)} bytes",
 )
 def test_a_call_with_other_parts_is_refused(opcodes: bytes) -> None:
     refuse(planted(opcodes))
@@ -477,6 +499,7 @@ def test_a_call_with_other_parts_is_refused(opcodes: bytes) -> None:
         pickle.LONG + b"9" * 10**6 + b"L\n",
         pickle.NEXT_BUFFER,
     ],
+    ids=lambda opcodes: f"{len(opcodes)} bytes",
 )
 def test_a_few_bytes_do_not_become_gigabytes(opcodes: bytes) -> None:
     refuse(planted(opcodes))

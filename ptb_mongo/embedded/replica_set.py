@@ -1,0 +1,144 @@
+"""Several `mongod` that elect a primary among themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from ptb_mongo.embedded.process import connect
+from ptb_mongo.embedded.server import POLL_INTERVAL, EmbeddedMongo
+from ptb_mongo.errors import EmbeddedServerError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of no use, and perhaps not there, at run time
+
+__all__ = ["EmbeddedReplicaSet"]
+
+_ELECTION_SETTINGS: Final = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
+
+
+class _Member(EmbeddedMongo):
+    """A server that its `EmbeddedReplicaSet` initiates: before that it is ready as soon as it answers."""
+
+    belongs_to_set = False
+
+    def _is_ready(self, client: MongoClient[dict[str, Any]]) -> bool:
+        return not self.belongs_to_set or _is_in_service(client.admin.command("hello"))
+
+    def wait_for_service(self, deadline: float) -> None:
+        """Wait until this member is the primary, or a secondary in sync with it."""
+        while not _is_in_service(_hello(self)):
+            if time.monotonic() > deadline:
+                raise self._failure("did not find together with the other members of its replica set")
+            time.sleep(POLL_INTERVAL)
+
+
+class EmbeddedReplicaSet:
+    """Several `mongod` as one replica set, for tests of failovers: it elects a new primary in about 2 s.
+
+    Use it as a context manager, or call `start` and `close`. The data is temporary.
+
+    Args:
+        members: How many servers.
+        replica_set: Name of the replica set.
+        startup_timeout: Seconds until `start` gives up.
+    """
+
+    def __init__(self, members: int = 3, *, replica_set: str = "rs0", startup_timeout: float = 30) -> None:
+        self.replica_set = replica_set
+        self._startup_timeout = startup_timeout
+        self._members = [_Member(replica_set=replica_set, startup_timeout=startup_timeout) for _ in range(members)]
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException as error:
+            self.close(keep_log=isinstance(error, EmbeddedServerError))
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def members(self) -> list[EmbeddedMongo]:
+        """The servers; each can be killed, paused and started by itself."""
+        return [*self._members]
+
+    @property
+    def uri(self) -> str:
+        """Connection string that names all members."""
+        hosts = ",".join(member.host for member in self._members)
+        return f"mongodb://{hosts}/?replicaSet={self.replica_set}"
+
+    def start(self) -> None:
+        """Start the members that do not run; return when one is primary and the others are in sync.
+
+        Raises:
+            EmbeddedServerError: A member did not start, or the members did not find together.
+        """
+        deadline = time.monotonic() + self._startup_timeout
+        self._in_parallel(EmbeddedMongo.start)
+        if not self._members[0].belongs_to_set:
+            members = [{"_id": number, "host": member.host} for number, member in enumerate(self._members)]
+            config = {"_id": self.replica_set, "members": members, "settings": _ELECTION_SETTINGS}
+            with connect(self._members[0].port, self._startup_timeout) as client:
+                client.admin.command("replSetInitiate", config)
+            for member in self._members:
+                member.belongs_to_set = True
+        for member in self._members:
+            member.wait_for_service(deadline)
+        self.primary(timeout=max(deadline - time.monotonic(), 0))
+
+    def stop(self) -> None:
+        """Stop all members orderly; `start` finds their data and ports again."""
+        self._in_parallel(EmbeddedMongo.stop)
+
+    def close(self, *, keep_log: bool = False) -> None:
+        """Stop all members and remove their data, on demand all but the logs."""
+        for member in self._members:
+            member.close(keep_log=keep_log)
+            member.belongs_to_set = False
+
+    def primary(self, timeout: float = 15) -> EmbeddedMongo:
+        """The member that is primary; during an election, wait for its end.
+
+        Raises:
+            EmbeddedServerError: There is no primary after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            answers = [(member, _hello(member)) for member in self._members]
+            primaries = [(hello["electionId"], member) for member, hello in answers if _is_primary(hello)]
+            if primaries:
+                # One that was paused does not know yet that another has been elected since.
+                return max(primaries, key=lambda primary: primary[0])[1]
+            if time.monotonic() > deadline:
+                raise EmbeddedServerError(f"The replica set has no primary after {timeout:g} s.")
+            time.sleep(POLL_INTERVAL)
+
+    def _in_parallel(self, action: Callable[[EmbeddedMongo], None]) -> None:
+        with ThreadPoolExecutor(len(self._members)) as pool:
+            list(pool.map(action, self._members))
+
+
+def _hello(member: EmbeddedMongo) -> Mapping[str, Any]:
+    """What the member says of itself; nothing, if it is dead or paused."""
+    if member.is_running:
+        with contextlib.suppress(OSError, PyMongoError), connect(member.port, timeout=0.5) as client:
+            return client.admin.command("hello")
+    return {}
+
+
+def _is_primary(hello: Mapping[str, Any]) -> bool:
+    return bool(hello.get("isWritablePrimary"))
+
+
+def _is_in_service(hello: Mapping[str, Any]) -> bool:
+    return _is_primary(hello) or bool(hello.get("secondary"))

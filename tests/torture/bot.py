@@ -1,0 +1,300 @@
+"""A bot in a process of its own: makes numbered changes, saves all the time, and notes what it was told and saw.
+
+It ends at SIGTERM, as a bot does: it shuts its application down, which saves. While the file `quiet` is there it
+changes nothing, and writes down what it has in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import pathlib
+import random
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from edits import DOCUMENTS, FLAT, USERS, Edit, Edits
+from history import Document, Keys, Recorder, Value, leaves
+from offline import message_from, offline_application
+from pymongo import AsyncMongoClient
+from telegram.ext import ConversationHandler, MessageHandler, filters
+
+from ptb_mongo import MongoPersistence, UnavailableError, UnsavedDataError
+
+SAVE_INTERVAL = 0.2
+WORKERS = 2
+CONVERSATION = "torture"
+TALK = "/talk"
+UNSAVED = 3  # the exit status when `shutdown` could not save everything, and said so
+
+
+class AnyState(dict[object, Any]):
+    """The states of a conversation in which every value is one."""
+
+    def __contains__(self, state: object) -> bool:
+        return True
+
+
+class LogNotes(logging.Handler):
+    """Notes errors, and counts outages."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(logging.WARNING)
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one record."""
+        if record.levelno >= logging.ERROR:
+            text = record.getMessage() + (f" ({record.exc_info[1]!r})" if record.exc_info else "")
+            self._recorder.note("problem", text=f"log of {record.name}: {text}")
+        elif record.name.startswith("ptb_mongo"):
+            self._recorder.note("outage" if "away" in record.getMessage() else "warning", text=record.getMessage())
+
+
+class TorturedBot:
+    """The bot.
+
+    Args:
+        name: Whose paths it changes.
+        run: How often it has been started.
+        options: What the runner has chosen.
+    """
+
+    def __init__(self, name: str, run: str, options: dict[str, Any]) -> None:
+        self._folder = pathlib.Path(options["folder"])
+        self._name = name
+        self._recorder = Recorder(self._folder, f"{name}.{run}")
+        self._chance = random.Random(f"{options['seed']} {name} {run}")
+        self._edits = Edits(name, self._recorder, self._chance)
+        self._talker = options["talker"]
+        self._lazy = options["persistence"]["loading"] == "lazy"
+        client = AsyncMongoClient(options["uri"]) if options["driver"] == "pymongo" else None
+        self._client: AsyncMongoClient[Any] | None = client
+        self._persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(
+            client or options["uri"], options["database"], **options["persistence"]
+        )
+        talk = MessageHandler(filters.Text([TALK]), self._talk)
+        conversation: ConversationHandler[Any] = ConversationHandler(
+            [talk], AnyState(), [], allow_reentry=True, persistent=True, name=CONVERSATION
+        )
+        self._application = offline_application(
+            self._persistence, conversation, MessageHandler(filters.ALL, self._handle)
+        )
+        self._application.add_error_handler(self._failed)
+        self._plans: dict[str, list[Callable[[], None]]] = {}
+        self._plan_numbers = itertools.count()
+        self._memory: dict[Document, dict[Keys, Value]] = {}
+        self._noted: dict[str, list[int]] = {}
+        self._finished: list[int] = []  # numbers of writes whose update is over
+        self._carried: list[int] = []  # and those that a save pass has taken
+        self._flat = asyncio.Lock()
+        self._quiet = self._folder / "quiet"
+        self._stopping = asyncio.Event()
+
+    # -- changes ----------------------------------------------------------------------------------------
+
+    def _live(self, document: Document) -> Any:
+        scope, key = document
+        return self._application.bot_data if scope == "bot_data" else getattr(self._application, scope)[key]
+
+    def _look(self, document: Document) -> None:
+        """Notes what others have changed in memory since it was looked at last."""
+        now = dict(leaves(self._live(document)))
+        before = self._memory.get(document)
+        if before is not None and before != now:
+            changed = [path for path in {**before, **now} if before.get(path) != now.get(path)]
+            self._recorder.note("saw", document=document, values=[(path, now.get(path)) for path in changed])
+        self._memory[document] = now
+
+    def _change(self, text: str, document: Document, edit: Edit) -> None:
+        """Makes a change; without waiting, so that what is noted is what is done."""
+        self._look(document)
+        *way, last = edit.path
+        data = self._live(document)
+        for key in way:
+            if edit.value is None and key not in data:
+                return
+            data = data.setdefault(key, {})
+        if edit.value is None and (last not in data or not self._may_remove(document, edit.path)):
+            return
+        self._noted[text].append(self._recorder.write(document, edit.path, edit.value))
+        if edit.value is None:
+            del data[last]
+        else:
+            data[last] = dict(edit.value) if isinstance(edit.value, dict) else edit.value
+        self._memory[document] = dict(leaves(self._live(document)))
+
+    def _may_remove(self, document: Document, path: Keys) -> bool:
+        """Not what is unsaved and shared: setting and removing it would come to nothing, which others do not see."""
+        shared = not path[-1].startswith(self._name)
+        value = self._memory[document].get(path)
+        return not (shared and isinstance(value, str) and value.startswith(f"{self._name}."))
+
+    def _drop(self, document: Document) -> None:
+        """Lets PTB drop a document; it is a promise for what the bot knows, and may hit what it does not."""
+        self._look(document)
+        numbers = [self._recorder.write(document, path, None) for path in self._memory[document]]
+        numbers.append(self._recorder.write(document, (), None, binding=False))
+        getattr(self._application, f"drop_{document[0]}")(document[1])
+        self._memory[document] = {}
+        self._finished += numbers
+
+    # -- updates ----------------------------------------------------------------------------------------
+
+    async def _handle(self, update: Any, _: object) -> None:
+        for number, step in enumerate(self._plans[update.message.text]):
+            if number:
+                await asyncio.sleep(self._chance.uniform(0, 0.01))
+            step()
+
+    async def _talk(self, update: Any, _: object) -> object:
+        document = ("conversations", update.effective_user.id)
+        state = self._recorder.value() if self._chance.random() < 0.8 else None
+        self._finished_later = self._recorder.write(document, (), state)
+        return ConversationHandler.END if state is None else state
+
+    async def _failed(self, _: object, context: Any) -> None:
+        if self._lazy and isinstance(context.error, UnavailableError) and "it was never loaded" in str(context.error):
+            self._recorder.note("never loaded")
+            return
+        self._recorder.note("problem", text=f"error handler: {context.error!r}")
+
+    async def _update(self, user: int, plan: Callable[[str], list[Callable[[], None]]]) -> None:
+        text = f"update {next(self._plan_numbers)}"
+        self._noted[text] = []
+        self._plans[text] = plan(text)
+        begun = asyncio.get_running_loop().time()
+        await self._application.process_update(message_from(user, text))
+        self._slowest = max(self._slowest, asyncio.get_running_loop().time() - begun)
+        self._finished += self._noted.pop(text)
+        del self._plans[text]
+
+    _slowest = 0.0
+    _finished_later = 0
+
+    def _documents(self, user: int) -> list[Document]:
+        return [document for document in DOCUMENTS if document[1] == user or document[0] == "bot_data"]
+
+    def _plan(self, text: str, user: int) -> list[Callable[[], None]]:
+        steps: list[Callable[[], None]] = []
+        for _ in range(self._chance.randint(1, 3)):
+            document = self._edits.document(self._documents(user))
+            edit = self._edits.edit(document)
+            steps.append(lambda document=document, edit=edit: self._change(text, document, edit))
+        return steps
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set() and not self._quiet.exists():
+            user = self._chance.choice(USERS)
+            if user == FLAT:
+                async with self._flat:  # its objects are replaced when they are dropped
+                    await self._update(user, lambda text, user=user: self._plan(text, user))
+                    if self._chance.random() < 0.08:
+                        self._drop((self._chance.choice(["user_data", "chat_data"]), user))
+            else:
+                await self._update(user, lambda text, user=user: self._plan(text, user))
+            if self._chance.random() < 0.1:
+                await self._update_conversation()
+            await asyncio.sleep(self._chance.uniform(0, 0.12))
+
+    async def _update_conversation(self) -> None:
+        self._finished_later = 0
+        async with self._flat:
+            await self._application.process_update(message_from(self._talker, TALK))
+            if self._finished_later:
+                self._finished.append(self._finished_later)
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """What the save pass that begins now will carry."""
+        self._carried += self._finished
+        self._finished = []
+
+    async def _save(self) -> None:
+        self._take()
+        await self._application.update_persistence()
+        if not self._persistence.health().waiting:
+            self._recorder.acknowledged(self._carried)
+            self._carried = []
+
+    async def _save_all_the_time(self) -> None:
+        parent = os.getppid()
+        while not self._stopping.is_set() and os.getppid() == parent:
+            await asyncio.sleep(SAVE_INTERVAL)
+            await self._save()
+            self._note_health()
+        self._stopping.set()
+
+    def _note_health(self) -> None:
+        numbers = {key: value for key, value in asdict(self._persistence.health()).items() if isinstance(value, int)}
+        self._recorder.note("health", numbers={**numbers, "slowest": round(self._slowest * 1000)})
+
+    # -- the whole --------------------------------------------------------------------------------------
+
+    async def _rest(self) -> None:
+        """Changes nothing, sees and saves, and writes down what is in memory."""
+        while not self._stopping.is_set():
+            if self._quiet.exists():
+                for user in USERS:
+                    await self._update(user, lambda _: [lambda document=document: self._look(document) for document in DOCUMENTS])
+                self._dump()
+            await asyncio.sleep(0.1)
+
+    def _dump(self) -> None:
+        handler: Any = self._application.handlers[0][0]
+        memory = {f"{scope} {key}": self._live((scope, key)) for scope, key in DOCUMENTS}
+        memory[f"conversations {self._talker}"] = handler._conversations.get((self._talker, self._talker))
+        waiting = self._persistence.health().waiting + len(self._carried) + len(self._finished)
+        file = self._folder / f"{self._name}.memory"
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps({"waiting": waiting, "memory": memory}), encoding="utf-8")
+        partial.replace(file)
+
+    async def run(self) -> int:
+        """Runs until SIGTERM; the exit status."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
+        logging.getLogger().addHandler(LogNotes(self._recorder))
+        while not await self._starts():
+            if self._stopping.is_set():
+                return 0
+        self._recorder.note("ready")
+        await asyncio.gather(self._save_all_the_time(), self._rest(), *(self._work() for _ in range(WORKERS)))
+        self._take()
+        self._note_health()
+        status = 0
+        try:
+            await self._application.shutdown()
+        except UnsavedDataError as error:
+            kept = "they are kept in" in str(error)
+            self._recorder.note("spilled" if kept else "unsaved", numbers=self._carried, text=str(error))
+            status = UNSAVED
+        else:
+            self._recorder.acknowledged(self._carried)
+        if self._client is not None:
+            await self._client.close()
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._recorder.note("problem", text=f"tasks left: {left}")
+        self._recorder.note("over")
+        return status
+
+    async def _starts(self) -> bool:
+        try:
+            await self._application.initialize()
+        except UnavailableError as error:
+            self._recorder.note("no start", text=str(error))
+            await asyncio.sleep(0.1)
+            return False
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(TorturedBot(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])).run()))

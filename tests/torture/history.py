@@ -1,0 +1,194 @@
+"""What happened: every process appends what it does to a file of its own, from which the checker works.
+
+A line is flushed before the program goes on, so that it survives the process being killed. Times are those of the
+monotonic clock, which on Linux all processes share.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+GRACE: Final = 10.0
+"""Seconds after which a write that nobody waits for any more cannot happen: longer than any freeze."""
+
+Document = tuple[str, int]
+"""A scope, and an id in it."""
+Keys = tuple[str, ...]
+"""The keys that lead to a value in a document."""
+Value = Any
+"""A text, a dict of them, or `None` where there is nothing."""
+
+
+def leaves(data: object, path: Keys = ()) -> Iterator[tuple[Keys, Value]]:
+    """The values of a document that are no dicts, with their paths."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif data is not None:
+        yield path, data
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One change.
+
+    Attributes:
+        actor: Who made it: a name and the number of the process that bore it.
+        document: Where.
+        path: Where in it; `()` for all of it.
+        value: What was written; `None` for a removal.
+        start: When it was begun.
+        end: When it was done, or could not be done any more.
+        acknowledged: Whether it was said to be done.
+        binding: Whether an acknowledgement promises something: a removal of a whole dict does not for values that
+            the remover has not seen.
+    """
+
+    actor: str
+    document: Document
+    path: Keys
+    value: Value
+    start: float
+    end: float = math.inf
+    acknowledged: bool = False
+    binding: bool = True
+
+    @property
+    def by_bot(self) -> bool:
+        """Whether a bot made it, which merges what it has not saved with what others have changed."""
+        return self.actor.startswith("bot")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A value that came from elsewhere into a bot's memory; `None` if it vanished there."""
+
+    actor: str
+    document: Document
+    path: Keys
+    value: Value
+    time: float
+
+
+@dataclass(slots=True)
+class History:
+    """What all processes have noted.
+
+    Attributes:
+        writes: Every change.
+        sightings: What bots saw of others' changes.
+        problems: Errors that reached an error handler, or the log.
+        counts: How often what was noted.
+        health: The last numbers of each bot process.
+    """
+
+    writes: list[Write] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    health: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+class Recorder:
+    """Appends to the history of one process.
+
+    Args:
+        folder: Where the histories are.
+        actor: Who; also the file's name.
+    """
+
+    def __init__(self, folder: Path, actor: str) -> None:
+        self.actor = actor
+        self._file = (folder / f"{actor}.jsonl").open("a", encoding="utf-8")
+        self._numbers = itertools.count(1)
+
+    def note(self, event: str, **fields: object) -> None:
+        """Appends anything."""
+        line = {"event": event, "time": time.monotonic(), **fields}
+        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def value(self) -> str:
+        """A value that nobody has written before."""
+        return f"{self.actor}:{next(self._numbers)}"
+
+    def write(self, document: Document, path: Keys, value: Value, *, binding: bool = True) -> int:
+        """Notes that a write begins; its number."""
+        number = next(self._numbers)
+        self.note("write", number=number, document=document, path=path, value=value, binding=binding)
+        return number
+
+    def acknowledged(self, numbers: Iterable[int]) -> None:
+        """Notes that writes are done."""
+        if numbers := list(numbers):
+            self.note("acknowledged", numbers=numbers)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def load(folder: Path) -> History:
+    """Reads all histories of a folder."""
+    events: dict[str, list[dict[str, Any]]] = {}
+    ended: dict[str, float] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        events[file.stem] = list(_lines(file))
+        for event in events[file.stem]:
+            if event["event"] == "ended":
+                ended[event["actor"]] = event["time"]
+    history = History()
+    for actor, noted in events.items():
+        _add(history, actor, noted, ended.get(actor, math.inf))
+    return history
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    *whole, _ = file.read_text(encoding="utf-8").split("\n")  # the last line may have been cut off by a kill
+    return map(json.loads, whole)
+
+
+def _add(history: History, actor: str, events: list[dict[str, Any]], ended: float) -> None:
+    done: dict[int, float] = {}
+    given_up: dict[int, float] = defaultdict(lambda: ended)
+    for event in events:
+        history.counts[event["event"]] += 1
+        match event:
+            case {"event": "acknowledged", "numbers": numbers, "time": at}:
+                done |= dict.fromkeys(numbers, at)
+            case {"event": "spilled", "numbers": numbers}:
+                done |= dict.fromkeys(numbers, math.inf)  # some later process writes them
+            case {"event": "failed", "number": number, "time": at}:
+                given_up[number] = at
+            case {"event": "health", "numbers": numbers}:
+                history.health[actor] = numbers
+            case {"event": "problem", "text": text}:
+                history.problems.append(f"{actor}: {text}")
+    for event in events:
+        if event["event"] == "write":
+            number = event["number"]
+            history.writes.append(
+                Write(
+                    actor=actor,
+                    document=tuple(event["document"]),
+                    path=tuple(event["path"]),
+                    value=event["value"],
+                    start=event["time"],
+                    end=done[number] if number in done else given_up[number] + GRACE,
+                    acknowledged=number in done,
+                    binding=event["binding"],
+                )
+            )
+        elif event["event"] == "saw":
+            history.sightings += [
+                Sighting(actor, tuple(event["document"]), tuple(path), value, event["time"])
+                for path, value in event["values"]
+            ]
