@@ -257,9 +257,10 @@ class Driver:
     async def raw_batches(
         self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
     ) -> AsyncIterator[list[bytes]]:
-        """The documents that match, as BSON bytes with `_id` first and only these fields."""
+        """The documents that match, as BSON bytes with `_id` first and only these fields (all, if none is named)."""
         with _translated():
-            cursor = self._database[collection].find_raw_batches(query, projection=dict.fromkeys(fields, 1))
+            projection = dict.fromkeys(fields, 1) or None
+            cursor = self._database[collection].find_raw_batches(query, projection=projection)
             async for batch in cursor:
                 yield _split(batch)
 
@@ -267,6 +268,19 @@ class Driver:
         """The documents that match, decoded; for the few that are not users' data."""
         with _translated():
             async for document in self._database[collection].find(query):
+                yield document
+
+    async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a command; for the command line."""
+        with _translated():
+            answer: dict[str, Any] = await self._database.command(command)
+        return answer
+
+    async def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+        """What a pipeline gives; for the command line."""
+        with _translated():
+            made = self._database[collection].aggregate(pipeline, allowDiskUse=True)
+            async for document in await made if inspect.isawaitable(made) else made:
                 yield document
 
     async def write(self, collection: str, operations: Sequence[Upsert | Delete]) -> dict[int, Failure]:

@@ -199,13 +199,17 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def _abort(self) -> None:
         """Closes what is open when a start fails: `flush` is not called then."""
-        store, self._store = self._store, None
+        store, self._store, self._opening = self._store, None, None
         if store is not None:
             await store.close()
 
     def _bot_id(self) -> int:
+        """The bot's id, which a token begins with; 0 for a persistence that is used without a bot."""
         bot = getattr(self, "bot", None)
-        return int(bot.token.partition(":")[0]) if bot is not None else 0
+        before_colon = bot.token.partition(":")[0] if bot is not None else "0"
+        if not before_colon.isdecimal():
+            raise ConfigurationError("the bot's token does not begin with a number and a colon")
+        return int(before_colon)
 
     async def flush(self) -> None:
         """Saves what is unsaved and closes the connection; called by PTB when the application shuts down.
@@ -234,7 +238,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         """The bot's data."""
         store = await self._open()
         async with _Closing(self):
-            return cast("BD", await store.bot_data.load_one(self._bot_id()))
+            return cast("BD", await store.bot_data.load_one(store.bot_id))
 
     async def get_callback_data(self) -> CDCData | None:
         """The cache of arbitrary callback data; `None` if none is stored."""
@@ -280,7 +284,8 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
-        await self._save((self._store or await self._open()).bot_data, self._bot_id(), data)
+        store = self._store or await self._open()
+        await self._save(store.bot_data, store.bot_id, data)
 
     async def update_conversation(self, name: str, key: ConversationKey, new_state: object | None) -> None:
         """Saves the state of a conversation; `None` ends it.
@@ -332,7 +337,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
         if (store := self._store) is not None and store.refreshes:
-            await store.bot_data.refresh(self._bot_id(), bot_data, read=store.reads)
+            await store.bot_data.refresh(store.bot_id, bot_data, read=store.reads)
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,12 +34,14 @@ class Spilled:
         id: Its `_id`.
         base: The version that it is based on; `None` if there was none.
         wanted: The version to be saved; `None` to delete the document.
+        sent: By `rev`, earlier versions that may or may not have reached the database.
     """
 
     collection: str
     id: Any
     base: bytes | None
     wanted: bytes | None
+    sent: dict[str, bytes | None]
 
 
 def _prefix(database: str, collection_prefix: str) -> str:
@@ -63,8 +65,7 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
     with os.fdopen(descriptor, "wb") as file:
         file.write(dump({"version": _VERSION, "database": database, "collection_prefix": collection_prefix}))
         for one in documents:
-            fields = {"collection": one.collection, "id": one.id, "base": one.base, "wanted": one.wanted}
-            file.write(dump(fields))
+            file.write(dump(asdict(one)))
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
@@ -97,7 +98,7 @@ def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
             raise DecodeError(f"{path} has the version {header['version']!r}, and this ptb_mongo knows {_VERSION}")
         if (header["database"], header["collection_prefix"]) != (database, collection_prefix):
             return []
-        return [Spilled(one["collection"], one["id"], one["base"], one["wanted"]) for one in documents]
+        return [Spilled(**one) for one in documents]
     except (bson.errors.BSONError, ValueError, KeyError, TypeError) as error:
         raise DecodeError(f"{path} is damaged: {error}") from error
 

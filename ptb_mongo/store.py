@@ -56,15 +56,17 @@ class Store:
     """An open database; made by `Store.open`, of no use after `close`.
 
     Attributes:
+        bot_id: The `_id` of the bot's own document.
         user_data, chat_data, bot_data, conversations, callback_data: The scopes.
         reads: Whether a refresh reads although nobody has said that anything changed.
         refreshes: Whether a refresh does anything.
     """
 
-    def __init__(self, settings: Settings, driver: Driver, bot: telegram.Bot | None) -> None:
+    def __init__(self, settings: Settings, driver: Driver, bot: telegram.Bot | None, bot_id: int) -> None:
         prefix = settings.collection_prefix
         codec = Codec(settings.trusted, lambda: bot)
         self._settings = settings
+        self.bot_id = bot_id
         self._driver = driver
         self._name = uuid.uuid4().hex[:12]
         self._watcher: Watcher | None = None
@@ -109,10 +111,10 @@ class Store:
             WatchUnavailableError: If `refresh="watch"` cannot be had.
         """
         driver = await connect(settings.client, settings.database)
-        store = cls(settings, driver, bot)
+        store = cls(settings, driver, bot, bot_id)
         try:
             hello = await driver.hello()
-            await store._check_format(bot_id)
+            await store._check_format()
             await driver.create_index(store.conversations.collection, "handler")
             await store._take_in_spilled()
             await store._follow(hello)
@@ -121,13 +123,13 @@ class Store:
             raise
         return store
 
-    async def _check_format(self, bot_id: int) -> None:
+    async def _check_format(self) -> None:
         collection = f"{self._settings.collection_prefix}ptb_mongo"
         found: dict[str, Any] | None = None
         async for document in self._driver.find(collection, {"_id": "format"}):
             found = document
         if found is None:
-            made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": datetime.now(timezone.utc)}
+            made = {"version": FORMAT_VERSION, "bot_id": self.bot_id, "created_at": datetime.now(timezone.utc)}
             await self._driver.insert_if_missing(collection, "format", made)
             return
         version = found.get("version")
@@ -136,13 +138,13 @@ class Store:
                 f"the collections in {self._settings.database!r} have the format {version!r}, and this version of "
                 f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
             )
-        if found.get("bot_id") != bot_id:
+        if found.get("bot_id") != self.bot_id:
             _LOGGER.warning(
                 "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
                 "a database of its own, or a collection_prefix",
                 self._settings.database,
                 found.get("bot_id"),
-                bot_id,
+                self.bot_id,
             )
 
     async def _follow(self, hello: Mapping[str, Any]) -> None:
@@ -192,7 +194,7 @@ class Store:
                 tickets = []
                 for one in spilled:
                     scope = by_collection[one.collection]
-                    entry = scope.unsaved(one.id, one.base, one.wanted)
+                    entry = scope.unsaved(one.id, one.base, one.wanted, one.sent)
                     tickets.append((entry, self.writer.submit(scope, entry)))
                 await self.writer.drain()
                 for entry, ticket in tickets:
@@ -225,7 +227,7 @@ class Store:
             kept = "they are lost (spill_dir would keep them)"
             if settings.spill_dir is not None:
                 unsaved = [
-                    spill.Spilled(owner.collection, entry.id, entry.base, entry.wanted)
+                    spill.Spilled(owner.collection, entry.id, entry.base, entry.wanted, entry.sent)
                     for entry, owner in waiting.items()
                 ]
                 path = spill.write(

@@ -41,11 +41,25 @@ class Entry:
         plain: `wanted` before it became bytes.
         refused: The version that the server or the codec refused last, so that it is reported once.
         rev: The `rev` that we wrote last.
+        sent: By `rev`, the versions that may or may not have reached the database since the last acknowledgement.
         since: When it became dirty, by the monotonic clock.
         busy: Set when the read or write that is under way has ended.
     """
 
-    __slots__ = ("base", "busy", "dirty", "id", "plain", "refused", "rev", "since", "stale", "touched", "wanted")
+    __slots__ = (
+        "base",
+        "busy",
+        "dirty",
+        "id",
+        "plain",
+        "refused",
+        "rev",
+        "sent",
+        "since",
+        "stale",
+        "touched",
+        "wanted",
+    )
 
     def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
         self.id = document_id
@@ -57,6 +71,7 @@ class Entry:
         self.plain: Document | None = None
         self.refused: bytes | str | None = None
         self.rev: str | None = None
+        self.sent: dict[str, bytes | None] = {}
         self.since = 0.0
         self.busy: asyncio.Event | None = None
 
@@ -299,12 +314,14 @@ class Writer:
             return None
         self._count += 1
         entry.rev = f"{self._name}:{self._count}"
+        entry.sent[entry.rev] = entry.wanted
         return Upsert(entry.id, changes, entry.rev)
 
     def _done(self, owner: Owner, entry: Entry, version: bytes | None) -> None:
         self.counters.documents_written += 1
         entry.base = version
         entry.refused = None
+        entry.sent.clear()
         if entry.wanted is version:
             entry.dirty = False
             entry.wanted = entry.plain = None

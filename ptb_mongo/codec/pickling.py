@@ -28,7 +28,7 @@ from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["dumps", "loads", "warn_foreign_bot"]
+__all__ = ["check_call", "dumps", "loads", "set_state", "warn_foreign_bot"]
 
 _PROTOCOL: Final = 5  # a fixed one: equal values must give equal bytes under every Python
 _OWN_BOT: Final = "bot"
@@ -173,7 +173,7 @@ class _Pickler(pickle.Pickler):
             )
         if isinstance(obj, (set, frozenset)):  # of a subclass
             args = [self._sorted(arg) if type(arg) is list else arg for arg in args]
-        _check_call(cls, tuple(args), kwargs)
+        check_call(cls, tuple(args), kwargs)
         parts = [
             self._trust.name_of(cls),
             bare,
@@ -188,8 +188,13 @@ class _Pickler(pickle.Pickler):
         return tuple(parts)
 
 
-def _check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuses arguments that a container would blow up into more than they are."""
+def check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuses arguments that a container would blow up into more than they are.
+
+    Raises:
+        TypeError: For bytes of a given size.
+        ValueError: For the addresses of a network.
+    """
     values = (*args, *kwargs.values())
     if issubclass(cls, (bytes, bytearray)) and isinstance(next(iter(values), None), int):
         raise TypeError("it is made of a number, which would be its size")
@@ -264,14 +269,14 @@ class _Restorer(Reader):
         if type(args) is not tuple or any(type(part) not in {list, type(None)} for part in (items, pairs)):
             raise DecodeError(f"{label} is not made of a tuple of arguments and lists of items")
         kwargs = kwargs or {}
-        _check_call(cls, args, kwargs)
+        check_call(cls, args, kwargs)
         if issubclass(cls, (set, frozenset)):
             self.check_hashing(args)
         self.check_hashing(key for key, _ in pairs or ())
         obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
         # What follows is looked up on the class: on the object, a planted attribute could be in its place.
         if state is not None:
-            _set_state(obj, state)
+            set_state(obj, state)
         for item in items or ():
             type(obj).append(obj, item)
         for key, value in pairs or ():
@@ -279,7 +284,8 @@ class _Restorer(Reader):
         return obj
 
 
-def _set_state(obj: Any, state: Any) -> None:
+def set_state(obj: Any, state: Any) -> None:
+    """Gives an object its state, by its class's own `__setstate__` if there is one."""
     if setstate := getattr(type(obj), "__setstate__", None):
         setstate(obj, state)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ptb_mongo.errors import DecodeError
 
@@ -216,7 +216,7 @@ class Reader:
             known = weights[id(value)] = 1 + sum(self._weight(part, weights) for part in parts)
         return known
 
-    _OPERATIONS: Final[dict[int, tuple[Any, Any]]] = {
+    _OPERATIONS: ClassVar[dict[int, tuple[Any, Any]]] = {
         opcode[0]: (operation, detail)
         for opcode, operation, detail in (
             (pickle.PROTO, _skip, 1),

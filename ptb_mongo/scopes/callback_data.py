@@ -76,14 +76,7 @@ class CallbackDataScope(Documents[Entry]):
             DocumentError: If keyboards cannot be stored; all others are taken.
         """
         keyboards, queries = data
-        plain: dict[str, Document | DocumentError] = {}
-        for uuid, accessed_at, buttons in keyboards:
-            try:
-                plain[uuid] = {"accessed_at": float(accessed_at), **self._keyboard(buttons)}
-            except DocumentError as error:
-                plain[uuid] = error
-        for query, keyboard in queries.items():
-            plain[f"{_QUERY}{query}"] = {"keyboard": keyboard}
+        plain = self.documents(data)
         taken: list[tuple[Entry, Ticket | None]] = []
         failed: list[DocumentError] = []
         self._place([uuid for uuid, _, _ in keyboards])
@@ -104,6 +97,19 @@ class CallbackDataScope(Documents[Entry]):
         if failed:
             raise failed[0]
         return taken
+
+    def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
+        """The document of each keyboard and each query, by `_id` and without its position; or why there is none."""
+        keyboards, queries = data
+        plain: dict[str, Document | DocumentError] = {}
+        for uuid, accessed_at, buttons in keyboards:
+            try:
+                plain[uuid] = {"accessed_at": float(accessed_at), **self._keyboard(buttons)}
+            except DocumentError as error:
+                plain[uuid] = error
+        for query, keyboard in queries.items():
+            plain[f"{_QUERY}{query}"] = {"keyboard": keyboard}
+        return plain
 
     def _keyboard(self, buttons: dict[str, Any]) -> Document:
         objects: list[Any] = []

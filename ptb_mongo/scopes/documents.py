@@ -55,7 +55,7 @@ class Documents(Generic[EntryT]):
         self.loading = False
         """Whether everything is being loaded: a document that is written now may have been read already."""
         self.quarantined: dict[Any, DocumentError] = {}
-        self._fields = fields
+        self.fields = fields
         self._driver = driver
         self._new_entry = entry_type
 
@@ -95,7 +95,7 @@ class Documents(Generic[EntryT]):
 
         Entries with unsaved changes, or under way, keep what they have.
         """
-        async for raws in self._driver.raw_batches(self.collection, query, self._fields):
+        async for raws in self._driver.raw_batches(self.collection, query, self.fields):
             for raw in raws:
                 if found := self._decoded(raw):
                     yield found
@@ -157,7 +157,7 @@ class Documents(Generic[EntryT]):
         for entry in entries:
             entry.touched = False
         query = {"_id": {"$in": [entry.id for entry in entries]}}
-        async for raws in self._driver.raw_batches(self.collection, query, self._fields):
+        async for raws in self._driver.raw_batches(self.collection, query, (*self.fields, "rev")):
             for raw in raws:
                 found[_hashable(load(raw)["_id"])] = raw
         for key, entry in by_id.items():
@@ -174,18 +174,22 @@ class Documents(Generic[EntryT]):
         key = self.key_of(entry.id)
         body: Document = {}
         rest: bytes | None = None
+        rev: object = None
         if raw is not None:
             try:
                 body = load(raw)
                 del body["_id"]
+                rev = body.pop("rev", None)
                 self.check(self.codec.decode_body(raw, body))
-                rest = part_id(raw)
+                rest = dump(body)
             except DecodeError as error:
                 self._quarantine(entry.id, key, error)
                 return
         if self.quarantined.pop(key, None):
             _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, entry.id)
         entry.refused = None
+        if isinstance(rev, str) and rev in entry.sent:  # an unacknowledged write of ours has been done after all
+            entry.base = entry.sent[rev]
         self.rebase(entry, rest, body)
 
     def rebase(self, entry: EntryT, raw: bytes | None, remote: Document) -> None:
@@ -243,10 +247,13 @@ class Documents(Generic[EntryT]):
         entry.plain = entry.wanted = None
         return self.writer.submit(self, entry)
 
-    def unsaved(self, document_id: Any, base: bytes | None, wanted: bytes | None) -> EntryT:
+    def unsaved(
+        self, document_id: Any, base: bytes | None, wanted: bytes | None, sent: dict[str, bytes | None]
+    ) -> EntryT:
         """An entry, of its own, for what an earlier process could not save; read and merged before it is written."""
         entry = self._new_entry(document_id, base=base, stale=True)
         entry.wanted = wanted
+        entry.sent = sent
         entry.plain = load(wanted) if wanted is not None else None
         return entry
 

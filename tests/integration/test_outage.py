@@ -16,7 +16,7 @@ import pytest
 from bots import USER, Bot
 from pymongo import AsyncMongoClient, MongoClient
 
-from ptb_mongo import MongoPersistence, UnavailableError, UnsavedDataError
+from ptb_mongo import Conflict, MongoPersistence, UnavailableError, UnsavedDataError
 from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet
 
 DATABASE = "outage"
@@ -343,3 +343,50 @@ def test_sigterm_with_the_whole_server_frozen_ends_the_process_and_keeps_the_dat
     assert again.hears().startswith("handled 5 ")
     status, errors = again.ends()
     assert (status, in_database(server)) == (0, {"n": 5}), errors
+
+
+# -- a write whose acknowledgement is lost -----------------------------------------------------------------
+
+
+async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebody_elses(
+    uri: str, server: EmbeddedMongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Conflict] = []
+
+    def add_up(conflict: Conflict) -> Any:
+        asked.append(conflict)
+        return conflict.local + conflict.remote - conflict.base
+
+    bot = Bot(MongoPersistence(uri, DATABASE, on_conflict=add_up))
+    async with bot.application:
+        await bot.hears(lambda context: context.user_data.update(coins=10))
+        await bot.saves()
+        store: Any = bot.persistence._store
+        back = asyncio.Event()
+        write, hello = store._driver.write, store._driver.hello
+
+        async def write_without_acknowledgement(*arguments: Any) -> Any:
+            monkeypatch.setattr(store._driver, "write", write)
+            await write(*arguments)
+            raise UnavailableError("the answer is lost")
+
+        async def hello_when_back() -> Any:
+            await back.wait()
+            return await hello()
+
+        monkeypatch.setattr(store._driver, "write", write_without_acknowledgement)
+        monkeypatch.setattr(store._driver, "hello", hello_when_back)
+        await bot.hears(lambda context: context.user_data.update(coins=15))
+        await bot.saves()
+        await bot.hears(lambda context: context.user_data.update(coins=16))
+        await bot.saves()
+        assert in_database(server) == {"coins": 15}
+        with MongoClient(server.uri) as client:
+            client[DATABASE].user_data.update_one({"_id": USER}, {"$set": {"data.gift": 1}})
+        await until(lambda: store.user_data.entries[USER].stale)
+        back.set()
+
+        await bot.sees(lambda data: data == {"coins": 16, "gift": 1})
+        await until(lambda: bot.persistence.health().waiting == 0)
+        assert in_database(server) == {"coins": 16, "gift": 1}
+        assert asked == []

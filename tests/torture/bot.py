@@ -7,6 +7,7 @@ changes nothing, and writes down what it has in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import logging
@@ -21,8 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from edits import DOCUMENTS, FLAT, USERS, Edit, Edits
-from history import Document, Keys, Recorder, Value, leaves
+from edits import DOCUMENTS, FLAT, USERS, Edits
+from history import Document, Recorder
+from memory import Memory
 from offline import message_from, offline_application
 from pymongo import AsyncMongoClient
 from telegram.ext import ConversationHandler, MessageHandler, filters
@@ -91,61 +93,18 @@ class TorturedBot:
         self._application.add_error_handler(self._failed)
         self._plans: dict[str, list[Callable[[], None]]] = {}
         self._plan_numbers = itertools.count()
-        self._memory: dict[Document, dict[Keys, Value]] = {}
-        self._noted: dict[str, list[int]] = {}
+        self._talked: list[int] = []
         self._finished: list[int] = []  # numbers of writes whose update is over
-        self._carried: list[int] = []  # and those that a save pass has taken
+        self._carried: list[int] = []  # and of those that a save pass has taken
+        self._slowest = 0.0
+        self._memory = Memory(name, self._recorder, self._live)
         self._flat = asyncio.Lock()
         self._quiet = self._folder / "quiet"
         self._stopping = asyncio.Event()
 
-    # -- changes ----------------------------------------------------------------------------------------
-
     def _live(self, document: Document) -> Any:
         scope, key = document
         return self._application.bot_data if scope == "bot_data" else getattr(self._application, scope)[key]
-
-    def _look(self, document: Document) -> None:
-        """Notes what others have changed in memory since it was looked at last."""
-        now = dict(leaves(self._live(document)))
-        before = self._memory.get(document)
-        if before is not None and before != now:
-            changed = [path for path in {**before, **now} if before.get(path) != now.get(path)]
-            self._recorder.note("saw", document=document, values=[(path, now.get(path)) for path in changed])
-        self._memory[document] = now
-
-    def _change(self, text: str, document: Document, edit: Edit) -> None:
-        """Makes a change; without waiting, so that what is noted is what is done."""
-        self._look(document)
-        *way, last = edit.path
-        data = self._live(document)
-        for key in way:
-            if edit.value is None and key not in data:
-                return
-            data = data.setdefault(key, {})
-        if edit.value is None and (last not in data or not self._may_remove(document, edit.path)):
-            return
-        self._noted[text].append(self._recorder.write(document, edit.path, edit.value))
-        if edit.value is None:
-            del data[last]
-        else:
-            data[last] = dict(edit.value) if isinstance(edit.value, dict) else edit.value
-        self._memory[document] = dict(leaves(self._live(document)))
-
-    def _may_remove(self, document: Document, path: Keys) -> bool:
-        """Not what is unsaved and shared: setting and removing it would come to nothing, which others do not see."""
-        shared = not path[-1].startswith(self._name)
-        value = self._memory[document].get(path)
-        return not (shared and isinstance(value, str) and value.startswith(f"{self._name}."))
-
-    def _drop(self, document: Document) -> None:
-        """Lets PTB drop a document; it is a promise for what the bot knows, and may hit what it does not."""
-        self._look(document)
-        numbers = [self._recorder.write(document, path, None) for path in self._memory[document]]
-        numbers.append(self._recorder.write(document, (), None, binding=False))
-        getattr(self._application, f"drop_{document[0]}")(document[1])
-        self._memory[document] = {}
-        self._finished += numbers
 
     # -- updates ----------------------------------------------------------------------------------------
 
@@ -156,61 +115,54 @@ class TorturedBot:
             step()
 
     async def _talk(self, update: Any, _: object) -> object:
-        document = ("conversations", update.effective_user.id)
         state = self._recorder.value() if self._chance.random() < 0.8 else None
-        self._finished_later = self._recorder.write(document, (), state)
+        self._talked.append(self._recorder.write(("conversations", update.effective_user.id), (), state))
         return ConversationHandler.END if state is None else state
 
     async def _failed(self, _: object, context: Any) -> None:
         if self._lazy and isinstance(context.error, UnavailableError) and "it was never loaded" in str(context.error):
             self._recorder.note("never loaded")
-            return
-        self._recorder.note("problem", text=f"error handler: {context.error!r}")
+        else:
+            self._recorder.note("problem", text=f"error handler: {context.error!r}")
 
-    async def _update(self, user: int, plan: Callable[[str], list[Callable[[], None]]]) -> None:
+    async def _update(self, user: int, plan: Callable[[list[int]], list[Callable[[], None]]]) -> None:
+        """One update of a user, whose handler does what is planned."""
         text = f"update {next(self._plan_numbers)}"
-        self._noted[text] = []
-        self._plans[text] = plan(text)
-        begun = asyncio.get_running_loop().time()
-        await self._application.process_update(message_from(user, text))
-        self._slowest = max(self._slowest, asyncio.get_running_loop().time() - begun)
-        self._finished += self._noted.pop(text)
+        numbers: list[int] = []
+        self._plans[text] = plan(numbers)
+        async with self._flat if user == FLAT else contextlib.nullcontext():
+            begun = asyncio.get_running_loop().time()
+            await self._application.process_update(message_from(user, text))
+            self._slowest = max(self._slowest, asyncio.get_running_loop().time() - begun)
         del self._plans[text]
+        self._finished += numbers
 
-    _slowest = 0.0
-    _finished_later = 0
-
-    def _documents(self, user: int) -> list[Document]:
-        return [document for document in DOCUMENTS if document[1] == user or document[0] == "bot_data"]
-
-    def _plan(self, text: str, user: int) -> list[Callable[[], None]]:
+    def _plan(self, numbers: list[int], user: int) -> list[Callable[[], None]]:
+        """Some changes of what a handler of this user's update reaches."""
         steps: list[Callable[[], None]] = []
         for _ in range(self._chance.randint(1, 3)):
-            document = self._edits.document(self._documents(user))
+            document = self._edits.document(_documents(user))
             edit = self._edits.edit(document)
-            steps.append(lambda document=document, edit=edit: self._change(text, document, edit))
+            steps.append(lambda document=document, edit=edit: numbers.extend(self._memory.change(document, edit)))
         return steps
 
     async def _work(self) -> None:
         while not self._stopping.is_set() and not self._quiet.exists():
             user = self._chance.choice(USERS)
-            if user == FLAT:
-                async with self._flat:  # its objects are replaced when they are dropped
-                    await self._update(user, lambda text, user=user: self._plan(text, user))
-                    if self._chance.random() < 0.08:
-                        self._drop((self._chance.choice(["user_data", "chat_data"]), user))
-            else:
-                await self._update(user, lambda text, user=user: self._plan(text, user))
-            if self._chance.random() < 0.1:
-                await self._update_conversation()
+            await self._update(user, lambda numbers, user=user: self._plan(numbers, user))
+            chance = self._chance.random()
+            if chance < 0.1:
+                await self._application.process_update(message_from(self._talker, TALK))
+                self._finished += self._talked
+                self._talked.clear()
+            elif chance < 0.12:
+                async with self._flat:  # between refresh and handler of an update it would be missed by both
+                    self._drop(self._chance.choice(["user_data", "chat_data"]))
             await asyncio.sleep(self._chance.uniform(0, 0.12))
 
-    async def _update_conversation(self) -> None:
-        self._finished_later = 0
-        async with self._flat:
-            await self._application.process_update(message_from(self._talker, TALK))
-            if self._finished_later:
-                self._finished.append(self._finished_later)
+    def _drop(self, scope: str) -> None:
+        drop = getattr(self._application, f"drop_{scope}")
+        self._finished += self._memory.drop((scope, FLAT), lambda: drop(FLAT))
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -245,9 +197,13 @@ class TorturedBot:
         while not self._stopping.is_set():
             if self._quiet.exists():
                 for user in USERS:
-                    await self._update(user, lambda _: [lambda document=document: self._look(document) for document in DOCUMENTS])
+                    await self._update(user, lambda _, user=user: [lambda: self._look(user)])
                 self._dump()
             await asyncio.sleep(0.1)
+
+    def _look(self, user: int) -> None:
+        for document in _documents(user):
+            self._memory.look(document)
 
     def _dump(self) -> None:
         handler: Any = self._application.handlers[0][0]
@@ -263,28 +219,17 @@ class TorturedBot:
         """Runs until SIGTERM; the exit status."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
         logging.getLogger().addHandler(LogNotes(self._recorder))
-        while not await self._starts():
-            if self._stopping.is_set():
-                return 0
-        self._recorder.note("ready")
-        await asyncio.gather(self._save_all_the_time(), self._rest(), *(self._work() for _ in range(WORKERS)))
-        self._take()
-        self._note_health()
-        status = 0
         try:
-            await self._application.shutdown()
-        except UnsavedDataError as error:
-            kept = "they are kept in" in str(error)
-            self._recorder.note("spilled" if kept else "unsaved", numbers=self._carried, text=str(error))
-            status = UNSAVED
-        else:
-            self._recorder.acknowledged(self._carried)
-        if self._client is not None:
-            await self._client.close()
-        if left := asyncio.all_tasks() - {asyncio.current_task()}:
-            self._recorder.note("problem", text=f"tasks left: {left}")
-        self._recorder.note("over")
-        return status
+            while not await self._starts():
+                if self._stopping.is_set():
+                    return 0
+            await asyncio.gather(self._save_all_the_time(), self._rest(), *(self._work() for _ in range(WORKERS)))
+            return await self._shut_down()
+        finally:
+            if self._client is not None:
+                await self._client.close()
+            if left := asyncio.all_tasks() - {asyncio.current_task()}:
+                self._recorder.note("problem", text=f"tasks left: {left}")
 
     async def _starts(self) -> bool:
         try:
@@ -293,7 +238,25 @@ class TorturedBot:
             self._recorder.note("no start", text=str(error))
             await asyncio.sleep(0.1)
             return False
+        self._recorder.note("ready")
         return True
+
+    async def _shut_down(self) -> int:
+        self._take()
+        self._note_health()
+        try:
+            await self._application.shutdown()
+        except UnsavedDataError as error:
+            kept = "they are kept in" in str(error)
+            self._recorder.note("spilled" if kept else "unsaved", numbers=self._carried, text=str(error))
+            return UNSAVED
+        self._recorder.acknowledged(self._carried)
+        return 0
+
+
+def _documents(user: int) -> list[Document]:
+    """What a handler of this user's update reaches."""
+    return [document for document in DOCUMENTS if document[1] == user or document[0] == "bot_data"]
 
 
 if __name__ == "__main__":

@@ -60,13 +60,12 @@ class Checker:
 
     def check(self, final: Mapping[Document, Any]) -> list[Violation]:
         """Compares the documents that are there in the end with what was written."""
-        violations = []
+        violations: list[Violation] = []
         for document in sorted({*final, *self._by_document}):
             there = dict(leaves(final.get(document)))
             known = {path for write in self._by_document[document] for path, _ in leaves(write.value, write.path)}
-            for path in sorted({*there, *known}):
-                if violation := self._check_path(document, path, there.get(path)):
-                    violations.append(violation)
+            found = [self._check_path(document, path, there.get(path)) for path in sorted({*there, *known})]
+            violations += [violation for violation in found if violation is not None]
         return violations
 
     def check_sightings(self, sightings: Iterable[Sighting]) -> list[Violation]:

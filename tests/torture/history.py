@@ -120,10 +120,14 @@ class Recorder:
         """A value that nobody has written before."""
         return f"{self.actor}:{next(self._numbers)}"
 
-    def write(self, document: Document, path: Keys, value: Value, *, binding: bool = True) -> int:
-        """Notes that a write begins; its number."""
+    def write(
+        self, document: Document, path: Keys, value: Value, *, binding: bool = True, since: float | None = None
+    ) -> int:
+        """Notes that a write begins, or has begun by reading what it depends on; its number."""
         number = next(self._numbers)
-        self.note("write", number=number, document=document, path=path, value=value, binding=binding)
+        start = time.monotonic() if since is None else since
+        fields = {"document": document, "path": path, "value": value, "binding": binding, "start": start}
+        self.note("write", number=number, **fields)
         return number
 
     def acknowledged(self, numbers: Iterable[int]) -> None:
@@ -181,7 +185,7 @@ def _add(history: History, actor: str, events: list[dict[str, Any]], ended: floa
                     document=tuple(event["document"]),
                     path=tuple(event["path"]),
                     value=event["value"],
-                    start=event["time"],
+                    start=event["start"],
                     end=done[number] if number in done else given_up[number] + GRACE,
                     acknowledged=number in done,
                     binding=event["binding"],

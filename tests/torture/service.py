@@ -16,7 +16,6 @@ from pymongo import MongoClient, WriteConcern
 from pymongo.errors import PyMongoError
 
 
-
 def main(name: str, seed: str, folder: str, uri: str, database: str) -> None:
     """Edits until the file `quiet` is there.
 

@@ -400,7 +400,7 @@ def test_what_looks_like_a_method_is_not_called() -> None:
 )
 def test_an_object_that_is_made_to_look_like_a_container_is_not_used_as_one(use: bytes) -> None:
     trap = made("samples.Trap")
-    methods = {name: trap for name in ("append", "extend", "add", "update", "__setitem__", "__setstate__")}
+    methods = dict.fromkeys(("append", "extend", "add", "update", "__setitem__", "__setstate__"), trap)
 
     refuse(planted(trap + use))
     refuse(planted(made("types.SimpleNamespace", kwargs=methods) + use))

@@ -1,0 +1,146 @@
+"""The processes of bots and services, as the runner and its nemesis handle them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from history import Recorder
+
+_HERE: Final = Path(__file__).parent
+_ENDS_WITHIN: Final = 60.0  # seconds; `shutdown_timeout` is half of that
+
+
+class BotProcess:
+    """A bot that is started again and again.
+
+    Args:
+        name: Of the bot.
+        options: What `bot.py` is given.
+        recorder: Notes when a process has ended.
+        may_spill: Whether it may end with data unsaved, which it has put into a file.
+    """
+
+    def __init__(self, name: str, options: dict[str, Any], recorder: Recorder, *, may_spill: bool) -> None:
+        self.name = name
+        self.options = options
+        self.problems: list[str] = []
+        self._folder = Path(options["folder"])
+        self._recorder = recorder
+        self._may_spill = may_spill
+        self._runs = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def actor(self) -> str:
+        """Name and number of the process, as in the histories."""
+        return f"{self.name}.{self._runs}"
+
+    @property
+    def _errors(self) -> Path:
+        return self._folder / f"{self.actor}.stderr"
+
+    def start(self) -> None:
+        """Starts the next process."""
+        self._runs += 1
+        command = [sys.executable, "-W", "error", str(_HERE / "bot.py"), self.name, str(self._runs)]
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [*command, json.dumps(self.options)], stdin=subprocess.DEVNULL, stderr=errors, cwd=self._folder
+            )
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._check_alive()
+        self._signal(signal.SIGKILL)
+        self._ended({-signal.SIGKILL})
+
+    def stop(self) -> None:
+        """Ends it as an administrator does."""
+        self._check_alive()
+        self._signal(signal.SIGTERM)
+        self._ended({0, 3} if self._may_spill else {0})
+
+    def kill_while_it_stops(self, after: float) -> None:
+        """Ends it before it has ended by itself."""
+        self._check_alive()
+        self._signal(signal.SIGTERM)
+        time.sleep(after)
+        self._signal(signal.SIGKILL)
+        self._ended({0, 3, -signal.SIGKILL})
+
+    def close(self) -> None:
+        """Ends it when something has gone wrong."""
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def waits_for(self, event: str, seconds: float) -> bool:
+        """Waits until it notes something of this kind; `False` if it does not."""
+        file = self._folder / f"{self.actor}.jsonl"
+        position = file.stat().st_size if file.exists() else 0
+        return self._noted(event, position, seconds)
+
+    def is_ready(self, seconds: float) -> bool:
+        """Waits until it has started."""
+        return self._noted("ready", 0, seconds)
+
+    def _noted(self, event: str, position: int, seconds: float) -> bool:
+        file = self._folder / f"{self.actor}.jsonl"
+        sought = f'"event":"{event}"'.encode()
+        for _ in range(int(seconds / 0.005)):
+            with contextlib.suppress(FileNotFoundError), file.open("rb") as history:
+                history.seek(position)
+                if sought in history.read():
+                    return True
+            time.sleep(0.005)  # a file offers no event
+        return False
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _check_alive(self) -> None:
+        if self._process is not None and (status := self._process.poll()) is not None:
+            self.problems.append(f"{self.actor} ended by itself with {status}")
+
+    def _ended(self, expected: set[int]) -> None:
+        assert self._process is not None
+        try:
+            status = self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.problems.append(f"{self.actor} did not end within {_ENDS_WITHIN:g} s")
+            self._process.kill()
+            status = self._process.wait()
+        self._recorder.note("ended", actor=self.actor, status=status)
+        said = self._errors.read_text(errors="replace").strip()
+        if status not in expected or said:
+            self.problems.append(f"{self.actor} ended with {status}: {said[-3000:]}")
+
+
+class ServiceProcess:
+    """A service."""
+
+    def __init__(self, name: str, seed: int, folder: Path, uri: str, database: str) -> None:
+        command = [sys.executable, "-W", "error", str(_HERE / "service.py"), name, str(seed), str(folder)]
+        self.name = name
+        self._process = subprocess.Popen([*command, uri, database], stdin=subprocess.DEVNULL)
+
+    def ends(self) -> list[str]:
+        """Waits for its end; what is wrong about it."""
+        try:
+            status = self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            return [f"{self.name} did not end"]
+        return [f"{self.name} ended with {status}"] if status else []
+
+    def close(self) -> None:
+        """Ends it when something has gone wrong."""
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,243 @@
+"""Who wants the data to be lost: kills and freezes servers, kills and stops bots, plants edits. Decided by a seed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from actors import BotProcess
+from edits import FLAT, PLANTED
+from history import Document, Keys, Recorder, Value
+from pymongo import MongoClient, WriteConcern
+from pymongo.errors import PyMongoError
+
+from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet
+
+
+class Nemesis:
+    """One of several, each for a thread of its own; leaves everything healed.
+
+    Args:
+        chance: Decides.
+        until: The time at which to stop.
+        counts: How often it did what.
+    """
+
+    pause = (0.3, 1.5)
+
+    def __init__(self, chance: random.Random, until: float, counts: Counter[str]) -> None:
+        self._chance = chance
+        self._until = until
+        self._counts = counts
+
+    def run(self) -> None:
+        """Does one thing after another."""
+        while (left := self._until - time.monotonic()) > 0:
+            time.sleep(min(left, self._chance.uniform(*self.pause)))
+            actions = self.actions()
+            (action,) = self._chance.choices(list(actions), list(actions.values()))
+            action()
+
+    def actions(self) -> dict[Callable[[], None], int]:
+        """What it can do, and how likely."""
+        raise NotImplementedError
+
+    def _count(self, what: str) -> None:
+        self._counts[what] += 1
+
+
+class NodeNemesis(Nemesis):
+    """Kills and freezes servers."""
+
+    def __init__(self, servers: EmbeddedReplicaSet, *args: Any) -> None:
+        super().__init__(*args)
+        self._servers = servers
+        self._election = self._last_election()
+
+    def actions(self) -> dict[Callable[[], None], int]:
+        """See `Nemesis.actions`."""
+        return {
+            self._kill_primary: 4,
+            self._kill_most: 1,
+            self._freeze_primary: 4,
+            self._freeze_secondary: 1,
+            self._freeze_most: 2,
+            self._freeze_all: 1,
+            self._freeze_and_kill: 1,
+        }
+
+    def run(self) -> None:
+        """See `Nemesis.run`; heals what is ill."""
+        try:
+            super().run()
+        finally:
+            for member in self._servers.members:
+                if member.is_running:
+                    member.resume()
+            self._servers.start()
+
+    def _last_election(self) -> object:
+        primary = self._servers.primary(timeout=30)
+        with MongoClient(primary.host, directConnection=True) as client:
+            return client.admin.command("hello")["electionId"]
+
+    def _over(self, what: str) -> None:
+        self._count(what)
+        election = self._last_election()
+        if election != self._election:
+            self._count("failovers")
+        self._election = election
+
+    def _most(self) -> list[EmbeddedMongo]:
+        """The primary and another one: the rest is no majority."""
+        primary = self._servers.primary()
+        others = [member for member in self._servers.members if member is not primary]
+        return [primary, self._chance.choice(others)]
+
+    def _kill(self, members: list[EmbeddedMongo]) -> None:
+        for member in members:
+            member.kill()
+        time.sleep(self._chance.uniform(0, 2.5))
+        self._servers.start()
+
+    def _freeze(self, members: list[EmbeddedMongo], longest: float) -> None:
+        for member in members:
+            member.pause()
+        time.sleep(self._chance.uniform(0.2, longest))
+        for member in members:
+            member.resume()
+
+    def _kill_primary(self) -> None:
+        self._kill([self._servers.primary()])
+        self._over("kills of the primary")
+
+    def _kill_most(self) -> None:
+        self._kill(self._most())
+        self._over("kills of two servers")
+
+    def _freeze_primary(self) -> None:
+        self._freeze([self._servers.primary()], 4)
+        self._over("freezes of the primary")
+
+    def _freeze_secondary(self) -> None:
+        self._freeze(self._most()[1:], 3)
+        self._over("freezes of a secondary")
+
+    def _freeze_most(self) -> None:
+        self._freeze(self._most(), 3)
+        self._over("freezes of two servers")
+
+    def _freeze_all(self) -> None:
+        self._freeze(self._servers.members, 2.5)
+        self._over("freezes of all servers")
+
+    def _freeze_and_kill(self) -> None:
+        primary = self._servers.primary()
+        self._freeze([primary], 1)
+        self._kill([primary])
+        self._over("freezes, then kills")
+
+
+class BotNemesis(Nemesis):
+    """Kills and stops bots, and starts them again."""
+
+    def __init__(self, bots: list[BotProcess], *args: Any) -> None:
+        super().__init__(*args)
+        self._bots = bots
+
+    def actions(self) -> dict[Callable[[], None], int]:
+        """See `Nemesis.actions`."""
+        return {self._kill_after_save: 4, self._kill: 1, self._stop: 3, self._kill_while_it_stops: 1}
+
+    def _restart(self, bot: BotProcess, what: str) -> None:
+        self._count(what)
+        time.sleep(self._chance.uniform(0, 0.7))
+        bot.start()
+        self._count("restarts of bots")
+
+    def _kill_after_save(self) -> None:
+        bot = self._chance.choice(self._bots)
+        if bot.waits_for("acknowledged", 5):
+            bot.kill()
+            self._restart(bot, "kills of bots after a save")
+
+    def _kill(self) -> None:
+        bot = self._chance.choice(self._bots)
+        bot.kill()
+        self._restart(bot, "kills of bots at any time")
+
+    def _stop(self) -> None:
+        bot = self._chance.choice(self._bots)
+        if bot.is_ready(15):
+            bot.stop()
+            self._restart(bot, "bots stopped")
+
+    def _kill_while_it_stops(self) -> None:
+        bot = self._chance.choice(self._bots)
+        if bot.is_ready(15):
+            bot.kill_while_it_stops(self._chance.uniform(0, 0.3))
+            self._restart(bot, "kills of bots that stop")
+
+
+class Planter(Nemesis):
+    """Plants edits that no decent service makes: removes dicts and documents, and puts back what it read before."""
+
+    pause = (0.2, 1.0)
+
+    def __init__(self, uri: str, database: str, recorder: Recorder, *args: Any) -> None:
+        super().__init__(*args)
+        self._recorder = recorder
+        self._client: MongoClient[dict[str, Any]] = MongoClient(uri)
+        self._database = self._client.get_database(database, write_concern=WriteConcern("majority"))
+
+    def actions(self) -> dict[Callable[[], None], int]:
+        """See `Nemesis.actions`."""
+        return {self._put_back: 3, self._remove_dict: 3, self._delete: 1}
+
+    def run(self) -> None:
+        """See `Nemesis.run`."""
+        with self._client:
+            super().run()
+        self._recorder.close()
+
+    def _write(self, document: Document, path: Keys, value: Value, do: Callable[[], object]) -> None:
+        number = self._recorder.write(document, path, value)
+        self._done(number, do)
+
+    def _done(self, number: int, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except PyMongoError as error:
+            self._recorder.note("failed", number=number, error=type(error).__name__)
+        else:
+            self._recorder.acknowledged([number])
+            self._count("planted edits")
+
+    def _put_back(self) -> None:
+        """As a person at a GUI does it: reads a document, edits it, and stores all of it again, `rev` and all."""
+        target, query = self._database.user_data, {"_id": PLANTED}
+        begun = time.monotonic()
+        try:
+            found = target.find_one(query)
+        except PyMongoError:
+            return
+        if found is None:
+            return
+        time.sleep(self._chance.uniform(0, 0.3))
+        found["data"]["planted"] = self._recorder.value()
+        number = self._recorder.write(("user_data", PLANTED), (), found["data"], since=begun)
+        self._done(number, lambda: target.replace_one(query, found))
+
+    def _remove_dict(self) -> None:
+        path = self._chance.choice([("p",), ("p", "q"), ("d",)])
+        change = {"$unset": {".".join(("data", *path)): ""}}
+        target = self._database.user_data
+        self._write(("user_data", PLANTED), path, None, lambda: target.update_one({"_id": PLANTED}, change))
+
+    def _delete(self) -> None:
+        scope = self._chance.choice(["user_data", "chat_data"])
+        target = self._database[scope]
+        self._write((scope, FLAT), (), None, lambda: target.delete_one({"_id": FLAT}))
