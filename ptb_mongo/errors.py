@@ -85,7 +85,7 @@ class DocumentError(PersistenceError):
     def __str__(self) -> str:
         where = []
         if self.collection is not None:
-            where.append(f"{self.collection}, _id {self.document_id!r}")
+            where.append(f"{self.collection}, _id {self.document_id!r:.{_LONGEST_PATH}}")
         if self.path:
             long = len(self.path) > _LONGEST_PATH
             where.append(f"at {self.path[:_LONGEST_PATH]}..." if long else f"at {self.path}")

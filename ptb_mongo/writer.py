@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from ptb_mongo.changes import Document, diff
 from ptb_mongo.codec import load
 from ptb_mongo.driver import Delete, Driver, Upsert
-from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
+from ptb_mongo.errors import DocumentError, QuarantinedError, RefusedError, UnavailableError
 from ptb_mongo.health import Counters
 from ptb_mongo.retry import end, until_it_works
 
@@ -330,7 +330,7 @@ class Writer:
     @staticmethod
     def _refuse(entry: Entry, version: bytes | None, ticket: Ticket, error: DocumentError) -> None:
         ticket.errors[entry] = error
-        entry.refused = version
+        entry.refused = str(error) if isinstance(error, QuarantinedError) else version
         if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
             entry.dirty = False
             entry.wanted = entry.plain = None

@@ -157,7 +157,8 @@ class Decoder:
         except (DecodeError, RecursionError):
             raise
         except Exception as error:  # whatever a damaged value may do to a constructor
-            raise DecodeError(f"not a valid {tag}: {type(error).__name__}: {error!s:.200}") from error
+            # The error's own text may hold the value, which belongs in no log.
+            raise DecodeError(f"not a valid {tag} ({type(error).__name__})") from error
 
     def _class(self, tagged: dict[str, Any]) -> type:
         return self._trust.resolve(tagged["cls"])

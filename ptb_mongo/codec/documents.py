@@ -10,14 +10,17 @@ from bson.errors import BSONError
 from ptb_mongo.codec.encoder import OPTIONS
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["MAX_SIZE", "dump", "load", "part_id"]
+__all__ = ["MAX_SIZE", "dump", "id_of", "load", "part_id"]
 
 MAX_SIZE: Final = 16 * 1024 * 1024
 """MongoDB's limit for one document, in bytes."""
 
 _ID_KEY: Final = b"_id\x00"
-_FIXED_SIZES: Final = {0x01: 8, 0x07: 12, 0x10: 4, 0x12: 8}  # double, ObjectId, int32, int64
-_STRING, _EMBEDDED = 0x02, 0x03
+# Those of double, int32, int64, decimal, ObjectId, date, timestamp, bool, null, MinKey, MaxKey.
+_FIXED_SIZES: Final = dict(
+    zip(b"\x01\x10\x12\x13\x07\x09\x11\x08\x0a\xff\x7f", (8, 4, 8, 16, 12, 8, 8, 1, 0, 0, 0), strict=True)
+)
+_STRING, _EMBEDDED, _BINARY = 0x02, 0x03, 0x05
 
 
 def dump(document: dict[str, Any]) -> bytes:
@@ -50,19 +53,32 @@ def part_id(raw: bytes) -> bytes:
     Raises:
         DecodeError: If it does not.
     """
+    end = _end_of_id(raw)
+    return (len(raw) - end + 4).to_bytes(4, "little") + raw[end:]
+
+
+def id_of(raw: bytes) -> Any:
+    """The `_id` of a document that may be damaged elsewhere.
+
+    Raises:
+        DecodeError: If it is damaged itself.
+    """
+    end = _end_of_id(raw)
+    return load((end + 1).to_bytes(4, "little") + raw[4:end] + b"\x00")["_id"]
+
+
+def _end_of_id(raw: bytes) -> int:
     kind = raw[4]
     start = 5 + len(_ID_KEY)
     if raw[5:start] != _ID_KEY:
         raise DecodeError("the document does not begin with its _id")
     length = int.from_bytes(raw[start : start + 4], "little")
     if kind in _FIXED_SIZES:
-        start += _FIXED_SIZES[kind]
-    elif kind == _STRING:
-        start += 4 + length
-    elif kind == _EMBEDDED:
-        start += length
-    else:
-        document = load(raw)
-        del document["_id"]
-        return dump(document)
-    return (len(raw) - start + 4).to_bytes(4, "little") + raw[start:]
+        return start + _FIXED_SIZES[kind]
+    if kind == _STRING:
+        return start + 4 + length
+    if kind == _EMBEDDED:
+        return start + length
+    if kind == _BINARY:
+        return start + 5 + length
+    raise DecodeError(f"its _id is of the BSON type {kind:#04x}")

@@ -70,6 +70,8 @@ _PACK_DEPTH: Final = 80
 _PACK_FROM: Final = 76  # a form with tags takes up to three levels at once
 _MAX_DEPTH: Final = 620
 _REMEMBERED_KEYS: Final = 10_000
+_OLD_UUID: Final = 3  # a subtype of BSON's binary
+_UUID_SIZE: Final = 16
 # What a document is bound to take at least: a small object graph that unfolds into more than MongoDB stores (shared
 # references to shared references) is stopped here, not by the memory.
 _MAX_SIZE: Final = 16 * 1024 * 1024
@@ -421,7 +423,8 @@ def _decimal(value: decimal.Decimal, _: int) -> Any:
 
 
 def _binary(value: Binary, _: int) -> Any:
-    if value.subtype in {0, 4}:  # these two would come back as bytes and as UUID
+    if value.subtype in {0, 4} or (value.subtype == _OLD_UUID and len(value) != _UUID_SIZE):
+        # As they are, the first two would come back as bytes and as UUID, and the last not at all.
         return {TAG: "binary", "v": bytes(value), "subtype": value.subtype}
     return value
 

@@ -78,7 +78,7 @@ def loads(data: bytes, *, trust: Trust, bot: telegram.Bot | None) -> Any:
     except DecodeError:
         raise
     except Exception as error:  # damaged bytes raise nearly anything
-        raise DecodeError(f"the pickle cannot be loaded: {type(error).__name__}: {error!s:.200}") from error
+        raise DecodeError(f"the pickle cannot be loaded ({type(error).__name__})") from error
 
 
 class _Pickler(pickle.Pickler):

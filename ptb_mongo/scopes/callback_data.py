@@ -37,7 +37,7 @@ class CallbackDataScope(Documents[Entry]):
             return document_id
         raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be a text")
 
-    def check(self, body: Document) -> None:
+    def check(self, key: str, body: Document) -> None:  # noqa: ARG002
         """See `Documents.check`."""
         match body:
             case {"position": int(), "keyboard": str()}:

@@ -8,7 +8,7 @@ from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError
-from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.types import ConversationDict, ConversationKey
 from ptb_mongo.writer import Entry, Ticket, Writer
 
@@ -28,19 +28,25 @@ class ConversationScope(Documents[Entry]):
     def key_of(self, document_id: Any) -> _Key:
         """See `Documents.key_of`."""
         match document_id:
-            case {"handler": str(handler), "key": [*parts]} if all(type(part) in {int, str} for part in parts):
-                return handler, tuple(parts)
+            case {"handler": str(handler), "key": [*stored]}:
+                parts = [part if isinstance(part, str) else whole_number(part) for part in stored]
+                if None not in parts:
+                    return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
         raise DecodeError("its _id is not {handler: <text>, key: [<numbers and texts>]}")
 
-    def check(self, body: Document) -> None:
+    def check(self, key: _Key, body: Document) -> None:
         """See `Documents.check`."""
+        if self.key_of(body) != key:
+            raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
 
     async def states(self, handler: str) -> ConversationDict:
         """All states of one handler."""
         states: ConversationDict = {}
-        async for entry, body in self.load({"handler": handler}):
+        # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
+        named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
+        async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
             states[self.key_of(entry.id)[1]] = body["state"]
         return states
 
@@ -56,7 +62,8 @@ class ConversationScope(Documents[Entry]):
         try:
             if state is None:
                 if entry.base is None and not entry.dirty:
-                    self.entries.pop((handler, tuple(key)), None)
+                    if self.refusal(entry) is None:
+                        del self.entries[handler, tuple(key)]
                     return entry, None
                 return entry, self.drop(entry)
             plain = {**document_id, **self.codec.encode({"state": state})}

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from ptb_mongo.changes import MISSING, Document, Path, merge, same
-from ptb_mongo.codec import TAG, Codec, dump, escape, load, unescape
+from ptb_mongo.codec import TAG, Codec, dump, escape, id_of, load, unescape
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
-from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.scopes.live import bring_into
 from ptb_mongo.types import Conflict, OnConflict, ScopeName
 from ptb_mongo.writer import Entry, Ticket, Writer
@@ -90,9 +90,9 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     # -- form -------------------------------------------------------------------------------------------
 
     def key_of(self, document_id: Any) -> int:
-        """See `Documents.key_of`; a double without fraction, as mongosh writes it, is an integer too."""
-        if type(document_id) is int or (isinstance(document_id, float) and document_id.is_integer()):
-            return int(document_id)
+        """See `Documents.key_of`."""
+        if (number := whole_number(document_id)) is not None:
+            return number
         raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be the id of a user or chat")
 
     def empty(self, plain: Document) -> Document:
@@ -100,7 +100,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         data = plain.get("data")
         return {"data": {}} if isinstance(data, dict) and TAG not in data else {}
 
-    def check(self, body: Document) -> None:
+    def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
         """See `Documents.check`."""
         if "data" in body and not isinstance(body["data"], self._type):
             wanted, found = self._type.__name__, type(body["data"]).__name__
@@ -190,6 +190,8 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     async def drop(self, key: int) -> None:  # type: ignore[override]
         """Deletes a document; what a handler has stored since PTB dropped the object is saved afterwards."""
         entry = self.entry(key, key)
+        if self.is_refused(entry):
+            return
         entry.seen = entry.copied_from = None
         entry.loaded = True
         entry.stale = False
@@ -315,9 +317,8 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         """The ids of all stored documents."""
         async for raws in self._driver.raw_batches(self.collection, {}, ("_id",)):
             for raw in raws:
-                document_id = load(raw)["_id"]
                 try:
-                    yield self.key_of(document_id)
+                    yield self.key_of(id_of(raw))
                 except DecodeError:
                     continue
 

@@ -11,13 +11,15 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+from bson.decimal128 import Decimal128
+
 from ptb_mongo.changes import MISSING, Document, Path, merge
-from ptb_mongo.codec import MAX_SIZE, Codec, dump, load, part_id
+from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, part_id
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.writer import Entry, Ticket, Writer
 
-__all__ = ["Documents"]
+__all__ = ["Documents", "whole_number"]
 
 _LOGGER = logging.getLogger(__name__)
 _HEADROOM = 1024  # bytes for what a stored document has besides: `_id`, `rev`, `updated_at`
@@ -77,7 +79,7 @@ class Documents(Generic[EntryT]):
         """The part of a stored document that we write: by default all of it."""
         return body
 
-    def check(self, body: Document) -> None:
+    def check(self, key: Any, body: Document) -> None:
         """Refuses a decoded document that is not of the form that this scope has.
 
         Raises:
@@ -104,11 +106,12 @@ class Documents(Generic[EntryT]):
         document_id: object = "?"
         key: object = None
         try:
-            body = load(raw)
-            document_id = body.pop("_id")
+            document_id = id_of(raw)
             key = self.key_of(document_id)
+            body = load(raw)
+            del body["_id"]
             body = self.codec.decode_body(raw, body)
-            self.check(body)
+            self.check(key, body)
             rest = part_id(raw)
         except DecodeError as error:
             self._quarantine(document_id, key, error)
@@ -123,13 +126,14 @@ class Documents(Generic[EntryT]):
 
     def _quarantine(self, document_id: object, key: object, error: DocumentError) -> None:
         """Keeps the hands off a document that cannot be read; it is named once."""
-        error.located(self.collection, document_id)
-        if key is not None:
-            if str(self.quarantined.get(key)) == str(error):
-                return
-            self.quarantined[key] = error
-            if key not in self.entries:
-                self.entries[key] = self._new_entry(document_id)
+        # A new error: the traceback of the one that was raised holds the whole document.
+        error = DecodeError(error.reason, path=error.path).located(self.collection, document_id)
+        known = dump({"v": document_id}) if key is None else key  # without a key it belongs to nobody
+        if str(self.quarantined.get(known)) == str(error):
+            return
+        self.quarantined[known] = error
+        if key is not None and key not in self.entries:
+            self.entries[key] = self._new_entry(document_id)
         _LOGGER.error("Quarantined, until it is repaired: %s", error)
 
     def refusal(self, entry: Entry) -> DocumentError | None:
@@ -138,6 +142,20 @@ class Documents(Generic[EntryT]):
             return None
         reason = f"the stored document cannot be read, so it is not written over: {error.reason}"
         return QuarantinedError(reason, path=error.path).located(self.collection, entry.id)
+
+    def is_refused(self, entry: Entry) -> bool:
+        """Whether a document may not be written.
+
+        Raises:
+            QuarantinedError: If so, and if this is the first time: PTB offers it at each interval.
+        """
+        refusal = self.refusal(entry)
+        if refusal is None:
+            return False
+        if entry.refused == str(refusal):
+            return True
+        entry.refused = str(refusal)
+        raise refusal
 
     def entry(self, key: Any, document_id: Any) -> EntryT:
         """The entry of a document, made if need be."""
@@ -152,15 +170,15 @@ class Documents(Generic[EntryT]):
         Raises:
             UnavailableError: If no server answers.
         """
-        by_id = {_hashable(entry.id): entry for entry in entries}
+        by_key = {self.key_of(entry.id): entry for entry in entries}
         found: dict[Any, bytes] = {}
         for entry in entries:
             entry.touched = False
         query = {"_id": {"$in": [entry.id for entry in entries]}}
         async for raws in self._driver.raw_batches(self.collection, query, (*self.fields, "rev")):
             for raw in raws:
-                found[_hashable(load(raw)["_id"])] = raw
-        for key, entry in by_id.items():
+                found[self.key_of(id_of(raw))] = raw
+        for key, entry in by_key.items():
             self.writer.counters.stale_reads += entry.stale
             entry.stale = entry.touched
             self._take(entry, found.get(key))
@@ -180,7 +198,7 @@ class Documents(Generic[EntryT]):
                 body = load(raw)
                 del body["_id"]
                 rev = body.pop("rev", None)
-                self.check(self.codec.decode_body(raw, body))
+                self.check(key, self.codec.decode_body(raw, body))
                 rest = dump(body)
             except DecodeError as error:
                 self._quarantine(entry.id, key, error)
@@ -225,9 +243,8 @@ class Documents(Generic[EntryT]):
         raw = dump(plain)
         if raw in {entry.wanted if entry.dirty else entry.base, entry.refused}:
             return None
-        if refusal := self.refusal(entry):
-            entry.refused = raw
-            raise refusal
+        if self.is_refused(entry):
+            return None
         if len(raw) > MAX_SIZE - _HEADROOM:
             entry.refused = raw
             raise EncodeError(
@@ -242,8 +259,8 @@ class Documents(Generic[EntryT]):
         Raises:
             QuarantinedError: If the stored document cannot be read.
         """
-        if refusal := self.refusal(entry):
-            raise refusal
+        if self.is_refused(entry):
+            return None
         entry.plain = entry.wanted = None
         return self.writer.submit(self, entry)
 
@@ -281,7 +298,8 @@ class Documents(Generic[EntryT]):
             return
         entry = self.entries.get(key)
         if entry is not None:
-            if not (deleted and entry.base is None):  # else it is our own deletion
+            known = entry.base is not None or key in self.quarantined
+            if known or not deleted:  # else it is our own deletion
                 entry.mark_stale()
         elif self.loading or (self.complete and not deleted):
             self.entries[key] = self._new_entry(document_id, stale=True)
@@ -301,10 +319,11 @@ class Documents(Generic[EntryT]):
             entry.mark_stale()
 
 
-def _hashable(document_id: Any) -> Any:
-    """An `_id` as a key of a dict: other services may use documents, ours do for conversations."""
-    try:
-        hash(document_id)
-    except TypeError:
-        return dump({"v": document_id})
-    return document_id
+def whole_number(value: Any) -> int | None:
+    """An integer in any of BSON's numeric types, which MongoDB does not tell apart in an `_id`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # an `Int64` in what the change stream says
+    if isinstance(value, Decimal128):
+        value = value.to_decimal()
+        return int(value) if value.is_finite() and value == value.to_integral_value() else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None

@@ -1,4 +1,4 @@
-"""Documents that cannot be read: the bot starts and runs on, leaves them as they are, and takes them up when repaired."""
+"""Documents that cannot be read: the bot starts without them, leaves them alone, and takes them up when repaired."""
 
 from __future__ import annotations
 
@@ -100,6 +100,20 @@ def plant(collection: Any, document: dict[str, Any] | bytes) -> bytes:
     return stored
 
 
+def stores(**data: Any) -> Callable[[Any], Any]:
+    """A handler that changes the user's data."""
+    return lambda context: context.user_data.update(data)
+
+
+def stores_for_all(**data: Any) -> Callable[[Any], Any]:
+    """A handler that changes the bot's data."""
+    return lambda context: context.bot_data.update(data)
+
+
+def holds(**data: Any) -> Callable[[Any], bool]:
+    return lambda user_data: data.items() <= user_data.items()
+
+
 def with_data(data: object) -> dict[str, Any]:
     return {"_id": USER, "data": data, "note": SECRET}
 
@@ -144,18 +158,26 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, str, str]] = {
 }
 
 
-@pytest.fixture(params=BAD)
-def bad(request: pytest.FixtureRequest) -> tuple[dict[str, Any] | bytes, str, str]:
-    return BAD[request.param]
+# Each in one of the two modes, and some in both.
+BAD_IN_MODE = [
+    *((name, ("watch", "read")[number % 2]) for number, name in enumerate(BAD)),
+    *(("garbage in a pickle", "read"), ("data is a number", "watch"), ("text that is no UTF-8", "read")),
+]
+
+
+@pytest.fixture(params=sorted(set(BAD_IN_MODE)), ids=" - ".join)
+def bad(request: pytest.FixtureRequest) -> tuple[dict[str, Any] | bytes, str, str, str]:
+    name, mode = request.param
+    return (*BAD[name], mode)
 
 
 # -- what cannot be read when the bot starts ---------------------------------------------------------------
 
 
 async def test_the_bot_starts_and_names_the_document_once_and_goes_on_with_empty_data(
-    start: Callable[..., Any], database: Any, bad: Any, named: Callable[[], list[str]], mode: str
+    start: Callable[..., Any], database: Any, bad: Any, named: Callable[[], list[str]]
 ) -> None:
-    document, path, reason = bad
+    document, path, reason, mode = bad
     plant(database.user_data, document)
     database.user_data.insert_one({"_id": OTHER_USER, "data": {"name": "Ada"}})
 
@@ -172,15 +194,15 @@ async def test_the_bot_starts_and_names_the_document_once_and_goes_on_with_empty
 
 
 async def test_nothing_of_ours_changes_the_document_and_its_user_alone_is_not_saved(
-    start: Callable[..., Any], database: Any, bad: Any, mode: str
+    start: Callable[..., Any], database: Any, bad: Any
 ) -> None:
-    document, path, _ = bad
+    document, path, _, mode = bad
     planted = plant(database.user_data, document)
     bot = await start(refresh=mode)
 
     for n in range(3):
-        await bot.hears(lambda context: context.user_data.update(n=n))
-        await bot.hears(lambda context: context.user_data.update(n=n), user=OTHER_USER)
+        await bot.hears(stores(n=n))
+        await bot.hears(stores(n=n), user=OTHER_USER)
         await bot.saves()
 
     assert raw(database.user_data) == planted
@@ -201,7 +223,7 @@ async def test_dropping_the_user_leaves_the_document_and_is_reported_once(
     for _ in range(2):
         bot.application.drop_user_data(USER)
         await bot.saves()
-        await bot.hears(lambda context: context.user_data.update(n=1))
+        await bot.hears(stores(n=1))
         await bot.saves()
 
     assert raw(database.user_data) == planted
@@ -214,7 +236,7 @@ async def test_the_last_save_of_a_shutdown_leaves_the_document_too(mongo_persist
     bot = Bot(mongo_persistence())
 
     async with bot.application:
-        await bot.hears(lambda context: context.user_data.update(n=1))
+        await bot.hears(stores(n=1))
 
     assert raw(database.user_data) == planted
 
@@ -232,11 +254,12 @@ async def test_a_user_without_data_and_without_a_document_that_can_be_read_is_no
 
 
 async def test_a_repaired_document_is_taken_up_at_the_next_update_with_what_the_bot_has_unsaved(
-    start: Callable[..., Any], database: Any, bad: Any, mode: str, caplog: pytest.LogCaptureFixture
+    start: Callable[..., Any], database: Any, bad: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plant(database.user_data, bad[0])
+    document, _, _, mode = bad
+    plant(database.user_data, document)
     bot = await start(refresh=mode)
-    await bot.hears(lambda context: context.user_data.update(n=1))
+    await bot.hears(stores(n=1))
     await bot.saves()
     held = bot.application.user_data[USER]
 
@@ -256,7 +279,7 @@ async def test_a_document_that_is_repaired_by_its_deletion_is_taken_up_too(
 ) -> None:
     plant(database.user_data, BAD["an unknown form"][0])
     bot = await start(refresh=mode)
-    await bot.hears(lambda context: context.user_data.update(n=1))
+    await bot.hears(stores(n=1))
     await bot.saves()
 
     database.user_data.delete_one({"_id": USER})
@@ -285,15 +308,16 @@ async def test_a_document_that_breaks_again_after_its_repair_is_quarantined_agai
 ) -> None:
     plant(database.user_data, BAD["an unknown form"][0])
     bot = await start(refresh=mode)
-    await bot.hears(lambda context: context.user_data.update(n=1))
+    await bot.hears(stores(n=1))
     await bot.saves()
     for expected in (2, 3):
         database.user_data.update_one({"_id": USER}, {"$set": {"data": {"ok": expected}}})
-        await bot.sees(lambda data: data.get("ok") == expected)
+        await bot.sees(holds(ok=expected))
         database.user_data.update_one({"_id": USER}, {"$set": {"data.x": {"_py": "nonsense"}}})
-        await bot.sees(lambda _: len(named()) == expected)
-        await bot.hears(lambda context: context.user_data.update(n=10 * expected))
+        await bot.sees(lambda _: bot.persistence.health().quarantined == 1)
+        await bot.hears(stores(n=10 * expected))
         await bot.saves()
+        assert len(named()) == expected
 
     assert [type(error) for error in bot.errors] == [QuarantinedError] * 3
 
@@ -319,7 +343,7 @@ async def test_in_lazy_mode_the_document_is_named_when_it_is_first_needed_and_ta
     assert named() == []
 
     for n in range(2):
-        await bot.hears(lambda context: context.user_data.update(n=n))
+        await bot.hears(stores(n=n))
         await bot.saves()
 
     assert len(named()) == 1
@@ -348,12 +372,12 @@ STRANGE_IDS = ["42", "", None, 4.5, True, {"a": 1}, b"42", "x" * 100_000]
 
 @pytest.mark.parametrize("strange", STRANGE_IDS, ids=lambda strange: repr(strange)[:20])
 async def test_an_id_of_a_wrong_type_is_named_once_and_its_document_left_alone(
-    start: Callable[..., Any], database: Any, named: Callable[[], list[str]], strange: Any, mode: str
+    start: Callable[..., Any], database: Any, named: Callable[[], list[str]], strange: Any
 ) -> None:
     planted = plant(database.user_data, {"_id": strange, "data": {"name": SECRET}})
 
-    bot = await start(refresh=mode)
-    await bot.hears(lambda context: context.user_data.update(n=1))
+    bot = await start()
+    await bot.hears(stores(n=1))
     await bot.saves()
 
     (line,) = named()
@@ -385,7 +409,7 @@ async def test_an_id_that_is_the_same_number_in_another_form_is_the_users_own(
 ) -> None:
     database.user_data.insert_one({"_id": number, "data": {"name": "Ada"}})
     bot = await start(refresh=mode)
-    await bot.hears(lambda context: context.user_data.update(n=1))
+    await bot.hears(stores(n=1))
     await bot.saves()
 
     database.user_data.update_one({"_id": 42}, {"$set": {"data.plan": "x"}})
@@ -393,6 +417,21 @@ async def test_an_id_that_is_the_same_number_in_another_form_is_the_users_own(
     assert await bot.sees(lambda data: "plan" in data) == {"name": "Ada", "n": 1, "plan": "x"}
     assert [user async for user in bot.persistence.user_ids()] == [42]
     assert database.user_data.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("user", [7_000_000_000, -1_001_234_567_890])
+async def test_an_edit_of_a_user_or_chat_whose_id_takes_64_bits_is_seen(
+    start: Callable[..., Any], database: Any, user: int, mode: str
+) -> None:
+    bot = await start(refresh=mode)
+    await bot.hears(lambda context: (context.user_data.update(n=1), context.chat_data.update(n=1)), user=user)
+    await bot.saves()
+
+    for collection in (database.user_data, database.chat_data):
+        collection.update_one({"_id": user}, {"$set": {"data.plan": "x"}})
+
+    await bot.sees(lambda data: "plan" in data, user=user)
+    await bot.sees(lambda _: "plan" in bot.application.chat_data[user], user=user)
 
 
 # -- data of another class ---------------------------------------------------------------------------------
@@ -465,8 +504,8 @@ async def test_a_document_broken_while_the_bot_runs_is_quarantined_and_the_bot_g
     planted = raw(database.user_data)
 
     for n in range(2, 5):
-        await bot.hears(lambda context: context.user_data.update(n=n))
-        await bot.hears(lambda context: context.user_data.update(n=n), user=OTHER_USER)
+        await bot.hears(stores(n=n))
+        await bot.hears(stores(n=n), user=OTHER_USER)
         await bot.saves()
 
     assert bot.application.user_data[USER] == {"name": "Ada", "n": 4}
@@ -539,7 +578,7 @@ async def test_broken_bot_data_stops_nothing_and_is_reported_once_and_taken_up_w
     bot = await start(refresh=mode)
 
     for n in range(3):
-        await bot.hears(lambda context: context.bot_data.update(n=n))
+        await bot.hears(stores_for_all(n=n))
         await bot.saves()
 
     (line,) = named()
@@ -698,7 +737,7 @@ async def test_a_broken_keyboard_stops_nothing_and_outlives_evictions(
 
     async with application:
         cache = application.bot.callback_data_cache
-        assert list(cache.persistence_data[0])[0][0] == "g" * 32
+        assert [uuid for uuid, *_ in cache.persistence_data[0]] == ["g" * 32]
         cache.process_keyboard(InlineKeyboardMarkup.from_button(InlineKeyboardButton("x", callback_data=("new", 1))))
         await application.update_persistence()
         cache.clear_callback_data()

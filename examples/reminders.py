@@ -1,0 +1,46 @@
+"""The bot of `jobs_bot.py`: it reminds of things. Jobs name its functions by this module, so they stand in one."""
+
+from __future__ import annotations
+
+import datetime as dtm
+from typing import Any
+
+from telegram import Update
+from telegram.ext import Application, CommandHandler, ContextTypes
+
+USAGE = "How many seconds, and what? For instance: /remind 180 take the tea out"
+
+
+def add_handlers(application: Application[Any, Any, Any, Any, Any, Any]) -> None:
+    """Makes a bot that reminds of an application; it needs a persistence, and a job queue that stores its jobs."""
+    application.add_handler(CommandHandler("remind", remind))
+    application.add_handler(CommandHandler("list", show))
+
+
+async def remind(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+    try:
+        when, what = dtm.timedelta(seconds=float(context.args[0])), " ".join(context.args[1:])
+    except (IndexError, ValueError, OverflowError):
+        await update.message.reply_text(USAGE)
+        return
+    context.job_queue.run_once(
+        ring,
+        when,
+        data=what,
+        user_id=update.effective_user.id,
+        chat_id=update.effective_chat.id,
+        job_kwargs={"misfire_grace_time": None},  # better late, when the bot is back, than not at all
+    )
+    await update.message.reply_text(f"In {when}: {what}")
+
+
+async def ring(context: ContextTypes.DEFAULT_TYPE) -> None:
+    """The job: it has the user's data, as a handler has it."""
+    context.user_data["rung"] = context.user_data.get("rung", 0) + 1
+    await context.bot.send_message(context.job.chat_id, f"⏰ {context.job.data}")
+
+
+async def show(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+    mine = [job for job in context.job_queue.jobs() if job.user_id == update.effective_user.id]
+    lines = [f"{job.next_t:%H:%M:%S} {job.data}" for job in mine]
+    await update.message.reply_text("\n".join([*lines, f"{context.user_data.get('rung', 0)} so far"]))

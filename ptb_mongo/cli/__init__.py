@@ -1,0 +1,22 @@
+"""The command line `ptb-mongo`: what the person sees who runs a bot. Needs the extra `cli`.
+
+Each module is a command or two; what they find out and do lies in `ptb_mongo.migration` and `ptb_mongo.cli.facts`,
+without a terminal.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Runs the command line."""
+    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f'ptb-mongo needs {" and ".join(missing)}: pip install "ptb-mongo[cli]"')
+    from ptb_mongo.cli.app import app  # noqa: PLC0415  (only where typer is installed)
+
+    app(prog_name="ptb-mongo")

@@ -1,0 +1,5 @@
+"""`python -m ptb_mongo.cli`."""
+
+from ptb_mongo.cli import main
+
+main()

@@ -1,0 +1,269 @@
+"""What all commands share: options, the way to the database, and how errors and progress look."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import telegram
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from ptb_mongo.driver import without_password
+from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
+from ptb_mongo.migration.database import Database
+
+__all__ = [
+    "ERROR",
+    "FINE",
+    "FOUND",
+    "USAGE",
+    "BotId",
+    "CollectionPrefix",
+    "DatabaseName",
+    "Json",
+    "Steps",
+    "Target",
+    "Token",
+    "Trust",
+    "Uri",
+    "bot_for",
+    "bot_id_from",
+    "console",
+    "count",
+    "problem_json",
+    "progress",
+    "run",
+    "show_problems",
+    "write_json",
+]
+
+FINE: Final = 0
+FOUND: Final = 1  # something is wrong with the data
+ERROR: Final = 1
+USAGE: Final = 2
+_SHOWN_PROBLEMS: Final = 20
+
+Uri = Annotated[
+    str | None,
+    typer.Option(
+        "--uri", envvar="MONGODB_URI", show_default=False, help="Connection string: mongodb:// or mongodb+srv://"
+    ),
+]
+DatabaseName = Annotated[
+    str | None, typer.Option("--database", "-d", show_default=False, help="Database; by default that of the URI")
+]
+CollectionPrefix = Annotated[
+    str, typer.Option("--collection-prefix", show_default=False, help="As given to MongoPersistence")
+]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option("--trust", metavar="MODULE", show_default=False, help="Module of your own classes; may be repeated"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
+BotId = Annotated[int | None, typer.Option("--bot-id", show_default=False, help="The bot's id, instead of its token")]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", envvar="BOT_TOKEN", show_default=False, help="Only the bot's id is taken from it"),
+]
+
+
+def console() -> Console:
+    """Where a command prints; made anew, so that it is the terminal of this moment."""
+    return Console(highlight=False)
+
+
+def _error_console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The database that a command is about.
+
+    Attributes:
+        uri: The connection string.
+        database: The database's name; `None` for the one in the URI.
+        prefix: What the names of the collections begin with.
+        trusted: Names of modules.
+    """
+
+    uri: str | None
+    database: str | None
+    prefix: str
+    trusted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, uri: str | None, database: str | None, prefix: str, trust: list[str] | None) -> Target:
+        """Takes the options of a command, and looks at the trusted modules.
+
+        Raises:
+            typer.BadParameter: If one cannot be imported.
+        """
+        if uri is None:
+            raise typer.BadParameter("give --uri, or set MONGODB_URI", param_hint="--uri")
+        if trust and "" not in sys.path:
+            sys.path.append(os.getcwd())  # noqa: PTH109  (where the bot's modules lie, as for `python -m`)
+        for module in trust or ():
+            try:
+                importlib.import_module(module)
+            except Exception as error:
+                text = f"the module {module!r} cannot be imported: {error}"
+                raise typer.BadParameter(text, param_hint="--trust") from error
+        return cls(uri, database, prefix, tuple(trust or ()))
+
+    @property
+    def shown(self) -> str:
+        """The connection string without its password."""
+        return without_password(self.uri or "")
+
+    @asynccontextmanager
+    async def open(self, bot: telegram.Bot | None = None) -> AsyncIterator[Database]:
+        """The open database, after it has answered."""
+        database = await Database.open(self.uri, self.database, prefix=self.prefix, trusted=self.trusted, bot=bot)
+        try:
+            await database.driver.hello()
+            yield database
+        finally:
+            await database.close()
+
+
+def run(work: Coroutine[Any, Any, int]) -> None:
+    """Runs a command to its exit code; errors become one line each."""
+    logging.getLogger("ptb_mongo").addHandler(logging.NullHandler())  # what it would log, the command says
+    try:
+        code = asyncio.run(work)
+    except ConfigurationError as error:
+        _complain(error)
+        code = USAGE
+    except (PersistenceError, OSError) as error:
+        _complain(error)
+        code = ERROR
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)
+
+
+def _complain(error: BaseException) -> None:
+    _error_console().print(Text.assemble(("Error: ", "bold red"), str(error)))
+
+
+# -- the bot ---------------------------------------------------------------------------------------------
+
+
+def bot_id_from(bot_id: int | None, token: str | None) -> int | None:
+    """The bot's id, from either option.
+
+    Raises:
+        typer.BadParameter: If the token has none.
+    """
+    if bot_id is not None or not token:
+        return bot_id
+    number = token.partition(":")[0]
+    if not number.isdecimal():
+        raise typer.BadParameter("it does not begin with the bot's id and a colon", param_hint="--token")
+    return int(number)
+
+
+def bot_for(bot_id: int | None) -> telegram.Bot:
+    """What stands for the bot in its data, where only a mark is stored; it never speaks with Telegram."""
+    return telegram.Bot(f"{bot_id or 0}:none")
+
+
+# -- output ----------------------------------------------------------------------------------------------
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
+
+
+def write_json(value: object) -> None:
+    """Prints one line of JSON."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def problem_json(problem: DocumentError) -> dict[str, Any]:
+    """A problem, for scripts."""
+    return {
+        "collection": problem.collection,
+        "_id": problem.document_id,
+        "path": problem.path,
+        "reason": problem.reason,
+    }
+
+
+def show_problems(out: Console, problems: list[DocumentError], title: str) -> None:
+    """Lists what is wrong with documents."""
+    if not problems:
+        return
+    out.print(Text(f"\n{title}", "bold red"))
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        where = Text.assemble(("  ● ", "red"), f"{problem.collection or ''}, _id {problem.document_id!r:.60}")
+        if problem.path:
+            where.append(f", {problem.path:.100}", "cyan")
+        out.print(where, soft_wrap=True)
+        out.print(Text(f"    {problem.reason}", "dim"), soft_wrap=True)
+    if len(problems) > _SHOWN_PROBLEMS:
+        out.print(Text(f"  and {len(problems) - _SHOWN_PROBLEMS:,} more; --json names them all", "dim"))
+
+
+class Steps:
+    """Progress of something that has several parts, which turn up as they begin."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+
+    def advance(self, name: str, number: int, total: int | None = None) -> None:
+        """Notes that some more of a part is done."""
+        if self._bar is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=total)
+        self._bar.advance(self._tasks[name], number)
+
+    def at(self, name: str, position: int, total: int) -> None:
+        """Notes how far a part is."""
+        if self._bar is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=total)
+        self._bar.update(self._tasks[name], completed=position)
+
+    def expecting(self, totals: Callable[[str], int | None]) -> Callable[[str, int], None]:
+        """An `advance` that knows the totals."""
+        return lambda name, number: self.advance(name, number, totals(name))
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Steps]:
+    """Bars on the terminal's error output, so that what is piped stays clean; they go when it is over.
+
+    Args:
+        quiet: Whether to show none.
+    """
+    out = _error_console()
+    if quiet or not out.is_terminal:
+        yield Steps(None)
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out, transient=True) as bar:
+        yield Steps(bar)

@@ -1,0 +1,171 @@
+"""A bot's database without the bot: its documents, each decoded, or with the reason why it cannot be."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import telegram
+
+from ptb_mongo.changes import Document
+from ptb_mongo.codec import Codec, id_of, load
+from ptb_mongo.driver import Driver, connect, database_of
+from ptb_mongo.errors import DecodeError, FormatError
+from ptb_mongo.health import Counters
+from ptb_mongo.migration.data import Kind
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.store import FORMAT_VERSION
+from ptb_mongo.types import ScopeName
+from ptb_mongo.writer import Writer
+
+__all__ = ["Database", "Stored"]
+
+_FORMAT: Final = "ptb_mongo"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One document.
+
+    Attributes:
+        id: Its `_id`.
+        key: What the scope knows it by; `None` if the `_id` is none of ours.
+        raw: Its bytes.
+        body: Its decoded fields; empty if there is an error.
+        error: Why it cannot be read.
+    """
+
+    id: Any
+    key: Any
+    raw: bytes
+    body: Document
+    error: DecodeError | None = None
+
+
+class Database:
+    """The collections of one bot.
+
+    Args:
+        driver: The database.
+        name: Its name.
+        prefix: What the names of the collections begin with.
+        trusted: Classes, or names of modules, whose objects may be stored and restored.
+        bot: Stands where the bot stands in the data.
+
+    Attributes:
+        scopes: The documents of each kind of data.
+        writer: The first part of each `rev` that is written here.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        name: str,
+        *,
+        prefix: str = "",
+        trusted: Iterable[type | str] = (),
+        bot: telegram.Bot | None = None,
+    ) -> None:
+        self.driver = driver
+        self.name = name
+        self.prefix = prefix
+        self.writer = uuid.uuid4().hex[:12]
+        self.codec = codec = Codec(trusted, lambda: bot)
+        writer = Writer(driver, self.writer, Counters())
+
+        def data_scope(kind: ScopeName) -> DataScope[object]:
+            collection = f"{prefix}{kind}"
+            return DataScope(
+                kind, collection, driver, codec, writer, new=object, excluded=(), on_conflict="local"
+            )  # `object`: what type it should be, only the bot knows
+
+        self.callback_data = CallbackDataScope(f"{prefix}callback_data", driver, codec, writer)
+        self.scopes: dict[Kind, Documents[Any]] = {
+            "user_data": data_scope("user_data"),
+            "chat_data": data_scope("chat_data"),
+            "bot_data": data_scope("bot_data"),
+            "conversations": ConversationScope(f"{prefix}conversations", driver, codec, writer),
+            "callback_data": self.callback_data,
+        }
+
+    @classmethod
+    async def open(
+        cls,
+        client: object,
+        name: str | None = None,
+        *,
+        prefix: str = "",
+        trusted: Iterable[type | str] = (),
+        bot: telegram.Bot | None = None,
+    ) -> Database:
+        """Opens a database; close it afterwards.
+
+        Args:
+            client: A URI or a client, as for `MongoPersistence`.
+            name: The database's name; by default that of the URI.
+            prefix: What the names of the collections begin with.
+            trusted: Classes, or names of modules, whose objects may be stored and restored.
+            bot: Stands where the bot stands in the data.
+
+        Raises:
+            ConfigurationError: If the URI or the name cannot be used.
+        """
+        name = database_of(client, name)
+        return cls(await connect(client, name), name, prefix=prefix, trusted=trusted, bot=bot)
+
+    async def close(self) -> None:
+        """Closes the connection, if it is ours."""
+        await self.driver.close()
+
+    async def format(self) -> dict[str, Any] | None:
+        """The document that says which version of the storage format this is, and whose; `None` in a new database.
+
+        Raises:
+            FormatError: If it is newer than what is known here.
+        """
+        found: dict[str, Any] | None = None
+        async for document in self.driver.find(f"{self.prefix}{_FORMAT}", {"_id": "format"}):
+            found = document
+        if found is not None and (not isinstance(found.get("version"), int) or found["version"] > FORMAT_VERSION):
+            raise FormatError(
+                f"the collections in {self.name!r} have the format {found.get('version')!r}, and this version of "
+                f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
+            )
+        return found
+
+    async def read(
+        self, kind: Kind, query: Mapping[str, Any] | None = None, also: Sequence[str] = ()
+    ) -> AsyncIterator[Stored]:
+        """The documents of one kind, whether they can be decoded or not.
+
+        Args:
+            kind: Which kind.
+            query: Which documents; by default all.
+            also: Fields beside those that are ours, such as `rev`.
+        """
+        scope = self.scopes[kind]
+        async for raws in self.driver.raw_batches(scope.collection, query or {}, (*scope.fields, *also)):
+            for raw in raws:
+                yield self.decoded(kind, raw)
+
+    def decoded(self, kind: Kind, raw: bytes) -> Stored:
+        """A document, from its bytes."""
+        scope = self.scopes[kind]
+        document_id: Any = "?"
+        key: Any = None
+        try:
+            document_id = id_of(raw)
+            key = scope.key_of(document_id)
+            body = load(raw)
+            del body["_id"]
+            body = self.codec.decode_body(raw, body)
+            scope.check(key, body)
+        except DecodeError as error:
+            error.located(scope.collection, document_id)
+            return Stored(document_id, key, raw, {}, error)
+        return Stored(document_id, key, raw, body)

@@ -1,0 +1,48 @@
+"""The JSON of `telegram.ext.DictPersistence`, as its properties `user_data_json` and so on give it, in one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from telegram.ext import DictPersistence
+
+from ptb_mongo.errors import DecodeError
+from ptb_mongo.migration.data import KINDS, BotData
+
+__all__ = ["read_dict"]
+
+
+def read_dict(path: Path) -> BotData:
+    """Everything in a file that holds an object with `user_data`, `chat_data`, and so on.
+
+    Each may be the JSON text that `DictPersistence` gives, or the object that the text stands for; the names may
+    end in `_json`. PTB itself reads them, so keys become numbers where it makes them numbers.
+
+    Raises:
+        DecodeError: If it is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DecodeError(f"{path.name}: it is no JSON: {error}") from error
+    names = {name: kind for kind in KINDS for name in (kind, f"{kind}_json")}
+    if not isinstance(found, dict) or not found.keys() <= names.keys():
+        raise DecodeError(f"{path.name}: it is not an object with some of {', '.join(KINDS)}")
+    texts: dict[str, Any] = {
+        f"{names[name]}_json": value if isinstance(value, str) else json.dumps(value)
+        for name, value in found.items()
+        if value not in (None, "", "null")
+    }
+    try:
+        read = DictPersistence(**texts)
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+        raise DecodeError(f"{path.name}: it is not what DictPersistence writes: {error}") from error
+    return BotData(
+        user_data=read.user_data or {},
+        chat_data=read.chat_data or {},
+        bot_data=read.bot_data,
+        conversations={name: dict(states) for name, states in (read.conversations or {}).items()},
+        callback_data=read.callback_data,
+    )

@@ -1,0 +1,82 @@
+"""A bot's data out of the database, into a file that `PicklePersistence` loads: nobody is locked in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import telegram
+from telegram.ext import PersistenceInput, PicklePersistence
+
+from ptb_mongo.migration.data import BotData, Kind
+from ptb_mongo.migration.database import Database
+
+__all__ = ["collect", "write_pickle"]
+
+
+async def collect(
+    database: Database, *, bot_id: int | None = None, advance: Callable[[Kind, int], None] = lambda *_: None
+) -> BotData:
+    """Everything that a database holds of a bot; what cannot be read is among the `problems`.
+
+    Args:
+        database: Where from.
+        bot_id: Whose data of the bot is meant, where there is that of several.
+        advance: Called with the kind of data and the number of documents, every now and then.
+    """
+    data = BotData()
+    await database.format()
+    kinds: tuple[Kind, ...] = ("user_data", "chat_data", "bot_data", "conversations")
+    for kind in kinds:
+        count = 0
+        query = {} if kind != "bot_data" or bot_id is None else {"_id": bot_id}
+        async for stored in database.read(kind, query):
+            count += 1
+            if count % 1000 == 0:
+                advance(kind, 1000)
+            if stored.error is not None:
+                data.problems.append(stored.error)
+            elif kind == "conversations":
+                handler, key = stored.key
+                data.conversations.setdefault(handler, {})[key] = stored.body["state"]
+            elif "data" not in stored.body:
+                continue
+            elif kind == "bot_data":
+                data.bot_data = stored.body["data"]
+            else:
+                getattr(data, kind)[stored.key] = stored.body["data"]
+        advance(kind, count % 1000)
+    data.callback_data = await database.callback_data.data()
+    data.problems += database.callback_data.quarantined.values()
+    advance("callback_data", sum(len(part) for part in data.callback_data or ()))
+    return data
+
+
+async def write_pickle(data: BotData, path: Path, bot: telegram.Bot, *, single_file: bool = True) -> list[Path]:
+    """Writes what `PicklePersistence(path, single_file=...)` loads; each file is written whole or not at all.
+
+    Args:
+        data: What to write.
+        path: The file; with `single_file=False` what the names of the files begin with.
+        bot: The bot that stands in the data; only a mark is written in its place.
+        single_file: As `PicklePersistence` has it.
+
+    Returns:
+        The files.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        writing: PicklePersistence[Any, Any, Any] = PicklePersistence(
+            Path(folder) / path.name,
+            store_data=PersistenceInput(callback_data=False),  # lets any bot in; what is set is written all the same
+            single_file=single_file,
+        )
+        writing.set_bot(bot)
+        writing.user_data = data.user_data
+        writing.chat_data = data.chat_data
+        writing.bot_data = {} if data.bot_data is None else data.bot_data
+        writing.callback_data = data.callback_data
+        writing.conversations = data.conversations  # type: ignore[assignment]
+        await writing.flush()
+        return [file.replace(path.with_name(file.name)) for file in sorted(Path(folder).iterdir())]

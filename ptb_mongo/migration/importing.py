@@ -1,0 +1,236 @@
+"""Puts a bot's data into a database: what is missing there, and nothing else unless it is told to.
+
+Nothing is decided by a clock, as no file knows when a user was changed: a document that differs from what is to
+be imported counts as newer, and stays. So an import that was interrupted is simply run again.
+"""
+
+from __future__ import annotations
+
+import datetime as dtm
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ptb_mongo.changes import Document, diff
+from ptb_mongo.codec import MAX_SIZE, dump, load, part_id
+from ptb_mongo.driver import Update, Upsert
+from ptb_mongo.errors import ConfigurationError, DocumentError, EncodeError
+from ptb_mongo.migration.data import KINDS, BotData, Kind
+from ptb_mongo.migration.database import Database, Stored
+
+__all__ = ["Importer", "Report", "Tally"]
+
+_BATCH: Final = 1000
+_HEADROOM: Final = 1024  # bytes for `_id`, `rev`, `updated_at`
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an import finds of one kind of data.
+
+    Attributes:
+        found: Documents in the source; who has no data has none.
+        new: Those that the database lacks.
+        same: Those that it has already.
+        different: Those of which it has another version, which counts as newer.
+        unreadable: Those of which it has a version that cannot be read, which is never written over.
+        refused: Those that cannot be stored.
+        written: Those that were written.
+    """
+
+    found: int = 0
+    new: int = 0
+    same: int = 0
+    different: int = 0
+    unreadable: int = 0
+    refused: int = 0
+    written: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import has done, or would do.
+
+    Attributes:
+        tallies: The numbers, for each kind of data.
+        problems: What could not be read or stored, each with place and reason.
+        refused: Names of classes that may not be loaded, each with the reason.
+    """
+
+    tallies: dict[Kind, Tally] = field(default_factory=lambda: {kind: Tally() for kind in KINDS})
+    problems: list[DocumentError] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Insertion:
+    """Makes a document, and leaves one that is there as it is."""
+
+    plain: Document
+    now: dtm.datetime
+
+    def update(self, rev: str) -> Document:
+        return {"$setOnInsert": {**self.plain, "rev": rev, "updated_at": self.now}}
+
+    def guard(self) -> Document:
+        return {}
+
+    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:  # noqa: ARG002  (the protocol's)
+        return [self.update(rev)]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """One document of the source."""
+
+    id: Any
+    key: Any
+    plain: Document
+
+
+class Importer:
+    """Imports data into a database.
+
+    Args:
+        database: Where to.
+        apply: Whether to write; else it is only told what would happen.
+        overwrite: Whether what differs in the database is brought to what the source has.
+        bot_id: The id of the bot, under which its data is stored.
+        advance: Called after each batch, with the kind of data and the number of documents.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        apply: bool,
+        overwrite: bool = False,
+        bot_id: int | None = None,
+        advance: Callable[[Kind, int], None] = lambda *_: None,
+    ) -> None:
+        self._database = database
+        self._apply = apply
+        self._overwrite = overwrite
+        self._bot_id = bot_id
+        self._advance = advance
+        self._count = 0
+
+    async def run(self, data: BotData) -> Report:
+        """Imports everything.
+
+        Raises:
+            ConfigurationError: If there is data of the bot, and its id is not known.
+            FormatError: If the database is that of a newer version.
+            UnavailableError: If the server goes away; what was written stays, and the import may be run again.
+        """
+        if data.bot_data and self._bot_id is None:
+            raise ConfigurationError("there is data of the bot itself, which is stored under its id: which is that?")
+        await self._database.format()
+        report = Report(problems=list(data.problems), refused=data.refused)
+        for kind in KINDS:
+            batch: list[_Wanted] = []
+            seen = 0
+            for wanted in self._documents(kind, data, report):
+                seen += 1
+                if wanted is not None:
+                    batch.append(wanted)
+                if len(batch) == _BATCH:
+                    await self._import(kind, batch, report)
+                    batch = []
+                if seen == _BATCH:
+                    self._advance(kind, seen)
+                    seen = 0
+            await self._import(kind, batch, report)
+            self._advance(kind, seen)
+        return report
+
+    # -- what is to be stored ---------------------------------------------------------------------------
+
+    def _documents(self, kind: Kind, data: BotData, report: Report) -> Iterator[_Wanted | None]:
+        """The documents of one kind; `None` for what has none, or cannot be stored, which is noted."""
+        scope = self._database.scopes[kind]
+        tally = report.tallies[kind]
+        for document_id, plain in self._encoded(kind, data):
+            if plain is None:
+                yield None
+                continue
+            tally.found += 1
+            try:
+                if isinstance(plain, DocumentError):
+                    raise plain
+                key = scope.key_of(document_id)
+                if (size := len(dump(plain))) > MAX_SIZE - _HEADROOM:
+                    raise EncodeError(f"it would have {size:,} bytes, and MongoDB takes {MAX_SIZE:,}")
+            except DocumentError as error:
+                tally.refused += 1
+                report.problems.append(error.located(scope.collection, document_id))
+                yield None
+            else:
+                yield _Wanted(document_id, key, plain)
+
+    def _encoded(self, kind: Kind, data: BotData) -> Iterator[tuple[Any, Document | DocumentError | None]]:
+        """Each `_id` with its document, or why it cannot be stored; `None` where there is nothing to store."""
+        if kind == "callback_data":
+            documents = self._database.callback_data.documents(data.callback_data) if data.callback_data else {}
+            for position, (document_id, plain) in enumerate(documents.items()):
+                yield document_id, plain if isinstance(plain, DocumentError) else {"position": position, **plain}
+        elif kind == "conversations":
+            for handler, states in data.conversations.items():
+                for key, state in states.items():
+                    document_id = {"handler": handler, "key": list(key) if isinstance(key, tuple) else key}
+                    ended = state is None
+                    yield document_id, None if ended else self._plain({"state": state}, document_id)
+        else:
+            values = {self._bot_id: data.bot_data} if kind == "bot_data" else getattr(data, kind)
+            for document_id, value in values.items():
+                plain = self._plain({"data": value}, {})
+                yield document_id, None if value is None or plain == {"data": {}} else plain
+
+    def _plain(self, value: Document, beside: Document) -> Document | DocumentError:
+        try:
+            return {**beside, **self._database.codec.encode(value)}
+        except EncodeError as error:
+            return error
+
+    # -- what is there already --------------------------------------------------------------------------
+
+    async def _import(self, kind: Kind, batch: list[_Wanted], report: Report) -> None:
+        if not batch:
+            return
+        collection = self._database.scopes[kind].collection
+        tally = report.tallies[kind]
+        there: dict[Any, Stored] = {}
+        async for stored in self._database.read(kind, {"_id": {"$in": [wanted.id for wanted in batch]}}):
+            there[stored.key] = stored
+        upserts = []
+        for wanted in batch:
+            if update := self._update(kind, wanted, there.get(wanted.key), tally):
+                self._count += 1
+                stored_id = there[wanted.key].id if wanted.key in there else wanted.id
+                upserts.append(Upsert(stored_id, update, f"{self._database.writer}:{self._count}"))
+        if not self._apply or not upserts:
+            return
+        failures = await self._database.driver.write(collection, upserts)
+        tally.written += len(upserts) - len(failures)
+        for index, failure in failures.items():
+            problem = DocumentError(f"it was not written: {failure.reason}")
+            report.problems.append(problem.located(collection, upserts[index].id))
+
+    def _update(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Update | None:
+        """What is to be written for a document; counts what is the case."""
+        if stored is None:
+            tally.new += 1
+            return _Insertion(wanted.plain, dtm.datetime.now(dtm.timezone.utc))
+        if stored.error is not None:
+            tally.unreadable += 1
+            return None
+        base = load(part_id(stored.raw))
+        plain = wanted.plain
+        if "position" in plain:  # a place among others, which differs from database to database
+            plain = {**plain, "position": base["position"]}
+        changes = diff(base, plain, self._database.scopes[kind].canonical)
+        if not changes:
+            tally.same += 1
+            return None
+        tally.different += 1
+        return changes if self._overwrite else None

@@ -1,0 +1,351 @@
+"""Reads the pickles of `PicklePersistence`, which name classes and functions, without letting them run any.
+
+A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 20. A
+name is never imported: it is a class that `Trust` knows, or one of the few functions whose work is done here.
+A class that is not trusted, or is gone, becomes a *stand-in*: it swallows what would be done to it, and the codec
+refuses to store it, so that one class does not hold up everybody's data. A pickle that names what only an
+attacker would name is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dtm
+import enum
+import pickle
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final
+
+import telegram
+
+from ptb_mongo.codec.pickling import check_call, enum_member, fraction, pytz_utc, set_state, telegram_object
+from ptb_mongo.codec.reader import Reader
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError
+
+__all__ = ["ForeignPickle", "StandIn"]
+
+_PROTOCOLS: Final = (4, 5)  # what `pickle.HIGHEST_PROTOCOL` has been since Python 3.7
+_OWN_BOT: Final = "a known bot replaced by PTB's PicklePersistence"
+_FOREIGN_BOT: Final = "an unknown bot replaced by PTB's PicklePersistence"
+_PUBLIC: Final = ("telegram", "telegram.ext", "telegram.constants", "telegram.error")
+_MOVED: Final = {"pathlib._local": "pathlib"}  # where Python 3.13 defines them
+_CALLABLE_BUILTINS: Final = (complex, slice, object, bytearray, set, frozenset)
+_DANGEROUS_MODULES: Final = frozenset(
+    "os posix nt subprocess sys importlib runpy shutil socket pty ctypes code codeop marshal pickle _pickle multiprocessing "
+    "asyncio threading _thread webbrowser platform commands timeit pdb cProfile profile".split()
+)
+_DANGEROUS_BUILTINS: Final = frozenset(
+    "eval exec compile __import__ open input breakpoint globals locals vars setattr delattr getattr exit quit".split()
+)
+_LONGEST_NAME: Final = 100
+
+
+class StandIn:
+    """What stands for an object whose class may not be loaded; it holds nothing and does nothing."""
+
+    __slots__ = ()
+
+
+class _Function:
+    """A function that a pickle may name; `ForeignPickle` does its work."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+_ZONE: Final = _Function("zoneinfo.ZoneInfo")
+_CACHED_ZONE: Final = _Function("zoneinfo.ZoneInfo._unpickle")
+_GETATTR: Final = _Function("builtins.getattr")
+
+
+class ForeignPickle(Reader):
+    """One pickle of `PicklePersistence`.
+
+    Args:
+        data: The pickle.
+        trust: Which classes may be loaded.
+        bot: Stands where the bot stood that wrote the pickle.
+
+    Attributes:
+        refused: Names that may not be loaded, each with the reason; filled by `load`.
+    """
+
+    def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
+        super().__init__(data, ("", ""))
+        self._trust = trust
+        self._bot = bot
+        self._found: dict[tuple[str, str], type | _Function] = {}
+        self.refused: dict[str, str] = {}
+        self._functions: dict[_Function, Callable[..., Any]] = {
+            _GETATTR: self._attribute,
+            _ZONE: zoneinfo.ZoneInfo,
+            _CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
+        }
+        for (module, name), work in {
+            ("telegram.ext._picklepersistence", "_reconstruct_to"): self._telegram,
+            ("copyreg", "__newobj__"): lambda cls, *args: self._create(cls, args, bare=True),
+            ("copyreg", "__newobj_ex__"): lambda cls, args, kwargs: self._create(cls, args, kwargs, bare=True),
+            ("copyreg", "_reconstructor"): self._reconstructor,
+            ("_operator", "or_"): _joined_flags,
+            ("operator", "or_"): _joined_flags,
+            ("fractions", "Fraction"): _fraction,
+            ("builtins", "range"): range,
+            ("re", "_compile"): re.compile,
+            ("pytz", "_UTC"): _pytz_utc,
+            ("pytz", "_p"): lambda name="UTC", *_: zoneinfo.ZoneInfo(name),
+        }.items():
+            function = self._found[module, name] = _Function(f"{module}.{name}")
+            self._functions[function] = work
+        self._found["zoneinfo", "ZoneInfo"] = _ZONE
+        self._found["builtins", "getattr"] = _GETATTR
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read."""
+        return self._at
+
+    def load(self) -> Any:
+        """The value, with stand-ins for what is `refused`.
+
+        Raises:
+            DecodeError: If it is damaged, of another protocol, or made by an attacker.
+        """
+        if self._data[:1] != pickle.PROTO or self._data[1:2] not in map(bytes, ([number] for number in _PROTOCOLS)):
+            raise DecodeError("it is not a pickle as PTB writes it since version 20 (protocol 4 or 5)")
+        try:
+            return self.read()
+        except DecodeError:
+            raise
+        except Exception as error:  # damaged bytes raise nearly anything
+            raise DecodeError(f"the pickle is damaged ({type(error).__name__})") from error
+
+    # -- names ------------------------------------------------------------------------------------------
+
+    def _name_of_global(self, _: None = None) -> None:
+        name = self._stack.pop()
+        module = self._stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise DecodeError("the pickle has a name that is no text")
+        found = self._found.get((module, name))
+        if found is None:
+            found = self._found[module, name] = self._class(module, name)
+        self._stack.append(found)
+
+    def _class(self, module: str, name: str) -> type:
+        if module.partition(".")[0] in _DANGEROUS_MODULES or (
+            module in {"builtins", "__builtin__"} and name.partition(".")[0] in _DANGEROUS_BUILTINS
+        ):
+            raise DecodeError(
+                f"the pickle wants {module:.80}.{name:.80} to be called, which no bot's data needs: somebody has made it "
+                "to run code on this machine. Nothing was run; do not load this file with anything else"
+            )
+        names = [f"{_MOVED.get(module, module)}.{name}"]
+        if module.partition(".")[0] == "telegram":  # PTB moves its classes; their public names stay
+            names = [*(f"{public}.{name}" for public in _PUBLIC), *names]
+        reason = ""
+        for candidate in names:
+            try:
+                return self._trust.resolve(candidate)
+            except DecodeError as error:
+                reason = error.reason
+        return self._stand_in(module, name, reason)
+
+    def _stand_in(self, module: str, name: str, reason: str) -> type:
+        """A class that the codec refuses to store, with the name that the user knows."""
+        module, name = (part.replace("\0", "?")[:_LONGEST_NAME] for part in (module, name))
+        self.refused.setdefault(f"{module}.{name}", reason)
+        return type(
+            name.rpartition(".")[2].encode("utf-8", "replace").decode(),
+            (StandIn,),
+            {"__slots__": (), "__module__": module, "__qualname__": name},
+        )
+
+    # -- calls ------------------------------------------------------------------------------------------
+
+    def _reduce(self, _: None = None) -> None:
+        args = self._stack.pop()
+        called = self._stack.pop()
+        if type(args) is not tuple:
+            raise DecodeError("the pickle calls with what are no arguments")
+        if isinstance(called, _Function):
+            made = self._guarded(called.name, lambda: self._functions[called](*args))
+            self._made.setdefault(id(made), (made, args))
+        else:
+            made = self._create(called, args, bare=False)
+        self._stack.append(made)
+
+    def _new(self, *, keywords: bool) -> None:
+        kwargs = self._stack.pop() if keywords else {}
+        args = self._stack.pop()
+        self._stack.append(self._create(self._stack.pop(), args, kwargs, bare=True))
+
+    def _create(self, cls: Any, args: Any, kwargs: Any = None, *, bare: bool) -> Any:
+        """An object of a trusted class: by `__new__` alone (`bare`), or by a call."""
+        kwargs = {} if kwargs is None else kwargs
+        if not isinstance(cls, type) or type(args) is not tuple or type(kwargs) is not dict:
+            raise DecodeError("the pickle calls what may not be called")
+        if issubclass(cls, StandIn):
+            return cls()
+        label = f"{cls.__module__}.{cls.__qualname__}"
+        if issubclass(cls, enum.Enum):
+            if bare or kwargs or len(args) != 1:
+                raise DecodeError(f"{label} is an enum, and is asked for more than a member")
+            return self._guarded(label, lambda: cls(args[0]))
+        if issubclass(cls, telegram.TelegramObject) and (args or kwargs or not bare):
+            raise DecodeError(f"{label} is restored from its attributes alone")
+        if cls.__module__ == "builtins" and cls not in _CALLABLE_BUILTINS:
+            raise DecodeError(f"{label} is not called from a pickle")
+        if issubclass(cls, (set, frozenset)):
+            self.check_hashing(args)
+
+        def make() -> Any:
+            check_call(cls, args, kwargs)
+            return cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
+
+        made = self._guarded(label, make)
+        self._made[id(made)] = made, args
+        return made
+
+    def _guarded(self, label: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives; a stand-in if that fails, say because a member of an enum is gone."""
+        try:
+            return make()
+        except (DecodeError, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
+            if isinstance(error, DecodeError) and "run code" in error.reason:
+                raise
+            reason = error.reason if isinstance(error, DecodeError) else type(error).__name__
+            module, _, name = label.rpartition(".")
+            return self._stand_in(module, name, f"it cannot be restored: {reason}")()
+
+    def _telegram(self, cls: Any, state: dict[str, Any]) -> Any:
+        """What PTB's own function does, which its pickles name."""
+        if not isinstance(cls, type) or type(state) is not dict:
+            raise DecodeError("the pickle has a Telegram object that is none")
+        return cls() if issubclass(cls, StandIn) else telegram_object(cls, dict(state))
+
+    def _reconstructor(self, cls: Any, base: Any, state: Any) -> Any:
+        return self._create(cls, () if base is object else (state,), bare=True)
+
+    @staticmethod
+    def _attribute(owner: Any, name: Any) -> Any:
+        """Members of enums are pickled as attributes, and so is what makes a zone."""
+        if owner is _ZONE and name == "_unpickle":
+            return _CACHED_ZONE
+        if isinstance(owner, type) and issubclass(owner, StandIn):
+            return owner()
+        if isinstance(owner, type) and issubclass(owner, enum.Enum):
+            return enum_member(owner, name)
+        raise DecodeError(f"the pickle asks for an attribute ({name!r:.80}), which is a way to run code; nothing was run")
+
+    # -- contents ---------------------------------------------------------------------------------------
+
+    def _build(self, _: None = None) -> None:
+        state = self._stack.pop()
+        obj = self._stack[-1]
+        if _stands_in(obj):
+            return
+        if id(obj) not in self._made or isinstance(obj, (type, enum.Enum, _Function)):
+            raise DecodeError("the pickle changes what it has not made")
+        label = f"{type(obj).__module__}.{type(obj).__qualname__}"
+        made, args = self._made[id(obj)]
+        self._made[id(obj)] = made, (args, state)
+        try:
+            if isinstance(obj, telegram.TelegramObject):
+                bot = state.pop("_bot", None)
+                obj.__setstate__(state)
+                obj.set_bot(bot if isinstance(bot, telegram.Bot) else None)
+            else:
+                set_state(obj, state)
+        except Exception as error:  # whatever a class's own __setstate__ may raise
+            raise DecodeError(f"a {label} cannot be restored ({type(error).__name__})") from error
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) is list:
+            target.extend(items)
+        elif not _stands_in(target):
+            self._check_made(target)
+            for item in items:
+                type(target).append(target, item)
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if type(target) is dict:
+            super()._update(items)
+        elif not _stands_in(target):
+            self._check_made(target)
+            self.check_hashing(items[::2])
+            for key, value in zip(items[::2], items[1::2], strict=True):
+                type(target).__setitem__(target, key, value)
+
+    def _check_made(self, target: object) -> None:
+        if id(target) not in self._made or isinstance(target, (type, _Function)):
+            raise DecodeError("the pickle fills what it has not made")
+
+    def _empty_set(self, _: None = None) -> None:
+        self._stack.append(set())
+
+    def _add_items(self, _: None = None) -> None:
+        items = self._hashable_items()
+        target = self._stack[-1]
+        if type(target) is not set:
+            raise DecodeError("the pickle adds to what is no set")
+        target.update(items)
+
+    def _frozenset(self, _: None = None) -> None:
+        self._stack.append(frozenset(self._hashable_items()))
+
+    def _hashable_items(self) -> Iterable[Any]:
+        items: list[Any] = self._since_mark()
+        self.check_hashing(items)
+        return items
+
+    def outside(self, reference: Any) -> Any:
+        """The bot, as `PicklePersistence` has marked it; another bot is `None` for it, too."""
+        if reference == _OWN_BOT:
+            return self._bot
+        if reference == _FOREIGN_BOT:
+            return None
+        raise DecodeError("the pickle refers to an unknown outside object")
+
+    _OPERATIONS: ClassVar[dict[int, tuple[Any, Any]]] = {
+        **Reader._OPERATIONS,  # noqa: SLF001  (the base class's)
+        pickle.STACK_GLOBAL[0]: (_name_of_global, None),
+        pickle.REDUCE[0]: (_reduce, None),
+        pickle.NEWOBJ[0]: (lambda self, _: self._new(keywords=False), None),
+        pickle.NEWOBJ_EX[0]: (lambda self, _: self._new(keywords=True), None),
+        pickle.BUILD[0]: (_build, None),
+        pickle.EMPTY_SET[0]: (_empty_set, None),
+        pickle.ADDITEMS[0]: (_add_items, None),
+        pickle.FROZENSET[0]: (_frozenset, None),
+    }
+
+
+def _stands_in(obj: object) -> bool:
+    return isinstance(obj, StandIn) or (isinstance(obj, type) and issubclass(obj, StandIn))
+
+
+def _joined_flags(one: Any, other: Any) -> Any:
+    if isinstance(one, StandIn) or isinstance(other, StandIn):
+        return one if isinstance(one, StandIn) else other
+    if not isinstance(one, enum.Flag) or not isinstance(other, (type(one), int)):
+        raise DecodeError("the pickle joins what are no flags")
+    return type(one)(one.value | int(getattr(other, "value", other)))
+
+
+def _fraction(*parts: Any) -> Any:
+    if len(parts) == 1 and type(parts[0]) is str:  # before Python 3.12
+        numerator, _, denominator = parts[0].partition("/")
+        parts = int(numerator), int(denominator or 1)
+    return fraction(*parts)
+
+
+def _pytz_utc() -> Any:
+    with contextlib.suppress(ImportError):
+        return pytz_utc()
+    return dtm.timezone.utc
