@@ -47,20 +47,22 @@ async def play(stage: Stage, client: MongoClient[dict[str, Any]], uri: str, data
     try:
         first = await telegram.start(Path(__file__), **settings)
         await stage.act("1 · Two reminders", f"The bot is process {first}.")
-        await stage.writes(ada, "/remind 1.5 take the tea out")
         await stage.writes(ada, "/remind 3600 buy some more")
+        await stage.writes(ada, "/remind 2 take the tea out")
+        await telegram.confirmed()
         await telegram.kill_bot()
         await stage.note(f"kill -9 {first}", "bold red")
         jobs = client[f"{database}_jobs"]["jobs"]
         await stage.query("db.jobs.find().sort({ next_run_time: 1 })", list(jobs.find().sort("next_run_time", 1)))
 
-        await asyncio.sleep(1.5)
-        await stage.act("2 · A second and a half later", "The first reminder came due while no bot was there.")
+        await asyncio.sleep(2)
+        await stage.act("2 · Two seconds later", "One reminder came due while no bot was there.")
         second = await telegram.start(Path(__file__), **settings)
         await stage.note(f"A new process, {second}, finds it, and reminds, better late than not at all:")
         ring = await asyncio.wait_for(ada.inbox.get(), PATIENCE)
         await stage.note(f"to Ada: {ring.text}", "bold green")
         await stage.writes(ada, "/list")
+        await telegram.confirmed()
         await telegram.terminate_bot()
     finally:
         await telegram.close()

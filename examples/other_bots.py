@@ -46,6 +46,7 @@ class AnyBot(Telegram):
         super().__init__()
         self._webhook: JSON = {}
         self._webhook_set = asyncio.Event()
+        self._confirmed = asyncio.Event()
         self._deliverer: asyncio.Task[None] | None = None
 
     async def start(self, program: Path, **environment: str) -> int:
@@ -65,6 +66,12 @@ class AnyBot(Telegram):
         """Waits until the bot has said where it wants its updates; gives the address."""
         await asyncio.wait_for(self._webhook_set.wait(), PATIENCE)
         return str(self._webhook["url"])
+
+    async def confirmed(self) -> None:
+        """Waits until the bot has said that it got all updates; what is not confirmed comes again."""
+        if self.updates:
+            self._confirmed.clear()
+            await asyncio.wait_for(self._confirmed.wait(), PATIENCE)
 
     async def terminate_bot(self) -> None:
         """Ends the bot with SIGTERM; it may end with an exit status of 0, or, as uvicorn does, with that signal."""
@@ -87,6 +94,12 @@ class AnyBot(Telegram):
             self._webhook_set.set()
             self._deliverer = self._deliverer or asyncio.create_task(self._deliver_to_webhook())
         await super()._call(process, number, method, parameters)
+
+    async def _get_updates(self, parameters: JSON) -> list[JSON]:
+        offset = parameters.get("offset", 0)
+        if all(update["update_id"] < offset for update in self.updates):
+            self._confirmed.set()
+        return await super()._get_updates(parameters)
 
     async def _deliver_to_webhook(self) -> None:
         """One update after the other, each until the bot answers 200; this is what Telegram does, too."""

@@ -140,7 +140,7 @@ async def acts(stage: Stage, telegram: AnyBot, ada: Person, settings: dict[str, 
     async with httpx.AsyncClient(trust_env=False, base_url=settings["WEBHOOK_URL"]) as internet:
         health = await internet.get("/health")
         await stage.note(f"GET /health: {health.status_code}", "green")
-        await stage.query(f"curl {internet.base_url}health", [health.json()])
+        await stage.query(f"curl {settings['WEBHOOK_URL']}/health", [health.json()])
         intruder = await internet.post("/telegram", json={"update_id": 1})
         await stage.note(f"POST /telegram, by somebody who does not know the secret: {intruder.status_code}", "green")
 

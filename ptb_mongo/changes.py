@@ -120,14 +120,6 @@ class Changes:
         yield from (path for path, _ in self.sets)
         yield from self.unsets
 
-    def add(self, others: Changes) -> None:
-        """Adds the changes of another part of the document."""
-        self.sets += others.sets
-        self.unsets += others.unsets
-        self.created += others.created
-        self.last |= others.last
-        self.ordered |= others.ordered
-
     def update(self, rev: str) -> Document | list[Document]:
         """The update for MongoDB: idempotent, and touching nothing but the changed paths.
 
@@ -216,26 +208,32 @@ def _diff_fields(
     base: Document, local: Document, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None
 ) -> bool:
     """Adds the changes between two documents at `path`; `False` if they cannot be addressed one by one."""
-    appended: list[str] = []
-    new: list[str] = []
-    removed: list[str] = []
-    if list(base) != list(local):
-        kept = _kept(base, local)
-        appended = [key for key in local if key not in kept]
-        new = [key for key in appended if key not in base]
-        removed = [key for key in base if key not in local]
-    if not all(map(addressable, (*appended, *removed))):
+    if list(base) != list(local) and not _diff_keys(base, local, path, changes):
         return False
     for key, after in local.items():
         before = base.get(key, MISSING)
-        kind = type(before)
-        if before is MISSING or (kind is type(after) and before == after and kind in _EQUAL_IS_SAME):
+        if before is MISSING:
             continue
-        if same(before, after):
-            continue
-        if not addressable(key):
+        if before == after:
+            # In C, but blind for types and for the order of keys.
+            kind = type(before)
+            if kind is type(after) and (kind in _EQUAL_IS_SAME or same(before, after)):
+                continue
+        if addressable(key):
+            _diff_value(before, after, (*path, key), changes, canonical)
+        elif not same(before, after):
             return False
-        _diff_value(before, after, (*path, key), changes, canonical)
+    return True
+
+
+def _diff_keys(base: Document, local: Document, path: Path, changes: Changes) -> bool:
+    """Adds what is new, gone or in another place; `False` if it cannot be addressed."""
+    kept = _kept(base, local)
+    appended = [key for key in local if key not in kept]
+    new = [key for key in appended if key not in base]
+    removed = [key for key in base if key not in local]
+    if not all(map(addressable, (*appended, *removed))):
+        return False
     changes.unsets += [(*path, key) for key in removed]
     changes.sets += [((*path, key), local[key]) for key in new]
     changes.created += [(*path, key) for key in new if fields_inside(local[key]) is not None]
@@ -250,11 +248,12 @@ def _diff_fields(
 def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None) -> None:
     if inside := _comparable(before, after):
         inner, old, new = inside
-        found = Changes()
-        if _diff_fields(old, new, path + inner, found, canonical):
-            changes.add(found)
+        known = len(changes.sets), len(changes.unsets), len(changes.created), dict(changes.last), changes.ordered
+        if _diff_fields(old, new, path + inner, changes, canonical):
             return
-    elif canonical and type(before) in {dict, list} and same(canonical(before), after):
+        del changes.sets[known[0] :], changes.unsets[known[1] :], changes.created[known[2] :]
+        changes.last, changes.ordered = known[3], known[4]
+    elif same(before, after) or (canonical and type(before) in {dict, list} and same(canonical(before), after)):
         return
     changes.sets.append((path, after))
 

@@ -303,9 +303,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If one cannot be stored; all others are saved.
         """
-        for entry, ticket in (self._store or await self._open()).callback_data.save(data):
-            if ticket is not None:
-                await ticket.outcome(entry)
+        await (self._store or await self._open()).callback_data.save(data)
 
     @staticmethod
     async def _save(scope: DataScope[Any], key: int, data: object) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import importlib
 import json
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import telegram
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from ptb_mongo.cli.script import stand_in_for_main
 from ptb_mongo.driver import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
@@ -54,6 +55,8 @@ ERROR: Final = 1
 USAGE: Final = 2
 _SHOWN_PROBLEMS: Final = 20
 
+_TRUST: Final = "Module of your own classes, or the script (bot.py) that defines them; may be repeated"
+
 Uri = Annotated[
     str | None,
     typer.Option(
@@ -68,7 +71,7 @@ CollectionPrefix = Annotated[
 ]
 Trust = Annotated[
     list[str] | None,
-    typer.Option("--trust", metavar="MODULE", show_default=False, help="Module of your own classes; may be repeated"),
+    typer.Option("--trust", metavar="MODULE", show_default=False, help=_TRUST),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
 BotId = Annotated[int | None, typer.Option("--bot-id", show_default=False, help="The bot's id, instead of its token")]
@@ -112,15 +115,7 @@ class Target:
         """
         if uri is None:
             raise typer.BadParameter("give --uri, or set MONGODB_URI", param_hint="--uri")
-        if trust and "" not in sys.path:
-            sys.path.append(os.getcwd())  # noqa: PTH109  (where the bot's modules lie, as for `python -m`)
-        for module in trust or ():
-            try:
-                importlib.import_module(module)
-            except Exception as error:
-                text = f"the module {module!r} cannot be imported: {error}"
-                raise typer.BadParameter(text, param_hint="--trust") from error
-        return cls(uri, database, prefix, tuple(trust or ()))
+        return cls(uri, database, prefix, tuple(_imported(module) for module in trust or ()))
 
     @property
     def shown(self) -> str:
@@ -138,8 +133,28 @@ class Target:
             await database.close()
 
 
-def run(work: Coroutine[Any, Any, int]) -> None:
-    """Runs a command to its exit code; errors become one line each."""
+def _imported(module: str) -> str:
+    """The name of a trusted module, after a look whether it can be imported."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # where the bot's modules lie, as for `python -m`
+    try:
+        if module.endswith(".py"):
+            stand_in_for_main(Path(module))
+            return "__main__"
+        importlib.import_module(module)
+    except Exception as error:  # whatever a module may do when it is imported
+        text = f"{module!r} cannot be imported: {type(error).__name__}: {error}"
+        raise typer.BadParameter(text, param_hint="--trust") from error
+    return module
+
+
+def run(work: Coroutine[Any, Any, int], *, interrupted: int = 130) -> None:
+    """Runs a command to its exit code; errors become one line each.
+
+    Args:
+        work: The command.
+        interrupted: The exit code after Ctrl-C.
+    """
     logging.getLogger("ptb_mongo").addHandler(logging.NullHandler())  # what it would log, the command says
     try:
         code = asyncio.run(work)
@@ -150,7 +165,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
         _complain(error)
         code = ERROR
     except KeyboardInterrupt:
-        code = 130
+        code = interrupted
     raise typer.Exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Moving in and out: another persistence's data into this one's collections, and back into a file.
+"""A bot's database without the bot: moving in and out, looking at it, repairing it.
 
 No terminal is needed: the command line shows what this package says. Whatever is written goes through the
 package's own codec and driver, and nothing is written over unless that is asked for.

@@ -74,8 +74,9 @@ class Database:
         self.driver = driver
         self.name = name
         self.prefix = prefix
+        self.trusted = tuple(trusted)
         self.writer = uuid.uuid4().hex[:12]
-        self.codec = codec = Codec(trusted, lambda: bot)
+        self.codec = codec = Codec(self.trusted, lambda: bot)
         writer = Writer(driver, self.writer, Counters())
 
         def data_scope(kind: ScopeName) -> DataScope[object]:
@@ -166,6 +167,8 @@ class Database:
             body = self.codec.decode_body(raw, body)
             scope.check(key, body)
         except DecodeError as error:
-            error.located(scope.collection, document_id)
-            return Stored(document_id, key, raw, {}, error)
+            # A new error: the traceback of the one that was raised holds the whole document.
+            located = DecodeError(error.reason, path=error.path)
+            located.located(scope.collection, document_id)
+            return Stored(document_id, key, raw, {}, located)
         return Stored(document_id, key, raw, body)

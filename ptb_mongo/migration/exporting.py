@@ -77,6 +77,10 @@ async def write_pickle(data: BotData, path: Path, bot: telegram.Bot, *, single_f
         writing.chat_data = data.chat_data
         writing.bot_data = {} if data.bot_data is None else data.bot_data
         writing.callback_data = data.callback_data
-        writing.conversations = data.conversations  # type: ignore[assignment]
+        writing.conversations = data.conversations
         await writing.flush()
-        return [file.replace(path.with_name(file.name)) for file in sorted(Path(folder).iterdir())]
+        return _put_into_place(Path(folder), path.parent)
+
+
+def _put_into_place(folder: Path, target: Path) -> list[Path]:
+    return [file.replace(target / file.name) for file in sorted(folder.iterdir())]

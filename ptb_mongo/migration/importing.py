@@ -177,14 +177,13 @@ class Importer:
         elif kind == "conversations":
             for handler, states in data.conversations.items():
                 for key, state in states.items():
-                    document_id = {"handler": handler, "key": list(key) if isinstance(key, tuple) else key}
-                    ended = state is None
-                    yield document_id, None if ended else self._plain({"state": state}, document_id)
+                    place = {"handler": handler, "key": list(key) if isinstance(key, tuple) else key}
+                    yield place, None if state is None else self._plain({"state": state}, place)
         else:
             values = {self._bot_id: data.bot_data} if kind == "bot_data" else getattr(data, kind)
-            for document_id, value in values.items():
-                plain = self._plain({"data": value}, {})
-                yield document_id, None if value is None or plain == {"data": {}} else plain
+            for owner, value in values.items():
+                data_of_one = self._plain({"data": value}, {})
+                yield owner, None if value is None or data_of_one == {"data": {}} else data_of_one
 
     def _plain(self, value: Document, beside: Document) -> Document | DocumentError:
         try:

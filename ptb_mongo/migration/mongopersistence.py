@@ -63,20 +63,24 @@ async def read_mongopersistence(
         else:
             data.problems.append(_problem("it is not {_id: 0, content: {...}}", names.bot_data, document["_id"]))
     async for document in _documents(driver, names.conversations, data.problems, advance):
-        handler = document.pop("_id")
-        if not isinstance(handler, str):
-            data.problems.append(_problem("its _id is no handler's name", names.conversations, handler))
-            continue
-        states = data.conversations.setdefault(handler, {})
-        for text, state in document.items():
-            try:
-                key = _conversation_key(text)
-            except DecodeError as error:
-                data.problems.append(_problem(error.reason, names.conversations, handler, path=text))
-                continue
-            if state is not None:  # it has ended
-                states[key] = state
+        _take_conversations(data, names.conversations, document)
     return data
+
+
+def _take_conversations(data: BotData, collection: str | None, document: dict[str, Any]) -> None:
+    handler = document.pop("_id")
+    if not isinstance(handler, str):
+        data.problems.append(_problem("its _id is no handler's name", collection, handler))
+        return
+    states = data.conversations.setdefault(handler, {})
+    for text, state in document.items():
+        try:
+            key = _conversation_key(text)
+        except DecodeError as error:
+            data.problems.append(_problem(error.reason, collection, handler, path=text))
+            continue
+        if state is not None:  # it has ended
+            states[key] = state
 
 
 def _conversation_key(text: str) -> ConversationKey:

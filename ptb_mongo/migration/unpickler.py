@@ -24,43 +24,14 @@ from ptb_mongo.codec.pickling import check_call, enum_member, fraction, pytz_utc
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
+from ptb_mongo.migration.names import Function, HostilePickleError, Names, StandIn, stands_in
 
-__all__ = ["ForeignPickle", "StandIn"]
+__all__ = ["ForeignPickle"]
 
 _PROTOCOLS: Final = (4, 5)  # what `pickle.HIGHEST_PROTOCOL` has been since Python 3.7
 _OWN_BOT: Final = "a known bot replaced by PTB's PicklePersistence"
 _FOREIGN_BOT: Final = "an unknown bot replaced by PTB's PicklePersistence"
-_PUBLIC: Final = ("telegram", "telegram.ext", "telegram.constants", "telegram.error")
-_MOVED: Final = {"pathlib._local": "pathlib"}  # where Python 3.13 defines them
 _CALLABLE_BUILTINS: Final = (complex, slice, object, bytearray, set, frozenset)
-_DANGEROUS_MODULES: Final = frozenset(
-    "os posix nt subprocess sys importlib runpy shutil socket pty ctypes code codeop marshal pickle _pickle multiprocessing "
-    "asyncio threading _thread webbrowser platform commands timeit pdb cProfile profile".split()
-)
-_DANGEROUS_BUILTINS: Final = frozenset(
-    "eval exec compile __import__ open input breakpoint globals locals vars setattr delattr getattr exit quit".split()
-)
-_LONGEST_NAME: Final = 100
-
-
-class StandIn:
-    """What stands for an object whose class may not be loaded; it holds nothing and does nothing."""
-
-    __slots__ = ()
-
-
-class _Function:
-    """A function that a pickle may name; `ForeignPickle` does its work."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-_ZONE: Final = _Function("zoneinfo.ZoneInfo")
-_CACHED_ZONE: Final = _Function("zoneinfo.ZoneInfo._unpickle")
-_GETATTR: Final = _Function("builtins.getattr")
 
 
 class ForeignPickle(Reader):
@@ -70,39 +41,32 @@ class ForeignPickle(Reader):
         data: The pickle.
         trust: Which classes may be loaded.
         bot: Stands where the bot stood that wrote the pickle.
-
-    Attributes:
-        refused: Names that may not be loaded, each with the reason; filled by `load`.
     """
 
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
         super().__init__(data, ("", ""))
-        self._trust = trust
         self._bot = bot
-        self._found: dict[tuple[str, str], type | _Function] = {}
-        self.refused: dict[str, str] = {}
-        self._functions: dict[_Function, Callable[..., Any]] = {
-            _GETATTR: self._attribute,
-            _ZONE: zoneinfo.ZoneInfo,
-            _CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
+        self._names = Names(trust)
+        self._work: dict[Function, Callable[..., Any]] = {
+            Function.RECONSTRUCT_TO: self._telegram,
+            Function.NEWOBJ: lambda cls, *args: self._create(cls, args, bare=True),
+            Function.NEWOBJ_EX: lambda cls, args, kwargs: self._create(cls, args, kwargs, bare=True),
+            Function.RECONSTRUCTOR: self._reconstructor,
+            Function.GETATTR: self._attribute,
+            Function.OR: _joined_flags,
+            Function.FRACTION: _fraction,
+            Function.RANGE: range,
+            Function.PATTERN: re.compile,
+            Function.ZONE: zoneinfo.ZoneInfo,
+            Function.CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
+            Function.PYTZ_UTC: _pytz_utc,
+            Function.PYTZ: lambda name="UTC", *_: zoneinfo.ZoneInfo(name),
         }
-        for (module, name), work in {
-            ("telegram.ext._picklepersistence", "_reconstruct_to"): self._telegram,
-            ("copyreg", "__newobj__"): lambda cls, *args: self._create(cls, args, bare=True),
-            ("copyreg", "__newobj_ex__"): lambda cls, args, kwargs: self._create(cls, args, kwargs, bare=True),
-            ("copyreg", "_reconstructor"): self._reconstructor,
-            ("_operator", "or_"): _joined_flags,
-            ("operator", "or_"): _joined_flags,
-            ("fractions", "Fraction"): _fraction,
-            ("builtins", "range"): range,
-            ("re", "_compile"): re.compile,
-            ("pytz", "_UTC"): _pytz_utc,
-            ("pytz", "_p"): lambda name="UTC", *_: zoneinfo.ZoneInfo(name),
-        }.items():
-            function = self._found[module, name] = _Function(f"{module}.{name}")
-            self._functions[function] = work
-        self._found["zoneinfo", "ZoneInfo"] = _ZONE
-        self._found["builtins", "getattr"] = _GETATTR
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Names that may not be loaded, each with the reason; filled by `load`."""
+        return self._names.refused
 
     @property
     def position(self) -> int:
@@ -131,39 +95,7 @@ class ForeignPickle(Reader):
         module = self._stack.pop()
         if type(name) is not str or type(module) is not str:
             raise DecodeError("the pickle has a name that is no text")
-        found = self._found.get((module, name))
-        if found is None:
-            found = self._found[module, name] = self._class(module, name)
-        self._stack.append(found)
-
-    def _class(self, module: str, name: str) -> type:
-        if module.partition(".")[0] in _DANGEROUS_MODULES or (
-            module in {"builtins", "__builtin__"} and name.partition(".")[0] in _DANGEROUS_BUILTINS
-        ):
-            raise DecodeError(
-                f"the pickle wants {module:.80}.{name:.80} to be called, which no bot's data needs: somebody has made it "
-                "to run code on this machine. Nothing was run; do not load this file with anything else"
-            )
-        names = [f"{_MOVED.get(module, module)}.{name}"]
-        if module.partition(".")[0] == "telegram":  # PTB moves its classes; their public names stay
-            names = [*(f"{public}.{name}" for public in _PUBLIC), *names]
-        reason = ""
-        for candidate in names:
-            try:
-                return self._trust.resolve(candidate)
-            except DecodeError as error:
-                reason = error.reason
-        return self._stand_in(module, name, reason)
-
-    def _stand_in(self, module: str, name: str, reason: str) -> type:
-        """A class that the codec refuses to store, with the name that the user knows."""
-        module, name = (part.replace("\0", "?")[:_LONGEST_NAME] for part in (module, name))
-        self.refused.setdefault(f"{module}.{name}", reason)
-        return type(
-            name.rpartition(".")[2].encode("utf-8", "replace").decode(),
-            (StandIn,),
-            {"__slots__": (), "__module__": module, "__qualname__": name},
-        )
+        self._stack.append(self._names.find(module, name))
 
     # -- calls ------------------------------------------------------------------------------------------
 
@@ -172,8 +104,8 @@ class ForeignPickle(Reader):
         called = self._stack.pop()
         if type(args) is not tuple:
             raise DecodeError("the pickle calls with what are no arguments")
-        if isinstance(called, _Function):
-            made = self._guarded(called.name, lambda: self._functions[called](*args))
+        if isinstance(called, Function):
+            made = self._guarded(called.value, lambda: self._work[called](*args))
             self._made.setdefault(id(made), (made, args))
         else:
             made = self._create(called, args, bare=False)
@@ -216,11 +148,11 @@ class ForeignPickle(Reader):
         try:
             return make()
         except (DecodeError, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
-            if isinstance(error, DecodeError) and "run code" in error.reason:
+            if isinstance(error, HostilePickleError):
                 raise
             reason = error.reason if isinstance(error, DecodeError) else type(error).__name__
             module, _, name = label.rpartition(".")
-            return self._stand_in(module, name, f"it cannot be restored: {reason}")()
+            return self._names.stand_in(module, name, f"it cannot be restored: {reason}")()
 
     def _telegram(self, cls: Any, state: dict[str, Any]) -> Any:
         """What PTB's own function does, which its pickles name."""
@@ -234,22 +166,24 @@ class ForeignPickle(Reader):
     @staticmethod
     def _attribute(owner: Any, name: Any) -> Any:
         """Members of enums are pickled as attributes, and so is what makes a zone."""
-        if owner is _ZONE and name == "_unpickle":
-            return _CACHED_ZONE
+        if owner is Function.ZONE and name == "_unpickle":
+            return Function.CACHED_ZONE
         if isinstance(owner, type) and issubclass(owner, StandIn):
             return owner()
         if isinstance(owner, type) and issubclass(owner, enum.Enum):
             return enum_member(owner, name)
-        raise DecodeError(f"the pickle asks for an attribute ({name!r:.80}), which is a way to run code; nothing was run")
+        raise DecodeError(
+            f"the pickle asks for an attribute ({name!r:.80}), which is a way to run code; nothing was run"
+        )
 
     # -- contents ---------------------------------------------------------------------------------------
 
     def _build(self, _: None = None) -> None:
         state = self._stack.pop()
         obj = self._stack[-1]
-        if _stands_in(obj):
+        if stands_in(obj):
             return
-        if id(obj) not in self._made or isinstance(obj, (type, enum.Enum, _Function)):
+        if id(obj) not in self._made or isinstance(obj, (type, enum.Enum)):
             raise DecodeError("the pickle changes what it has not made")
         label = f"{type(obj).__module__}.{type(obj).__qualname__}"
         made, args = self._made[id(obj)]
@@ -268,7 +202,7 @@ class ForeignPickle(Reader):
         target = self._stack[-1]
         if type(target) is list:
             target.extend(items)
-        elif not _stands_in(target):
+        elif not stands_in(target):
             self._check_made(target)
             for item in items:
                 type(target).append(target, item)
@@ -277,14 +211,14 @@ class ForeignPickle(Reader):
         target = self._stack[-1]
         if type(target) is dict:
             super()._update(items)
-        elif not _stands_in(target):
+        elif not stands_in(target):
             self._check_made(target)
             self.check_hashing(items[::2])
             for key, value in zip(items[::2], items[1::2], strict=True):
                 type(target).__setitem__(target, key, value)
 
     def _check_made(self, target: object) -> None:
-        if id(target) not in self._made or isinstance(target, (type, _Function)):
+        if id(target) not in self._made or isinstance(target, (type, Function)):
             raise DecodeError("the pickle fills what it has not made")
 
     def _empty_set(self, _: None = None) -> None:
@@ -326,16 +260,12 @@ class ForeignPickle(Reader):
     }
 
 
-def _stands_in(obj: object) -> bool:
-    return isinstance(obj, StandIn) or (isinstance(obj, type) and issubclass(obj, StandIn))
-
-
 def _joined_flags(one: Any, other: Any) -> Any:
     if isinstance(one, StandIn) or isinstance(other, StandIn):
         return one if isinstance(one, StandIn) else other
     if not isinstance(one, enum.Flag) or not isinstance(other, (type(one), int)):
         raise DecodeError("the pickle joins what are no flags")
-    return type(one)(one.value | int(getattr(other, "value", other)))
+    return type(one)(one.value | (other.value if isinstance(other, enum.Flag) else other))
 
 
 def _fraction(*parts: Any) -> Any:

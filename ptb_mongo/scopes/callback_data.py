@@ -6,6 +6,7 @@ and the buttons refer to it.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from ptb_mongo.changes import Document
@@ -18,6 +19,7 @@ from ptb_mongo.writer import Entry, Ticket, Writer
 
 __all__ = ["CallbackDataScope"]
 
+_LOGGER = logging.getLogger(__name__)
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 _QUERY: Final = "query:"
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
@@ -69,12 +71,25 @@ class CallbackDataScope(Documents[Entry]):
         keyboards.sort(key=lambda keyboard: keyboard[0])
         return [keyboard for _, keyboard in keyboards], {query: keyboard for _, query, keyboard in sorted(queries)}
 
-    def save(self, data: CDCData) -> list[tuple[Entry, Ticket | None]]:
+    async def save(self, data: CDCData) -> None:
         """Takes what PTB's cache holds now; writes what has changed, deletes what is gone.
 
         Raises:
-            DocumentError: If keyboards cannot be stored; all others are taken.
+            DocumentError: If a keyboard cannot be stored; all others are. Further errors are logged.
         """
+        taken, failed = self._take_all(data)
+        for entry, ticket in taken:
+            if ticket is not None:
+                try:
+                    await ticket.outcome(entry)
+                except DocumentError as error:
+                    failed.append(error)
+        for error in failed[1:]:
+            _LOGGER.error("Not saved: %s", error)
+        if failed:
+            raise failed[0]
+
+    def _take_all(self, data: CDCData) -> tuple[list[tuple[Entry, Ticket | None]], list[DocumentError]]:
         keyboards, queries = data
         plain = self.documents(data)
         taken: list[tuple[Entry, Ticket | None]] = []
@@ -82,10 +97,13 @@ class CallbackDataScope(Documents[Entry]):
         self._place([uuid for uuid, _, _ in keyboards])
         self._place([f"{_QUERY}{query}" for query in queries])
         for document_id, document in plain.items():
+            entry = self.entry(document_id, document_id)
             try:
                 if isinstance(document, DocumentError):
+                    if entry.refused == str(document):
+                        continue
+                    entry.refused = str(document)
                     raise document
-                entry = self.entry(document_id, document_id)
                 taken.append((entry, self.offer(entry, {"position": self._positions[document_id], **document})))
             except DocumentError as error:
                 failed.append(self.located(error, document_id))
@@ -93,10 +111,13 @@ class CallbackDataScope(Documents[Entry]):
             self._positions.pop(document_id, None)
             entry = self.entries[document_id]
             if entry.base is not None or entry.dirty:
-                taken.append((entry, self.drop(entry)))
-        if failed:
-            raise failed[0]
-        return taken
+                try:
+                    taken.append((entry, self.drop(entry)))
+                except DocumentError as error:
+                    failed.append(error)
+            elif self.refusal(entry) is None:
+                del self.entries[document_id]
+        return taken, failed
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
         """The document of each keyboard and each query, by `_id` and without its position; or why there is none."""

@@ -231,6 +231,25 @@ async def test_dropping_the_user_leaves_the_document_and_is_reported_once(
     assert isinstance(error, QuarantinedError)
 
 
+async def test_dropping_a_user_whose_document_has_been_repaired_unseen_does_not_hide_the_repair(
+    start: Callable[..., Any], database: Any
+) -> None:
+    plant(database.user_data, BAD["an unknown form"][0])
+    bot = await start(refresh="watch")
+    await bot.hears()
+    scope = bot.persistence._store.user_data
+    database.user_data.update_one({"_id": USER}, {"$set": {"data": {"name": "Ada"}}})
+    for _ in range(1500):
+        if scope.entries[USER].stale:
+            break
+        await asyncio.sleep(0.002)  # the change stream has no event that a test could wait for
+
+    bot.application.drop_user_data(USER)
+    await bot.saves()
+
+    assert await bot.sees(lambda data: "name" in data) == {"name": "Ada"}
+
+
 async def test_the_last_save_of_a_shutdown_leaves_the_document_too(mongo_persistence: Any, database: Any) -> None:
     planted = plant(database.user_data, BAD["an unknown form"][0])
     bot = Bot(mongo_persistence())
@@ -659,6 +678,28 @@ async def test_a_broken_conversation_stops_nothing_and_is_left_alone(
     (error,) = errors
     assert isinstance(error, QuarantinedError)
     assert error.document_id == CONVERSATION
+
+
+async def test_a_conversation_found_broken_when_its_state_is_saved_is_left_alone_from_then_on(
+    mongo_persistence: Any, database: Any, named: Callable[[], list[str]]
+) -> None:
+    persistence = mongo_persistence()
+    offline_application(persistence)
+    await persistence.get_conversations("order")
+    await persistence.update_conversation("order", (USER, USER), {"a": 1})
+    collection = database.conversations.with_options(bson.CodecOptions(document_class=RawBSONDocument))
+    planted = bad_utf8({"_id": CONVERSATION, **CONVERSATION, "state": "BROKEN"})
+    collection.delete_one({})
+    collection.insert_one(RawBSONDocument(planted))
+
+    with pytest.raises(QuarantinedError):
+        await persistence.update_conversation("order", (USER, USER), {"a": 2})
+    await persistence.update_conversation("order", (USER, USER), {"a": 3})
+    await persistence.update_conversation("order", (USER, USER), None)
+
+    await persistence.flush()
+    assert len(named()) == 1
+    assert raw(database.conversations, CONVERSATION) == planted
 
 
 async def test_a_repaired_conversation_is_taken_up_at_the_next_start(mongo_persistence: Any, database: Any) -> None:

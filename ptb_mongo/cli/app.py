@@ -1,0 +1,51 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import ptb_mongo
+from ptb_mongo.cli.check import check
+from ptb_mongo.cli.exporting import export_app
+from ptb_mongo.cli.importing import import_app
+from ptb_mongo.cli.repair import repair
+from ptb_mongo.cli.show import show_app
+from ptb_mongo.cli.stats import stats
+from ptb_mongo.cli.watch import watch
+
+__all__ = ["app"]
+
+# Plain tracebacks: those that Typer makes show local variables, and a connection string is one.
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Looks after a bot's MongoDB. Set MONGODB_URI, and begin with [bold]ptb-mongo check[/].",
+    epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
+)
+app.command()(check)
+app.add_typer(import_app, name="import")
+app.add_typer(export_app, name="export")
+app.add_typer(show_app, name="show")
+app.command()(stats)
+app.command()(watch)
+app.command()(repair)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"ptb-mongo {ptb_mongo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
+    ] = False,
+) -> None:
+    """See the help that the application was made with; this holds what stands before a command."""

@@ -1,0 +1,131 @@
+"""`ptb-mongo check`: whether a bot will be at home in a database; what one runs first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ptb_mongo.cli.common import (
+    FINE,
+    FOUND,
+    CollectionPrefix,
+    DatabaseName,
+    Json,
+    Target,
+    Trust,
+    Uri,
+    console,
+    count,
+    problem_json,
+    progress,
+    run,
+    show_problems,
+    write_json,
+)
+from ptb_mongo.migration.inspection import Examination, Server, examine, inspect_server
+
+__all__ = ["check"]
+
+_NEEDED: Final = ("read", "write", "index")  # without change streams, a bot reads instead
+_WITHOUT: Final = {"watch": 'the bot reads before each update instead (refresh="read")'}
+
+
+def check(
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, show_default=False, help="Decode only so many documents of each collection")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at server, rights and format, and decode every document."""
+    run(_check(Target.of(uri, database, collection_prefix, trust), sample, as_json=as_json))
+
+
+async def _check(target: Target, sample: int | None, *, as_json: bool) -> int:
+    async with target.open() as database:
+        server = await inspect_server(database)
+        missing = [right for right in _NEEDED if server.rights[right]]
+        form = await database.format() if "read" not in missing else None
+        examination = Examination()
+        if "read" not in missing:
+            with progress(quiet=as_json) as steps:
+                examination = await examine(database, sample=sample, advance=steps.advance)
+        if as_json:
+            write_json(_as_json(server, form, examination))
+        else:
+            _show(console(), target, database.name, server, form)
+            _show_documents(console(), examination, sampled=sample is not None)
+    return FOUND if missing or examination.problems else FINE
+
+
+def _as_json(server: Server, form: dict[str, Any] | None, examination: Examination) -> dict[str, Any]:
+    return {
+        "version": server.version,
+        "topology": server.topology,
+        "rights": {right: reason is None for right, reason in server.rights.items()},
+        "reasons": {right: reason for right, reason in server.rights.items() if reason},
+        "format": form.get("version") if form else None,
+        "bot_id": form.get("bot_id") if form else None,
+        "documents": examination.documents,
+        "decoded": examination.decoded,
+        "problems": [problem_json(problem) for problem in examination.problems],
+        "untrusted": examination.untrusted,
+    }
+
+
+def _show(out: Console, target: Target, name: str, server: Server, form: dict[str, Any] | None) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_row("server", f"MongoDB {server.version}, {server.topology}")
+    facts.add_row("address", target.shown)
+    state = f"format {form.get('version')} of bot {form.get('bot_id')}" if form else "new: no bot was here yet"
+    facts.add_row("database", f"{name}, {state}")
+    rights = Text("  ").join(
+        Text.assemble(("✓ ", "green"), right) if reason is None else Text.assemble(("✗ ", "red"), right)
+        for right, reason in server.rights.items()
+    )
+    facts.add_row("rights", rights)
+    out.print(facts)
+    for right, reason in server.rights.items():
+        if reason:
+            out.print(Text.assemble(("  ● ", "yellow"), f"no {right}: {reason}"), soft_wrap=True)
+            if right in _WITHOUT:
+                out.print(Text(f"    {_WITHOUT[right]}", "dim"), soft_wrap=True)
+
+
+def _show_documents(out: Console, examination: Examination, *, sampled: bool) -> None:
+    if not sum(examination.documents.values()):
+        return
+    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+    table.add_column("collection")
+    for title in ("documents", "decoded", "unreadable"):
+        table.add_column(title, justify="right")
+    for kind, documents in examination.documents.items():
+        bad = examination.unreadable[kind]
+        unreadable = Text(f"{bad:,}", "bold red") if bad else Text("-", "dim")
+        table.add_row(kind, f"{documents:,}", f"{examination.decoded[kind]:,}", unreadable)
+    out.print()
+    out.print(table)
+    show_problems(out, list(examination.problems), "These would be put into quarantine")
+    _show_untrusted(out, examination)
+    if not examination.problems:
+        out.print(Text.assemble("\n", ("All is well", "bold green"), " (of the sample)" if sampled else "", "."))
+
+
+def _show_untrusted(out: Console, examination: Examination) -> None:
+    if examination.untrusted:
+        out.print(Text("\nClasses that are not trusted, or are gone", "bold red"))
+        for name, number in sorted(examination.untrusted.items()):
+            out.print(Text.assemble(("  ● ", "red"), name, (f", in {count(number, 'document')}", "dim")))
+        modules = sorted({name.rpartition(".")[0] for name in examination.untrusted})
+        options = " ".join(f"--trust {module}" for module in modules)
+        listed = ", ".join(f'"{module}"' for module in modules)
+        out.print(Text(f"    if they are yours: {options}; and in the bot: trusted=[{listed}]", "dim"), soft_wrap=True)

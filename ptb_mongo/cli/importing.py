@@ -1,0 +1,298 @@
+"""`ptb-mongo import`: what another persistence has kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import telegram
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ptb_mongo.cli.common import (
+    FINE,
+    FOUND,
+    BotId,
+    CollectionPrefix,
+    DatabaseName,
+    Json,
+    Steps,
+    Target,
+    Token,
+    Trust,
+    Uri,
+    bot_for,
+    bot_id_from,
+    console,
+    count,
+    problem_json,
+    progress,
+    run,
+    show_problems,
+    write_json,
+)
+from ptb_mongo.driver import connect, database_of
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.migration.data import BotData, Kind
+from ptb_mongo.migration.database import Database
+from ptb_mongo.migration.dict_json import read_dict
+from ptb_mongo.migration.importing import Importer, Report
+from ptb_mongo.migration.mongopersistence import PeerCollections, read_mongopersistence
+from ptb_mongo.migration.pickle_file import PickleSource
+
+__all__ = ["import_app"]
+
+import_app = typer.Typer(
+    no_args_is_help=True,
+    help="Take over what another persistence has kept. Stop the bot first; without --apply nothing is written.",
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
+Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also write over documents that differ in the database")]
+
+
+@import_app.command("pickle")
+def import_pickle(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", show_default=False, help="The filepath that PicklePersistence was given; single_file or not"
+        ),
+    ],
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    token: Token = None,
+    bot_id: BotId = None,
+    apply: Apply = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import the file of a PicklePersistence, of PTB 20 or later."""
+    target = Target.of(uri, database, collection_prefix, trust)
+
+    async def read(bot: telegram.Bot, steps: Steps) -> BotData:
+        source = PickleSource(file, target.trusted, bot)
+        reading = asyncio.create_task(asyncio.to_thread(source.read))
+        while not reading.done():
+            await asyncio.wait({reading}, timeout=0.1)
+            steps.at(f"reading {file.name}", source.position, source.size)
+        return await reading
+
+    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+
+
+@import_app.command("dict")
+def import_dict(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            show_default=False,
+            help='JSON: {"user_data": ..., "chat_data": ..., ...}, each as DictPersistence.user_data_json and so on',
+        ),
+    ],
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    token: Token = None,
+    bot_id: BotId = None,
+    apply: Apply = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import the JSON of a DictPersistence."""
+    target = Target.of(uri, database, collection_prefix, None)
+
+    async def read(_: telegram.Bot, __: Steps) -> BotData:
+        return read_dict(file)
+
+    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+
+
+@import_app.command("mongopersistence")
+def import_mongopersistence(
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    source_uri: Annotated[
+        str | None, typer.Option(show_default=False, help="The server to read from; by default the same")
+    ] = None,
+    source_database: Annotated[
+        str | None, typer.Option(show_default=False, help="The database to read from; by default that of the URI")
+    ] = None,
+    user_data: Annotated[str | None, typer.Option(show_default=False, help="name_col_user_data")] = None,
+    chat_data: Annotated[str | None, typer.Option(show_default=False, help="name_col_chat_data")] = None,
+    bot_data: Annotated[str | None, typer.Option(show_default=False, help="name_col_bot_data")] = None,
+    conversations: Annotated[str | None, typer.Option(show_default=False, help="name_col_conversations_data")] = None,
+    token: Token = None,
+    bot_id: BotId = None,
+    apply: Apply = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Import the collections of the package mongopersistence 0.3; they are only read."""
+    target = Target.of(uri, database, collection_prefix, None)
+    names = PeerCollections(user_data, chat_data, bot_data, conversations)
+    if names == PeerCollections():
+        raise typer.BadParameter("name at least one collection: --user-data, --chat-data, ...")
+    from_uri = source_uri or target.uri
+
+    async def read(_: telegram.Bot, steps: Steps) -> BotData:
+        name = database_of(from_uri, source_database)
+        ours = {f"{collection_prefix}{kind}" for kind in ("user_data", "chat_data", "bot_data", "conversations")}
+        if source_uri is None and name == database_of(target.uri, target.database):
+            both = ours & {user_data, chat_data, bot_data, conversations}
+            if both:
+                raise ConfigurationError(
+                    f"{', '.join(sorted(both))} would be read and written at once: import into another --database, or "
+                    "with a --collection-prefix"
+                )
+        driver = await connect(from_uri, name)
+        try:
+            return await read_mongopersistence(driver, names, lambda number: steps.advance("reading", number))
+        finally:
+            await driver.close()
+
+    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+
+
+async def _import(
+    target: Target,
+    read: Callable[[telegram.Bot, Steps], Awaitable[BotData]],
+    bot_id: int | None,
+    *,
+    apply: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    bot = bot_for(bot_id)
+    with progress(quiet=as_json) as steps:
+        data = await read(bot, steps)
+        async with target.open(bot) as database:
+            bot_id = await _bot_id(database, data, bot_id)
+            totals = _totals(data)
+            advance = steps.expecting(lambda kind: totals[kind])  # type: ignore[index]  # they are kinds
+            importer = Importer(database, apply=apply, overwrite=overwrite, bot_id=bot_id, advance=advance)
+            report = await importer.run(data)
+    if as_json:
+        write_json(_as_json(report, apply=apply))
+    else:
+        _show(console(), report, apply=apply, overwrite=overwrite)
+    return FOUND if report.problems or any(tally.unreadable for tally in report.tallies.values()) else FINE
+
+
+async def _bot_id(database: Database, data: BotData, bot_id: int | None) -> int | None:
+    """The bot's id, as it was given, or as the database has it.
+
+    Raises:
+        ConfigurationError: If it is needed and not known, or not that of the database.
+    """
+    form = await database.format()
+    known = form.get("bot_id") if form else None
+    if bot_id is None:
+        if not data.bot_data or isinstance(known, int):
+            return known
+        raise ConfigurationError(
+            "there is data of the bot itself, stored under its id: give --bot-id, or set BOT_TOKEN"
+        )
+    if isinstance(known, int) and known != bot_id:
+        raise ConfigurationError(
+            f"the collections in {database.name!r} belong to bot {known}, not to {bot_id}: take another --database, or "
+            "a --collection-prefix"
+        )
+    return bot_id
+
+
+def _totals(data: BotData) -> dict[Kind, int]:
+    return {
+        "user_data": len(data.user_data),
+        "chat_data": len(data.chat_data),
+        "bot_data": int(bool(data.bot_data)),
+        "conversations": sum(len(states) for states in data.conversations.values()),
+        "callback_data": sum(len(part) for part in data.callback_data or ()),
+    }
+
+
+def _as_json(report: Report, *, apply: bool) -> dict[str, Any]:
+    names = ("found", "new", "same", "different", "unreadable", "refused", "written")
+    return {
+        "applied": apply,
+        "kinds": {kind: {name: getattr(tally, name) for name in names} for kind, tally in report.tallies.items()},
+        "problems": [problem_json(problem) for problem in report.problems],
+        "refused": report.refused,
+    }
+
+
+def _show(out: Console, report: Report, *, apply: bool, overwrite: bool) -> None:
+    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+    table.add_column("")
+    columns = {
+        "found": "",
+        "new": "green",
+        "same": "dim",
+        "different": "yellow",
+        "unreadable": "red",
+        "refused": "bold red",
+        **({"written": "bold green"} if apply else {}),
+    }
+    always = {"found", "new", "same", "written"}
+    shown = [
+        name for name in columns if name in always or any(getattr(tally, name) for tally in report.tallies.values())
+    ]
+    titles = {
+        "found": "in the source",
+        "same": "there already",
+        "different": "differ, written over" if overwrite else "newer there, left",
+        "unreadable": "unreadable there",
+        "refused": "cannot be stored",
+    }
+    for name in shown:
+        table.add_column(titles.get(name, name), justify="right")
+    for kind, tally in report.tallies.items():
+        if tally.found:
+            cells = [getattr(tally, name) for name in shown]
+            table.add_row(
+                kind,
+                *(
+                    Text(f"{number:,}", columns[name]) if number else Text("-", "dim")
+                    for name, number in zip(shown, cells, strict=True)
+                ),
+            )
+    if table.row_count:
+        out.print(table)
+    else:
+        out.print("There is nothing to import.")
+    show_problems(out, report.problems, "Cannot be stored")
+    _show_refused(out, report)
+    new = sum(tally.new + (tally.different if overwrite else 0) for tally in report.tallies.values())
+    written = sum(tally.written for tally in report.tallies.values())
+    out.print()
+    if apply:
+        out.print(Text.assemble((f"{count(written, 'document')} written.", "bold green")))
+    elif new:
+        out.print(Text.assemble(("Nothing was written. ", "bold"), f"--apply writes {count(new, 'document')}."))
+    else:
+        out.print(Text("Nothing is to be written.", "bold"))
+
+
+def _show_refused(out: Console, report: Report) -> None:
+    if not report.refused:
+        return
+    out.print(Text("\nNot loaded from the file", "bold red"))
+    for name, reason in sorted(report.refused.items()):
+        out.print(Text.assemble(("  ● ", "red"), name))
+        out.print(Text(f"    {reason}", "dim"), soft_wrap=True)
+    modules = sorted({name.rpartition(".")[0] for name, reason in report.refused.items() if "not trusted" in reason})
+    if modules:
+        options = " ".join(f"--trust {module}" for module in modules)
+        out.print(Text.assemble("    if they are yours, run this again with ", (options, "bold cyan")), soft_wrap=True)

@@ -1,0 +1,158 @@
+"""`ptb-mongo show`: data as the bot has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+from bson import json_util
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.pretty import Pretty
+from rich.table import Table
+from rich.text import Text
+
+from ptb_mongo.cli.common import (
+    FINE,
+    FOUND,
+    CollectionPrefix,
+    DatabaseName,
+    Json,
+    Target,
+    Trust,
+    Uri,
+    console,
+    run,
+    show_problems,
+    write_json,
+)
+from ptb_mongo.codec import load
+from ptb_mongo.migration.data import Kind
+from ptb_mongo.migration.database import Stored
+
+__all__ = ["show_app"]
+
+show_app = typer.Typer(no_args_is_help=True, help="Show data as the bot has it. --json gives it as it is stored.")
+_NEGATIVE = {"ignore_unknown_options": True}  # the ids of groups look like options
+
+
+@show_app.command("user")
+def show_user(
+    user_id: Annotated[int, typer.Argument(show_default=False)],
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    as_json: Json = False,
+) -> None:
+    """Show the data of a user."""
+    target = Target.of(uri, database, collection_prefix, trust)
+    run(_show(target, "user_data", {"_id": user_id}, f"user {user_id}", as_json=as_json))
+
+
+@show_app.command("chat", context_settings=_NEGATIVE)
+def show_chat(
+    chat_id: Annotated[int, typer.Argument(show_default=False)],
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    as_json: Json = False,
+) -> None:
+    """Show the data of a chat; groups have negative ids."""
+    target = Target.of(uri, database, collection_prefix, trust)
+    run(_show(target, "chat_data", {"_id": chat_id}, f"chat {chat_id}", as_json=as_json))
+
+
+@show_app.command("bot")
+def show_bot(
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    as_json: Json = False,
+) -> None:
+    """Show the data of the bot."""
+    target = Target.of(uri, database, collection_prefix, trust)
+    run(_show(target, "bot_data", {}, "bot", as_json=as_json))
+
+
+@show_app.command("conversations")
+def show_conversations(
+    handler: Annotated[str | None, typer.Argument(show_default=False, help="Name of a ConversationHandler")] = None,
+    *,
+    uri: Uri = None,
+    database: DatabaseName = None,
+    collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
+    as_json: Json = False,
+) -> None:
+    """Show the states of conversations that go on."""
+    target = Target.of(uri, database, collection_prefix, trust)
+    query = {} if handler is None else {"handler": handler}
+    run(_show(target, "conversations", query, "conversation", as_json=as_json))
+
+
+async def _show(target: Target, kind: Kind, query: Mapping[str, Any], name: str, *, as_json: bool) -> int:
+    found: list[Stored] = []
+    async with target.open() as database:
+        async for stored in database.read(kind, query, ("rev", "updated_at")):
+            found.append(stored)  # noqa: PERF401  (`run` closes the database only after this)
+    problems = [stored.error for stored in found if stored.error is not None]
+    if as_json:
+        for stored in found:
+            relaxed = json_util.dumps(load(stored.raw), json_options=json_util.RELAXED_JSON_OPTIONS)
+            write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
+        return FOUND if problems or not found else FINE
+    out = console()
+    if not found:
+        out.print(Text(f"There is no {name} with data." if kind != "conversations" else "No conversation goes on."))
+    good = [stored for stored in found if stored.error is None]
+    if kind == "conversations":
+        _show_table(out, good)
+    else:
+        for stored in good:
+            out.print(_panel(stored, name))
+    show_problems(out, list(problems), "Cannot be read")
+    return FOUND if problems or not found else FINE
+
+
+def _panel(stored: Stored, name: str) -> Panel:
+    meta = Text("  ").join(
+        Text.assemble((f"{field} ", "dim"), shown(stored.body.get(field)))
+        for field, shown in _META.items()
+        if field in stored.body
+    )
+    title = name if str(stored.id) in name else f"{name} {stored.id}"
+    content = Pretty(stored.body.get("data", {}), expand_all=True, indent_guides=True)
+    return Panel(Group(content), title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
+
+
+def _date(value: Any) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if hasattr(value, "year") else str(value)
+
+
+_META: dict[str, Callable[[Any], str]] = {"updated_at": _date, "rev": str}
+
+
+def _show_table(out: Console, found: list[Stored]) -> None:
+    if not found:
+        return
+    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+    for title in ("handler", "key", "state", "updated_at", "rev"):
+        table.add_column(title)
+    for stored in sorted(found, key=lambda one: (one.key[0], str(one.key[1]))):
+        handler, key = stored.key
+        table.add_row(
+            Text(handler, "bold"),
+            ", ".join(map(str, key)),
+            Pretty(stored.body["state"]),
+            Text(_date(stored.body.get("updated_at", "")), "dim"),
+            Text(str(stored.body.get("rev", "")), "dim"),
+        )
+    out.print(table)

@@ -1,0 +1,195 @@
+"""Looks at a server and at a bot's database: what it is, what this user may do, and which documents are bad.
+
+It leaves nothing behind: rights are tried with operations that fail, or match nothing, after the server has let
+them pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ptb_mongo.codec import TAG, load
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError, PersistenceError
+from ptb_mongo.migration.data import KINDS, Kind
+from ptb_mongo.migration.database import Database, Stored
+
+__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server"]
+
+_BATCH: Final = 1000
+_NOTHING: Final[dict[str, Any]] = {"_id": {"$in": []}}
+_UNTRUSTED: Final = re.compile("the class '(.+?)' is not trusted")
+_UNAUTHORIZED: Final = "(error 13)"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and what this user may do in the bot's database.
+
+    Attributes:
+        version: MongoDB's version.
+        topology: What kind of server it is, in words.
+        rights: Why each of "read", "write", "index" and "watch" cannot be done; `None` if it can.
+    """
+
+    version: str
+    topology: str
+    rights: dict[str, str | None]
+
+
+@dataclass(slots=True)
+class Examination:
+    """What reading every document has found.
+
+    Attributes:
+        documents: How many there are of each kind.
+        decoded: How many were looked at.
+        unreadable: How many of these cannot be read.
+        problems: Those that the bot would put into quarantine.
+        untrusted: Classes that must be trusted before they can be read, each with the number of documents.
+    """
+
+    documents: dict[Kind, int] = field(default_factory=dict)
+    decoded: dict[Kind, int] = field(default_factory=dict)
+    unreadable: dict[Kind, int] = field(default_factory=dict)
+    problems: list[DecodeError] = field(default_factory=list)
+    untrusted: dict[str, int] = field(default_factory=dict)
+
+
+async def inspect_server(database: Database) -> Server:
+    """Asks a server what it is, and tries what this user may do.
+
+    Raises:
+        UnavailableError: If no server answers.
+        ConfigurationError: If it refuses the credentials.
+    """
+    hello = await database.driver.hello()
+    build = await database.driver.command({"buildInfo": 1})
+    return Server(version=build["version"], topology=_topology(hello), rights=await _rights(database, hello))
+
+
+def _topology(hello: Mapping[str, Any]) -> str:
+    if hello.get("msg") == "isdbgrid":
+        return "a sharded cluster"
+    if "setName" not in hello:
+        return "a single server, no replica set"
+    members = len(hello.get("hosts", ())) + len(hello.get("passives", ()))
+    return f"replica set {hello['setName']}, {members} {'member' if members == 1 else 'members'}"
+
+
+async def _rights(database: Database, hello: Mapping[str, Any]) -> dict[str, str | None]:
+    user_data = database.scopes["user_data"].collection
+    update = {"q": _NOTHING, "u": {"$set": {"rev": ""}}}
+    tries: dict[str, list[dict[str, Any]]] = {
+        "read": [{"find": user_data, "filter": _NOTHING}],
+        "write": [
+            {"update": user_data, "updates": [update]},
+            {"delete": user_data, "deletes": [{"q": _NOTHING, "limit": 0}]},
+            {"insert": user_data, "documents": [{"_id": ["no _id is an array: this is never stored"]}]},
+        ],
+        "index": [{"createIndexes": database.scopes["conversations"].collection, "indexes": []}],
+    }
+    rights: dict[str, str | None] = {}
+    for right, commands in tries.items():
+        rights[right] = None
+        for command in commands:
+            try:
+                await database.driver.command(command)
+            except ConnectionError:
+                raise
+            except PersistenceError as error:
+                if right != "index" or _UNAUTHORIZED in str(error):  # without any index it fails in any case
+                    rights[right] = str(error)
+    rights["watch"] = await database.driver.can_watch(hello)
+    return rights
+
+
+async def examine(
+    database: Database,
+    *,
+    sample: int | None = None,
+    advance: Callable[[Kind, int, int], None] = lambda *_: None,
+) -> Examination:
+    """Decodes every document, or some of each kind.
+
+    Args:
+        database: The database.
+        sample: How many of each kind; all if it is `None`.
+        advance: Called now and then with the kind, the number of documents, and how many there are in all.
+    """
+    result = Examination()
+    trust = Trust(database.trusted)
+    for kind in KINDS:
+        collection = database.scopes[kind].collection
+        total = result.documents[kind] = (await database.driver.command({"count": collection}))["n"]
+        wanted = total if sample is None else min(sample, total)
+        seen, before = 0, len(result.problems)
+        async for stored in _documents(database, kind, sample):
+            seen += 1
+            if seen % _BATCH == 0:
+                advance(kind, _BATCH, wanted)
+            if stored.error is not None:
+                result.problems.append(stored.error)
+                for name in _untrusted(trust, stored):
+                    result.untrusted[name] = result.untrusted.get(name, 0) + 1
+        result.decoded[kind] = seen
+        result.unreadable[kind] = len(result.problems) - before
+        advance(kind, seen % _BATCH, wanted)
+    return result
+
+
+async def bad_documents(
+    database: Database, *, advance: Callable[[Kind, int], None] = lambda *_: None
+) -> AsyncIterator[tuple[Kind, Stored]]:
+    """The documents that cannot be read."""
+    for kind in KINDS:
+        seen = 0
+        async for stored in database.read(kind):
+            seen += 1
+            if seen % _BATCH == 0:
+                advance(kind, _BATCH)
+            if stored.error is not None:
+                yield kind, stored
+
+
+async def _documents(database: Database, kind: Kind, sample: int | None) -> AsyncIterator[Stored]:
+    if sample is None:
+        async for stored in database.read(kind):
+            yield stored
+        return
+    pipeline: list[dict[str, Any]] = [{"$sample": {"size": sample}}, {"$project": {"_id": 1}}]
+    collection = database.scopes[kind].collection
+    ids = [document["_id"] async for document in database.driver.aggregate(collection, pipeline)]
+    for start in range(0, len(ids), _BATCH):
+        async for stored in database.read(kind, {"_id": {"$in": ids[start : start + _BATCH]}}):
+            yield stored
+
+
+def _untrusted(trust: Trust, stored: Stored) -> set[str]:
+    """The classes that keep a document from being read; in pickles only the first that was met."""
+    names: set[str] = set()
+    if stored.error is not None:
+        names.update(_UNTRUSTED.findall(stored.error.reason))
+    try:
+        plain = load(stored.raw)
+    except DecodeError:
+        return names
+    for name in set(_class_names(plain)):
+        try:
+            trust.resolve(name)
+        except DecodeError:
+            names.add(name)
+    return names
+
+
+def _class_names(plain: Any) -> Iterator[str]:
+    if isinstance(plain, dict):
+        name = plain.get("v") if plain.get(TAG) == "class" else plain.get("cls") if TAG in plain else None
+        if isinstance(name, str):
+            yield name
+    if isinstance(plain, (dict, list)):
+        for value in plain.values() if isinstance(plain, dict) else plain:
+            yield from _class_names(value)

@@ -1,0 +1,120 @@
+"""The names in a foreign pickle: which class, function or stand-in each means; imports nothing but trusted modules."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError
+
+__all__ = ["Function", "HostilePickleError", "Names", "StandIn", "stands_in"]
+
+_PUBLIC: Final = ("telegram", "telegram.ext", "telegram.constants", "telegram.error")
+_MOVED: Final = {"pathlib._local": "pathlib"}  # where Python 3.13 defines them
+# What no data of a bot is made of, and every attack is.
+_DANGEROUS_MODULES: Final = frozenset(
+    {"os", "posix", "nt", "subprocess", "sys", "importlib", "runpy", "shutil", "socket", "pty", "ctypes", "code"}
+    | {"codeop", "marshal", "pickle", "_pickle", "multiprocessing", "asyncio", "threading", "_thread", "webbrowser"}
+    | {"platform", "commands", "timeit", "pdb", "bdb", "cProfile", "profile", "trace", "tempfile", "signal", "site"}
+)
+_DANGEROUS_BUILTINS: Final = frozenset(
+    {"eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint", "globals", "locals", "vars"}
+    | {"setattr", "delattr", "exit", "quit", "help"}
+)
+_LONGEST_NAME: Final = 100
+
+
+class HostilePickleError(DecodeError):
+    """A pickle was made to run code."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__(
+            f"the pickle wants {wanted}, which no bot's data needs: somebody has made it to run code on this machine. "
+            "Nothing was run; do not load this file with anything else"
+        )
+
+
+class StandIn:
+    """What stands for an object whose class may not be loaded; it holds nothing and does nothing."""
+
+    __slots__ = ()
+
+
+def stands_in(obj: object) -> bool:
+    """Whether this is a stand-in, or the class of one."""
+    return isinstance(obj, StandIn) or (isinstance(obj, type) and issubclass(obj, StandIn))
+
+
+class Function(enum.Enum):
+    """The functions that a pickle may name; their work is done by the unpickler."""
+
+    RECONSTRUCT_TO = "telegram.ext._picklepersistence._reconstruct_to"
+    NEWOBJ = "copyreg.__newobj__"
+    NEWOBJ_EX = "copyreg.__newobj_ex__"
+    RECONSTRUCTOR = "copyreg._reconstructor"
+    GETATTR = "builtins.getattr"
+    OR = "_operator.or_"
+    FRACTION = "fractions.Fraction"
+    RANGE = "builtins.range"
+    PATTERN = "re._compile"
+    ZONE = "zoneinfo.ZoneInfo"
+    CACHED_ZONE = "zoneinfo.ZoneInfo._unpickle"
+    PYTZ_UTC = "pytz._UTC"
+    PYTZ = "pytz._p"
+
+
+class Names:
+    """Finds what names mean.
+
+    Args:
+        trust: Which classes may be loaded.
+
+    Attributes:
+        refused: Names that may not be loaded, each with the reason.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._found: dict[tuple[str, str], type | Function] = {}
+        for function in Function:
+            module, _, name = function.value.rpartition(".")
+            self._found[module, name] = function
+        self.refused: dict[str, str] = {}
+
+    def find(self, module: str, name: str) -> type | Function:
+        """What a name means.
+
+        Raises:
+            HostilePickleError: If only an attacker would name it.
+        """
+        found = self._found.get((module, name))
+        if found is None:
+            found = self._found[module, name] = self._class(module, name)
+        return found
+
+    def _class(self, module: str, name: str) -> type:
+        if module.partition(".")[0] in _DANGEROUS_MODULES or (
+            module in {"builtins", "__builtin__"} and name.partition(".")[0] in _DANGEROUS_BUILTINS
+        ):
+            raise HostilePickleError(f"{module:.80}.{name:.80}")
+        names = [f"{_MOVED.get(module, module)}.{name}"]
+        if module.partition(".")[0] == "telegram":  # PTB moves its classes; their public names stay
+            names = [*(f"{public}.{name}" for public in _PUBLIC), *names]
+        reason = ""
+        for candidate in names:
+            try:
+                return self._trust.resolve(candidate)
+            except DecodeError as error:
+                reason = error.reason
+        return self.stand_in(module, name, reason)
+
+    def stand_in(self, module: str, name: str, reason: str) -> type[StandIn]:
+        """A class that the codec refuses to store, with the name that the user knows."""
+        module, name = (part.replace("\0", "?")[:_LONGEST_NAME] for part in (module, name))
+        self.refused.setdefault(f"{module}.{name}", reason)
+        return type(
+            name.rpartition(".")[2].encode("utf-8", "replace").decode(),
+            (StandIn,),
+            {"__slots__": (), "__module__": module, "__qualname__": name},
+        )

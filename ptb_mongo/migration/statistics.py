@@ -1,0 +1,148 @@
+"""Counts what lies in a bot's database; the server does the counting."""
+
+from __future__ import annotations
+
+import datetime as dtm
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ptb_mongo.codec import TAG, unescape
+from ptb_mongo.errors import RefusedError
+from ptb_mongo.migration.data import KINDS, Kind
+from ptb_mongo.migration.database import Database
+
+__all__ = ["KeyUse", "Storage", "conversation_states", "key_uses", "storage", "writes_by_day"]
+
+_PYTHON_NAMES: Final = {
+    "string": "str",
+    "int": "int",
+    "long": "int",
+    "double": "float",
+    "object": "dict",
+    "array": "list",
+    "date": "datetime",
+    "binData": "bytes",
+    "null": "None",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How much of one kind there is.
+
+    Attributes:
+        documents: How many documents.
+        size: Their bytes; `None` where this user may not know.
+        on_disk: Bytes on the disk, compressed.
+        indexes: Bytes of the indexes.
+    """
+
+    documents: int
+    size: int | None = None
+    on_disk: int | None = None
+    indexes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """A key of the data.
+
+    Attributes:
+        key: The key, as the bot has it.
+        documents: How many have it.
+        types: How many of its values are of each type.
+    """
+
+    key: object
+    documents: int
+    types: dict[str, int]
+
+
+async def storage(database: Database) -> dict[Kind, Storage]:
+    """How many documents there are, and how large they are."""
+    result: dict[Kind, Storage] = {}
+    for kind in KINDS:
+        collection = database.scopes[kind].collection
+        try:
+            (stats,) = [
+                one async for one in database.driver.aggregate(collection, [{"$collStats": {"storageStats": {}}}])
+            ]
+        except RefusedError:  # no such collection, or no right to know
+            result[kind] = Storage((await database.driver.command({"count": collection}))["n"])
+            continue
+        found = stats["storageStats"]
+        result[kind] = Storage(found["count"], found["size"], found["storageSize"], found["totalIndexSize"])
+    return result
+
+
+async def writes_by_day(database: Database, kind: Kind, days: int) -> dict[dtm.date, int]:
+    """How many documents were last written on each of the last days; every day is there."""
+    today = dtm.datetime.now(dtm.timezone.utc).date()
+    first = today - dtm.timedelta(days=days - 1)
+    since = dtm.datetime.combine(first, dtm.time(), dtm.timezone.utc)
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"updated_at": {"$gte": since}}},
+        {"$group": {"_id": {"$dateToString": {"format": "%Y-%m-%d", "date": "$updated_at"}}, "n": {"$sum": 1}}},
+    ]
+    found = {
+        dtm.date.fromisoformat(one["_id"]): one["n"]
+        async for one in database.driver.aggregate(database.scopes[kind].collection, pipeline)
+    }
+    return {(day := first + dtm.timedelta(days=number)): found.get(day, 0) for number in range(days)}
+
+
+async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | None = None) -> list[KeyUse]:
+    """The keys that most documents have, and the types of their values.
+
+    Args:
+        database: The database.
+        kind: "user_data", "chat_data" or "bot_data".
+        most: How many keys.
+        sample: How many documents to look at, taken at random; all by default.
+    """
+    tag = f"$field.v.{TAG}"
+    kind_of_value = {
+        "$cond": [{"$eq": [{"$type": tag}, "string"]}, {"$ifNull": ["$field.v.cls", tag]}, {"$type": "$field.v"}]
+    }
+    fields = {"$cond": [{"$eq": [f"$data.{TAG}", "object"]}, "$data.state", "$data"]}
+    pipeline: list[dict[str, Any]] = [
+        *([{"$sample": {"size": sample}}] if sample else []),
+        {"$project": {"data": fields}},
+        {"$match": {"data": {"$type": "object"}}},
+        {"$project": {"field": {"$objectToArray": "$data"}}},
+        {"$unwind": "$field"},
+        {"$group": {"_id": {"key": "$field.k", "type": kind_of_value}, "n": {"$sum": 1}}},
+        {"$sort": {"n": -1, "_id": 1}},
+        {"$group": {"_id": "$_id.key", "n": {"$sum": "$n"}, "types": {"$push": {"type": "$_id.type", "n": "$n"}}}},
+        {"$sort": {"n": -1, "_id": 1}},
+        {"$limit": most},
+    ]
+    result = []
+    async for one in database.driver.aggregate(database.scopes[kind].collection, pipeline):
+        types: dict[str, int] = {}
+        for found in one["types"]:
+            name = _PYTHON_NAMES.get(found["type"], found["type"])
+            types[name] = types.get(name, 0) + found["n"]
+        result.append(KeyUse(unescape(one["_id"]), one["n"], types))
+    return result
+
+
+async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
+    """How many conversations of each handler are in each state."""
+    tag = f"$state.{TAG}"
+    state = {
+        "$cond": [
+            {"$eq": [{"$type": tag}, "string"]},
+            {"$ifNull": ["$state.name", {"$ifNull": ["$state.cls", tag]}]},
+            "$state",
+        ]
+    }
+    pipeline: list[dict[str, Any]] = [
+        {"$group": {"_id": {"handler": "$handler", "state": state}, "n": {"$sum": 1}}},
+        {"$sort": {"_id.handler": 1, "n": -1, "_id.state": 1}},
+    ]
+    result: dict[str, dict[str, int]] = {}
+    async for one in database.driver.aggregate(database.scopes["conversations"].collection, pipeline):
+        states = result.setdefault(str(one["_id"].get("handler")), {})
+        states[str(one["_id"].get("state"))] = one["n"]
+    return result
