@@ -172,10 +172,14 @@ class Writer:
 
     async def drain(self) -> None:
         """Waits until everything is written, however long that takes."""
-        while self.waiting or (self._task is not None and not self._task.done()):
-            self._start()
-            assert self._task is not None  # noqa: S101  (for the type checker)
-            await asyncio.wait({self._task})
+        held, self._held = self._held, False
+        try:
+            while self.waiting or (self._task is not None and not self._task.done()):
+                self._start()
+                assert self._task is not None  # noqa: S101  (for the type checker)
+                await asyncio.wait({self._task})
+        finally:
+            self._held = held
 
     async def close(self) -> None:
         """Stops; what is dirty stays so."""
@@ -184,7 +188,7 @@ class Writer:
         self._ticket.over.set()
 
     async def _drain(self) -> None:
-        while self.waiting or self.away:
+        while self.away or (self.waiting and not self._held):
             await until_it_works(self._write_waiting, self._failed)
 
     def lost(self, error: BaseException) -> None:
@@ -217,6 +221,8 @@ class Writer:
         if self.away:
             await self._driver.hello()
             self._found()
+        if self._held:
+            return
         batch = dict(self.waiting)
         ticket, self._ticket = self._ticket, Ticket()
         patience = asyncio.get_running_loop().call_later(_PATIENCE, self._out_of_patience, ticket)

@@ -86,7 +86,7 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
     facts.add_column(style="dim")
     facts.add_row("server", f"MongoDB {server.version}, {server.topology}")
     facts.add_row("address", target.shown)
-    state = f"format {form.get('version')} of bot {form.get('bot_id')}" if form else "new: no bot was here yet"
+    state = f"format {form.get('version')} of bot {form.get('bot_id')}" if form else "no bot has been here yet"
     facts.add_row("database", f"{name}, {state}")
     rights = Text("  ").join(
         Text.assemble(("✓ ", "green"), right) if reason is None else Text.assemble(("✗ ", "red"), right)
@@ -114,7 +114,7 @@ def _show_documents(out: Console, examination: Examination, *, sampled: bool) ->
         table.add_row(kind, f"{documents:,}", f"{examination.decoded[kind]:,}", unreadable)
     out.print()
     out.print(table)
-    show_problems(out, list(examination.problems), "These would be put into quarantine")
+    show_problems(out, examination.problems, "These would be put into quarantine")
     _show_untrusted(out, examination)
     if not examination.problems:
         out.print(Text.assemble("\n", ("All is well", "bold green"), " (of the sample)" if sampled else "", "."))

@@ -7,7 +7,7 @@ import importlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,8 @@ FINE: Final = 0
 FOUND: Final = 1  # something is wrong with the data
 ERROR: Final = 1
 USAGE: Final = 2
-_SHOWN_PROBLEMS: Final = 20
+_SHOWN_REASONS: Final = 20
+_SHOWN_DOCUMENTS: Final = 5  # of each reason
 
 _TRUST: Final = "Module of your own classes, or the script (bot.py) that defines them; may be repeated"
 
@@ -219,19 +220,26 @@ def problem_json(problem: DocumentError) -> dict[str, Any]:
     }
 
 
-def show_problems(out: Console, problems: list[DocumentError], title: str) -> None:
-    """Lists what is wrong with documents."""
+def show_problems(out: Console, problems: Sequence[DocumentError], title: str) -> None:
+    """Lists what is wrong with documents: each reason once, with the first of its documents."""
     if not problems:
         return
+    by_reason: dict[str, list[DocumentError]] = {}
+    for problem in problems:
+        by_reason.setdefault(problem.reason, []).append(problem)
     out.print(Text(f"\n{title}", "bold red"))
-    for problem in problems[:_SHOWN_PROBLEMS]:
-        where = Text.assemble(("  ● ", "red"), f"{problem.collection or ''}, _id {problem.document_id!r:.60}")
-        if problem.path:
-            where.append(f", {problem.path:.100}", "cyan")
-        out.print(where, soft_wrap=True)
-        out.print(Text(f"    {problem.reason}", "dim"), soft_wrap=True)
-    if len(problems) > _SHOWN_PROBLEMS:
-        out.print(Text(f"  and {len(problems) - _SHOWN_PROBLEMS:,} more; --json names them all", "dim"))
+    for reason, alike in list(by_reason.items())[:_SHOWN_REASONS]:
+        out.print(Text.assemble(("  ● ", "red"), reason), soft_wrap=True)
+        shown = alike if len(alike) <= _SHOWN_DOCUMENTS else alike[: _SHOWN_DOCUMENTS - 1]
+        for problem in shown:
+            where = Text(f"      {problem.collection or ''}, _id {problem.document_id!r:.60}", "dim")
+            if problem.path:
+                where.append(", ").append(f"{problem.path:.100}", "cyan")
+            out.print(where, soft_wrap=True)
+        if len(shown) < len(alike):
+            out.print(Text(f"      and {len(alike) - len(shown):,} more", "dim"))
+    if len(by_reason) > _SHOWN_REASONS:
+        out.print(Text(f"  and {len(by_reason) - _SHOWN_REASONS:,} more reasons; --json names all", "dim"))
 
 
 class Steps:

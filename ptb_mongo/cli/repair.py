@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -33,6 +33,7 @@ from ptb_mongo.migration.repairing import drop_bad_paths, droppable, move_aside,
 
 __all__ = ["repair"]
 
+_SHOWN: Final = 20  # documents
 _Bad = list[tuple[Kind, Stored]]
 
 
@@ -121,7 +122,7 @@ def _say_what_can_be_done(out: Console, bad: _Bad) -> None:
 
 def _say_what_will_be_done(out: Console, database: Database, bad: _Bad, *, aside: bool) -> None:
     out.print(Text("\nThis will be done", "bold"))
-    for kind, stored in bad:
+    for kind, stored in bad[:_SHOWN]:
         where = f"{database.scopes[kind].collection}, _id {stored.id!r:.60}"
         path = droppable(kind, stored)
         if aside:
@@ -130,3 +131,5 @@ def _say_what_will_be_done(out: Console, database: Database, bad: _Bad, *, aside
             out.print(Text.assemble("  drop ", (".".join(path), "red"), f" of {where}"))
         else:
             out.print(Text.assemble("  leave ", where, (": no path can be dropped", "dim")))
+    if len(bad) > _SHOWN:
+        out.print(Text(f"  and the same for {len(bad) - _SHOWN:,} more", "dim"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dtm
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
+import telegram
 import typer
 from bson import json_util
-from rich.console import Console, Group
+from rich.console import Console
 from rich.panel import Panel
 from rich.pretty import Pretty
 from rich.table import Table
@@ -118,7 +120,7 @@ async def _show(target: Target, kind: Kind, query: Mapping[str, Any], name: str,
     else:
         for stored in good:
             out.print(_panel(stored, name))
-    show_problems(out, list(problems), "Cannot be read")
+    show_problems(out, problems, "Cannot be read")
     return FOUND if problems or not found else FINE
 
 
@@ -129,8 +131,42 @@ def _panel(stored: Stored, name: str) -> Panel:
         if field in stored.body
     )
     title = name if str(stored.id) in name else f"{name} {stored.id}"
-    content = Pretty(stored.body.get("data", {}), expand_all=True, indent_guides=True)
-    return Panel(Group(content), title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
+    content = Pretty(_pleasant(stored.body.get("data", {})), expand_all=True, indent_guides=True)
+    return Panel(content, title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
+
+
+class _Shown:
+    """Something with a shorter `repr` than its own."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+class _Telegram:
+    """A Telegram object, of which rich would print one long line."""
+
+    def __init__(self, value: telegram.TelegramObject) -> None:
+        self._value = value
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for name, value in self._value.to_dict(recursive=False).items():
+            yield name, _pleasant(value)
+
+
+def _pleasant(value: Any) -> Any:
+    """The same value, as far as it matters to the eye."""
+    if type(value) is dict:
+        return {key: _pleasant(item) for key, item in value.items()}
+    if type(value) in {list, tuple}:
+        return type(value)(_pleasant(item) for item in value)
+    if isinstance(value, telegram.TelegramObject):
+        return type(type(value).__name__, (_Telegram,), {})(value)
+    if isinstance(value, (dtm.datetime, dtm.date, dtm.time, dtm.timedelta)):
+        return _Shown(repr(value).replace("tzinfo=datetime.timezone.utc", "UTC").replace("datetime.", ""))
+    return value
 
 
 def _date(value: Any) -> str:

@@ -104,7 +104,10 @@ def _show(out: Console, result: _Stats) -> None:
         _title(out, "Users by the day of their last change")
         bars = _table("", ">", "")
         most = max(result.days.values())
+        began = next(day for day, number in result.days.items() if number)
         for day, number in result.days.items():
+            if day < began:
+                continue
             bars.add_row(Text(f"{day:%a %d %b}", "dim"), f"{number:,}" if number else "", _bar(number, most, "green"))
         out.print(bars)
     for kind, uses in result.keys.items():

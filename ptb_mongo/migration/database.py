@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dtm
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,6 +139,11 @@ class Database:
                 f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
             )
         return found
+
+    async def begin(self, bot_id: int) -> None:
+        """Notes version and bot in a new database, as the bot would do it when it starts."""
+        made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": dtm.datetime.now(dtm.timezone.utc)}
+        await self.driver.insert_if_missing(f"{self.prefix}{_FORMAT}", "format", made)
 
     async def read(
         self, kind: Kind, query: Mapping[str, Any] | None = None, also: Sequence[str] = ()

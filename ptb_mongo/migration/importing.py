@@ -64,19 +64,23 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Insertion:
-    """Makes a document, and leaves one that is there as it is."""
+    """Makes a document, and leaves one that somebody else has made meanwhile as it is.
+
+    A pipeline: `$setOnInsert` would sort the fields, and not know the server's clock.
+    """
 
     plain: Document
-    now: dtm.datetime
 
-    def update(self, rev: str) -> Document:
-        return {"$setOnInsert": {**self.plain, "rev": rev, "updated_at": self.now}}
+    def update(self, rev: str) -> list[Document]:
+        made = {"$mergeObjects": ["$$ROOT", {"$literal": self.plain}, {"rev": rev, "updated_at": "$$NOW"}]}
+        only_id = {"$eq": [{"$size": {"$objectToArray": "$$ROOT"}}, 1]}
+        return [{"$replaceWith": {"$cond": [only_id, made, "$$ROOT"]}}]
 
     def guard(self) -> Document:
         return {}
 
-    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:  # noqa: ARG002  (the protocol's)
-        return [self.update(rev)]
+    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:
+        return [{"$setOnInsert": {**self.plain, "rev": rev, "updated_at": now}}]
 
 
 @dataclass(slots=True)
@@ -126,6 +130,8 @@ class Importer:
         if data.bot_data and self._bot_id is None:
             raise ConfigurationError("there is data of the bot itself, which is stored under its id: which is that?")
         await self._database.format()
+        if self._apply and self._bot_id is not None:
+            await self._database.begin(self._bot_id)
         report = Report(problems=list(data.problems), refused=data.refused)
         for kind in KINDS:
             batch: list[_Wanted] = []
@@ -219,7 +225,7 @@ class Importer:
         """What is to be written for a document; counts what is the case."""
         if stored is None:
             tally.new += 1
-            return _Insertion(wanted.plain, dtm.datetime.now(dtm.timezone.utc))
+            return _Insertion(wanted.plain)
         if stored.error is not None:
             tally.unreadable += 1
             return None

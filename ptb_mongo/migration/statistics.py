@@ -108,7 +108,7 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
     pipeline: list[dict[str, Any]] = [
         *([{"$sample": {"size": sample}}] if sample else []),
         {"$project": {"data": fields}},
-        {"$match": {"data": {"$type": "object"}}},
+        {"$match": {"data": {"$type": "object"}, f"data.{TAG}": {"$exists": False}}},
         {"$project": {"field": {"$objectToArray": "$data"}}},
         {"$unwind": "$field"},
         {"$group": {"_id": {"key": "$field.k", "type": kind_of_value}, "n": {"$sum": 1}}},
