@@ -9,8 +9,10 @@ by a three-way merge, without waiting in between.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar
 
 from ptb_mongo.changes import MISSING, Document, Path, merge, same
@@ -133,8 +135,9 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         """Loads every document."""
         loaded: dict[int, T] = {}
         self.loading = True
-        async for entry, body in self.load({}):
-            loaded[self.key_of(entry.id)] = self._attach(entry, body)
+        with _garbage_collector_paused():
+            async for entry, body in self.load({}):
+                loaded[self.key_of(entry.id)] = self._attach(entry, body)
         self.loading, self.complete = False, True
         return loaded
 
@@ -345,6 +348,18 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         if entry.live is not live:
             entry.replaced = entry.live is not None
             entry.live = live
+
+
+@contextmanager
+def _garbage_collector_paused() -> Iterator[None]:
+    """Everything that a load makes is kept: looking through it again and again takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _forget_copies(entry: LiveEntry) -> None:

@@ -106,10 +106,14 @@ class Documents(Generic[EntryT]):
         document_id: object = "?"
         key: object = None
         try:
-            document_id = id_of(raw)
+            try:
+                body = load(raw)
+                document_id = body.pop("_id")
+            except DecodeError:
+                document_id = id_of(raw)
+                key = self.key_of(document_id)
+                raise
             key = self.key_of(document_id)
-            body = load(raw)
-            del body["_id"]
             body = self.codec.decode_body(raw, body)
             self.check(key, body)
             rest = part_id(raw)
@@ -321,6 +325,8 @@ class Documents(Generic[EntryT]):
 
 def whole_number(value: Any) -> int | None:
     """An integer in any of BSON's numeric types, which MongoDB does not tell apart in an `_id`."""
+    if type(value) is int:
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)  # an `Int64` in what the change stream says
     if isinstance(value, Decimal128):
