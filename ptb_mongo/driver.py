@@ -18,9 +18,10 @@ from typing import Any, Final, Protocol
 
 import bson
 from bson.codec_options import CodecOptions
+from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, DeleteOne, MongoClient, UpdateOne, uri_parser
+from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, UpdateOne, uri_parser
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -44,6 +45,7 @@ __all__ = [
     "Delete",
     "Driver",
     "Failure",
+    "Insert",
     "Upsert",
     "connect",
     "database_of",
@@ -74,6 +76,7 @@ _TIMEOUTS_MS: Final = {
 _AUTHENTICATION_FAILED: Final = {18, 8000}
 _DUPLICATE_KEY: Final = 11000
 _PATH_NOT_VIABLE: Final = 28
+_TOO_LARGE: Final = {10334, 17419, 17420}
 # Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
 _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
@@ -114,16 +117,34 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Insert:
+    """Make one document; where there is one already, that fails as *outdated*.
+
+    Attributes:
+        id: Its `_id`.
+        fields: What is in it.
+    """
+
+    id: Any
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why one write of several was refused.
 
     Attributes:
-        reason: What the server said.
+        reason: What the server said, without any of the document's content.
         outdated: The document is not as the update supposed: read it, merge, and save again.
+        path: Where in the document, if that is known.
     """
 
     reason: str
     outdated: bool = False
+    path: str = ""
+
+
+Operation = Upsert | Delete | Insert
 
 
 def without_password(uri: str) -> str:
@@ -283,7 +304,7 @@ class Driver:
             async for document in await made if inspect.isawaitable(made) else made:
                 yield document
 
-    async def write(self, collection: str, operations: Sequence[Upsert | Delete]) -> dict[int, Failure]:
+    async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """Sends writes in one unordered bulk write.
 
         Returns:
@@ -291,15 +312,22 @@ class Driver:
 
         Raises:
             UnavailableError: If it is not known whether the writes were done; all may be sent again.
+            RefusedError: If all are refused, for the lack of a permission, say.
         """
-        requests = [
-            UpdateOne(
-                {"_id": operation.id, **operation.changes.guard()}, operation.changes.update(operation.rev), upsert=True
-            )
-            if isinstance(operation, Upsert)
-            else DeleteOne({"_id": operation.id})
-            for operation in operations
-        ]
+        try:
+            return await self._bulk_write(collection, operations)
+        except (BSONError, RefusedError) as error:
+            if not _is_for_one(error):
+                raise
+            if len(operations) == 1:
+                return {0: Failure("too much of it has changed at once: the update is larger than MongoDB takes")}
+        half = len(operations) // 2
+        first = await self.write(collection, operations[:half])
+        second = await self.write(collection, operations[half:])
+        return first | {half + index: failure for index, failure in second.items()}
+
+    async def _bulk_write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
+        requests = [_request(operation) for operation in operations]
         with _translated():
             try:
                 await self._database[collection].bulk_write(requests, ordered=False)
@@ -400,7 +428,7 @@ class MockDriver(Driver):
         documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
         yield [bson.encode(document, codec_options=options) for document in documents]
 
-    async def write(self, collection: str, operations: Sequence[Upsert | Delete]) -> dict[int, Failure]:
+    async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
         target = self._database[collection]
         failures = {}
@@ -408,12 +436,23 @@ class MockDriver(Driver):
             try:
                 if isinstance(operation, Delete):
                     await target.delete_one({"_id": operation.id})
+                elif isinstance(operation, Insert):
+                    await target.insert_one({"_id": operation.id, **operation.fields})
                 else:
                     for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc)):
                         await target.update_one({"_id": operation.id}, update, upsert=True)
             except OperationFailure as error:
                 failures[index] = Failure(str(error), outdated=True)
         return failures
+
+
+def _request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str, Any]]:
+    if isinstance(operation, Delete):
+        return DeleteOne({"_id": operation.id})
+    if isinstance(operation, Insert):
+        return InsertOne({"_id": operation.id, **operation.fields})
+    changes = operation.changes
+    return UpdateOne({"_id": operation.id, **changes.guard()}, changes.update(operation.rev), upsert=True)
 
 
 def _split(batch: bytes) -> list[bytes]:
@@ -427,10 +466,21 @@ def _split(batch: bytes) -> list[bytes]:
     return documents
 
 
+def _is_for_one(error: Exception) -> bool:
+    """Whether all writes were refused for what one of them is."""
+    cause = error.__cause__
+    return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
+
+
 def _failure(entry: Mapping[str, Any]) -> Failure:
     code = entry.get("code")
-    on_id = code == _DUPLICATE_KEY and list(entry.get("keyPattern", ())) == ["_id"]
-    return Failure(str(entry.get("errmsg", f"error {code}")), outdated=on_id or code == _PATH_NOT_VIABLE)
+    if code == _DUPLICATE_KEY:  # its text holds the key's value
+        fields = list(entry.get("keyPattern", ()))
+        reason = f"another document has the same {' and '.join(fields)}, for which there is a unique index"
+        return Failure(reason, outdated=fields == ["_id"], path=fields[0] if fields else "")
+    if code in _TOO_LARGE:
+        return Failure("with what others have stored in it, it would be larger than the 16 MB that MongoDB takes")
+    return Failure(str(entry.get("errmsg", f"error {code}")), outdated=code == _PATH_NOT_VIABLE)
 
 
 @contextmanager
@@ -447,6 +497,7 @@ def _translated() -> Iterator[None]:
         if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
             raise UnavailableError(f"the MongoDB server is changing: {error.details}") from error
         text = (error.details or {}).get("errmsg", str(error).partition(", full error")[0])
+        text = text.partition(" to execute command")[0]  # which holds users' data
         if error.code in _AUTHENTICATION_FAILED:
             raise ConfigurationError(
                 f"MongoDB refuses the user name or the password ({text}); look at the user, at the password (escaped "

@@ -114,6 +114,7 @@ class Ticket:
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
+        self.awaited: set[Entry] = set()
         self.errors: dict[Entry, DocumentError] = {}
 
     async def outcome(self, entry: Entry) -> None:
@@ -164,7 +165,10 @@ class Writer:
         if self._held:
             return None
         self._start()
-        return None if self.away else self._ticket
+        if self.away:
+            return None
+        self._ticket.awaited.add(entry)
+        return self._ticket
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
@@ -242,9 +246,9 @@ class Writer:
             for entry in batch:
                 if not entry.dirty:
                     self.waiting.pop(entry, None)
-            for error in ticket.errors.values():
+            for entry, error in ticket.errors.items():
                 self.counters.last_error = str(error)
-                if ticket.over.is_set():  # nobody waits for it any more
+                if ticket.over.is_set() or entry not in ticket.awaited:  # nobody waits for it, or not any more
                     _LOGGER.error("Not saved: %s", error)
             patience.cancel()
             ticket.over.set()
@@ -307,7 +311,7 @@ class Writer:
                 entry.mark_stale()
                 outdated.append(entry)
             else:
-                error_of_its_own = DocumentError(failure.reason).located(owner.collection, entry.id)
+                error_of_its_own = DocumentError(failure.reason, path=failure.path).located(owner.collection, entry.id)
                 self._refuse(entry, version, ticket, error_of_its_own)
         return outdated
 

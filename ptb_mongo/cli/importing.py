@@ -41,6 +41,7 @@ from ptb_mongo.migration.data import BotData, Kind
 from ptb_mongo.migration.database import Database
 from ptb_mongo.migration.dict_json import read_dict
 from ptb_mongo.migration.importing import Importer, Report
+from ptb_mongo.migration.inspection import is_untrusted
 from ptb_mongo.migration.mongopersistence import PeerCollections, read_mongopersistence
 from ptb_mongo.migration.pickle_file import PickleSource
 
@@ -84,6 +85,7 @@ def import_pickle(
         while not reading.done():
             await asyncio.wait({reading}, timeout=0.1)
             steps.at(f"reading {file.name}", source.position, source.size)
+        steps.at(f"reading {file.name}", source.size, source.size)
         return await reading
 
     run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
@@ -288,11 +290,12 @@ def _show(out: Console, report: Report, *, apply: bool, overwrite: bool) -> None
 def _show_refused(out: Console, report: Report) -> None:
     if not report.refused:
         return
-    out.print(Text("\nNot loaded from the file", "bold red"))
+    out.print(Text("\nClasses that were not loaded", "bold red"))
+    modules = {name.rpartition(".")[0] for name in report.refused if is_untrusted(report.refused[name])}
     for name, reason in sorted(report.refused.items()):
         out.print(Text.assemble(("  ● ", "red"), name))
-        out.print(Text(f"    {reason}", "dim"), soft_wrap=True)
-    modules = sorted({name.rpartition(".")[0] for name, reason in report.refused.items() if "not trusted" in reason})
+        if not is_untrusted(reason):
+            out.print(Text(f"      {reason}", "dim"), soft_wrap=True)
     if modules:
-        options = " ".join(f"--trust {module}" for module in modules)
+        options = " ".join(f"--trust {module}" for module in sorted(modules))
         out.print(Text.assemble("    if they are yours, run this again with ", (options, "bold cyan")), soft_wrap=True)

@@ -153,7 +153,8 @@ class _Telegram:
 
     def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
         for name, value in self._value.to_dict(recursive=False).items():
-            yield name, _pleasant(value)
+            if value not in (None, False):
+                yield name, _pleasant(getattr(self._value, name, value))  # dates, not numbers
 
 
 def _pleasant(value: Any) -> Any:

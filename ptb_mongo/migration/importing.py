@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ptb_mongo.changes import Document, diff
 from ptb_mongo.codec import MAX_SIZE, dump, load, part_id
-from ptb_mongo.driver import Update, Upsert
+from ptb_mongo.driver import Insert, Upsert
 from ptb_mongo.errors import ConfigurationError, DocumentError, EncodeError
 from ptb_mongo.migration.data import KINDS, BotData, Kind
 from ptb_mongo.migration.database import Database, Stored
@@ -62,27 +62,6 @@ class Report:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Insertion:
-    """Makes a document, and leaves one that somebody else has made meanwhile as it is.
-
-    A pipeline: `$setOnInsert` would sort the fields, and not know the server's clock.
-    """
-
-    plain: Document
-
-    def update(self, rev: str) -> list[Document]:
-        made = {"$mergeObjects": ["$$ROOT", {"$literal": self.plain}, {"rev": rev, "updated_at": "$$NOW"}]}
-        only_id = {"$eq": [{"$size": {"$objectToArray": "$$ROOT"}}, 1]}
-        return [{"$replaceWith": {"$cond": [only_id, made, "$$ROOT"]}}]
-
-    def guard(self) -> Document:
-        return {}
-
-    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:
-        return [{"$setOnInsert": {**self.plain, "rev": rev, "updated_at": now}}]
-
-
 @dataclass(slots=True)
 class _Wanted:
     """One document of the source."""
@@ -118,6 +97,7 @@ class Importer:
         self._bot_id = bot_id
         self._advance = advance
         self._count = 0
+        self._ahead = dtm.timedelta()  # the server's clock of ours
 
     async def run(self, data: BotData) -> Report:
         """Imports everything.
@@ -129,6 +109,8 @@ class Importer:
         """
         if data.bot_data and self._bot_id is None:
             raise ConfigurationError("there is data of the bot itself, which is stored under its id: which is that?")
+        server: dtm.datetime = (await self._database.driver.hello())["localTime"]
+        self._ahead = server.replace(tzinfo=dtm.timezone.utc) - dtm.datetime.now(dtm.timezone.utc)
         await self._database.format()
         if self._apply and self._bot_id is not None:
             await self._database.begin(self._bot_id)
@@ -207,25 +189,28 @@ class Importer:
         there: dict[Any, Stored] = {}
         async for stored in self._database.read(kind, {"_id": {"$in": [wanted.id for wanted in batch]}}):
             there[stored.key] = stored
-        upserts = []
-        for wanted in batch:
-            if update := self._update(kind, wanted, there.get(wanted.key), tally):
-                self._count += 1
-                stored_id = there[wanted.key].id if wanted.key in there else wanted.id
-                upserts.append(Upsert(stored_id, update, f"{self._database.writer}:{self._count}"))
-        if not self._apply or not upserts:
+        operations = [one for wanted in batch if (one := self._operation(kind, wanted, there.get(wanted.key), tally))]
+        if not self._apply or not operations:
             return
-        failures = await self._database.driver.write(collection, upserts)
-        tally.written += len(upserts) - len(failures)
+        failures = await self._database.driver.write(collection, operations)
+        tally.written += len(operations) - len(failures)
         for index, failure in failures.items():
+            operation = operations[index]
+            if isinstance(operation, Insert) and failure.outdated:  # somebody has made it in this moment
+                tally.new -= 1
+                tally.different += 1
+                continue
             problem = DocumentError(f"it was not written: {failure.reason}")
-            report.problems.append(problem.located(collection, upserts[index].id))
+            report.problems.append(problem.located(collection, operation.id))
 
-    def _update(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Update | None:
+    def _operation(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Insert | Upsert | None:
         """What is to be written for a document; counts what is the case."""
+        self._count += 1
+        rev = f"{self._database.writer}:{self._count}"
         if stored is None:
             tally.new += 1
-            return _Insertion(wanted.plain)
+            now = dtm.datetime.now(dtm.timezone.utc) + self._ahead
+            return Insert(wanted.id, {**wanted.plain, "rev": rev, "updated_at": now})
         if stored.error is not None:
             tally.unreadable += 1
             return None
@@ -238,4 +223,4 @@ class Importer:
             tally.same += 1
             return None
         tally.different += 1
-        return changes if self._overwrite else None
+        return Upsert(stored.id, changes, rev) if self._overwrite else None

@@ -17,7 +17,7 @@ from ptb_mongo.errors import DecodeError, PersistenceError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
 
-__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server"]
+__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_untrusted"]
 
 _BATCH: Final = 1000
 _NOTHING: Final[dict[str, Any]] = {"_id": {"$in": []}}
@@ -166,6 +166,11 @@ async def _documents(database: Database, kind: Kind, sample: int | None) -> Asyn
     for start in range(0, len(ids), _BATCH):
         async for stored in database.read(kind, {"_id": {"$in": ids[start : start + _BATCH]}}):
             yield stored
+
+
+def is_untrusted(reason: str) -> bool:
+    """Whether a class that is not trusted is all that is wrong."""
+    return _UNTRUSTED.search(reason) is not None
 
 
 def _untrusted(trust: Trust, stored: Stored) -> set[str]:

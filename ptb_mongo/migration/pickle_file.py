@@ -78,7 +78,7 @@ class PickleSource:
 
 def _bot_data(found: dict[str, Any], refused: dict[str, str]) -> BotData:
     for kind in _DICTS:
-        if not isinstance(found.get(kind) or {}, dict):
+        if not isinstance(found.get(kind), (dict, type(None))):
             raise DecodeError(f"its {kind} is not a dict, as PicklePersistence writes it")
     conversations = found.get("conversations") or {}
     if not all(isinstance(states, dict) for states in conversations.values()):

@@ -13,6 +13,7 @@ from ptb_mongo.driver import Delete, Upsert
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Database, Stored
+from ptb_mongo.migration.inspection import is_untrusted
 
 __all__ = ["drop_bad_paths", "droppable", "move_aside", "quarantine_of"]
 
@@ -76,8 +77,14 @@ async def move_aside(database: Database, kind: Kind, stored: Stored) -> bool:
     return True
 
 
-async def drop_bad_paths(database: Database, kind: Kind, stored: Stored) -> list[str]:
+async def drop_bad_paths(database: Database, kind: Kind, stored: Stored, *, untrusted: bool = False) -> list[str]:
     """Removes what cannot be read from a document.
+
+    Args:
+        database: The database.
+        kind: The document's kind.
+        stored: The document.
+        untrusted: Whether objects go that would only need their class to be trusted.
 
     Returns:
         The paths that were removed.
@@ -87,6 +94,10 @@ async def drop_bad_paths(database: Database, kind: Kind, stored: Stored) -> list
     """
     dropped: list[str] = []
     while (bad := await _still_bad(database, kind, stored)) is not None:
+        if bad.error is not None and is_untrusted(bad.error.reason) and not untrusted:
+            raise DocumentError(bad.error.reason, path=bad.error.path).located(
+                database.scopes[kind].collection, stored.id
+            )
         path = droppable(kind, bad)
         if path is None or len(dropped) == _MOST_PATHS:
             raise DocumentError("no path can be dropped to repair it; move it aside").located(

@@ -232,7 +232,8 @@ class ForeignPickle(Reader):
         target.update(items)
 
     def _frozenset(self, _: None = None) -> None:
-        self._stack.append(frozenset(self._hashable_items()))
+        items = self._hashable_items()
+        self._stack.append(frozenset(items))
 
     def _hashable_items(self) -> Iterable[Any]:
         items: list[Any] = self._since_mark()

@@ -84,8 +84,8 @@ class CallbackDataScope(Documents[Entry]):
                     await ticket.outcome(entry)
                 except DocumentError as error:
                     failed.append(error)
-        for error in failed[1:]:
-            _LOGGER.error("Not saved: %s", error)
+        for other in failed[1:]:
+            _LOGGER.error("Not saved: %s", other)
         if failed:
             raise failed[0]
 

@@ -207,9 +207,11 @@ class Documents(Generic[EntryT]):
             except DecodeError as error:
                 self._quarantine(entry.id, key, error)
                 return
-        if self.quarantined.pop(key, None):
+        repaired = self.quarantined.pop(key, None)
+        if repaired is not None:
             _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, entry.id)
-        entry.refused = None
+        if repaired is not None or rest != entry.base:  # what was refused may be right with what is there now
+            entry.refused = None
         if isinstance(rev, str) and rev in entry.sent:  # an unacknowledged write of ours has been done after all
             entry.base = entry.sent[rev]
         self.rebase(entry, rest, body)

@@ -1,0 +1,379 @@
+"""Documents that cannot be saved for their own sake: each fails alone, is reported once, and saved when mended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bots import USER, Bot
+from offline import offline_application
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import AutoReconnect
+from pymongo.monitoring import CommandListener
+
+from ptb_mongo import DocumentError, EmbeddedServerError, MongoPersistence
+from ptb_mongo.embedded import EmbeddedMongo, find_mongod
+
+SECRET = "ada@example.org"
+"""Stands in what cannot be saved, and in no error and no log."""
+PASSWORD = secrets.token_hex(8)
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def no_content_in_any_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG, "ptb_mongo")
+    yield
+    own = [record for record in caplog.records if record.name.startswith("ptb_mongo")]
+    assert [record.getMessage() for record in own if SECRET in record.getMessage()] == []
+
+
+class Sent(CommandListener):
+    """The bulk writes that go over the wire, by the number of documents in each."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def started(self, event: Any) -> None:
+        if event.command_name == "update":
+            self.sizes.append(len(event.command["updates"]))
+
+    def succeeded(self, event: Any) -> None:
+        pass
+
+    def failed(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def sent() -> Sent:
+    return Sent()
+
+
+@pytest.fixture
+def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+    """Another service, and the eyes of the tests."""
+    with MongoClient(mongodb_server_uri) as client:
+        yield client[mongodb_database]
+
+
+@pytest.fixture
+async def bot(mongodb_server_uri: str, mongodb_database: str, sent: Sent, database: Any) -> AsyncIterator[Bot]:
+    """A bot whose users cannot all be saved: the email is unique, and the age has an upper limit."""
+    database.create_collection("user_data", validator={"data.age": {"$not": {"$gt": 150}}})
+    database.user_data.create_index("data.email", unique=True, sparse=True)
+    async with AsyncMongoClient(mongodb_server_uri, event_listeners=[sent]) as client:
+        bot = Bot(MongoPersistence(client, mongodb_database))
+        async with bot.application:
+            sent.sizes.clear()
+            yield bot
+
+
+def stores(**data: Any) -> Callable[[Any], Any]:
+    """A handler that changes the user's data."""
+    return lambda context: context.user_data.update(data)
+
+
+def the_error(errors: list[BaseException], document_id: Any = USER, path: str = "") -> DocumentError:
+    """The one error that there is, which says all that it should."""
+    (error,) = errors
+    assert isinstance(error, DocumentError)
+    assert (error.collection, error.document_id, error.path) == ("user_data", document_id, path)
+    assert error.reason
+    assert SECRET not in str(error)
+    assert len(str(error)) < 500
+    return error
+
+
+CROWD = range(1000, 1999)
+"""The other 999 of the same bulk write."""
+
+
+async def saves_together_with_a_crowd(bot: Bot) -> None:
+    for user in CROWD:
+        bot.application.user_data[user].update(n=user)
+    bot.application.mark_data_for_update_persistence(user_ids=[*CROWD, USER])
+    await bot.saves()
+
+
+def crowd_in(database: Any) -> int:
+    return int(database.user_data.count_documents({"data.n": {"$gte": CROWD[0]}}))
+
+
+# -- what the server refuses -------------------------------------------------------------------------------
+
+
+async def test_a_unique_index_refuses_one_document_of_a_thousand_and_the_error_names_its_field(
+    bot: Bot, database: Any, sent: Sent
+) -> None:
+    database.user_data.insert_one({"_id": 1, "data": {"email": SECRET}})
+    await bot.hears(stores(email=SECRET, name="Ada"))
+
+    await saves_together_with_a_crowd(bot)
+
+    assert sent.sizes == [1000]
+    assert crowd_in(database) == 999
+    assert database.user_data.find_one({"_id": USER}) is None
+    assert "unique index" in the_error(bot.errors, path="data.email").reason
+
+
+async def test_a_validator_refuses_one_document_of_a_thousand(bot: Bot, database: Any, sent: Sent) -> None:
+    await bot.hears(stores(age=200, email=SECRET))
+
+    await saves_together_with_a_crowd(bot)
+
+    assert sent.sizes == [1000]
+    assert crowd_in(database) == 999
+    assert "validation" in the_error(bot.errors).reason
+
+
+async def test_what_is_too_large_by_itself_is_found_before_anything_is_sent_and_999_others_are_saved(
+    bot: Bot, database: Any, sent: Sent
+) -> None:
+    await bot.hears(stores(text=SECRET + "x" * (16 * MEGABYTE)))
+
+    await saves_together_with_a_crowd(bot)
+
+    assert sent.sizes == [999]
+    assert crowd_in(database) == 999
+    assert "16,777,216" in the_error(bot.errors).reason
+
+
+async def test_what_is_too_large_with_what_others_have_put_beside_it_fails_alone(bot: Bot, database: Any) -> None:
+    await bot.hears(stores(name="Ada"))
+    await bot.saves()
+    database.user_data.update_one({"_id": USER}, {"$set": {"archive": "x" * (10 * MEGABYTE)}})
+    await bot.hears(stores(text=SECRET + "y" * (8 * MEGABYTE)))
+
+    await saves_together_with_a_crowd(bot)
+
+    assert crowd_in(database) == 999
+    assert "larger" in the_error(bot.errors).reason
+    assert database.user_data.find_one({"_id": USER}, {"archive": 0})["data"] == {"name": "Ada"}
+
+
+async def test_an_update_that_is_too_large_for_its_many_long_paths_fails_alone(bot: Bot, database: Any) -> None:
+    long = "k" * 50_000
+    await bot.hears(stores(**{long: dict.fromkeys(map(str, range(400)), 0)}))
+    await bot.saves()
+    await bot.hears(lambda context: context.user_data[long].update(dict.fromkeys(map(str, range(400)), 1)))
+
+    await saves_together_with_a_crowd(bot)
+
+    assert crowd_in(database) == 999
+    assert "too much of it has changed at once" in the_error(bot.errors).reason
+
+
+# -- reported once, and saved when it is mended ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bad", "path"),
+    [
+        pytest.param({"age": 200}, "", id="validator"),
+        pytest.param({"email": SECRET}, "data.email", id="unique index"),
+        pytest.param({"text": "x" * (17 * MEGABYTE)}, "", id="too large"),
+        pytest.param({"call": [print]}, "data.call.0", id="unencodable"),
+    ],
+)
+async def test_a_document_that_cannot_be_saved_is_reported_once_and_saved_when_it_is_mended(
+    bot: Bot, database: Any, bad: dict[str, Any], path: str
+) -> None:
+    database.user_data.insert_one({"_id": 1, "data": {"email": SECRET}})
+    await bot.hears(stores(name="Ada"))
+    await bot.saves()
+
+    for _ in range(3):
+        await bot.hears(stores(**bad))
+        await bot.saves()
+    the_error(bot.errors, path=path)
+    assert database.user_data.find_one({"_id": USER})["data"] == {"name": "Ada"}
+
+    await bot.hears(lambda context: [context.user_data.pop(key) for key in bad])
+    await bot.hears(stores(mended=True))
+    await bot.saves()
+
+    assert database.user_data.find_one({"_id": USER})["data"] == {"name": "Ada", "mended": True}
+    assert len(bot.errors) == 1
+
+
+async def test_the_same_trouble_after_it_was_mended_is_reported_again(bot: Bot) -> None:
+    for age in (200, 20, 200):
+        await bot.hears(stores(age=age))
+        await bot.saves()
+
+    assert len(bot.errors) == 2
+
+
+async def test_what_is_refused_does_not_hold_up_what_comes_after_it(bot: Bot, database: Any) -> None:
+    await bot.hears(stores(age=200))
+    await bot.saves()
+
+    await bot.hears(stores(n=1), user=1)
+    await bot.saves()
+
+    assert database.user_data.find_one({"_id": 1})["data"] == {"n": 1}
+    assert bot.persistence.health().waiting == 0
+
+
+async def test_keyboards_that_cannot_be_stored_are_each_reported_once(
+    mongo_persistence: Any, database: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    persistence = mongo_persistence()
+    offline_application(persistence)
+    await persistence.get_callback_data()
+    good, bad, worse = "g" * 32, "b" * 32, "w" * 32
+    cache = ([(good, 1.0, {"x": "fine"}), (bad, 1.0, {"y": [print]}), (worse, 1.0, {"z": {"a": print}})], {})
+
+    with pytest.raises(DocumentError) as caught:
+        await persistence.update_callback_data(cache)
+    await persistence.update_callback_data(cache)
+    await persistence.update_callback_data(([], {}))
+
+    await persistence.flush()
+    assert (caught.value.document_id, caught.value.path) == (bad, "objects.0.0")
+    (line,) = [record.getMessage() for record in caplog.records if "Not saved" in record.getMessage()]
+    assert f"callback_data, _id {worse!r}, at objects.0.a: " in line
+    assert database.callback_data.count_documents({}) == 0
+
+
+async def test_every_keyboard_that_the_server_refuses_is_reported(
+    mongo_persistence: Any, database: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.create_collection("callback_data", validator={"accessed_at": {"$lt": 5}})
+    persistence = mongo_persistence()
+    offline_application(persistence)
+    await persistence.get_callback_data()
+
+    with pytest.raises(DocumentError) as caught:
+        await persistence.update_callback_data(
+            ([(uuid * 32, at, {"x": "y"}) for uuid, at in {"a": 6, "b": 1, "c": 7}.items()], {})
+        )
+
+    await persistence.flush()
+    assert caught.value.document_id == "a" * 32
+    assert f"Not saved: callback_data, _id {'c' * 32!r}" in caplog.text
+    assert [document["_id"] for document in database.callback_data.find()] == ["b" * 32]
+
+
+# -- errors that come when nobody waits --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedMongo]:
+    with EmbeddedMongo() as server:
+        yield server
+
+
+async def waits_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)  # what happens in the background offers no event
+    raise AssertionError("it did not happen")
+
+
+async def test_an_error_of_a_document_that_was_handed_over_while_the_server_was_away_is_logged_with_its_id(
+    server: EmbeddedMongo, caplog: pytest.LogCaptureFixture
+) -> None:
+    with MongoClient(server.uri) as client:
+        client.handed_over.create_collection("user_data", validator={"data.age": {"$not": {"$gt": 150}}})
+    quick = f"{server.uri}&serverSelectionTimeoutMS=300&heartbeatFrequencyMS=500"
+    bot = Bot(MongoPersistence(quick, "handed_over"))
+    async with bot.application:
+        server.kill()
+        await bot.hears(stores(age=200, email=SECRET))
+        await bot.hears(stores(age=20), user=1)
+        await bot.saves()
+        assert bot.persistence.health().waiting == 2
+
+        await asyncio.to_thread(server.start)
+        await waits_for(lambda: bot.persistence.health().waiting == 0)
+
+    assert bot.errors == []
+    (line,) = [record.getMessage() for record in caplog.records if "Not saved" in record.getMessage()]
+    assert f"user_data, _id {USER}: " in line
+    assert "validation" in line
+    with MongoClient(server.uri) as client:
+        assert [document["_id"] for document in client.handed_over.user_data.find()] == [1]
+
+
+async def test_an_error_of_a_document_that_is_saved_at_the_flush_alone_is_logged_with_its_id(
+    mongo_persistence: Any, database: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.create_collection("user_data", validator={"data.age": {"$not": {"$gt": 150}}})
+    bot = Bot(mongo_persistence(on_flush=True))
+
+    async with bot.application:
+        await bot.hears(stores(age=200))
+        await bot.hears(stores(age=20), user=1)
+
+    assert f"Not saved: user_data, _id {USER}: " in caplog.text
+    assert [document["_id"] for document in database.user_data.find()] == [1]
+
+
+# -- no permission -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """A `mongod` with access control and no replica set; gives the connection string of a user."""
+    try:
+        mongod = find_mongod()
+    except EmbeddedServerError as error:
+        pytest.skip(str(error))
+    folder: Path = tmp_path_factory.mktemp("guarded")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [mongod, "--auth", "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=100) as client:
+                deadline = time.monotonic() + 20
+                while True:
+                    assert time.monotonic() < deadline
+                    with contextlib.suppress(AutoReconnect):
+                        client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
+                        break
+            yield lambda user: f"mongodb://{user}:{PASSWORD}@127.0.0.1:{port}/?authSource=admin"
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def root(guarded: Callable[[str], str]) -> Iterator[Any]:
+    with MongoClient(guarded("root")) as client:
+        client.admin.command("createUser", "bot", pwd=PASSWORD, roles=[{"role": "readWrite", "db": "shop"}])
+        yield client
+        client.admin.command("dropUser", "bot")
+
+
+async def test_a_permission_lost_while_the_bot_runs_is_reported_for_each_document_and_what_changes_later_is_saved(
+    root: Any, guarded: Callable[[str], str]
+) -> None:
+    bot = Bot(MongoPersistence(guarded("bot"), "shop", refresh="off"))
+    async with bot.application:
+        root.admin.command("updateUser", "bot", roles=[{"role": "read", "db": "shop"}])
+        for _ in range(3):
+            await bot.hears(stores(name=SECRET))
+            await bot.saves()
+
+        error = the_error(bot.errors)
+        assert "not authorized on shop" in error.reason
+        assert PASSWORD not in str(error)
+        root.admin.command("updateUser", "bot", roles=[{"role": "readWrite", "db": "shop"}])
+        await bot.hears(stores(n=1))
+        await bot.saves()
+
+        assert root.shop.user_data.find_one({"_id": USER})["data"] == {"name": SECRET, "n": 1}
+        assert len(bot.errors) == 1
