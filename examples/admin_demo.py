@@ -31,7 +31,7 @@ async def play(stage: Stage, uri: str, database: str, *, stay: bool) -> None:
         page = await serve_page(uri, database, port := free_port())
         await stage.act("2 · The page", f"Another process, which knows the documents only: http://127.0.0.1:{port}")
         async with httpx.AsyncClient(trust_env=False, base_url=f"http://127.0.0.1:{port}") as browser:
-            await until_it_answers(browser)
+            await until_it_shows(browser, len(people))
             await flip(stage, browser, ada.id, premium=True)
             await until_obeyed(ada, "premium")
             await stage.writes(ada, "/cart")
@@ -60,15 +60,16 @@ async def serve_page(uri: str, database: str, port: int) -> asyncio.subprocess.P
     )
 
 
-async def until_it_answers(browser: httpx.AsyncClient) -> None:
+async def until_it_shows(browser: httpx.AsyncClient, customers: int) -> None:
+    """Waits for the page to start, and for the bot to save."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while loop.time() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            (await browser.get("/")).raise_for_status()
-            return
+            if len((await browser.get("/api/customers")).json()["customers"]) == customers:
+                return
         await asyncio.sleep(0.05)
-    raise TimeoutError("the page does not answer")
+    raise TimeoutError("the page does not show the customers")
 
 
 async def flip(stage: Stage, browser: httpx.AsyncClient, user_id: int, *, premium: bool) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import telegram
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -28,20 +25,17 @@ from ptb_mongo.cli.common import (
     bot_for,
     bot_id_from,
     console,
-    count,
-    problem_json,
     progress,
     run,
-    show_problems,
     write_json,
 )
+from ptb_mongo.cli.import_report import report_json, show_report
 from ptb_mongo.driver import connect, database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.migration.data import BotData, Kind
 from ptb_mongo.migration.database import Database
 from ptb_mongo.migration.dict_json import read_dict
-from ptb_mongo.migration.importing import Importer, Report
-from ptb_mongo.migration.inspection import is_untrusted
+from ptb_mongo.migration.importing import Importer
 from ptb_mongo.migration.mongopersistence import PeerCollections, read_mongopersistence
 from ptb_mongo.migration.pickle_file import PickleSource
 
@@ -52,7 +46,6 @@ import_app = typer.Typer(
     help="Take over what another persistence has kept. Stop the bot first; without --apply nothing is written.",
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also write over documents that differ in the database")]
 
@@ -187,9 +180,9 @@ async def _import(
             importer = Importer(database, apply=apply, overwrite=overwrite, bot_id=bot_id, advance=advance)
             report = await importer.run(data)
     if as_json:
-        write_json(_as_json(report, apply=apply))
+        write_json(report_json(report, apply=apply))
     else:
-        _show(console(), report, apply=apply, overwrite=overwrite)
+        show_report(console(), report, apply=apply, overwrite=overwrite)
     return FOUND if report.problems or any(tally.unreadable for tally in report.tallies.values()) else FINE
 
 
@@ -223,79 +216,3 @@ def _totals(data: BotData) -> dict[Kind, int]:
         "conversations": sum(len(states) for states in data.conversations.values()),
         "callback_data": sum(len(part) for part in data.callback_data or ()),
     }
-
-
-def _as_json(report: Report, *, apply: bool) -> dict[str, Any]:
-    names = ("found", "new", "same", "different", "unreadable", "refused", "written")
-    return {
-        "applied": apply,
-        "kinds": {kind: {name: getattr(tally, name) for name in names} for kind, tally in report.tallies.items()},
-        "problems": [problem_json(problem) for problem in report.problems],
-        "refused": report.refused,
-    }
-
-
-def _show(out: Console, report: Report, *, apply: bool, overwrite: bool) -> None:
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
-    table.add_column("")
-    columns = {
-        "found": "",
-        "new": "green",
-        "same": "dim",
-        "different": "yellow",
-        "unreadable": "red",
-        "refused": "bold red",
-        **({"written": "bold green"} if apply else {}),
-    }
-    always = {"found", "new", "same", "written"}
-    shown = [
-        name for name in columns if name in always or any(getattr(tally, name) for tally in report.tallies.values())
-    ]
-    titles = {
-        "found": "in the source",
-        "same": "there already",
-        "different": "differ, written over" if overwrite else "newer there, left",
-        "unreadable": "unreadable there",
-        "refused": "cannot be stored",
-    }
-    for name in shown:
-        table.add_column(titles.get(name, name), justify="right")
-    for kind, tally in report.tallies.items():
-        if tally.found:
-            cells = [getattr(tally, name) for name in shown]
-            table.add_row(
-                kind,
-                *(
-                    Text(f"{number:,}", columns[name]) if number else Text("-", "dim")
-                    for name, number in zip(shown, cells, strict=True)
-                ),
-            )
-    if table.row_count:
-        out.print(table)
-    else:
-        out.print("There is nothing to import.")
-    show_problems(out, report.problems, "Cannot be stored")
-    _show_refused(out, report)
-    new = sum(tally.new + (tally.different if overwrite else 0) for tally in report.tallies.values())
-    written = sum(tally.written for tally in report.tallies.values())
-    out.print()
-    if apply:
-        out.print(Text.assemble((f"{count(written, 'document')} written.", "bold green")))
-    elif new:
-        out.print(Text.assemble(("Nothing was written. ", "bold"), f"--apply writes {count(new, 'document')}."))
-    else:
-        out.print(Text("Nothing is to be written.", "bold"))
-
-
-def _show_refused(out: Console, report: Report) -> None:
-    if not report.refused:
-        return
-    out.print(Text("\nClasses that were not loaded", "bold red"))
-    modules = {name.rpartition(".")[0] for name in report.refused if is_untrusted(report.refused[name])}
-    for name, reason in sorted(report.refused.items()):
-        out.print(Text.assemble(("  ● ", "red"), name))
-        if not is_untrusted(reason):
-            out.print(Text(f"      {reason}", "dim"), soft_wrap=True)
-    if modules:
-        options = " ".join(f"--trust {module}" for module in sorted(modules))
-        out.print(Text.assemble("    if they are yours, run this again with ", (options, "bold cyan")), soft_wrap=True)

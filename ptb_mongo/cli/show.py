@@ -182,14 +182,14 @@ def _show_table(out: Console, found: list[Stored]) -> None:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("handler", "key", "state", "updated_at", "rev"):
-        table.add_column(title)
+        table.add_column(title, no_wrap=title in {"state", "updated_at"})
     for stored in sorted(found, key=lambda one: (one.key[0], str(one.key[1]))):
         handler, key = stored.key
         table.add_row(
             Text(handler, "bold"),
             ", ".join(map(str, key)),
             Pretty(stored.body["state"]),
-            Text(_date(stored.body.get("updated_at", "")), "dim"),
+            Text(_date(stored.body.get("updated_at", "")).removesuffix(" UTC"), "dim"),
             Text(str(stored.body.get("rev", "")), "dim"),
         )
     out.print(table)

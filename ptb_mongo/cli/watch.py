@@ -20,7 +20,7 @@ from ptb_mongo.cli.common import (
     run,
     write_json,
 )
-from ptb_mongo.migration.watching import Change, changes
+from ptb_mongo.migration.watching import Change, beginning, changes
 
 __all__ = ["watch"]
 
@@ -52,9 +52,10 @@ async def _watch(target: Target, most: int | None, *, bots: bool, as_json: bool)
             if not as_json:
                 out.print(Text.assemble(("● ", "red"), f"{error}; looking for it"), soft_wrap=True)
 
+        since = await beginning(database)
         if not as_json:
             out.print(Text(f"Watching {database.name}; Ctrl-C ends it.", "dim"))
-        async with aclosing(changes(database, bots=bots, lost=lost)) as stream:
+        async with aclosing(changes(database, since, bots=bots, lost=lost)) as stream:
             seen = 0
             async for change in stream:
                 seen += 1

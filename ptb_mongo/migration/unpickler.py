@@ -172,9 +172,7 @@ class ForeignPickle(Reader):
             return owner()
         if isinstance(owner, type) and issubclass(owner, enum.Enum):
             return enum_member(owner, name)
-        raise DecodeError(
-            f"the pickle asks for an attribute ({name!r:.80}), which is a way to run code; nothing was run"
-        )
+        raise DecodeError(f"it is the attribute {name!r:.80} of an object, which may be code")
 
     # -- contents ---------------------------------------------------------------------------------------
 

@@ -8,12 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bson.timestamp import Timestamp
+
 from ptb_mongo.errors import UnavailableError, WatchUnavailableError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database
 from ptb_mongo.watcher import just_after
 
-__all__ = ["Change", "changes"]
+__all__ = ["Change", "beginning", "changes"]
 
 _PAUSE: Final = 1.0  # seconds before a lost server is looked for again
 _OPERATIONS: Final = ("insert", "update", "replace", "delete")
@@ -44,15 +46,8 @@ class Change:
     removed: tuple[str, ...] = ()
 
 
-async def changes(
-    database: Database, *, bots: bool = False, lost: Callable[[BaseException], None] = lambda _: None
-) -> AsyncGenerator[Change, None]:
-    """All changes from now on.
-
-    Args:
-        database: The database.
-        bots: Whether to tell of what bots write, too.
-        lost: Called when the server is away, before it is looked for again.
+async def beginning(database: Database) -> Timestamp:
+    """The time from which on `changes` can tell everything: now.
 
     Raises:
         WatchUnavailableError: If there are no change streams.
@@ -60,6 +55,24 @@ async def changes(
     hello = await database.driver.hello()
     if reason := await database.driver.can_watch(hello):
         raise WatchUnavailableError(f"the server offers no change stream: {reason}")
+    return just_after(hello)
+
+
+async def changes(
+    database: Database,
+    since: Timestamp,
+    *,
+    bots: bool = False,
+    lost: Callable[[BaseException], None] = lambda _: None,
+) -> AsyncGenerator[Change, None]:
+    """All changes since a time, and for ever.
+
+    Args:
+        database: The database.
+        since: The server's time, as `beginning` gives it.
+        bots: Whether to tell of what bots write, too.
+        lost: Called when the server is away, before it is looked for again.
+    """
     kinds = {database.scopes[kind].collection: kind for kind in KINDS}
     names = {"$map": {"input": {"$objectToArray": "$updateDescription.updatedFields"}, "in": "$$this.k"}}
     rev = {"$ifNull": ["$updateDescription.updatedFields.rev", "$fullDocument.rev"]}
@@ -77,10 +90,10 @@ async def changes(
             }
         },
     ]
-    start_at, token = just_after(hello), None
+    token = None
     while True:
         try:
-            async for event in database.driver.watch(pipeline, start_at=start_at, resume_after=token):
+            async for event in database.driver.watch(pipeline, start_at=since, resume_after=token):
                 token = event["_id"]
                 change = _change(event, kinds[event["ns"]["coll"]])
                 if bots or change.bot is None:

@@ -235,8 +235,9 @@ class DataScope(Documents[LiveEntry], Generic[T]):
                 await asyncio.wait_for(self._read_one(entry), _READ_PATIENCE)
             except (UnavailableError, asyncio.TimeoutError) as error:
                 entry.mark_stale()
-                if not isinstance(error, UnavailableError) or not self.writer.away:
-                    self.writer.lost(error)
+                if not self.writer.away:
+                    timed_out = isinstance(error, asyncio.TimeoutError)
+                    self.writer.lost(UnavailableError(f"no answer for {_READ_PATIENCE:g} s") if timed_out else error)
                 if not entry.loaded:
                     raise UnavailableError(
                         f"{self.collection}, _id {key}: it was never loaded, and MongoDB is away"

@@ -49,7 +49,9 @@ class BotProcess:
     def start(self) -> None:
         """Starts the next process."""
         self._runs += 1
-        command = [sys.executable, "-W", "error", str(_HERE / "bot.py"), self.name, str(self._runs)]
+        # A driver that is cancelled while it connects leaves a socket to the garbage collector.
+        warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]
+        command = [sys.executable, *warnings, str(_HERE / "bot.py"), self.name, str(self._runs)]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
                 [*command, json.dumps(self.options)], stdin=subprocess.DEVNULL, stderr=errors, cwd=self._folder

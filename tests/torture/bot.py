@@ -54,6 +54,8 @@ class LogNotes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record."""
+        if record.name.startswith(("pymongo", "motor")):
+            return  # they log, and raise, what is then handled
         if record.levelno >= logging.ERROR:
             text = record.getMessage() + (f" ({record.exc_info[1]!r})" if record.exc_info else "")
             self._recorder.note("problem", text=f"log of {record.name}: {text}")
@@ -77,7 +79,6 @@ class TorturedBot:
         self._chance = random.Random(f"{options['seed']} {name} {run}")
         self._edits = Edits(name, self._recorder, self._chance)
         self._talker = options["talker"]
-        self._lazy = options["persistence"]["loading"] == "lazy"
         client = AsyncMongoClient(options["uri"]) if options["driver"] == "pymongo" else None
         self._client: AsyncMongoClient[Any] | None = client
         self._persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(
@@ -120,7 +121,7 @@ class TorturedBot:
         return ConversationHandler.END if state is None else state
 
     async def _failed(self, _: object, context: Any) -> None:
-        if self._lazy and isinstance(context.error, UnavailableError) and "it was never loaded" in str(context.error):
+        if isinstance(context.error, UnavailableError) and "it was never loaded" in str(context.error):
             self._recorder.note("never loaded")
         else:
             self._recorder.note("problem", text=f"error handler: {context.error!r}")

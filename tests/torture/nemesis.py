@@ -21,6 +21,7 @@ class Nemesis:
     """One of several, each for a thread of its own; leaves everything healed.
 
     Args:
+        recorder: Notes what it does.
         chance: Decides.
         until: The time at which to stop.
         counts: How often it did what.
@@ -28,7 +29,8 @@ class Nemesis:
 
     pause = (0.3, 1.5)
 
-    def __init__(self, chance: random.Random, until: float, counts: Counter[str]) -> None:
+    def __init__(self, recorder: Recorder, chance: random.Random, until: float, counts: Counter[str]) -> None:
+        self._recorder = recorder
         self._chance = chance
         self._until = until
         self._counts = counts
@@ -39,7 +41,9 @@ class Nemesis:
             time.sleep(min(left, self._chance.uniform(*self.pause)))
             actions = self.actions()
             (action,) = self._chance.choices(list(actions), list(actions.values()))
+            begun = time.monotonic()
             action()
+            self._recorder.note("nemesis", action=action.__name__, begun=begun)
 
     def actions(self) -> dict[Callable[[], None], int]:
         """What it can do, and how likely."""
@@ -67,6 +71,7 @@ class NodeNemesis(Nemesis):
             self._freeze_most: 2,
             self._freeze_all: 1,
             self._freeze_and_kill: 1,
+            self._cut_off_and_kill: 3,
         }
 
     def run(self) -> None:
@@ -80,9 +85,12 @@ class NodeNemesis(Nemesis):
             self._servers.start()
 
     def _last_election(self) -> object:
-        primary = self._servers.primary(timeout=30)
-        with MongoClient(primary.host, directConnection=True) as client:
-            return client.admin.command("hello")["electionId"]
+        while True:
+            primary = self._servers.primary(timeout=30)
+            with MongoClient(primary.host, directConnection=True) as client:
+                hello = client.admin.command("hello")
+            if hello["isWritablePrimary"]:  # else it has stepped down meanwhile
+                return hello["electionId"]
 
     def _over(self, what: str) -> None:
         self._count(what)
@@ -140,6 +148,20 @@ class NodeNemesis(Nemesis):
         self._kill([primary])
         self._over("freezes, then kills")
 
+    def _cut_off_and_kill(self) -> None:
+        """What the primary takes meanwhile exists nowhere else, and is undone when it comes back."""
+        primary = self._servers.primary()
+        others = [member for member in self._servers.members if member is not primary]
+        for member in others:
+            member.pause()
+        time.sleep(self._chance.uniform(0.2, 1))
+        primary.kill()
+        for member in others:
+            member.resume()
+        time.sleep(self._chance.uniform(1, 2.5))
+        self._servers.start()
+        self._over("primaries cut off, then killed")
+
 
 class BotNemesis(Nemesis):
     """Kills and stops bots, and starts them again."""
@@ -187,9 +209,8 @@ class Planter(Nemesis):
 
     pause = (0.2, 1.0)
 
-    def __init__(self, uri: str, database: str, recorder: Recorder, *args: Any) -> None:
+    def __init__(self, uri: str, database: str, *args: Any) -> None:
         super().__init__(*args)
-        self._recorder = recorder
         self._client: MongoClient[dict[str, Any]] = MongoClient(uri)
         self._database = self._client.get_database(database, write_concern=WriteConcern("majority"))
 
@@ -201,7 +222,6 @@ class Planter(Nemesis):
         """See `Nemesis.run`."""
         with self._client:
             super().run()
-        self._recorder.close()
 
     def _write(self, document: Document, path: Keys, value: Value, do: Callable[[], object]) -> None:
         number = self._recorder.write(document, path, value)

@@ -135,15 +135,23 @@ class Torture:
 
     def _let_loose(self) -> None:
         seed, until, counts = self._result.seed, time.monotonic() + self._seconds, self._result.counts
-        recorder = Recorder(self._result.folder, "planter.0")
+
+        def chosen(name: str) -> tuple[Recorder, random.Random, float, Counter[str]]:
+            recorder = Recorder(self._result.folder, f"{name}.0")
+            recorders.append(recorder)
+            return recorder, random.Random(f"{seed} {name}"), until, counts
+
+        recorders: list[Recorder] = []
         nemeses: list[Nemesis] = [
-            NodeNemesis(self._servers, random.Random(f"{seed} nodes"), until, counts),
-            BotNemesis(self._bots, random.Random(f"{seed} bots"), until, counts),
-            Planter(self._uri, self._database, recorder, random.Random(f"{seed} planter"), until, counts),
+            NodeNemesis(self._servers, *chosen("nodes")),
+            BotNemesis(self._bots, *chosen("bot-nemesis")),
+            Planter(self._uri, self._database, *chosen("planter")),
         ]
         with ThreadPoolExecutor(len(nemeses)) as pool:
             for running in [pool.submit(nemesis.run) for nemesis in nemeses]:
                 running.result()
+        for recorder in recorders:
+            recorder.close()
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -155,7 +163,7 @@ class Torture:
             for scope in ("user_data", "chat_data", "bot_data"):
                 stored |= {(scope, found["_id"]): found.get("data", {}) for found in database[scope].find()}
             for found in database.conversations.find():
-                stored["conversations", found["key"][0]] = found["state"]
+                stored["conversations", found["_id"]["key"][0]] = found.get("state")
         return stored
 
     def _differences(self, stored: dict[Document, Any]) -> list[str]:
@@ -192,6 +200,10 @@ class Torture:
         checker = Checker(history.writes)
         self._problems(history.problems)
         result.violations += checker.check(self._stored())
+        with MongoClient(self._servers.uri) as client:
+            for found in client[self._database].conversations.find():
+                if found["_id"] != {name: found.get(name) for name in ("handler", "key")}:
+                    self._problems([f"half a conversation is stored: {found}"])
         result.violations += checker.check_sightings(history.sightings)
         external = [write for write in history.writes if not write.by_bot]
         health = history.health.values()

@@ -112,7 +112,7 @@ def test_the_programs_of_each_page_run_one_after_the_other(mongodb_server_uri: s
 def test_the_tests_in_the_docs_pass(mongodb_server_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # given
     found = [block for block in PYTHON if is_test(block)]
-    assert len(found) >= 3
+    assert len(found) >= 2
     for block in found:
         name = re.sub(r"\W", "_", str(block))
         (tmp_path / f"test_{name}.py").write_text(block.text, encoding="utf-8")
