@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
-import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,27 +19,23 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, UpdateOne, uri_parser
+from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
-    InvalidURI,
     OperationFailure,
     PyMongoError,
     WaitQueueTimeoutError,
-)
-from pymongo.errors import (
-    ConfigurationError as InvalidConfiguration,
 )
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
+from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
 __all__ = [
-    "DEFAULT_DATABASE",
     "Delete",
     "Driver",
     "Failure",
@@ -49,21 +43,8 @@ __all__ = [
     "Upsert",
     "connect",
     "database_of",
-    "without_password",
 ]
 
-DEFAULT_DATABASE: Final = "telegram_bot"
-_URI: Final = re.compile(r"mongodb(?:\+srv)?://[^/?]+(?:/(?P<database>[^?]*))?(?:\?.*)?\Z")
-# Up to the last "@": a password that should have been escaped may hold anything.
-_USER_INFO: Final = re.compile(r"\A([a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
-_SECRET_OPTION: Final = re.compile(r"([?&;][a-z]*(?:password|properties)=)[^&;]*", re.IGNORECASE)
-_TO_BE_ESCAPED: Final = re.compile(r"[/?#\[\]@]|:.*:", re.DOTALL)
-_NOT_ESCAPED: Final = (
-    "the user name and the password must be escaped, each with urllib.parse.quote_plus, where they hold more than "
-    "letters and digits"
-)
-_NOT_IN_A_NAME: Final = frozenset(' /\\."$*<>:|?\0')
-_LONGEST_NAME: Final = 63
 # For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
 # notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
 _TIMEOUTS_MS: Final = {
@@ -147,11 +128,6 @@ class Failure:
 Operation = Upsert | Delete | Insert
 
 
-def without_password(uri: str) -> str:
-    """A connection string that may be shown."""
-    return _SECRET_OPTION.sub(r"\1***", _USER_INFO.sub(r"\1***@", uri))
-
-
 def database_of(client: object, name: str | None) -> str:
     """The name of the database to use.
 
@@ -163,7 +139,7 @@ def database_of(client: object, name: str | None) -> str:
         ConfigurationError: If the URI or the name cannot be used.
     """
     if isinstance(client, str):
-        in_uri = _check_uri(client)
+        in_uri = database_in(client)
         name = in_uri if name is None else name
     elif isinstance(client, MongoClient):
         raise ConfigurationError(
@@ -174,53 +150,7 @@ def database_of(client: object, name: str | None) -> str:
             "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
             f"not {type(client).__name__}"
         )
-    name = DEFAULT_DATABASE if name is None else name
-    if not isinstance(name, str) or not name or _NOT_IN_A_NAME.intersection(name):
-        raise ConfigurationError(
-            f"MongoDB takes no database of the name {name!r}; letters, digits, '-' and '_' are always right"
-        )
-    if len(name.encode()) > _LONGEST_NAME:
-        raise ConfigurationError(f"the database's name has more than {_LONGEST_NAME} bytes: {name!r}")
-    return name
-
-
-def _check_uri(uri: str) -> str | None:
-    """The database in a URI, which is checked as far as that goes without asking a name server."""
-    match = _URI.match(uri)
-    if match is None:
-        raise ConfigurationError(
-            f"not a MongoDB connection string: {without_password(uri)!r}; "
-            'it looks like "mongodb://localhost:27017" or "mongodb+srv://user:password@cluster.mongodb.net"'
-        )
-    plain = re.sub(r"\Amongodb\+srv://([^/?]*@)?[^/?]*", r"mongodb://\1localhost", uri)
-    with _configuration(uri):
-        uri_parser.parse_uri(plain)
-    if "@" in (match["database"] or ""):
-        raise ConfigurationError(f"the connection string {without_password(uri)!r} cannot be used: {_NOT_ESCAPED}")
-    return match["database"] or None
-
-
-@contextmanager
-def _configuration(uri: str) -> Iterator[None]:
-    """What PyMongo says of a connection string, as one clear error: it only warns of unknown options."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            yield
-    except (InvalidURI, InvalidConfiguration, UserWarning, ValueError, TypeError, OSError) as error:
-        shown = without_password(uri)
-        raise ConfigurationError(f"the connection string {shown!r} cannot be used: {_harmless(error, uri)}") from None
-
-
-def _harmless(error: BaseException, uri: str) -> str:
-    """An error's text without what stands before the `@` of a URI."""
-    text = str(error)
-    if (found := _USER_INFO.match(uri)) and (secret := found[2]):
-        if _TO_BE_ESCAPED.search(secret):
-            return _NOT_ESCAPED
-        for part in (secret, *secret.split(":")):
-            text = text.replace(part, "***") if part else text
-    return text
+    return checked_name(DEFAULT_DATABASE if name is None else name)
 
 
 def _is_mock(client: object) -> bool:
@@ -241,13 +171,13 @@ async def connect(client: object, database: str) -> Driver:
         return Driver(client, database, owned=False)
     options = {name: value for name, value in _TIMEOUTS_MS.items() if name.lower() not in client.lower()}
     loop = asyncio.get_running_loop()
-    with _configuration(client):  # in a thread: a mongodb+srv URI asks a name server
-        made = await asyncio.to_thread(_motor_client, client, loop, options)
+    made = await asyncio.to_thread(_motor_client, client, loop, options)  # a mongodb+srv URI asks a name server
     return Driver(made, database, owned=True)
 
 
 def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
-    return AsyncIOMotorClient(uri, io_loop=loop, **options)
+    with clear_errors(uri):
+        return AsyncIOMotorClient(uri, io_loop=loop, **options)
 
 
 class Driver:

@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from telegram.ext import Application, BasePersistence, ContextTypes, PersistenceInput
 
 from ptb_mongo.codec import Codec
-from ptb_mongo.driver import database_of, without_password
+from ptb_mongo.driver import database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.health import Health
 from ptb_mongo.scopes.data import DataScope
@@ -29,6 +29,7 @@ from ptb_mongo.types import (
     OnConflict,
     Refresh,
 )
+from ptb_mongo.uri import without_password
 
 __all__ = ["MongoPersistence"]
 
