@@ -120,6 +120,14 @@ class Changes:
         yield from (path for path, _ in self.sets)
         yield from self.unsets
 
+    def set_whole(self, name: str, value: Any) -> None:
+        """Sets a field at the top with all that is in it, whatever of it has changed."""
+        self.sets = [(path, new) for path, new in self.sets if path[0] != name]
+        self.unsets = [path for path in self.unsets if path[0] != name]
+        self.created = [path for path in self.created if path[0] != name]
+        self.last = {path: names for path, names in self.last.items() if path[:1] != (name,)}
+        self.sets.append(((name,), value))
+
     def update(self, rev: str) -> Document | list[Document]:
         """The update for MongoDB: idempotent, and touching nothing but the changed paths.
 

@@ -221,7 +221,9 @@ class Store:
         try:
             await asyncio.wait_for(self.writer.drain(), settings.shutdown_timeout)
         except asyncio.TimeoutError:
-            waiting = self.writer.waiting
+            waiting = {entry: owner for entry, owner in self.writer.waiting.items() if entry.dirty}
+            if not waiting:
+                return  # the last one was acknowledged just now
             names = [f"{owner.collection} {entry.id!r}" for entry, owner in waiting.items()]
             named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
             kept = "they are lost (spill_dir would keep them)"

@@ -89,6 +89,8 @@ class Owner(Protocol):
     """The side of a scope that the writer sees."""
 
     collection: str
+    always: Sequence[str]
+    """Fields that every update sets: without them a document that others have deleted would be made anew in part."""
 
     async def reread(self, entries: Sequence[Entry]) -> None:
         """Reads stale documents, and brings what is wanted up to what was read."""
@@ -255,15 +257,18 @@ class Writer:
 
     async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
         for _ in range(_ATTEMPTS):
-            for entry in entries:
-                await entry.free()
-            if stale := [entry for entry in entries if entry.stale and entry.wanted is not None]:
-                await owner.reread(stale)
-            chunks = [entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK)]
-            tasks = []
-            for chunk in chunks:
-                tasks.append(asyncio.create_task(self._write_chunk(owner, chunk, ticket)))
-                await asyncio.sleep(0)  # a chunk is prepared in one go: let others run before the next one
+            claim = await self._claim(owner, entries)
+            tasks: list[asyncio.Task[list[Entry]]] = []
+            try:
+                for start in range(0, len(entries), _CHUNK):
+                    chunk = entries[start : start + _CHUNK]
+                    tasks.append(asyncio.create_task(self._write_chunk(owner, chunk, ticket)))
+                    await asyncio.sleep(0)  # a chunk is prepared in one go: let others run before the next one
+                await asyncio.wait(tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                _release(entries, claim)
             outdated: list[Entry] = []
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(result, BaseException):
@@ -276,11 +281,31 @@ class Writer:
             reason = f"others changed it during each of {_ATTEMPTS} attempts to save it"
             self._refuse(entry, entry.wanted, ticket, DocumentError(reason).located(owner.collection, entry.id))
 
+    @staticmethod
+    async def _claim(owner: Owner, entries: list[Entry]) -> asyncio.Event:
+        """Keeps everybody else from reading or writing these documents until they are released; none is stale then."""
+        fresh = False
+        while True:
+            if busy := next((entry for entry in entries if entry.busy is not None), None):
+                await busy.free()
+                continue
+            claim = asyncio.Event()
+            if fresh or not (stale := [entry for entry in entries if entry.stale and entry.wanted is not None]):
+                for entry in entries:
+                    entry.busy = claim
+                return claim
+            for entry in stale:
+                entry.busy = claim
+            try:
+                await owner.reread(stale)
+                fresh = True  # what becomes stale again meanwhile is merged when it is read next
+            finally:
+                _release(stale, claim)
+
     async def _write_chunk(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> list[Entry]:
         """Writes some entries; returns those whose document is not as was supposed."""
         sent: list[tuple[Entry, bytes | None]] = []
         operations: list[Upsert | Delete] = []
-        busy = asyncio.Event()
         for entry in entries:
             if refusal := owner.refusal(entry):
                 self._refuse(entry, entry.wanted, ticket, refusal)
@@ -289,7 +314,6 @@ class Writer:
             if operation is None:
                 self._done(owner, entry, entry.wanted)  # the base has come to say the same
                 continue
-            entry.busy = busy
             sent.append((entry, entry.wanted))
             operations.append(operation)
         outdated: list[Entry] = []
@@ -299,10 +323,6 @@ class Writer:
             for entry, version in sent:
                 self._refuse(entry, version, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
             return []
-        finally:
-            for entry, _ in sent:
-                entry.busy = None
-            busy.set()
         for index, (entry, version) in enumerate(sent):
             failure = failures.get(index)
             if failure is None:
@@ -322,6 +342,10 @@ class Writer:
         changes = diff(base, entry.plain, owner.canonical)
         if not changes:
             return None
+        if entry.base is not None:
+            for name in owner.always:
+                if name in entry.plain:
+                    changes.set_whole(name, entry.plain[name])
         self._count += 1
         entry.rev = f"{self._name}:{self._count}"
         entry.sent[entry.rev] = entry.wanted
@@ -344,3 +368,10 @@ class Writer:
         if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
             entry.dirty = False
             entry.wanted = entry.plain = None
+
+
+def _release(entries: list[Entry], claim: asyncio.Event) -> None:
+    for entry in entries:
+        if entry.busy is claim:
+            entry.busy = None
+    claim.set()

@@ -177,13 +177,18 @@ def _date(value: Any) -> str:
 _META: dict[str, Callable[[Any], str]] = {"updated_at": _date, "rev": str}
 
 
+def _place(stored: Stored) -> tuple[str, list[tuple[str, Any]]]:
+    handler, key = stored.key
+    return handler, [(type(part).__name__, part) for part in key]
+
+
 def _show_table(out: Console, found: list[Stored]) -> None:
     if not found:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("handler", "key", "state", "updated_at", "rev"):
         table.add_column(title, no_wrap=title in {"state", "updated_at"})
-    for stored in sorted(found, key=lambda one: (one.key[0], str(one.key[1]))):
+    for stored in sorted(found, key=_place):
         handler, key = stored.key
         table.add_row(
             Text(handler, "bold"),

@@ -96,9 +96,10 @@ def _show(out: Console, change: Change) -> None:
         (f"{shown_id}  ", "bold cyan"),
         who,
     )
-    for names, one_style in ((change.set, "yellow"), (change.removed, "red strike")):
-        for name in names:
-            line.append("  ").append(name, one_style)
+    for name in change.set:
+        line.append("  ").append(name, "yellow")
+    for name in change.removed:
+        line.append("  ").append(f"-{name}", "red")
     if change.operation != "update":
         line.append(f"  {change.operation}", style)
     out.print(line, soft_wrap=True)

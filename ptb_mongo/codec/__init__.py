@@ -90,12 +90,18 @@ class Codec:
         """
         return self._decoder.document(plain)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be that PTB cannot copy the value that was decoded last: see `bounds.check_copy`."""
+        return self._decoder.doubtful
+
     def decode_body(self, raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """Decodes a document's fields, given also as the bytes they came in.
 
         The bytes tell in C whether there is anything to decode: most documents hold no tag and no escape.
         """
         if _TAG_IN_BYTES not in raw and _ESCAPE_IN_BYTES not in raw:
+            self._decoder.doubtful = False
             return body
         decoded: dict[str, Any] = self._decoder.document(body)
         return decoded

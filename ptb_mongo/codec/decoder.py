@@ -9,10 +9,9 @@ from __future__ import annotations
 import collections
 import datetime as dtm
 import decimal
-import re
 import zoneinfo
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import bson
 import telegram
@@ -22,6 +21,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from ptb_mongo.codec import pickling
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, check_collisions, pattern
 from ptb_mongo.codec.encoder import OPTIONS
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.objects import is_plain, new_object
@@ -29,6 +29,9 @@ from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Decoder"]
+
+_MANY_KEYS: Final = 1000
+_SHORT_INT: Final = 20  # characters of a key that is an integer below 2**61 - 1, which is its own hash
 
 
 class Decoder:
@@ -42,6 +45,9 @@ class Decoder:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._bot = bot
+        self._packed_levels = 0
+        self.doubtful = False
+        """Whether it may be that PTB cannot copy the value that was decoded last."""
         self._by_tag: dict[str, Callable[[dict[str, Any]], Any]] = {
             "str": lambda tagged: _field(tagged, "v", bytes).decode("utf-8", "surrogatepass"),
             "int": lambda tagged: int(_field(tagged, "v", str), 0),
@@ -52,7 +58,7 @@ class Decoder:
             "bytearray": lambda tagged: bytearray(_field(tagged, "v", bytes)),
             "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
             "bson": self._packed,
-            "regex": lambda tagged: re.compile(self.decode(tagged["v"]), _field(tagged, "flags", int)),
+            "regex": lambda tagged: pattern(self.decode(tagged["v"]), _field(tagged, "flags", int)),
             "datetime": self._datetime,
             "milliseconds": lambda tagged: DatetimeMS(_field(tagged, "v", dtm.datetime)),
             "date": lambda tagged: _field(tagged, "v", dtm.datetime).date(),
@@ -65,14 +71,14 @@ class Decoder:
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
             "pickle": lambda tagged: self._pickle(tagged, "v"),
-            "bot": lambda tagged: None if tagged.get("foreign") else self._bot(),
+            "bot": self._running_bot,
         }
         # Containers: the field that holds what is inside, its decoded type, and what is made of it. They are
         # decoded with two frames a level, so that whatever could be encoded does not exceed Python's limit here.
         self._containers: dict[str, tuple[str, type, Callable[[dict[str, Any], Any], Any]]] = {
             "tuple": ("v", list, lambda _, items: tuple(items)),
-            "set": ("v", list, lambda _, items: set(items)),
-            "frozenset": ("v", list, lambda _, items: frozenset(items)),
+            "set": ("v", list, lambda _, items: set(_elements(items))),
+            "frozenset": ("v", list, lambda _, items: frozenset(_elements(items))),
             "deque": ("v", list, lambda tagged, items: collections.deque(items, tagged.get("maxlen"))),
             "dict": ("v", list, _from_pairs),
             "OrderedDict": ("v", dict, lambda _, mapping: collections.OrderedDict(mapping)),
@@ -88,6 +94,8 @@ class Decoder:
         Raises:
             DecodeError: If it cannot be restored; with the path to the culprit.
         """
+        self.doubtful = False
+        self._packed_levels = 0
         try:
             return self.decode(plain)
         except RecursionError as error:
@@ -105,6 +113,8 @@ class Decoder:
     def _dict(self, plain: dict[str, Any]) -> dict[Any, Any]:
         result = {}
         name = ""
+        if len(plain) > _MANY_KEYS:
+            check_collisions([unescape(name) for name in plain if len(name) > _SHORT_INT and name.startswith("%i")])
         try:
             for name, item in plain.items():
                 kind = type(item)
@@ -176,7 +186,13 @@ class Decoder:
         return collections.defaultdict(factory, mapping)
 
     def _packed(self, tagged: dict[str, Any]) -> Any:
-        return self.decode(bson.decode(_field(tagged, "v", bytes), OPTIONS)["v"])
+        self.doubtful = True
+        self._packed_levels += 1
+        if self._packed_levels > MAX_PACKED:
+            raise DecodeError("it is packed too deeply")
+        value = self.decode(bson.decode(_field(tagged, "v", bytes), OPTIONS)["v"])
+        self._packed_levels -= 1
+        return value
 
     def _datetime(self, tagged: dict[str, Any]) -> dtm.datetime:
         value = dtm.datetime.fromisoformat(_field(tagged, "iso", str))
@@ -204,6 +220,9 @@ class Decoder:
             raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
         if any(type(name) is not str for name in attributes):
             raise DecodeError("its state is not a document of attributes")
+        if not COPY_HOOKS.isdisjoint(attributes):
+            raise DecodeError("one of its attributes stands in the place of a method")
+        self.doubtful = self.doubtful or hasattr(cls, "__deepcopy__")
         return new_object(cls, attributes)
 
     def _named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any]) -> Any:
@@ -216,7 +235,16 @@ class Decoder:
         return tuple.__new__(cls, [known[name] for name in cls._fields])
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
-        return pickling.loads(_field(tagged, field, bytes), trust=self._trust, bot=self._bot())
+        restorer = pickling.Restorer(_field(tagged, field, bytes), self._trust, self._bot())
+        value = restorer.load()
+        self.doubtful = self.doubtful or restorer.doubtful
+        return value
+
+    def _running_bot(self, tagged: dict[str, Any]) -> Any:
+        if tagged.get("foreign"):
+            return None
+        self.doubtful = True
+        return self._bot()
 
 
 def _within(key: str, error: DecodeError) -> DecodeError:
@@ -231,7 +259,13 @@ def _field(tagged: dict[str, Any], name: str, kind: type) -> Any:
     return value
 
 
+def _elements(items: list[Any]) -> list[Any]:
+    check_collisions(items)
+    return items
+
+
 def _from_pairs(_: dict[str, Any], pairs: list[Any]) -> dict[Any, Any]:
+    check_collisions([key for key, _ in pairs])
     result = dict(pairs)
     if len(result) != len(pairs):
         raise DecodeError("two of its pairs have the same key")

@@ -33,6 +33,7 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from ptb_mongo.codec import pickling
+from ptb_mongo.codec.bounds import pattern
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, is_plain
 from ptb_mongo.codec.trust import Trust
@@ -320,6 +321,10 @@ class Encoder:
         return {TAG: "fraction", "v": [self._int(part, depth) for part in value.as_integer_ratio()]}
 
     def _pattern(self, value: re.Pattern[Any], depth: int) -> Any:
+        try:
+            pattern(value.pattern, value.flags)
+        except ValueError as error:
+            raise EncodeError(str(error)) from error
         return {TAG: "regex", "v": self.encode(value.pattern, depth + 1), "flags": value.flags}
 
     def _other(self, value: Any, depth: int) -> Any:

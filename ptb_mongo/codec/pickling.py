@@ -23,18 +23,21 @@ from typing import Any, Final
 
 import telegram
 
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_UNFOLDED, check_collisions, pattern
 from ptb_mongo.codec.objects import set_attribute, slots_of
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["check_call", "dumps", "loads", "set_state", "warn_foreign_bot"]
+__all__ = ["Restorer", "check_call", "dumps", "set_state", "warn_foreign_bot"]
 
 _PROTOCOL: Final = 5  # a fixed one: equal values must give equal bytes under every Python
 _OWN_BOT: Final = "bot"
 _FOREIGN_BOT: Final = "foreign bot"
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
 _NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
+_OPENING: Final = (pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+_MANY_LEVELS: Final = 250
 _MAX_FRACTION_BITS: Final = 100_000
 _CALLABLE_BUILTINS: Final = ("builtins.complex", "builtins.slice", "builtins.object")
 
@@ -65,20 +68,6 @@ def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> bytes:
     except Exception as error:  # whatever a class's own __reduce__ may raise
         raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
     return buffer.getvalue()
-
-
-def loads(data: bytes, *, trust: Trust, bot: telegram.Bot | None) -> Any:
-    """Restores what `dumps` made; anything else that a pickle can say is refused.
-
-    Raises:
-        DecodeError: If it is damaged, or names a class that is not trusted.
-    """
-    try:
-        return _Restorer(data, trust, bot).read()
-    except DecodeError:
-        raise
-    except Exception as error:  # damaged bytes raise nearly anything
-        raise DecodeError(f"the pickle cannot be loaded ({type(error).__name__})") from error
 
 
 class _Pickler(pickle.Pickler):
@@ -203,11 +192,23 @@ def check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None
         raise ValueError("it would be filled with the addresses of a network")
 
 
-class _Restorer(Reader):
-    """What `restore` does inside our own pickles, and what their persistent ids stand for."""
+class Restorer(Reader):
+    """What `restore` does inside our own pickles, and what their persistent ids stand for.
+
+    Args:
+        data: The pickle.
+        trust: Which classes may be restored.
+        bot: The running bot.
+
+    Attributes:
+        doubtful: After `load`, whether it may be that PTB cannot copy the value.
+    """
 
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
-        super().__init__(data, (restore.__module__, restore.__name__))
+        super().__init__(data, (restore.__module__, restore.__name__), max_unfolded=MAX_UNFOLDED)
+        # Each of these bytes may open one more level: a copy takes at most three frames of the stack for it.
+        self.doubtful = sum(data.count(opcode) for opcode in _OPENING) > _MANY_LEVELS
+        self._bots = 0
         self._trust = trust
         self._bot = bot
         self._kinds: dict[str, Callable[..., Any]] = {
@@ -218,14 +219,32 @@ class _Restorer(Reader):
             "zone": zoneinfo.ZoneInfo,
             "fraction": fraction,
             "range": range,
-            "pattern": re.compile,
+            "pattern": pattern,
             "pytz": pytz_utc,
             "object": self._object,
         }
 
+    def load(self) -> Any:
+        """Restores what `dumps` made; anything else that a pickle can say is refused.
+
+        Raises:
+            DecodeError: If it is damaged, or names a class that is not trusted.
+        """
+        try:
+            value = self.read()
+        except DecodeError:
+            raise
+        except Exception as error:  # damaged bytes raise nearly anything
+            raise DecodeError(f"the pickle cannot be loaded ({type(error).__name__})") from error
+        if id(value) not in self._made:
+            raise DecodeError(f"the pickle is of a {type(value).__name__}, which is never pickled by itself")
+        self.doubtful = self.doubtful or self._bots > 0
+        return value
+
     def outside(self, reference: Any) -> Any:
         """The bot, or a set from its sorted elements."""
         if reference == _OWN_BOT:
+            self._bots += 1
             return self._bot
         if reference == _FOREIGN_BOT:
             return None
@@ -245,7 +264,8 @@ class _Restorer(Reader):
         return self._kinds[kind](*details)
 
     def _telegram(self, name: object, state: dict[str, Any]) -> Any:
-        return telegram_object(self._trust.resolve(name), state)
+        self._bots -= state.get("_bot") is not None  # there it is not copied
+        return _unhooked(telegram_object(self._trust.resolve(name), state))
 
     def _enum(self, name: object, key: object) -> Any:
         return enum_member(self._trust.resolve(name), key)
@@ -270,8 +290,11 @@ class _Restorer(Reader):
             raise DecodeError(f"{label} is not made of a tuple of arguments and lists of items")
         kwargs = kwargs or {}
         check_call(cls, args, kwargs)
+        self.doubtful = self.doubtful or not self._trust.is_standard(cls)
         if issubclass(cls, (set, frozenset)):
             self.check_hashing(args)
+            for elements in args:
+                check_collisions(elements if type(elements) is list else ())
         self.check_hashing(key for key, _ in pairs or ())
         obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
         # What follows is looked up on the class: on the object, a planted attribute could be in its place.
@@ -281,7 +304,7 @@ class _Restorer(Reader):
             type(obj).append(obj, item)
         for key, value in pairs or ():
             obj[key] = value
-        return obj
+        return _unhooked(obj)
 
 
 def set_state(obj: Any, state: Any) -> None:
@@ -302,6 +325,13 @@ def _telegram_state(obj: telegram.TelegramObject) -> dict[str, Any]:
     with contextlib.suppress(RuntimeError):  # it has none
         state["_bot"] = obj.get_bot()
     return state
+
+
+def _unhooked(obj: Any) -> Any:
+    """The object, if it has no attribute that would be called when it is copied."""
+    if COPY_HOOKS.isdisjoint(getattr(obj, "__dict__", ())):
+        return obj
+    raise DecodeError(f"a {type(obj).__qualname__} has an attribute that stands in the place of a method")
 
 
 def telegram_object(cls: type, state: Any) -> Any:

@@ -7,11 +7,14 @@ is never larger than the bytes that it reads, and is hashed in a time that is bo
 
 from __future__ import annotations
 
+import collections
+import math
 import pickle
 import struct
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
+from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Reader"]
@@ -31,9 +34,11 @@ class Reader:
     Args:
         data: The pickle.
         name: Module and name of the one global that it may name.
+        max_unfolded: How many parts may be there through tuples that stand in several places, each counted
+            wherever it stands.
     """
 
-    def __init__(self, data: bytes, name: tuple[str, str]) -> None:
+    def __init__(self, data: bytes, name: tuple[str, str], *, max_unfolded: float = math.inf) -> None:
         self._data = data
         self._at = 0
         self._name = name
@@ -41,6 +46,10 @@ class Reader:
         self._below: list[list[Any]] = []
         self._memo: list[Any] = []
         self._hashed = 0
+        self._unfolded = 0
+        self._max_unfolded = max_unfolded
+        self._weights: dict[int, int] = {}  # of tuples, which are kept by the memo
+        self._hashes: dict[int, tuple[Any, collections.Counter[int]]] = {}  # of each large dict, and how often
         self._made: dict[int, tuple[Any, Any]] = {}  # each restored object, and what it was made of
 
     def restore(self, *args: object) -> Any:
@@ -63,7 +72,10 @@ class Reader:
             if code == _MEMOIZE:  # most opcodes are one of these three
                 memo.append(self._stack[-1])
             elif code == _BINGET:
-                self._stack.append(memo[data[self._at]])
+                recalled = memo[data[self._at]]
+                if type(recalled) is tuple:
+                    self._unfold(recalled)
+                self._stack.append(recalled)
                 self._at += 1
             elif code == _SHORT_BINUNICODE:
                 start = self._at + 1
@@ -129,7 +141,10 @@ class Reader:
         return items
 
     def _recall(self, _: None = None) -> None:
-        self._stack.append(self._memo[int.from_bytes(self._take(4), "little")])
+        recalled = self._memo[int.from_bytes(self._take(4), "little")]
+        if type(recalled) is tuple:
+            self._unfold(recalled)
+        self._stack.append(recalled)
 
     def _tuple(self, size: int) -> None:
         stack = self._stack
@@ -168,6 +183,7 @@ class Reader:
         keys = items[::2]
         if any(type(key) is not str for key in keys):
             self.check_hashing(keys)
+            self._check_growth(target, keys)
         target.update(zip(keys, items[1::2], strict=True))
 
     def _global(self, _: None = None) -> None:
@@ -187,17 +203,43 @@ class Reader:
 
     def _persistent(self, _: None = None) -> None:
         self._stack.append(self.outside(self._stack.pop()))
+        if self._data[self._at] == _MEMOIZE:
+            raise DecodeError("the pickle lets an outside object stand in several places")
+
+    def _unfold(self, recalled: tuple[Any, ...]) -> None:
+        """Counts what a tuple adds that stands in one more place: a copy makes all of it anew."""
+        self._unfolded += self._tuple_weight(recalled)
+        if self._unfolded > self._max_unfolded:
+            raise DecodeError("the pickle has tuples of tuples that unfold without end")
+
+    def _tuple_weight(self, value: tuple[Any, ...]) -> int:
+        known = self._weights.get(id(value))
+        if known is None:
+            known = 1 + len(value) + sum(self._tuple_weight(part) for part in value if type(part) is tuple)
+            self._weights[id(value)] = known
+        return known
 
     def check_hashing(self, values: Iterable[Any]) -> None:
         """Refuses keys and elements whose hash would take for ever: tuples of one tuple of one tuple ...
 
         Raises:
-            DecodeError: If their parts, each counted wherever it stands, are too many.
+            DecodeError: If their parts, each counted wherever it stands, are too many; or if too many collide.
         """
+        values = list(values)
         weights: dict[int, int] = {}
         self._hashed += sum(self._weight(value, weights) for value in values if type(value) not in _SCALARS)
         if self._hashed > _MAX_HASHED:
             raise DecodeError("the pickle has a key or an element of a set that unfolds without end")
+        check_collisions(values)
+
+    def _check_growth(self, target: dict[Any, Any], keys: list[Any]) -> None:
+        """The same for a dict that gets its keys little by little."""
+        if len(target) + len(keys) > MAX_COLLISIONS:
+            _, hashes = self._hashes.setdefault(id(target), (target, collections.Counter(map(hash, target))))
+            new = list(map(hash, keys))
+            hashes.update(new)
+            if any(hashes[one] > MAX_COLLISIONS for one in new):
+                raise DecodeError("too many of its keys have the same hash")
 
     def _weight(self, value: Any, weights: dict[int, int]) -> int:
         """How many parts a value has, each counted wherever it stands."""

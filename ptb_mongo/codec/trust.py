@@ -105,6 +105,7 @@ class Trust:
     def __init__(self, trusted: Iterable[type | str] = ()) -> None:
         self._by_name: dict[str, type] = _standard_classes()
         self._names: dict[type, str] = {cls: name for name, cls in self._by_name.items()}
+        self._standard = frozenset(self._names)
         self._modules: set[str] = set()
         if isinstance(trusted, (str, type)):
             raise ConfigurationError(f"trusted takes a collection of classes or module names: ({trusted!r},)")
@@ -122,6 +123,10 @@ class Trust:
         self._by_name[name] = cls
         self._names[cls] = name
         return cls
+
+    def is_standard(self, cls: type) -> bool:
+        """Whether a class is one of the standard library's value types."""
+        return cls in self._standard
 
     def name_of(self, cls: type) -> str:
         """The stored name of a class that may be stored.

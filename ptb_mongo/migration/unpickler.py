@@ -13,13 +13,13 @@ import contextlib
 import datetime as dtm
 import enum
 import pickle
-import re
 import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 import telegram
 
+from ptb_mongo.codec.bounds import pattern
 from ptb_mongo.codec.pickling import check_call, enum_member, fraction, pytz_utc, set_state, telegram_object
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import Trust
@@ -56,7 +56,7 @@ class ForeignPickle(Reader):
             Function.OR: _joined_flags,
             Function.FRACTION: _fraction,
             Function.RANGE: range,
-            Function.PATTERN: re.compile,
+            Function.PATTERN: pattern,
             Function.ZONE: zoneinfo.ZoneInfo,
             Function.CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
             Function.PYTZ_UTC: _pytz_utc,

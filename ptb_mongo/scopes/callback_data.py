@@ -28,6 +28,8 @@ _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 class CallbackDataScope(Documents[Entry]):
     """The collection of keyboards, and of the callback queries that came from them."""
 
+    always = _FIELDS  # each a small document; a click writes its keyboard whole
+
     def __init__(self, collection: str, driver: Driver, codec: Codec, writer: Writer) -> None:
         super().__init__(collection, _FIELDS, driver, codec, writer, Entry)
         self.complete = True

@@ -21,6 +21,10 @@ _Key = tuple[str, ConversationKey]
 class ConversationScope(Documents[Entry]):
     """The collection of all conversations' states."""
 
+    always = ("handler", "key")
+
+    copied = False
+
     def __init__(self, collection: str, driver: Driver, codec: Codec, writer: Writer) -> None:
         super().__init__(collection, _FIELDS, driver, codec, writer, Entry)
         self.complete = True  # a handler's states are all loaded before the first update

@@ -195,16 +195,20 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         entry = self.entry(key, key)
         if self.is_refused(entry):
             return
+        if entry.replaced and not same({"data": self._plain(entry.live)}, self._empty):
+            # What is not in the new object is removed field by field: deleting the document and writing all of
+            # the object anew would bring back what others have removed meanwhile.
+            if ticket := self.save(key, entry.live):
+                await ticket.outcome(entry)
+            return
         entry.seen = entry.copied_from = None
         entry.loaded = True
-        entry.stale = False
-        refill = entry.live if entry.replaced else None
+        entry.stale = entry.replaced = False
+        dropped = entry.live
         if ticket := super().drop(entry):
             await ticket.outcome(entry)
-        if refill is None:
+        if entry.live is dropped and not entry.dirty:
             entry.live = None
-        elif ticket := self.save(key, refill):
-            await ticket.outcome(entry)
 
     def written(self, entry: Entry) -> None:
         """See `Documents.written`; what was deleted and is not used any more needs no entry."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
 
 from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, part_id
+from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.writer import Entry, Ticket, Writer
@@ -38,6 +39,11 @@ class Documents(Generic[EntryT]):
         writer: Writes what has changed.
         entry_type: What is kept of each document.
     """
+
+    copied: ClassVar = True
+    """Whether PTB copies the data before it is saved."""
+
+    always: Sequence[str] = ()
 
     def __init__(
         self,
@@ -114,8 +120,7 @@ class Documents(Generic[EntryT]):
                 key = self.key_of(document_id)
                 raise
             key = self.key_of(document_id)
-            body = self.codec.decode_body(raw, body)
-            self.check(key, body)
+            body = self._checked(key, raw, body)
             rest = part_id(raw)
         except DecodeError as error:
             self._quarantine(document_id, key, error)
@@ -127,6 +132,18 @@ class Documents(Generic[EntryT]):
         elif not entry.dirty and entry.busy is None:
             entry.base = rest
         return entry, body
+
+    def _checked(self, key: Any, raw: bytes, body: Document) -> Document:
+        """The decoded document.
+
+        Raises:
+            DecodeError: If it cannot be decoded or used.
+        """
+        body = self.codec.decode_body(raw, body)
+        self.check(key, body)
+        if self.copied and self.codec.doubtful:
+            check_copy(body)
+        return body
 
     def _quarantine(self, document_id: object, key: object, error: DocumentError) -> None:
         """Keeps the hands off a document that cannot be read; it is named once."""
@@ -202,7 +219,7 @@ class Documents(Generic[EntryT]):
                 body = load(raw)
                 del body["_id"]
                 rev = body.pop("rev", None)
-                self.check(key, self.codec.decode_body(raw, body))
+                self._checked(key, raw, body)
                 rest = dump(body)
             except DecodeError as error:
                 self._quarantine(entry.id, key, error)

@@ -153,6 +153,7 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, str, str]] = {
     "data is a text": (with_data(SECRET), "data", "str"),
     "data is null": (with_data(None), "data", "NoneType"),
     "data is a tuple": (with_data({"_py": "tuple", "v": [SECRET]}), "data", "tuple"),
+    "the bot itself, which cannot be copied": (with_data({"secret": SECRET, "bot": {"_py": "bot"}}), "", "copied"),
     "text that is no UTF-8": (bad_utf8(with_data({"secret": SECRET, "x": "BROKEN"})), "", "BSON"),
     "a key that is no UTF-8": (bad_utf8(with_data({"secret": SECRET, "BROKEN": 1})), "", "BSON"),
 }

@@ -67,9 +67,9 @@ async def stored(application: Any, mongodb_server_uri: str, mongodb_database: st
     async with application:
         await application.process_update(message_from(7))
         bot = application.bot
-        # PTB makes deep copies, which a bot refuses; to the persistence itself it may be given.
-        await application.persistence.update_user_data(8, {"bot": bot, "in": [(bot,), {bot: bot}, {bot}, Order(bot)]})
-        asked = {"by": bot, "with": application.user_data[7]["query"]}
+        # PTB makes deep copies of all data, which a bot refuses, but not of the states of conversations.
+        inside = [(bot,), {bot: bot}, {bot}, Order(bot)]
+        asked = {"by": bot, "with": application.user_data[7]["query"], "in": inside}
         await application.persistence.update_conversation("order", (7, 7), asked)
     with MongoClient(mongodb_server_uri, document_class=RawBSONDocument) as client:
         database = client[mongodb_database]
@@ -114,12 +114,11 @@ async def test_the_running_bot_comes_back_in_all_those_places(mongo_persistence)
         assert data["query"].message.get_bot() is bot
         assert data["in an object"].placed_with.get_bot() is bot
         assert application.bot_data["update"].message.get_bot() is bot
-        assert application.user_data[8]["bot"] is bot
-        assert application.user_data[8]["in"][:3] == [(bot,), {bot: bot}, {bot}]
-        assert application.user_data[8]["in"][3].placed_with is bot
         (state,) = (await application.persistence.get_conversations("order")).values()
         assert state["by"] is bot
         assert state["with"].get_bot() is bot
+        assert state["in"][:3] == [(bot,), {bot: bot}, {bot}]
+        assert state["in"][3].placed_with is bot
 
 
 async def test_another_bot_is_warned_of_and_neither_stored_nor_restored(

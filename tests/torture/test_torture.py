@@ -11,7 +11,7 @@ from ptb_mongo.embedded import EmbeddedReplicaSet
 
 def test_nothing_is_lost_while_servers_and_bots_are_killed_and_frozen() -> None:
     with EmbeddedReplicaSet() as servers:
-        result = Torture(servers, seed=7, seconds=5).run()
+        result = Torture(servers, seed=7, seconds=4).run()
 
     assert not result.violations, "\n".join(map(str, result.violations))
     assert result.counts["acknowledged"] > 100

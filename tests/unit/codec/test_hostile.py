@@ -519,12 +519,8 @@ def laughs(levels: int) -> bytes:
     return opcodes
 
 
-def test_a_billion_laughs_as_a_value_are_only_references() -> None:
-    value = CODEC.decode(planted(laughs(40)))
-
-    for _ in range(39):
-        assert value[0] is value[1]
-        value = value[0]
+def test_a_billion_laughs_as_a_value_are_refused_as_a_copy_of_them_would_never_end() -> None:
+    refuse(planted(laughs(40)))
 
 
 @pytest.mark.parametrize(
@@ -577,7 +573,8 @@ def test_endless_opcodes_end(opcode: bytes) -> None:
 def test_a_deep_list_in_a_pickle_is_restored_or_refused() -> None:
     deep = pickle.EMPTY_LIST * 100_000 + pickle.APPEND * 99_999
 
-    value = CODEC.decode(planted(deep))
+    refuse(planted(deep))
+    value = CODEC.decode(planted(made("types.SimpleNamespace", state={"a": deep}))).a
 
     depth = 0
     while value:
