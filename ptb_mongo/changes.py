@@ -18,7 +18,7 @@ from typing import Any, Final
 from ptb_mongo.codec.documents import dump
 from ptb_mongo.codec.keys import TAG
 
-__all__ = ["MISSING", "Changes", "Path", "apply_changes", "diff", "fields_inside", "merge", "same"]
+__all__ = ["MISSING", "Changes", "Path", "apply_changes", "diff", "fields_inside", "merge", "same", "value_at"]
 
 Path = tuple[str, ...]
 """The keys that lead to a field, as they are stored."""
@@ -87,6 +87,14 @@ def _comparable(one: object, other: object) -> tuple[Path, Document, Document] |
         if not same(*outside):
             return None
     return first[0], first[1], second[1]
+
+
+def value_at(document: Document, path: Path) -> Any:
+    """What stands at a path; `MISSING` if nothing does."""
+    value: Any = document
+    for key in path:
+        value = value.get(key, MISSING) if type(value) is dict else MISSING
+    return value
 
 
 def addressable(key: str) -> bool:

@@ -14,6 +14,15 @@ from ptb_mongo import MongoPersistence
 USER = 42
 
 
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Waits for what happens in the background, which offers no event."""
+    for _ in range(int(seconds / 0.005)):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not happen")
+
+
 class Bot:
     """An application on a persistence, whose handlers do what a test asks for."""
 

@@ -13,9 +13,10 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ptb_mongo.changes import MISSING, Document, Path, merge, same
+from ptb_mongo.changes import MISSING, Changes, Document, Path, diff, merge, same, value_at
 from ptb_mongo.codec import TAG, Codec, dump, escape, id_of, load, unescape
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
@@ -33,6 +34,26 @@ _BATCH: Final = 1000
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A merge into a live object.
+
+    Attributes:
+        seen: What the object was based on before.
+        before: What it encoded to before.
+        brought: What the merge changed.
+    """
+
+    seen: bytes
+    before: Document
+    brought: Changes
+
+    def is_later_than(self, copy: Document) -> bool:
+        """Whether a copy of the object was made before: then it holds nothing of what the merge brought."""
+        paths = list(self.brought.paths())
+        return bool(paths) and all(same(value_at(copy, path), value_at(self.before, path)) for path in paths)
+
+
 class LiveEntry(Entry):
     """What is known of one user, chat or bot.
 
@@ -41,10 +62,10 @@ class LiveEntry(Entry):
         replaced: Whether PTB has made a new object since the last save: the old one was dropped.
         loaded: Whether the document was ever read, or is known not to exist.
         seen: What the live object is based on, where that is not `base`.
-        copied_from: What a copy that PTB has made just before may be based on.
+        filled: The last merge into the live object; a copy that PTB has made just before it may still come.
     """
 
-    __slots__ = ("copied_from", "live", "loaded", "replaced", "seen")
+    __slots__ = ("filled", "live", "loaded", "replaced", "seen")
 
     def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
         super().__init__(document_id, base=base, stale=stale)
@@ -52,7 +73,7 @@ class LiveEntry(Entry):
         self.replaced = False
         self.loaded = not stale
         self.seen: bytes | None = None
-        self.copied_from: bytes | None = None
+        self.filled: Fill | None = None
 
 
 class DataScope(Documents[LiveEntry], Generic[T]):
@@ -157,7 +178,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             body = self.codec.decode(self.ours(load(entry.base or dump({}))))
         entry.live = body["data"] if "data" in body else self._new()
         entry.replaced = False
-        entry.seen = entry.copied_from = None
+        entry.seen = entry.filled = None
         entry.loaded = True
         live: T = entry.live
         return live
@@ -176,11 +197,12 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         reported = entry.refused
         try:
             plain: Document = {"data": self._plain(obj)}
-            if based_on := entry.seen or entry.copied_from:
+            if entry.filled is not None and entry.filled.is_later_than(plain):
+                plain = self._merged(entry, load(entry.filled.seen), plain, entry.plain or self._base(entry))
+            elif entry.seen is not None:
                 offered = dump(plain)
-                plain = self._merged(entry, load(based_on), plain, entry.plain or self._base(entry))
-                if entry.seen is not None:
-                    entry.seen = offered
+                plain = self._merged(entry, load(entry.seen), plain, entry.plain or self._base(entry))
+                entry.seen = offered
             elif entry.base is None and not entry.dirty and not entry.stale and same(plain, self._empty):
                 return None
             return self.offer(entry, plain)
@@ -201,7 +223,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             if ticket := self.save(key, entry.live):
                 await ticket.outcome(entry)
             return
-        entry.seen = entry.copied_from = None
+        entry.seen = entry.filled = None
         entry.loaded = True
         entry.stale = entry.replaced = False
         dropped = entry.live
@@ -288,10 +310,10 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         except DocumentError:
             return  # it holds what cannot be stored, which its save reports; filled when that is mended
         after = self._merged(entry, self.ours(load(seen)), before, entry.plain or self._base(entry))
-        data = after.get("data", self._empty["data"])
-        bring_into(entry.live, before["data"], data, self.codec.decode)
+        after = {"data": after.get("data", self._empty["data"])}
+        bring_into(entry.live, before["data"], after["data"], self.codec.decode)
         entry.seen = None
-        entry.copied_from = seen
+        entry.filled = Fill(seen, before, diff(before, after))
         # A copy that PTB made before this lies with a task that starts before the loop turns once more.
         asyncio.get_running_loop().call_soon(_forget_copies, entry)
 
@@ -368,4 +390,4 @@ def _garbage_collector_paused() -> Iterator[None]:
 
 
 def _forget_copies(entry: LiveEntry) -> None:
-    entry.copied_from = None
+    entry.filled = None

@@ -9,11 +9,11 @@ import pathlib
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from bots import USER, Bot
+from bots import USER, Bot, until
 from pymongo import AsyncMongoClient, MongoClient
 
 from ptb_mongo import Conflict, MongoPersistence, UnavailableError, UnsavedDataError
@@ -53,15 +53,6 @@ async def bot(uri: str) -> AsyncIterator[Bot]:
         await bot.hears(lambda context: context.user_data.update(n=0))
         await bot.saves()
         yield bot
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Waits for what happens in the background, which offers no event."""
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not happen")
 
 
 def in_database(server: EmbeddedMongo, user: int = USER) -> Any:

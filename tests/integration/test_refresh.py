@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from bots import USER, Bot
+from bots import USER, Bot, until
 from motor.motor_asyncio import AsyncIOMotorClient
 from offline import BOT_ID
 from pymongo import AsyncMongoClient, MongoClient
@@ -259,6 +259,30 @@ async def test_a_copy_made_just_before_a_merge_does_not_undo_what_was_merged(
     assert database.user_data.find_one({"_id": USER})["data"] == {"name": "Ada", "premium": True, "counter": 2}
     await bot.saves()
     assert database.user_data.find_one({"_id": USER})["data"] == {"name": "Ada", "premium": True, "counter": 2}
+
+
+async def test_a_change_undone_right_after_it_was_merged_stays_undone(start: Callable[..., Any], database: Any) -> None:
+    """A copy made after the merge, within the same turn of the loop, is not taken for one made before."""
+    database.user_data.insert_one({"_id": USER, "data": {"a": 0, "b": 0}})
+    bot = await start()
+    await bot.hears()
+    database.user_data.update_one({"_id": USER}, {"$set": {"data.a": 1, "data.b": 1}})
+    await bot.sees(lambda data: data["a"] == 1)
+    store: Any = bot.persistence._store
+    live = bot.application.user_data[USER]
+    entry = store.user_data.entries[USER]
+    database.user_data.update_one({"_id": USER}, {"$set": {"data.a": 2, "data.b": 2}})
+    await until(lambda: entry.stale)
+    await store.user_data.read([entry])
+
+    refreshing = bot.persistence.refresh_user_data(user_id=USER, user_data=live)
+    with pytest.raises(StopIteration):
+        refreshing.send(None)
+    assert live == {"a": 2, "b": 2}
+    live["a"] = 1  # what it was before the merge
+    await bot.persistence.update_user_data(USER, dict(live))
+
+    assert database.user_data.find_one({"_id": USER})["data"] == {"a": 1, "b": 2}
 
 
 # -- conflicts -------------------------------------------------------------------------------------------
