@@ -53,7 +53,12 @@ class Memory:
         return [number]
 
     def drop(self, document: Document, drop: Callable[[], None]) -> list[int]:
-        """Lets PTB drop a document: a promise for what the bot knows, which may also hit what it does not."""
+        """Lets PTB drop a document: a promise for what the bot knows, which may also hit what it does not.
+
+        One that was never loaded is left alone: an update before the next save would load it once more.
+        """
+        if document not in self._known:
+            return []
         self.look(document)
         numbers = [
             self._recorder.write(document, path, None, binding=self._is_effective(document, path))

@@ -126,13 +126,23 @@ def shared_list(levels: int) -> bytes:
     [
         planted(made("types.SimpleNamespace", state={"a": laughs(40)})),
         planted(made("samples.Reduced", laughs(40))),
+        planted(made("samples.Reduced", laughs(40).replace(pickle.LONG_BINGET, b"h").replace(b"\0\0\0\x86", b"\x86"))),
         planted(made("samples.Reduced", {"a": [laughs(40)]})),
         planted(made("samples.Row", bare=True, items=[laughs(40)])),
         planted(made("samples.Table", bare=True, pairs=[("a", laughs(40))])),
         {"_py": "telegram", "pickle": planted(restore("telegram", "telegram.User", {"id": laughs(40)}))["v"]},
         {"_py": "telegram", "pickle": planted(restore("telegram", "telegram.User", {"_id_attrs": laughs(40)}))["v"]},
     ],
-    ids=["namespace", "argument", "inside an argument", "item", "value", "telegram", "id of a Telegram object"],
+    ids=[
+        "namespace",
+        "argument",
+        "with short references",
+        "inside an argument",
+        "item",
+        "value",
+        "telegram",
+        "id of a Telegram object",
+    ],
 )
 def test_a_billion_laughs_inside_an_object_are_refused_as_a_copy_of_them_would_never_end(plain: dict[str, Any]) -> None:
     assert "unfold" in refuse(plain).reason
@@ -301,7 +311,15 @@ def test_an_attribute_in_the_place_of_a_method_that_a_copy_calls_is_refused(hook
     "value",
     [
         *(telegram.User(1, "x", False), telegram.Message(1, None, telegram.Chat(1, "private"), text="x" * 300)),
-        *([1, {"a": (2.0, "x")}], {5: {"a"}}, samples.Plain(1), samples.Point(1), Decimal("1.1"), collections.deque()),
+        *(
+            {"name": "Ada"},
+            [1, {"a": (2.0, "x")}],
+            {5: {"a"}},
+            samples.Plain(1),
+            samples.Point(1),
+            Decimal("1.1"),
+            collections.deque(),
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
