@@ -55,9 +55,10 @@ class Memory:
     def drop(self, document: Document, drop: Callable[[], None]) -> list[int]:
         """Lets PTB drop a document: a promise for what the bot knows, which may also hit what it does not.
 
-        One that was never loaded is left alone: an update before the next save would load it once more.
+        One that this process has never loaded, or has dropped, is left alone: an update before the next save would
+        load it, and PTB does not say which of both came first.
         """
-        if document not in self._known:
+        if not self._known.get(document):
             return []
         self.look(document)
         numbers = [
