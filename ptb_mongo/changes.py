@@ -18,7 +18,7 @@ from typing import Any, Final
 from ptb_mongo.codec.documents import dump
 from ptb_mongo.codec.keys import TAG
 
-__all__ = ["MISSING", "Changes", "Path", "apply_changes", "diff", "fields_inside", "merge", "same", "value_at"]
+__all__ = ["MISSING", "Changes", "Path", "diff", "fields_inside", "merge", "same", "value_at"]
 
 Path = tuple[str, ...]
 """The keys that lead to a field, as they are stored."""
@@ -287,44 +287,6 @@ def _kept(base: Document, local: Document) -> dict[str, None]:
 
 def _is_lexicographic(keys: list[str]) -> bool:
     return not any(key.isdigit() for key in keys) and keys == sorted(keys, key=str.encode)
-
-
-def apply_changes(document: Document, changes: Changes) -> Document:
-    """What an update makes of a document; the document itself is left as it is.
-
-    A value on the way that is no document any more is replaced by one.
-    """
-    result = dict(document)
-    for path in changes.unsets:
-        _replace_at(result, path, MISSING)
-    for path, value in changes.sets:
-        _replace_at(result, path, value)
-    for parent, names in changes.last.items():
-        fields: Any = result
-        for key in parent:
-            fields = fields[key]
-        moved = {name: fields[name] for name in names if name in fields}
-        _replace_at(result, parent, {name: value for name, value in fields.items() if name not in moved} | moved)
-    return result
-
-
-def _replace_at(document: Document, path: Path, value: Any) -> None:
-    if not path:
-        document.clear()
-        document.update(value)
-        return
-    *way, last = path
-    for key in way:
-        inner = document.get(key)
-        if type(inner) is not dict:
-            if value is MISSING:
-                return
-            inner = {}
-        document[key] = document = dict(inner)
-    if value is MISSING:
-        document.pop(last, None)
-    else:
-        document[last] = value
 
 
 Resolve = Callable[[Path, Any, Any, Any], Any]

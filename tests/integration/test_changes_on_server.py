@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient, UpdateOne
 from pymongo.errors import BulkWriteError
+from updates import apply_changes
 
-from ptb_mongo.changes import apply_changes, diff, same
+from ptb_mongo.changes import diff, same
 from ptb_mongo.codec import OPTIONS, Codec
 
 codec = Codec()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from updates import apply_changes
 
-from ptb_mongo.changes import MISSING, Changes, Path, apply_changes, diff, fields_inside, merge, same
+from ptb_mongo.changes import MISSING, Changes, Path, diff, fields_inside, merge, same
 from ptb_mongo.codec.keys import escape
 
 KEYS = ["a", "b", "c", "0", "1", "10", "a.b", "$set", "", "é", "%", "_py", 5, -1, True, None]

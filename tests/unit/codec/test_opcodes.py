@@ -276,7 +276,7 @@ THE_BOT = literal("bot") + pickle.BINPERSID
         planted(restore("telegram", "telegram.User", {"id": THE_BOT, "_bot": THE_BOT})),
         deep("list", 450),
         planted(made("types.SimpleNamespace", state={"a": pickle.EMPTY_LIST * 5000 + pickle.APPEND * 4999})),
-        planted(made("types.SimpleNamespace", state={"a": literal(1) + pickle.TUPLE1 * 400})),
+        planted(made("types.SimpleNamespace", state={"a": literal(1) + pickle.TUPLE1 * 900})),
         planted(restore("telegram", "telegram.User", {"id": pickle.EMPTY_LIST * 500 + pickle.APPEND * 499})),
         planted(made("samples.Stateful", bare=True)),
     ],
@@ -348,7 +348,7 @@ GARBAGE: list[Any] = [None, 0, "x", [1], {"a": 1}, (1,), True, restore("class", 
 def test_a_telegram_object_with_garbage_in_an_attribute_can_be_copied_or_is_refused() -> None:
     message = telegram.Message(1, None, telegram.Chat(1, "private"), text="x")
     names = [name for cls in telegram.Message.__mro__ for name in getattr(cls, "__slots__", ())]
-    assert len(names) > 100
+    assert len(names) > 50
     for name in [*names, "__class__", "__dict__", "_frozen", "api_kwargs", "_id_attrs", "unknown", "_bot"]:
         for garbage in GARBAGE:
             state = {"message_id": 1, "chat": restore("telegram", "telegram.Chat", {"id": 1}), name: garbage}

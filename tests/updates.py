@@ -1,0 +1,45 @@
+"""What an update makes of a document, without a server: the model that differences are tested against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ptb_mongo.changes import MISSING, Changes, Document, Path
+
+
+def apply_changes(document: Document, changes: Changes) -> Document:
+    """What an update makes of a document; the document itself is left as it is.
+
+    A value on the way that is no document any more is replaced by one.
+    """
+    result = dict(document)
+    for path in changes.unsets:
+        _replace_at(result, path, MISSING)
+    for path, value in changes.sets:
+        _replace_at(result, path, value)
+    for parent, names in changes.last.items():
+        fields: Any = result
+        for key in parent:
+            fields = fields[key]
+        moved = {name: fields[name] for name in names if name in fields}
+        _replace_at(result, parent, {name: value for name, value in fields.items() if name not in moved} | moved)
+    return result
+
+
+def _replace_at(document: Document, path: Path, value: Any) -> None:
+    if not path:
+        document.clear()
+        document.update(value)
+        return
+    *way, last = path
+    for key in way:
+        inner = document.get(key)
+        if type(inner) is not dict:
+            if value is MISSING:
+                return
+            inner = {}
+        document[key] = document = dict(inner)
+    if value is MISSING:
+        document.pop(last, None)
+    else:
+        document[last] = value
