@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ptb_mongo.changes import MISSING, Changes, Document, Path, diff, merge, same, value_at
-from ptb_mongo.codec import TAG, Codec, dump, escape, id_of, load, unescape
+from ptb_mongo.changes import MISSING, Changes, Document, Path, diff, fields_inside, merge, same, value_at
+from ptb_mongo.codec import TAG, Codec, dump, id_of, load, unescape
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.scopes.documents import Documents, whole_number
@@ -108,7 +108,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         self._type = type(new())
         self._excluded = frozenset(excluded)
         self._on_conflict = on_conflict
-        self._empty: Document = {"data": self._plain(new())}
+        self._empty = self._body(new())
 
     # -- form -------------------------------------------------------------------------------------------
 
@@ -129,26 +129,20 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             wanted, found = self._type.__name__, type(body["data"]).__name__
             raise DecodeError(f"data is a {found}, and this bot's {self._name} is a {wanted}", path="data")
 
-    def _plain(self, obj: Any) -> Any:
-        """The plain form of an object, without what is excluded."""
-        if not self._excluded:
-            return self.codec.encode({"data": obj})["data"]
-        if type(obj) is dict:
+    def _body(self, obj: Any) -> Document:
+        """The plain document of an object, without what is excluded."""
+        if self._excluded and type(obj) is dict:  # what is excluded need not be storable
             obj = {key: value for key, value in obj.items() if key not in self._excluded}
-        plain = self.codec.encode({"data": obj})["data"]
-        fields = plain.get("state", plain) if isinstance(plain, dict) else {}
-        for key in self._excluded:
-            fields.pop(escape(key), None)
-        return plain
+        body: Document = self.codec.encode({"data": obj})
+        return self.ours(body)
 
     def ours(self, body: Document) -> Document:
         """See `Documents.ours`; what is excluded is not, though others may store it."""
-        data = body.get("data")
-        fields = data.get("state", data) if isinstance(data, dict) else None
-        if not self._excluded or not isinstance(fields, dict):
+        if not self._excluded or (inside := fields_inside(body.get("data"))) is None:
             return body
+        where, fields = inside
         kept = {key: value for key, value in fields.items() if unescape(key) not in self._excluded}
-        return {"data": {**data, "state": kept} if fields is not data else kept}  # type: ignore[dict-item]
+        return {"data": {**body["data"], where[0]: kept} if where else kept}
 
     # -- loading ----------------------------------------------------------------------------------------
 
@@ -196,7 +190,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         entry.replaced = False
         reported = entry.refused
         try:
-            plain: Document = {"data": self._plain(obj)}
+            plain = self._body(obj)
             if entry.filled is not None and entry.filled.is_later_than(plain):
                 plain = self._merged(entry, load(entry.filled.seen), plain, entry.plain or self._base(entry))
             elif entry.seen is not None:
@@ -217,7 +211,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         entry = self.entry(key, key)
         if self.is_refused(entry):
             return
-        if entry.replaced and not same({"data": self._plain(entry.live)}, self._empty):
+        if entry.replaced and not same(self._body(entry.live), self._empty):
             # What is not in the new object is removed field by field: deleting the document and writing all of
             # the object anew would bring back what others have removed meanwhile.
             if ticket := self.save(key, entry.live):
@@ -306,7 +300,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         if seen is None:
             return
         try:
-            before: Document = {"data": self._plain(entry.live)}
+            before = self._body(entry.live)
         except DocumentError:
             return  # it holds what cannot be stored, which its save reports; filled when that is mended
         after = self._merged(entry, self.ours(load(seen)), before, entry.plain or self._base(entry))

@@ -598,6 +598,19 @@ async def test_what_is_stored_under_an_excluded_key_is_neither_loaded_nor_touche
 
 
 @on_mongodb
+async def test_a_key_that_is_called_state_changes_nothing_about_what_is_excluded(storage):
+    async with storage.opened() as bot:
+        await bot.persistence.update_user_data(1, {"state": {"cache": 1}, "cache": 2, "n": 1})
+
+    async with storage.opened(exclude={"user_data": {"cache"}}) as bot:
+        assert bot.user_data == {1: {"state": {"cache": 1}, "n": 1}}
+        await bot.persistence.update_user_data(1, {"state": {"cache": 1}, "n": 2})
+
+    (stored,) = await storage.documents("user_data")
+    assert stored["data"] == {"state": {"cache": 1}, "cache": 2, "n": 2}
+
+
+@on_mongodb
 async def test_two_bots_share_a_database_by_prefixes(storage):
     for prefix in ("tea_", "coffee_"):
         async with storage.opened(collection_prefix=prefix) as bot:
