@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,15 +18,13 @@ from typing import Any
 
 import pytest
 from cli_models import Basket, Level, Place
+from guarded import guarded_mongod
 from offline import BOT_ID, offline_application
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect
 from typer.testing import CliRunner, Result
 
-from ptb_mongo import EmbeddedServerError
 from ptb_mongo.cli.app import app
 from ptb_mongo.codec import Codec
-from ptb_mongo.embedded import find_mongod
 
 HERE = Path(__file__).parent
 NOW = dtm.datetime(2026, 1, 1, 12, tzinfo=dtm.timezone.utc)
@@ -157,32 +154,13 @@ def test_check_of_a_newer_format_is_an_error(run, db):
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """A server that asks for passwords and is no replica set: gives the URI of one of its users."""
-    try:
-        mongod = find_mongod()
-    except EmbeddedServerError as error:
-        pytest.skip(str(error))
     password = secrets.token_hex(8)
-    folder = tmp_path_factory.mktemp("guarded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [mongod, "--auth", "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            deadline = time.monotonic() + 20
-            with MongoClient(f"mongodb://127.0.0.1:{port}", serverSelectionTimeoutMS=100) as client:
-                while True:
-                    with contextlib.suppress(AutoReconnect):
-                        client.admin.command("createUser", "root", pwd=password, roles=["root"])
-                        break
-                    assert time.monotonic() < deadline
-            with MongoClient(f"mongodb://root:{password}@127.0.0.1:{port}") as client:
-                for role in ("read", "readWrite"):
-                    roles = [{"role": role, "db": "my_bot"}]
-                    client.admin.command("createUser", role, pwd=password, roles=roles)
-            yield lambda user: f"mongodb://{user}:{password}@127.0.0.1:{port}/my_bot?authSource=admin"
-        finally:
-            process.kill()
+    with guarded_mongod(tmp_path_factory.mktemp("guarded"), password) as port:
+        with MongoClient(f"mongodb://root:{password}@127.0.0.1:{port}") as client:
+            for role in ("read", "readWrite"):
+                roles = [{"role": role, "db": "my_bot"}]
+                client.admin.command("createUser", role, pwd=password, roles=roles)
+        yield lambda user: f"mongodb://{user}:{password}@127.0.0.1:{port}/my_bot?authSource=admin"
 
 
 def test_check_says_what_a_user_may_not_do(guarded):

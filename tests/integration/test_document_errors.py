@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
-import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bots import USER, Bot
+from guarded import guarded_mongod
 from offline import offline_application
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandListener
 
-from ptb_mongo import DocumentError, EmbeddedServerError, MongoPersistence
-from ptb_mongo.embedded import EmbeddedMongo, find_mongod
+from ptb_mongo import DocumentError, MongoPersistence
+from ptb_mongo.embedded import EmbeddedMongo
 
 SECRET = "ada@example.org"
 """Stands in what cannot be saved, and in no error and no log."""
@@ -327,27 +322,8 @@ async def test_an_error_of_a_document_that_is_saved_at_the_flush_alone_is_logged
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """A `mongod` with access control and no replica set; gives the connection string of a user."""
-    try:
-        mongod = find_mongod()
-    except EmbeddedServerError as error:
-        pytest.skip(str(error))
-    folder: Path = tmp_path_factory.mktemp("guarded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [mongod, "--auth", "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            with MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=100) as client:
-                deadline = time.monotonic() + 20
-                while True:
-                    assert time.monotonic() < deadline
-                    with contextlib.suppress(AutoReconnect):
-                        client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
-                        break
-            yield lambda user: f"mongodb://{user}:{PASSWORD}@127.0.0.1:{port}/?authSource=admin"
-        finally:
-            process.kill()
+    with guarded_mongod(tmp_path_factory.mktemp("guarded"), PASSWORD) as port:
+        yield lambda user: f"mongodb://{user}:{PASSWORD}@127.0.0.1:{port}/?authSource=admin"
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import gc
 import logging
 import secrets
 import socket
-import subprocess
-import time
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,15 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from guarded import guarded_mongod
 from motor.motor_asyncio import AsyncIOMotorClient
 from offline import BOT_ID, offline_application
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import AutoReconnect
 
 import ptb_mongo
 from ptb_mongo import (
     ConfigurationError,
-    EmbeddedServerError,
     FormatError,
     MongoPersistence,
     PersistenceError,
@@ -36,7 +33,6 @@ from ptb_mongo import (
     UnavailableError,
     WatchUnavailableError,
 )
-from ptb_mongo.embedded import find_mongod
 
 PART = secrets.token_hex(8)
 """Stands in each password of these tests, and nowhere else."""
@@ -303,40 +299,16 @@ class Guarded:
         return f"mongodb://{self._hosts}/my_bot"
 
 
-def answers(uri: str) -> bool:
-    with MongoClient(uri, serverSelectionTimeoutMS=100) as client, contextlib.suppress(AutoReconnect):
-        return bool(client.admin.command("ping")["ok"])
-    return False
-
-
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """A `mongod` with access control; its first user is made from this machine, as is allowed."""
-    try:
-        mongod = find_mongod()
-    except EmbeddedServerError as error:
-        pytest.skip(str(error))
-    folder: Path = tmp_path_factory.mktemp("guarded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [mongod, "--auth", "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    server = Guarded(port)
-    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            deadline = time.monotonic() + 20
-            while not answers(server.uri_without_user):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-            with MongoClient(server.uri_without_user) as client:
-                client.admin.command("createUser", "root", pwd=PART, roles=["root"])
-            with MongoClient(server.uri("root")) as client:
-                write, read = {"role": "readWrite", "db": "my_bot"}, {"role": "read", "db": "my_bot"}
-                client.admin.command("createUser", "bot", pwd=PART, roles=[write])
-                client.admin.command("createUser", "reader", pwd=PART, roles=[read])
-            yield server
-        finally:
-            process.kill()
+    """A `mongod` with access control, and two users."""
+    with guarded_mongod(tmp_path_factory.mktemp("guarded"), PART) as port:
+        server = Guarded(port)
+        with MongoClient(server.uri("root")) as client:
+            write, read = {"role": "readWrite", "db": "my_bot"}, {"role": "read", "db": "my_bot"}
+            client.admin.command("createUser", "bot", pwd=PART, roles=[write])
+            client.admin.command("createUser", "reader", pwd=PART, roles=[read])
+        yield server
 
 
 async def test_the_right_password_starts_the_bot(guarded):

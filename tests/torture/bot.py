@@ -26,6 +26,7 @@ from edits import DOCUMENTS, FLAT, USERS, Edits
 from history import Document, Recorder
 from memory import Memory
 from offline import message_from, offline_application
+from ptb_private import conversation_state
 from pymongo import AsyncMongoClient
 from telegram.ext import ConversationHandler, MessageHandler, filters
 
@@ -209,7 +210,7 @@ class TorturedBot:
     def _dump(self) -> None:
         handler: Any = self._application.handlers[0][0]
         memory = {f"{scope} {key}": self._live((scope, key)) for scope, key in DOCUMENTS}
-        memory[f"conversations {self._talker}"] = handler._conversations.get((self._talker, self._talker))
+        memory[f"conversations {self._talker}"] = conversation_state(handler, (self._talker, self._talker))
         waiting = self._persistence.health().waiting + len(self._carried) + len(self._finished)
         file = self._folder / f"{self._name}.memory"
         partial = file.with_suffix(".partial")

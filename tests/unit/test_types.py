@@ -8,7 +8,8 @@ import typing
 from typing import Any
 
 import pytest
-from telegram.ext import BasePersistence, PicklePersistence
+from ptb_private import conversation_state
+from telegram.ext import BasePersistence, ConversationHandler, PicklePersistence
 from telegram.ext._utils import types as ptb_types
 
 import ptb_mongo.types as own_types
@@ -89,3 +90,9 @@ def test_an_option_that_pickle_persistence_has_too_has_the_same_default(option):
         return inspect.signature(cls).parameters[option].default
 
     assert default(MongoPersistence) == default(PicklePersistence)
+
+
+def test_the_state_of_a_conversation_is_still_where_the_torture_test_looks_for_it() -> None:
+    handler: ConversationHandler[Any] = ConversationHandler(entry_points=[], states={}, fallbacks=[])
+
+    assert conversation_state(handler, (1, 1)) is None
