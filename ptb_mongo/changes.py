@@ -111,14 +111,18 @@ class Changes:
         unsets: Fields to remove.
         created: Those of `sets` that are new and have fields of their own: somebody else may create them, too.
         last: For a document in which fields move, the names and values of those that are to stand at its end.
+        replaced: Those of `sets` that stand for many changes inside, and what they were: only that may be replaced.
         ordered: Whether an update must keep the order of `sets`.
+        at_most: How many paths may change inside one document before it is replaced.
     """
 
     sets: list[tuple[Path, Any]] = field(default_factory=list)
     unsets: list[Path] = field(default_factory=list)
     created: list[Path] = field(default_factory=list)
     last: dict[Path, Document] = field(default_factory=dict)
+    replaced: dict[Path, Any] = field(default_factory=dict)
     ordered: bool = False
+    at_most: float = math.inf
 
     def __bool__(self) -> bool:
         return bool(self.sets or self.unsets or self.last)
@@ -134,6 +138,7 @@ class Changes:
         self.unsets = [path for path in self.unsets if path[0] != name]
         self.created = [path for path in self.created if path[0] != name]
         self.last = {path: names for path, names in self.last.items() if path[:1] != (name,)}
+        self.replaced = {path: was for path, was in self.replaced.items() if path[0] != name}
         self.sets.append(((name,), value))
 
     def update(self, rev: str) -> Document | list[Document]:
@@ -187,7 +192,8 @@ class Changes:
                 if self.ordered or path[end].isdigit():
                     through.add(path[:end])
         guard: Document = {".".join(path): {"$not": {"$type": _NOT_A_DOCUMENT}} for path in sorted(through)}
-        return guard | {".".join(path): {"$exists": False} for path in self.created}
+        guard |= {".".join(path): {"$exists": False} for path in self.created}
+        return guard | {".".join(path): {"$eq": was} for path, was in self.replaced.items()}
 
 
 def _reordered(parent: Path, names: Iterable[str]) -> Document:
@@ -206,7 +212,13 @@ def _reordered(parent: Path, names: Iterable[str]) -> Document:
     return {"$arrayToObject": {"$concatArrays": [others, *last]}}
 
 
-def diff(base: Document, local: Document, canonical: Callable[[Any], Any] | None = None) -> Changes:
+def diff(
+    base: Document,
+    local: Document,
+    canonical: Callable[[Any], Any] | None = None,
+    *,
+    at_most: float = math.inf,
+) -> Changes:
     """The changes that turn `base` into `local`.
 
     Args:
@@ -214,8 +226,10 @@ def diff(base: Document, local: Document, canonical: Callable[[Any], Any] | None
         local: Another.
         canonical: Gives the form that we would store for a value of `base`, which may have been written by
             somebody else, or by another version: another form of the same value is no change.
+        at_most: How many paths may change inside one document; if there are more, the document is replaced,
+            provided that nobody else has changed it. MongoDB takes the square of their number.
     """
-    changes = Changes()
+    changes = Changes(at_most=at_most)
     _diff_fields(base, local, (), changes, canonical)
     return changes
 
@@ -264,11 +278,16 @@ def _diff_keys(base: Document, local: Document, path: Path, changes: Changes) ->
 def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None) -> None:
     if inside := _comparable(before, after):
         inner, old, new = inside
-        known = len(changes.sets), len(changes.unsets), len(changes.created), dict(changes.last), changes.ordered
-        if _diff_fields(old, new, path + inner, changes, canonical):
+        known = len(changes.sets), len(changes.unsets), len(changes.created)
+        known_as = dict(changes.last), dict(changes.replaced), changes.ordered
+        one_by_one = _diff_fields(old, new, path + inner, changes, canonical)
+        many = len(changes.sets) + len(changes.unsets) - known[0] - known[1] > changes.at_most
+        if one_by_one and not many:
             return
         del changes.sets[known[0] :], changes.unsets[known[1] :], changes.created[known[2] :]
-        changes.last, changes.ordered = known[3], known[4]
+        changes.last, changes.replaced, changes.ordered = known_as
+        if one_by_one:
+            changes.replaced[path] = before
     elif same(before, after) or (canonical and type(before) in {dict, list} and same(canonical(before), after)):
         return
     changes.sets.append((path, after))

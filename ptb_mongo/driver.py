@@ -117,11 +117,13 @@ class Failure:
     Attributes:
         reason: What the server said, without any of the document's content.
         outdated: The document is not as the update supposed: read it, merge, and save again.
+        oversized: The update is too large to be sent.
         path: Where in the document, if that is known.
     """
 
     reason: str
     outdated: bool = False
+    oversized: bool = False
     path: str = ""
 
 
@@ -250,7 +252,8 @@ class Driver:
             if not _is_for_one(error):
                 raise
             if len(operations) == 1:
-                return {0: Failure("too much of it has changed at once: the update is larger than MongoDB takes")}
+                reason = "too much of it has changed at once: the update is larger than MongoDB takes"
+                return {0: Failure(reason, oversized=True)}
         half = len(operations) // 2
         first = await self.write(collection, operations[:half])
         second = await self.write(collection, operations[half:])

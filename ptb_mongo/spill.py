@@ -2,27 +2,28 @@
 
 A file holds BSON documents one after another: a header, then one for each unsaved document, with the version
 that was wanted and the one it is based on, so that the next start can merge them with what the database has
-become. It is written whole or not at all, readable by its owner only, and taken in by one process.
+become. It is written whole or not at all, readable by its owner only, and taken in by one process: by whichever
+holds its lock, which ends with the process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import bson
 
 from ptb_mongo.codec import OPTIONS, dump
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["Spilled", "claim", "read", "release", "remove", "write"]
+__all__ = ["Spilled", "claim", "read", "remove", "write"]
 
 _VERSION: Final = 1
 _SUFFIX: Final = ".unsaved"
-_CLAIMED: Final = ".taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,32 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
     return path
 
 
-def claim(folder: Path, database: str, collection_prefix: str) -> Iterator[Path]:
-    """The files of a database, each given to one process only."""
+def claim(folder: Path, database: str, collection_prefix: str) -> Generator[Path, None, None]:
+    """The files of a database, each given to one process only: until the next is asked for, or this is closed."""
     prefix = _prefix(database, collection_prefix)
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         if not path.name.startswith(prefix):
             continue
-        claimed = path.with_name(f"{path.name}{_CLAIMED}")
         try:
-            path.rename(claimed)
+            file = path.open("rb")
         except FileNotFoundError:
             continue  # another process was faster
-        yield claimed
+        with file:
+            if _locked(file):
+                yield path
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether this process may take in a file: nobody else does so now, and nobody has done so meanwhile."""
+    if sys.platform == "win32":  # which has no such locks: start one process at a time there
+        return True
+    import fcntl  # noqa: PLC0415  (POSIX only)
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
 def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
@@ -101,11 +116,6 @@ def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
         return [Spilled(**one) for one in documents]
     except (bson.errors.BSONError, ValueError, KeyError, TypeError) as error:
         raise DecodeError(f"{path} is damaged: {error}") from error
-
-
-def release(path: Path) -> None:
-    """Leaves a claimed file to the next start."""
-    path.rename(path.with_name(path.name.removesuffix(_CLAIMED)))
 
 
 def remove(path: Path) -> None:

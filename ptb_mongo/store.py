@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +18,7 @@ import telegram
 from ptb_mongo import spill
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.errors import DocumentError, FormatError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.errors import DecodeError, FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
@@ -187,29 +188,38 @@ class Store:
         settings = self._settings
         if settings.spill_dir is None:
             return
+        where = settings.spill_dir, settings.database, settings.collection_prefix
+        with contextlib.closing(spill.claim(*where)) as paths:
+            for number, path in enumerate(paths):
+                try:
+                    spilled = spill.read(path, settings.database, settings.collection_prefix)
+                    failed = await self._save_spilled(spilled)
+                    if failed:  # kept without the others: merged once more, those would undo what has changed since
+                        spill.write(*where, f"{self._name}-{number}", failed)
+                except (DecodeError, KeyError) as error:
+                    _LOGGER.error("%s stays, as it could not be taken in: %s", path, error)  # noqa: TRY400
+                else:
+                    spill.remove(path)
+                    if saved := len(spilled) - len(failed):
+                        _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", saved)
+
+    async def _save_spilled(self, spilled: Sequence[spill.Spilled]) -> list[spill.Spilled]:
+        """Saves what an earlier process could not; returns what cannot be saved now, either, which is logged."""
         by_collection = {scope.collection: scope for scope in self._scopes}
-        for path in spill.claim(settings.spill_dir, settings.database, settings.collection_prefix):
-            try:
-                spilled = spill.read(path, settings.database, settings.collection_prefix)
-                tickets = []
-                for one in spilled:
-                    scope = by_collection[one.collection]
-                    entry = scope.unsaved(one.id, one.base, one.wanted, one.sent)
-                    tickets.append((entry, self.writer.submit(scope, entry)))
-                await self.writer.drain()
-                for entry, ticket in tickets:
-                    if ticket is not None:
-                        await ticket.outcome(entry)
-            except (DocumentError, KeyError) as error:
-                _LOGGER.error("%s stays, as it could not be taken in: %s", path, error)  # noqa: TRY400  (no traceback)
-                spill.release(path)
-            except BaseException:
-                spill.release(path)
-                raise
-            else:
-                spill.remove(path)
-                if spilled:
-                    _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", len(spilled))
+        tickets = []
+        for one in spilled:
+            scope = by_collection[one.collection]
+            entry = scope.unsaved(one.id, one.base, one.wanted, one.sent)
+            tickets.append((one, entry, self.writer.submit(scope, entry)))
+        await self.writer.drain()
+        failed = []
+        for one, entry, ticket in tickets:
+            if entry.refused is None:
+                continue
+            failed.append(one)
+            if ticket is not None:  # else the writer has said it
+                _LOGGER.error("Kept for the next start: %s", ticket.errors[entry])
+        return failed
 
     async def flush(self) -> None:
         """Waits until everything is saved.

@@ -8,6 +8,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -21,7 +22,7 @@ from pymongo import AsyncMongoClient, MongoClient
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import FormatError, MongoPersistence, QuarantinedError
+from ptb_mongo import FormatError, MongoPersistence, QuarantinedError, spill
 
 OTHER_USER = 43
 SECRET = "4111-1111-1111-1111"
@@ -586,6 +587,34 @@ async def test_dropping_a_user_whose_document_was_broken_while_the_bot_runs_dele
 
     assert raw(database.user_data) == planted
     assert [type(error) for error in bot.errors] == [QuarantinedError]
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_what_was_unsaved_at_the_last_shutdown_waits_alone_until_its_document_is_repaired(
+    mongo_persistence: Any, database: Any, mongodb_database: str, tmp_path: Path, named: Callable[[], list[str]]
+) -> None:
+    planted = plant(database.user_data, BAD["an unknown form"][0])
+    base, wanted = (bson.encode({"data": {"n": n}}) for n in (1, 2))
+    unsaved = [spill.Spilled("user_data", user, base, wanted, {}) for user in (USER, OTHER_USER)]
+    spill.write(tmp_path, mongodb_database, "", "earlier", unsaved)
+
+    for n in (2, 3):  # what the other has become meanwhile is not undone by the second start
+        bot = Bot(mongo_persistence(spill_dir=tmp_path))
+        async with bot.application:
+            assert await bot.hears(user=OTHER_USER) == {"n": n}
+            await bot.hears(lambda context: context.user_data.update(n=3), user=OTHER_USER)
+    assert raw(database.user_data) == planted
+    assert len(files_in(tmp_path)) == 1
+    database.user_data.update_one({"_id": USER}, {"$set": {"data": {"n": 1, "name": "Ada"}}})
+    bot = Bot(mongo_persistence(spill_dir=tmp_path))
+    async with bot.application:
+        assert await bot.hears() == {"n": 2, "name": "Ada"}
+
+    assert files_in(tmp_path) == []
+    assert len(named()) == 2
 
 
 # -- the bot's own data ------------------------------------------------------------------------------------

@@ -168,6 +168,70 @@ async def test_an_update_that_is_too_large_for_its_many_long_paths_fails_alone(b
     assert "too much of it has changed at once" in the_error(bot.errors).reason
 
 
+# -- many changes in one document ----------------------------------------------------------------------------
+
+
+def numbered(count: int, value: int) -> dict[str, Any]:
+    return {f"{number:06}": {"score": value, "text": "x" * 20} for number in range(count)}
+
+
+async def test_twenty_thousand_changes_in_one_document_are_saved_soon_and_together_with_the_others(
+    bot: Bot, database: Any, sent: Sent
+) -> None:
+    await bot.hears(stores(scores=numbered(20_000, 1), name="Ada"))
+    await bot.saves()
+    sent.sizes.clear()
+
+    await bot.hears(lambda context: [one.update(score=2) for one in context.user_data["scores"].values()])
+    await bot.hears(stores(n=1), user=1)
+    await asyncio.wait_for(bot.saves(), 4)
+
+    assert sent.sizes == [2]
+    assert database.user_data.find_one({"_id": USER})["data"] == {"scores": numbered(20_000, 2), "name": "Ada"}
+    assert database.user_data.find_one({"_id": 1})["data"] == {"n": 1}
+    assert bot.errors == []
+
+
+async def test_an_edit_that_meets_twenty_thousand_changes_is_not_lost(bot: Bot, database: Any) -> None:
+    await bot.hears(stores(scores=numbered(20_000, 1)))
+    await bot.saves()
+    await bot.hears(lambda context: [one.update(score=2) for one in context.user_data["scores"].values()])
+
+    edits = {"data.scores.000005.theirs": 1, "data.theirs": 1, "data.scores.new": {"score": 9}}
+    database.user_data.update_one({"_id": USER}, {"$set": edits})
+    await bot.saves()
+
+    stored = database.user_data.find_one({"_id": USER})["data"]
+    expected = numbered(20_000, 2)
+    expected["000005"]["theirs"] = 1
+    assert stored == {"scores": {**expected, "new": {"score": 9}}, "theirs": 1}
+    assert bot.errors == []
+
+
+async def test_a_new_user_with_twenty_thousand_keys_is_saved(bot: Bot, database: Any) -> None:
+    await bot.hears(stores(**numbered(20_000, 1)))
+
+    await asyncio.wait_for(bot.saves(), 4)
+
+    assert database.user_data.find_one({"_id": USER})["data"] == numbered(20_000, 1)
+
+
+async def test_thousands_of_changes_in_a_document_that_is_too_large_to_be_replaced_are_saved(
+    bot: Bot, database: Any
+) -> None:
+    filling = {f"f{number}": "x" * MEGABYTE for number in range(10)}
+    await bot.hears(stores(all={**numbered(2000, 1), **filling}))
+    await bot.saves()
+
+    await bot.hears(
+        lambda context: [one.update(score=2) for one in context.user_data["all"].values() if type(one) is dict]
+    )
+    await bot.saves()
+
+    assert bot.errors == []
+    assert database.user_data.find_one({"_id": USER})["data"] == {"all": {**numbered(2000, 2), **filling}}
+
+
 # -- reported once, and saved when it is mended ------------------------------------------------------------
 
 

@@ -318,3 +318,22 @@ def test_an_order_that_we_changed_is_kept() -> None:
     merged = merge({"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1, "b": 2, "new": 3}, never)
 
     assert list(merged) == ["b", "a", "new"]
+
+
+def many(value: int, **more: int) -> dict[str, Any]:
+    return {"z": value, "a": value, "m": value, **more}
+
+
+def test_more_changes_than_are_allowed_replace_the_document_if_nobody_else_has_changed_it() -> None:
+    changes = diff({"data": {"in": many(1), "n": 1}}, {"data": {"in": many(2), "n": 2}}, at_most=2)
+
+    assert changes.sets == [(("data", "in"), many(2)), (("data", "n"), 2)]
+    assert changes.guard() == {"data.in": {"$eq": many(1)}}
+
+
+def test_what_was_found_inside_a_replaced_document_leaves_no_trace() -> None:
+    base: dict[str, Any] = {"in": many(1, gone=1)}
+    changes = diff(base, {"in": {"b": {}, **dict(reversed(many(2).items()))}}, at_most=2)
+
+    assert (changes.unsets, changes.created, changes.last, changes.ordered) == ([], [], {}, False)
+    assert changes.replaced == {("in",): base["in"]}
