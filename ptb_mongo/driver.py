@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, Protocol
 
 import bson
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
@@ -53,6 +54,10 @@ _TIMEOUTS_MS: Final = {
     "heartbeatFrequencyMS": 5000,
     "socketTimeoutMS": 10_000,
 }
+
+_CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
+    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
+)
 
 _AUTHENTICATION_FAILED: Final = {18, 8000}
 _DUPLICATE_KEY: Final = 11000
@@ -189,11 +194,15 @@ class Driver:
         self._client = client
         self._owned = owned
         concern = client.write_concern
+        self._write_concern = WriteConcern("majority") if concern.is_server_default else concern
+        self._codec_options: CodecOptions[dict[str, Any]] = CodecOptions(
+            uuid_representation=4, tz_aware=True
+        )  # STANDARD
         self._database = client.get_database(
             database,
-            codec_options=CodecOptions(uuid_representation=4, tz_aware=True),  # 4: STANDARD
+            codec_options=_CODEC_OPTIONS,
             read_preference=ReadPreference.PRIMARY,  # never older than our own writes
-            write_concern=WriteConcern("majority") if concern.is_server_default else concern,
+            write_concern=self._write_concern,
         )
 
     async def hello(self) -> dict[str, Any]:
@@ -247,7 +256,10 @@ class Driver:
             RefusedError: If all are refused, for the lack of a permission, say.
         """
         try:
-            return await self._bulk_write(collection, operations)
+            with _translated():
+                if self._write_concern.acknowledged and all(isinstance(one, Upsert) for one in operations):
+                    return await self._update(collection, operations)  # type: ignore[arg-type]  # as was just seen
+                return await self._bulk_write(collection, operations)
         except (BSONError, RefusedError) as error:
             if not _is_for_one(error):
                 raise
@@ -259,20 +271,31 @@ class Driver:
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
 
+    async def _update(self, collection: str, upserts: Sequence[Upsert]) -> dict[int, Failure]:
+        """The command that `bulk_write` sends, without what that does for each of its requests: half the time of all.
+
+        Nor is it sent again by itself when the connection breaks: what was done of it is read then.
+        """
+        answer = await self._database.command(
+            "update",
+            collection,
+            codec_options=_CODEC_OPTIONS,
+            updates=[
+                {"q": {"_id": one.id, **one.changes.guard()}, "u": one.changes.update(one.rev), "upsert": True}
+                for one in upserts
+            ],
+            ordered=False,
+            writeConcern=self._write_concern.document,
+        )
+        return _failures(answer.get("writeErrors", ()), answer.get("writeConcernError"))
+
     async def _bulk_write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         requests = [_request(operation) for operation in operations]
-        with _translated():
-            try:
-                await self._database[collection].bulk_write(requests, ordered=False)
-            except BulkWriteError as error:
-                details = error.details
-                if details.get("writeConcernErrors"):
-                    text = details["writeConcernErrors"][0].get("errmsg", "")
-                    raise UnavailableError(f"the writes are not acknowledged by a majority: {text}") from error
-                failures = {entry["index"]: _failure(entry) for entry in details["writeErrors"]}
-                if any(entry.get("code") in _TRANSIENT for entry in details["writeErrors"]):
-                    raise UnavailableError(details["writeErrors"][0].get("errmsg")) from error
-                return failures
+        try:
+            await self._database[collection].bulk_write(requests, ordered=False)
+        except BulkWriteError as error:
+            details = error.details
+            return _failures(details["writeErrors"], next(iter(details.get("writeConcernErrors", ())), None))
         return {}
 
     async def insert_if_missing(self, collection: str, document_id: Any, fields: Mapping[str, Any]) -> None:
@@ -357,9 +380,8 @@ class MockDriver(Driver):
         self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
     ) -> AsyncIterator[list[bytes]]:
         """See `Driver.raw_batches`."""
-        options: CodecOptions[dict[str, Any]] = CodecOptions(uuid_representation=4)
         documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
-        yield [bson.encode(document, codec_options=options) for document in documents]
+        yield [bson.encode(document, codec_options=_CODEC_OPTIONS) for document in documents]
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
@@ -403,6 +425,20 @@ def _is_for_one(error: Exception) -> bool:
     """Whether all writes were refused for what one of them is."""
     cause = error.__cause__
     return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
+
+
+def _failures(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:
+    """What a server said of writes that it has refused.
+
+    Raises:
+        UnavailableError: If it could not do them at all now, or cannot say that they will last.
+    """
+    if unacknowledged is not None:
+        text = unacknowledged.get("errmsg", "")
+        raise UnavailableError(f"the writes are not acknowledged by a majority: {text}")
+    if any(error.get("code") in _TRANSIENT for error in errors):
+        raise UnavailableError(errors[0].get("errmsg"))
+    return {error["index"]: _failure(error) for error in errors}
 
 
 def _failure(entry: Mapping[str, Any]) -> Failure:

@@ -17,6 +17,7 @@ from ptb_mongo.changes import Document, diff
 from ptb_mongo.codec import load
 from ptb_mongo.driver import Delete, Driver, Upsert
 from ptb_mongo.errors import DocumentError, QuarantinedError, RefusedError, UnavailableError
+from ptb_mongo.garbage import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.retry import end, until_it_works
 
@@ -116,13 +117,30 @@ class Owner(Protocol):
         """Called when what was wanted is in the database."""
 
 
+class _End(asyncio.Future[None]):
+    """The end of a batch, which thousands of saves await; one that is cancelled does not cancel it for the others."""
+
+    def cancel(self, msg: object | None = None) -> bool:  # noqa: ARG002
+        return False
+
+
 class Ticket:
     """The outcome of one batch, shared by all saves in it."""
 
     def __init__(self) -> None:
-        self.over = asyncio.Event()
+        self._end = _End()
         self.awaited: set[Entry] = set()
         self.errors: dict[Entry, DocumentError] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._end.done()
+
+    def end(self) -> None:
+        """Lets everybody go on who waits."""
+        if not self._end.done():
+            self._end.set_result(None)
 
     async def outcome(self, entry: Entry) -> None:
         """Waits for the acknowledgement, or until the background has taken over.
@@ -130,7 +148,7 @@ class Ticket:
         Raises:
             DocumentError: If the document was refused.
         """
-        await self.over.wait()
+        await self._end
         if error := self.errors.get(entry):
             raise error
 
@@ -196,7 +214,7 @@ class Writer:
         """Stops; what is dirty stays so."""
         if self._task is not None:
             await end(self._task)
-        self._ticket.over.set()
+        self._ticket.end()
 
     async def _drain(self) -> None:
         while self.away or (self.waiting and not self._held):
@@ -224,7 +242,7 @@ class Writer:
 
     def _out_of_patience(self, ticket: Ticket) -> None:
         """Hands what waits over to the background: PTB's shutdown waits for its saves before it flushes."""
-        ticket.over.set()
+        ticket.end()
         self.lost(UnavailableError(f"no answer for {_PATIENCE:g} s"))
 
     async def _write_waiting(self) -> None:
@@ -255,10 +273,10 @@ class Writer:
                     self.waiting.pop(entry, None)
             for entry, error in ticket.errors.items():
                 self.counters.last_error = str(error)
-                if ticket.over.is_set() or entry not in ticket.awaited:  # nobody waits for it, or not any more
+                if ticket.is_over or entry not in ticket.awaited:  # nobody waits for it, or not any more
                     _LOGGER.error("Not saved: %s", error)
             patience.cancel()
-            ticket.over.set()
+            ticket.end()
 
     async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
         most_paths: dict[Entry, int] = {}
@@ -266,10 +284,10 @@ class Writer:
             if attempt == _ATTEMPTS - 1:  # only a change of the same paths is in the way now
                 most_paths = dict.fromkeys(entries, _MOST_PATHS) | most_paths
             claim = await self._claim(owner, entries)
+            chunks = [entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK)]
             tasks: list[asyncio.Task[list[Entry]]] = []
             try:
-                for start in range(0, len(entries), _CHUNK):
-                    chunk = entries[start : start + _CHUNK]
+                for chunk in chunks:
                     tasks.append(asyncio.create_task(self._write_chunk(owner, chunk, ticket, most_paths)))
                     await asyncio.sleep(0)  # a chunk is prepared in one go: let others run before the next one
                 await asyncio.wait(tasks)
@@ -278,10 +296,13 @@ class Writer:
                     task.cancel()
                 _release(entries, claim)
             outdated: list[Entry] = []
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(result, BaseException):
+            for chunk, result in zip(chunks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+                if isinstance(result, UnavailableError) and attempt == 0 and not self.away:
+                    outdated += [entry for entry in chunk if entry.dirty]  # an election, say
+                elif isinstance(result, BaseException):
                     raise result
-                outdated += result
+                else:
+                    outdated += result
             if not outdated:
                 return
             entries = outdated
@@ -314,25 +335,22 @@ class Writer:
         self, owner: Owner, entries: list[Entry], ticket: Ticket, most_paths: dict[Entry, int]
     ) -> list[Entry]:
         """Writes some entries; returns those whose document is not as was supposed."""
-        sent: list[tuple[Entry, bytes | None]] = []
-        operations: list[Upsert | Delete] = []
-        for entry in entries:
-            if refusal := owner.refusal(entry):
-                self._refuse(entry, entry.wanted, ticket, refusal)
-                continue
-            operation = self._operation(owner, entry, most_paths.get(entry, _MANY_PATHS))
-            if operation is None:
-                self._done(owner, entry, entry.wanted)  # the base has come to say the same
-                continue
-            sent.append((entry, entry.wanted))
-            operations.append(operation)
-        outdated: list[Entry] = []
+        with collector_paused():
+            operations = self._operations(owner, entries, ticket, most_paths)
+        if not operations:
+            return []
+        sent = [(entry, entry.wanted) for entry in operations]
         try:
-            failures = await self._driver.write(owner.collection, operations) if operations else {}
+            failures = await self._driver.write(owner.collection, list(operations.values()))
+        except UnavailableError:
+            for entry in operations:
+                entry.mark_stale()  # it may have been written, and changed by others since
+            raise
         except RefusedError as error:
             for entry, version in sent:
                 self._refuse(entry, version, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
             return []
+        outdated: list[Entry] = []
         for index, (entry, version) in enumerate(sent):
             failure = failures.get(index)
             if failure is None:
@@ -347,6 +365,20 @@ class Writer:
                 error_of_its_own = DocumentError(failure.reason, path=failure.path).located(owner.collection, entry.id)
                 self._refuse(entry, version, ticket, error_of_its_own)
         return outdated
+
+    def _operations(
+        self, owner: Owner, entries: list[Entry], ticket: Ticket, most_paths: dict[Entry, int]
+    ) -> dict[Entry, Upsert | Delete]:
+        """What is to be sent for some entries; those that need or may not be written are settled."""
+        operations: dict[Entry, Upsert | Delete] = {}
+        for entry in entries:
+            if refusal := owner.refusal(entry):
+                self._refuse(entry, entry.wanted, ticket, refusal)
+            elif operation := self._operation(owner, entry, most_paths.get(entry, _MANY_PATHS)):
+                operations[entry] = operation
+            else:
+                self._done(owner, entry, entry.wanted)  # the base has come to say the same
+        return operations
 
     def _operation(self, owner: Owner, entry: Entry, at_most: int) -> Upsert | Delete | None:
         if entry.plain is None:

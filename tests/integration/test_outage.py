@@ -354,7 +354,7 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
         await bot.saves()
         store: Any = bot.persistence._store
         back = asyncio.Event()
-        write, hello = store._driver.write, store._driver.hello
+        write, hello, read = store._driver.write, store._driver.hello, store._driver.raw_batches
 
         async def write_without_acknowledgement(*arguments: Any) -> Any:
             monkeypatch.setattr(store._driver, "write", write)
@@ -365,8 +365,15 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
             await back.wait()
             return await hello()
 
+        async def read_when_back(*arguments: Any) -> AsyncIterator[list[bytes]]:
+            if not back.is_set():
+                raise UnavailableError("nobody answers")
+            async for batch in read(*arguments):
+                yield batch
+
         monkeypatch.setattr(store._driver, "write", write_without_acknowledgement)
         monkeypatch.setattr(store._driver, "hello", hello_when_back)
+        monkeypatch.setattr(store._driver, "raw_batches", read_when_back)
         await bot.hears(lambda context: context.user_data.update(coins=15))
         await bot.saves()
         await bot.hears(lambda context: context.user_data.update(coins=16))
@@ -381,3 +388,29 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
         await until(lambda: bot.persistence.health().waiting == 0)
         assert in_database(server) == {"coins": 16, "gift": 1}
         assert asked == []
+
+
+async def test_a_write_whose_answer_is_lost_is_looked_for_before_it_is_sent_again(
+    uri: str, server: EmbeddedMongo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others may have changed what it wrote: sent again blindly, it would undo that."""
+    bot = Bot(MongoPersistence(uri, DATABASE, refresh="off"))
+    async with bot.application:
+        await bot.hears(lambda context: context.user_data.update(coins=10))
+        await bot.saves()
+        store: Any = bot.persistence._store
+        write = store._driver.write
+
+        async def write_without_acknowledgement(*arguments: Any) -> Any:
+            monkeypatch.setattr(store._driver, "write", write)
+            await write(*arguments)
+            with MongoClient(server.uri) as client:
+                client[DATABASE].user_data.update_one({"_id": USER}, {"$set": {"data.coins": 99}})
+            raise UnavailableError("the answer is lost")
+
+        monkeypatch.setattr(store._driver, "write", write_without_acknowledgement)
+        await bot.hears(lambda context: context.user_data.update(coins=15))
+        await bot.saves()
+
+        assert in_database(server) == {"coins": 99}
+    assert "MongoDB is away" not in caplog.text
