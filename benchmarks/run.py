@@ -1,0 +1,82 @@
+"""All benchmarks, on the embedded server: `python benchmarks/run.py`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from rich.console import Console
+from suite import load, report, save
+from suite.core import Results, Run
+
+from ptb_mongo.embedded import mongodb_uri
+
+GROUPS = {
+    "save": save.measure,
+    "load": load.measure,
+}
+ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
+
+
+def measured(run: Run, name: str, console: Console) -> Results:
+    """Measures one group; in the small form again, if a figure is far off its target."""
+    for attempt in range(ATTEMPTS):
+        console.print(f"measuring: {name}" + (" (again)" if attempt else ""))
+        results = asyncio.run(GROUPS[name](run))
+        if not run.small or not any(figure.far_off for figure in results.figures):
+            break
+    return results
+
+
+def measure(names: Sequence[str], small: bool, console: Console) -> tuple[Results, dict[str, str]]:
+    """Measures some groups."""
+    results = Results()
+    with mongodb_uri() as uri, tempfile.TemporaryDirectory(prefix="ptb-mongo-benchmarks-") as folder:
+        run = Run(uri, f"benchmark_{os.getpid()}_", small, folder)
+        try:
+            versions = report.versions(uri)
+            for name in names:
+                found = measured(run, name, console)
+                results.figures += found.figures
+                results.series |= found.series
+        finally:
+            with MongoClient[Any](uri) as client:
+                for database in client.list_database_names():
+                    if database.startswith(run.database):
+                        client.drop_database(database)
+    return results, versions
+
+
+def main() -> None:
+    """Measures, and shows what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--small", action="store_true", help="a quick run, which fails where a ratio is worse than twice its target"
+    )
+    parser.add_argument("--only", metavar="GROUPS", help=f"some of {','.join(GROUPS)}")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else list(GROUPS)
+    if unknown := set(names) - set(GROUPS):
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    results, versions = measure(names, arguments.small, console)
+    report.show(console, results.figures)
+    if arguments.json:
+        report.dump(arguments.json, results, arguments.small, versions)
+    if arguments.small and (failed := [figure for figure in results.figures if figure.far_off]):
+        console.print("[red]worse than twice the target:[/]")
+        for figure in failed:
+            console.print(" ", figure.work, figure.measure, figure.peer)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Load everything at the start, and what it takes of the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from suite.core import Figure, Results, Run, Work, alternate, at_least, at_most, compare, scaled, timed
+from suite.subjects import CLIENTS, OTHER, OURS, PICKLE, Raw, Subject, persistences, raw
+
+FIND = "find().to_list()"
+
+
+def everybody(run: Run) -> list[Subject]:
+    """All subjects."""
+    return [*persistences(run), *(Raw(run, driver, FIND) for driver in CLIENTS)]
+
+
+def loading(subject: Subject) -> Work:
+    """One round of a subject: seconds to load all users; connecting does not count."""
+
+    async def once() -> float:
+        await subject.open()
+        loaded = []
+
+        async def load() -> None:
+            loaded.append(await subject.load())
+
+        seconds = await timed(load())
+        await subject.close()
+        return seconds
+
+    return once
+
+
+def resident() -> float:
+    """Bytes that this process holds."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def bytes_a_user(run: Run, name: str) -> float:
+    """What a loaded user takes in a process that has done nothing else."""
+
+    async def measured() -> float:
+        subject = next(subject for subject in everybody(run) if subject.name == name)
+        await subject.open()
+        gc.collect()
+        before = resident()
+        loaded = await subject.load()
+        gc.collect()
+        taken = (resident() - before) / len(loaded)
+        await subject.close()
+        return taken
+
+    return asyncio.run(measured())
+
+
+async def measure(run: Run) -> Results:
+    """Measures."""
+    count = run.of(100_000, 20_000)
+    subjects = everybody(run)
+    for subject in subjects:
+        await subject.fill(count)
+    times = await alternate({subject.name: loading(subject) for subject in subjects}, run.of(7, 3))
+    results = Results(series={"load": {"users": count, "seconds": times}})
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
+        memory = {
+            subject.name: processes.submit(bytes_a_user, run, subject.name).result()
+            for subject in subjects
+            if not run.small
+        }
+    results.series["memory"] = {"users": count, "bytes": memory}
+    times = scaled(times, 1e3)
+    for ours, driver in OURS.items():
+        measure = f"{count:,} users; {driver}"
+        least = raw(driver, FIND)
+        for peer, target in ((least, at_most(1.3)), (OTHER, at_least(2)), (PICKLE, None)):
+            results.figures.append(compare("load", measure, "ms", times, ours, peer, target))
+        if memory:
+            mine, theirs = memory[ours], memory[least]
+            text = f"memory for each of {count:,} users; {driver}"
+            results.figures.append(Figure("load", text, mine, "B", least, theirs, mine / theirs))
+    return results
