@@ -7,20 +7,47 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
 from rich.console import Console
-from suite import load, report, save
+from suite import (
+    bot_data,
+    callback_data,
+    event_loop,
+    load,
+    many_updates,
+    one_update,
+    refresh_changed,
+    refresh_untouched,
+    report,
+    save,
+    save_nothing,
+    save_one,
+    size,
+    start,
+)
 from suite.core import Results, Run
 
 from ptb_mongo.embedded import mongodb_uri
 
 GROUPS = {
     "save": save.measure,
+    "save-nothing": save_nothing.measure,
+    "save-one": save_one.measure,
+    "bot-data": bot_data.measure,
+    "callback-data": callback_data.measure,
     "load": load.measure,
+    "start": start.measure,
+    "refresh-untouched": refresh_untouched.measure,
+    "refresh-changed": refresh_changed.measure,
+    "one-update": one_update.measure,
+    "many-updates": many_updates.measure,
+    "size": size.measure,
+    "event-loop": event_loop.measure,
 }
 ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 
@@ -28,8 +55,9 @@ ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 def measured(run: Run, name: str, console: Console) -> Results:
     """Measures one group; in the small form again, if a figure is far off its target."""
     for attempt in range(ATTEMPTS):
-        console.print(f"measuring: {name}" + (" (again)" if attempt else ""))
+        begun = time.monotonic()
         results = asyncio.run(GROUPS[name](run))
+        console.print(f"measured: {name}, in {time.monotonic() - begun:.1f} s" + (" (again)" if attempt else ""))
         if not run.small or not any(figure.far_off for figure in results.figures):
             break
     return results

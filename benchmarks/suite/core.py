@@ -22,12 +22,13 @@ class Target:
     """What must be reached.
 
     Attributes:
-        kind: What is judged: the ratio to a peer, or our own figure, which counts something or is a time.
+        kind: What is judged: the ratio to a peer, an overhead (the ratio less one), or our own figure, which counts
+            something or is a time.
         limit: The worst that is good enough.
         at_least: Whether more is better.
     """
 
-    kind: Literal["ratio", "count", "time"]
+    kind: Literal["ratio", "overhead", "count", "time"]
     limit: float
     at_least: bool = False
 
@@ -39,6 +40,8 @@ class Target:
         """Whether a value is worse than twice the target; a time never is, as it depends on the machine."""
         if self.kind == "time":
             return False
+        if self.kind == "overhead":
+            return value - 1 > (self.limit - 1) * 2
         return value < self.limit / 2 if self.at_least else value > self.limit * 2
 
 
@@ -69,7 +72,9 @@ class Figure:
     @property
     def judged(self) -> float:
         """The value that the target is about."""
-        return self.ours if self.ratio is None or self.target is None or self.target.kind != "ratio" else self.ratio
+        if self.ratio is None or self.target is None or self.target.kind in {"count", "time"}:
+            return self.ours
+        return self.ratio
 
     @property
     def met(self) -> bool | None:
@@ -121,6 +126,11 @@ def at_least(ratio: float) -> Target:
     return Target("ratio", ratio, at_least=True)
 
 
+def overhead(share: float) -> Target:
+    """It may cost that share of the peer's time on top."""
+    return Target("overhead", 1 + share)
+
+
 def no_more_than(count: float) -> Target:
     """A count, of commands or documents, may be that."""
     return Target("count", count)
@@ -147,7 +157,7 @@ def compare(
 
 
 def scaled(times: Times, factor: float) -> Times:
-    """The same in another unit."""
+    """The same times in another unit."""
     return {name: [value * factor for value in values] for name, values in times.items()}
 
 

@@ -61,7 +61,7 @@ def bytes_a_user(run: Run, name: str) -> float:
 
 async def measure(run: Run) -> Results:
     """Measures."""
-    count = run.of(100_000, 20_000)
+    count = run.of(100_000, 10_000)
     subjects = everybody(run)
     for subject in subjects:
         await subject.fill(count)

@@ -52,6 +52,8 @@ def target(figure: Figure) -> str:
     sign = "≥" if wanted.at_least else "≤"
     if wanted.kind == "ratio":
         return f"{sign} {wanted.limit:g} x"
+    if wanted.kind == "overhead":
+        return f"{sign} +{wanted.limit - 1:.0%}"
     return f"{sign} {number(wanted.limit)} {figure.unit}".strip()
 
 
@@ -64,7 +66,9 @@ def cells(figure: Figure) -> tuple[str, ...]:
     """A line of the table."""
     theirs = "" if figure.theirs is None else number(figure.theirs, figure.unit)
     ratio = ""
-    if figure.ratio is not None:
+    if figure.ratio is not None and figure.target is not None and figure.target.kind == "overhead":
+        ratio = f"{figure.ratio - 1:+.1%}"
+    elif figure.ratio is not None:
         faster = figure.target is not None and figure.target.at_least
         ratio = f"{number(figure.ratio)} x" + (" faster" if faster else "")
     return (

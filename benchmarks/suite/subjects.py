@@ -13,6 +13,7 @@ from typing import Any
 import mongopersistence
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient, UpdateOne
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from telegram.ext import BasePersistence, ExtBot, PicklePersistence
 
 from ptb_mongo import MongoPersistence
@@ -34,6 +35,7 @@ _FILLED_AT_ONCE = 10_000
 MOTOR, PYMONGO = "ours, Motor", "ours, PyMongo"
 OURS = {MOTOR: "Motor", PYMONGO: "PyMongo"}
 PICKLE, OTHER = "PicklePersistence", "mongopersistence"
+IDLE = "a persistence that does nothing"
 CLIENTS: dict[str, Any] = {"Motor": AsyncIOMotorClient, "PyMongo": AsyncMongoClient}
 
 
@@ -49,9 +51,39 @@ async def client_of(driver: str, uri: str, **options: Any) -> AsyncIterator[Any]
     try:
         yield client
     finally:
-        closed = client.close()
-        if closed is not None:
-            await closed
+        await closed(client)
+
+
+async def closed(client: Any) -> None:
+    """Closes a client of either driver."""
+    closing = client.close()
+    if closing is not None:
+        await closing
+
+
+class Sent(CommandListener):
+    """Notes the commands that a client sends, but for those by which a change stream waits."""
+
+    waiting = frozenset({"aggregate", "getMore", "killCursors", "endSessions"})
+
+    def __init__(self) -> None:
+        self.commands: list[Mapping[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """See `CommandListener`."""
+        if event.command_name not in self.waiting:
+            self.commands.append(event.command)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """See `CommandListener`."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """See `CommandListener`."""
+
+    def take(self) -> list[Mapping[str, Any]]:
+        """What was sent since the last call."""
+        taken, self.commands = self.commands, []
+        return taken
 
 
 class Subject(ABC):
@@ -112,9 +144,14 @@ class Persistence(Subject):
     def make(self) -> BasePersistence[Any, Any, Any]:
         """A new one."""
 
+    def made(self) -> BasePersistence[Any, Any, Any]:
+        """A new one, which `close` closes; for an application to open."""
+        self.persistence = self.make()
+        return self.persistence
+
     async def open(self) -> None:
         """See `Subject`."""
-        self.persistence = self.make()
+        self.made()
         self.persistence.set_bot(ExtBot(TOKEN))
         await self.persistence.get_bot_data()
 
@@ -137,18 +174,32 @@ class Ours(Persistence):
     def __init__(self, run: Run, name: str, **options: Any) -> None:
         super().__init__(run, name)
         self.options = options
-        self.client: Any = None
+        self._client: Any = None
 
     def make(self) -> MongoPersistence[Any, Any, Any]:
         """See `Persistence`."""
-        self.client = AsyncMongoClient(self.run.uri) if self.name == PYMONGO else None
-        return MongoPersistence(self.client or self.run.uri, self.database, **self.options)
+        if self.name == PYMONGO:
+            self._client = AsyncMongoClient(self.run.uri)
+        return MongoPersistence(self._client or self.run.uri, self.database, **self.options)
 
     async def close(self) -> None:
         """See `Subject`."""
         await super().close()
-        if self.client is not None:
-            await self.client.close()
+        if self._client is not None:
+            await closed(self._client)
+
+
+class Counted(Ours):
+    """The same, and every command that goes to the server is noted: for counting, not for the clock."""
+
+    def __init__(self, run: Run, name: str, **options: Any) -> None:
+        super().__init__(run, name, **options)
+        self.sent = Sent()
+
+    def make(self) -> MongoPersistence[Any, Any, Any]:
+        """See `Persistence`."""
+        self._client = CLIENTS[OURS[self.name]](self.run.uri, event_listeners=[self.sent])
+        return MongoPersistence(self._client, self.database, **self.options)
 
 
 class Raw(Subject):
@@ -223,6 +274,7 @@ class Pickle(Persistence):
         self.path.unlink(missing_ok=True)
         writer: PicklePersistence[Any, Any, Any] = PicklePersistence(self.path, on_flush=True)
         writer.set_bot(ExtBot(TOKEN))
+        await asyncio.gather(writer.get_user_data(), writer.get_chat_data(), writer.get_bot_data())
         for number in range(count):
             await writer.update_user_data(number, copy.deepcopy(DOCUMENT))
         await writer.flush()
@@ -241,6 +293,71 @@ class Other(Persistence):
         """See `Persistence`; the option's name says the reverse: `True` would write at the end only."""
         names = {f"name_col_{kind}": kind for kind in ("user_data", "chat_data", "bot_data", "conversations_data")}
         return mongopersistence.MongoPersistence(self.run.uri, self.database, **names, load_on_flush=False)
+
+
+class Nothing(BasePersistence[Any, Any, Any]):
+    """Stores nothing: what is left is what PTB itself does for any persistence."""
+
+    async def get_user_data(self) -> dict[int, Any]:
+        """See `BasePersistence`."""
+        return {}
+
+    async def get_chat_data(self) -> dict[int, Any]:
+        """See `BasePersistence`."""
+        return {}
+
+    async def get_bot_data(self) -> dict[Any, Any]:
+        """See `BasePersistence`."""
+        return {}
+
+    async def get_callback_data(self) -> None:
+        """See `BasePersistence`."""
+
+    async def get_conversations(self, name: str) -> dict[Any, Any]:
+        """See `BasePersistence`."""
+        del name
+        return {}
+
+    async def update_user_data(self, user_id: int, data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def update_chat_data(self, chat_id: int, data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def update_bot_data(self, data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def update_callback_data(self, data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def update_conversation(self, name: str, key: Any, new_state: object | None) -> None:
+        """See `BasePersistence`."""
+
+    async def drop_user_data(self, user_id: int) -> None:
+        """See `BasePersistence`."""
+
+    async def drop_chat_data(self, chat_id: int) -> None:
+        """See `BasePersistence`."""
+
+    async def refresh_user_data(self, user_id: int, user_data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def refresh_chat_data(self, chat_id: int, chat_data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def refresh_bot_data(self, bot_data: Any) -> None:
+        """See `BasePersistence`."""
+
+    async def flush(self) -> None:
+        """See `BasePersistence`."""
+
+
+class Idle(Persistence):
+    """The same as a subject."""
+
+    def make(self) -> Nothing:
+        """See `Persistence`."""
+        return Nothing()
 
 
 def persistences(run: Run) -> list[Subject]:

@@ -1,0 +1,57 @@
+"""One update from end to end: what a persistence adds to PTB's own work."""
+
+from __future__ import annotations
+
+import time
+
+from telegram import Update
+
+from suite.bot import App, answer, application, remember, update_from
+from suite.core import Results, Run, Work, alternate, compare, overhead, scaled
+from suite.subjects import IDLE, OTHER, OURS, PICKLE, Idle, Other, Ours, Persistence, Pickle
+
+WORK = "one update end to end"
+NONE = "no persistence"
+USERS = 200
+
+
+def handling(app: App, updates: list[Update]) -> Work:
+    """One round: seconds for one update, of many one after the other."""
+
+    async def once() -> float:
+        begun = time.perf_counter()
+        for update in updates:
+            await app.process_update(update)
+        return (time.perf_counter() - begun) / len(updates)
+
+    return once
+
+
+async def measure(run: Run) -> Results:
+    """Measures."""
+    results = Results()
+    updates = [update_from(user) for user in range(USERS)]
+    for what, handler in (("the handler reads and writes", remember), ("and answers", answer)):
+        subjects: list[Persistence] = [
+            *(Ours(run, name, refresh="watch") for name in OURS),
+            Idle(run, IDLE),
+            Pickle(run, PICKLE),
+            Other(run, OTHER),
+        ]
+        applications = {NONE: application(None, handler)}
+        for subject in subjects:
+            await subject.fill(USERS)
+            applications[subject.name] = application(subject.made(), handler)
+        for app in applications.values():
+            await app.initialize()
+        works = {name: handling(app, updates[:20] if name == OTHER else updates) for name, app in applications.items()}
+        times = scaled(await alternate(works, run.of(25, 9)), 1e6)
+        for app in applications.values():
+            await app.shutdown()
+        for subject in subjects:
+            await subject.close()
+        results.series.setdefault("one_update", {})[what] = times
+        for name, driver in OURS.items():
+            for peer, target in ((NONE, overhead(0.05)), (IDLE, overhead(0.05)), (OTHER, None)):
+                results.figures.append(compare(WORK, f"{what}; {driver}", "µs", times, name, peer, target))
+    return results
