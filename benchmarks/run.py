@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import tempfile
@@ -55,6 +56,8 @@ ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 def measured(run: Run, name: str, console: Console) -> Results:
     """Measures one group; in the small form again, if a figure is far off its target."""
     for attempt in range(ATTEMPTS):
+        gc.collect()
+        gc.freeze()  # what is there already need not be looked through again and again
         begun = time.monotonic()
         results = asyncio.run(GROUPS[name](run))
         console.print(f"measured: {name}, in {time.monotonic() - begun:.1f} s" + (" (again)" if attempt else ""))

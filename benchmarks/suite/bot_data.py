@@ -9,7 +9,7 @@ from typing import Any
 
 import bson
 
-from suite.core import Figure, Results, Run, Work, alternate, at_most, compare, no_more_than, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_than, scaled, timed
 from suite.subjects import OTHER, OURS, PICKLE, Counted, Persistence, persistences
 
 WORK = "bot_data"
@@ -103,13 +103,12 @@ async def measure(run: Run) -> Results:
             (UNCHANGED, "unchanged", {DEEPCOPY: at_most(1.0)}),
             ("", "one key changed", {DEEPCOPY: at_most(2.0), PICKLE: None, OTHER: None}),
         ):
-            measure = f"{megabytes}, {what}; {driver}"
+            line = Line(WORK, f"{megabytes}, {what}", driver)
             for peer, target in peers.items():
-                results.figures.append(compare(WORK, measure, "ms", times, name + state, peer, target))
+                results.figures.append(line.compare("ms", times, name + state, peer, target))
         keys, length = await sent(run, name, catalogue(products))
-        measure = f"{megabytes}, one key changed; {driver}"
         results.figures += [
-            Figure(WORK, measure, keys, "keys sent", target=no_more_than(1)),
-            Figure(WORK, measure, length, "B", "all of it as BSON", size, length / size),
+            line.counts(keys, "keys sent", no_more_than(1)),
+            line.against(length, "B", "all of it as BSON", size),
         ]
     return results

@@ -9,7 +9,7 @@ from typing import Any
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, User
 from telegram.ext import CallbackDataCache, ExtBot
 
-from suite.core import Figure, Results, Run, Work, alternate, compare, no_more_than, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, no_more_than, scaled, timed
 from suite.subjects import OURS, PICKLE, TOKEN, Counted, Ours, Pickle
 
 KEYBOARDS, BUTTONS = 1024, 8
@@ -86,10 +86,10 @@ async def measure(run: Run) -> Results:
         await subject.close()
     results = Results()
     for name, driver in OURS.items():
-        measure = f"{count:,} keyboards of {BUTTONS} buttons, one click; {driver}"
+        line = Line(WORK, f"{count:,} keyboards of {BUTTONS} buttons, one click", driver)
         sent = await keyboards_sent(run, name, count)
         results.figures += [
-            Figure(WORK, measure, sent, "keyboards sent", target=no_more_than(1)),
-            compare(WORK, measure, "ms", times, name, PICKLE),
+            line.counts(sent, "keyboards sent", no_more_than(1)),
+            line.compare("ms", times, name, PICKLE),
         ]
     return results

@@ -51,7 +51,8 @@ class Figure:
 
     Attributes:
         work: What is done.
-        measure: How much of it, and by which of our subjects.
+        measure: How much of it.
+        driver: Which of our two subjects did it.
         ours: What it took, or counts.
         unit: Of `ours` and `theirs`.
         peer: With whom it is compared.
@@ -62,6 +63,7 @@ class Figure:
 
     work: str
     measure: str
+    driver: str
     ours: float
     unit: str
     peer: str = ""
@@ -146,14 +148,29 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
-def compare(
-    work: str, measure: str, unit: str, times: Times, ours: str, peer: str, target: Target | None = None
-) -> Figure:
-    """Compares two subjects that were measured in the same rounds."""
-    pair = (times[ours], times[peer])
-    faster = target is not None and target.at_least
-    ratio = statistics.median(ratios(*reversed(pair)) if faster else ratios(*pair))
-    return Figure(work, measure, statistics.median(pair[0]), unit, peer, statistics.median(pair[1]), ratio, target)
+@dataclass(frozen=True)
+class Line:
+    """The beginning of some lines of the table: see `Figure`."""
+
+    work: str
+    measure: str
+    driver: str
+
+    def counts(self, ours: float, unit: str, target: Target | None = None) -> Figure:
+        """What is not compared with anybody."""
+        return Figure(self.work, self.measure, self.driver, ours, unit, target=target)
+
+    def against(self, ours: float, unit: str, peer: str, theirs: float, target: Target | None = None) -> Figure:
+        """Two figures that need no rounds."""
+        return Figure(self.work, self.measure, self.driver, ours, unit, peer, theirs, ours / theirs, target)
+
+    def compare(self, unit: str, times: Times, ours: str, peer: str, target: Target | None = None) -> Figure:
+        """Two subjects that were measured in the same rounds."""
+        mine, theirs = times[ours], times[peer]
+        faster = target is not None and target.at_least
+        ratio = statistics.median(ratios(theirs, mine) if faster else ratios(mine, theirs))
+        median = statistics.median
+        return Figure(self.work, self.measure, self.driver, median(mine), unit, peer, median(theirs), ratio, target)
 
 
 def scaled(times: Times, factor: float) -> Times:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from suite.bot import application, remember
-from suite.core import Results, Run, Work, alternate, compare, scaled, within
+from suite.core import Line, Results, Run, Work, alternate, scaled, within
 from suite.subjects import CLIENTS, IDLE, OURS, Idle, Ours, Raw, Subject, raw
 
 WORK = "event loop"
@@ -93,7 +93,7 @@ async def saves(run: Run) -> Results:
     idle = Idle(run, IDLE)
     await idle.open()
     works[IDLE] = saving(idle, copy.deepcopy(users))
-    times = await alternate(works, run.of(9, 3))
+    times = await alternate(works, run.of(9, 2))
     for subject in subjects:
         await subject.close()
     return lines(f"save of {count:,}", times, ONE, "save_block")
@@ -101,7 +101,7 @@ async def saves(run: Run) -> Results:
 
 async def loads(run: Run) -> Results:
     """While many are loaded by a bot that runs."""
-    count = run.of(100_000, 5000)
+    count = run.of(100_000, 3000)
     works = {}
     subjects = [Raw(run, driver, FIND) for driver in CLIENTS]
     for name in OURS:
@@ -111,7 +111,7 @@ async def loads(run: Run) -> Results:
         await subject.fill(count)
         await subject.open()
         works[subject.name] = finding(subject)
-    times = await alternate(works, run.of(5, 2))
+    times = await alternate(works, run.of(5, 1))
     for subject in subjects:
         await subject.close()
     return lines(f"preload of {count:,}", times, FIND, "load_block")
@@ -122,10 +122,10 @@ def lines(what: str, times: dict[str, list[float]], how: str, series: str) -> Re
     times = scaled(times, 1e3)
     results = Results(series={series: times})
     for name, driver in OURS.items():
-        measure = f"longest block, {what}; {driver}"
-        results.figures.append(compare(WORK, measure, "ms", times, name, raw(driver, how), within(20)))
+        line = Line(WORK, f"longest block, {what}", driver)
+        results.figures.append(line.compare("ms", times, name, raw(driver, how), within(20)))
         if IDLE in times:
-            results.figures.append(compare(WORK, measure, "ms", times, name, IDLE))
+            results.figures.append(line.compare("ms", times, name, IDLE))
     return results
 
 

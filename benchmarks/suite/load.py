@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from suite.core import Figure, Results, Run, Work, alternate, at_least, at_most, compare, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, at_least, at_most, scaled, timed
 from suite.subjects import CLIENTS, OTHER, OURS, PICKLE, Raw, Subject, persistences, raw
 
 FIND = "find().to_list()"
@@ -76,12 +76,11 @@ async def measure(run: Run) -> Results:
     results.series["memory"] = {"users": count, "bytes": memory}
     times = scaled(times, 1e3)
     for ours, driver in OURS.items():
-        measure = f"{count:,} users; {driver}"
+        line = Line("load", f"{count:,} users", driver)
         least = raw(driver, FIND)
         for peer, target in ((least, at_most(1.3)), (OTHER, at_least(2)), (PICKLE, None)):
-            results.figures.append(compare("load", measure, "ms", times, ours, peer, target))
+            results.figures.append(line.compare("ms", times, ours, peer, target))
         if memory:
-            mine, theirs = memory[ours], memory[least]
-            text = f"memory for each of {count:,} users; {driver}"
-            results.figures.append(Figure("load", text, mine, "B", least, theirs, mine / theirs))
+            line = Line("load", f"memory for each of {count:,} users", driver)
+            results.figures.append(line.against(memory[ours], "B", least, memory[least]))
     return results

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from telegram import Update
 
 from suite.bot import App, answer, application, update_from
-from suite.core import Figure, Results, Run, Work, alternate, at_most, compare
+from suite.core import Line, Results, Run, Work, alternate, at_most
 from suite.load import resident
 from suite.subjects import IDLE, OURS, Idle, Ours, Persistence
 
@@ -87,8 +87,8 @@ async def measure(run: Run) -> Results:
     what = f"{CONCURRENT} at once, {users:,} users, a save every {interval:g} s"
     for name, driver in OURS.items():
         for peer in (NONE, IDLE):
-            results.figures.append(compare(WORK, f"{what}; {driver}", "updates/s", throughput, name, peer))
+            results.figures.append(Line(WORK, what, driver).compare("updates/s", throughput, name, peer))
     first, last = memory.megabytes[1], memory.megabytes[-1]
-    text = f"memory after {len(memory.megabytes)} rounds of {seconds:g} s for each"
-    results.figures.append(Figure(WORK, text, last, "MB", "after 2 rounds", first, last / first, at_most(1.05)))
+    line = Line(WORK, f"memory after {len(memory.megabytes)} rounds of {seconds:g} s", "")
+    results.figures.append(line.against(last, "MB", "after 2 rounds", first, at_most(1.05)))
     return results

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from suite.core import Figure, Results, Run, within
+from suite.core import Line, Results, Run, within
 from suite.subjects import OURS, Ours, client_of, raw
 
 WORK = "refresh, changed outside"
@@ -90,6 +90,6 @@ async def measure(run: Run) -> Results:
             ("99th percentile", lambda values: percentile(values, 0.99), within(50)),
         ):
             mine, theirs = of(found[name]), of(found[peer])
-            text = f"write to visible, {what} of {edits}; {driver}"
-            results.figures.append(Figure(WORK, text, mine, "ms", peer, theirs, mine / theirs, target))
+            line = Line(WORK, f"write to visible, {what} of {edits}", driver)
+            results.figures.append(line.against(mine, "ms", peer, theirs, target))
     return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from suite.core import Figure, Results, Run, Work, alternate, compare, no_more_than, scaled, within
+from suite.core import Line, Results, Run, Work, alternate, no_more_than, scaled, within
 from suite.subjects import IDLE, OTHER, OURS, PICKLE, Counted, Idle, Other, Ours, Persistence, Pickle
 
 WORK = "refresh, untouched"
@@ -63,11 +63,11 @@ async def measure(run: Run) -> Results:
         await subject.close()
     results = Results(series={"refresh_untouched": found})
     for name, driver in OURS.items():
-        measure = f"user, chat and bot, before one update; {driver}"
+        line = Line(WORK, "user, chat and bot, before an update", driver)
         sent = await commands(run, name, times)
         results.figures += [
-            compare(WORK, measure, "µs", found, name, IDLE, within(10)),
-            compare(WORK, measure, "µs", found, name, OTHER),
-            Figure(WORK, f"{times:,} times; {driver}", sent, "commands sent", target=no_more_than(0)),
+            line.compare("µs", found, name, IDLE, within(10)),
+            line.compare("µs", found, name, OTHER),
+            line.counts(sent, f"commands sent for {times:,}", no_more_than(0)),
         ]
     return results

@@ -74,6 +74,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     return (
         figure.work,
         figure.measure,
+        figure.driver,
         number(figure.ours, figure.unit),
         figure.peer,
         theirs,
@@ -83,7 +84,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     )
 
 
-COLUMNS = ("work", "measure", "ours", "limit or peer", "theirs", "ratio", "target", "")
+COLUMNS = ("work", "measure", "driver", "ours", "limit or peer", "theirs", "ratio", "target", "")
 
 
 def show(console: Console, figures: Sequence[Figure]) -> None:
@@ -91,14 +92,15 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
     table = Table(*COLUMNS, title="Benchmarks: medians, and medians of the ratios within each round")
     for name in ("ours", "theirs", "ratio", "target"):
         table.columns[COLUMNS.index(name)].justify = "right"
-    last = ""
+    shown: tuple[str, ...] = ()
     for figure in figures:
-        if figure.work != last:
+        line = cells(figure)
+        if line[:1] != shown[:1]:
             table.add_section()
-        work, *others, judged = cells(figure)
-        colour = {"met": "green", "missed": "red"}.get(judged, "default")
-        table.add_row(work if figure.work != last else "", *others, f"[{colour}]{judged}[/]")
-        last = figure.work
+        same = next((number for number in range(4) if line[: number + 1] != shown[: number + 1]), 4)
+        colour = {"met": "green", "missed": "red"}.get(line[-1], "default")
+        table.add_row(*[""] * same, *line[same:-1], f"[{colour}]{line[-1]}[/]")
+        shown = line
     console.print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from suite.core import Results, Run, Times, Work, alternate, at_least, at_most, compare, scaled, timed
+from suite.core import Line, Results, Run, Times, Work, alternate, at_least, at_most, scaled, timed
 from suite.subjects import CHUNK, CLIENTS, OTHER, OURS, PICKLE, Raw, Subject, persistences, raw
 
 ONE, CHUNKS = "bulk_write", "bulk_write in parallel chunks"
@@ -16,7 +16,7 @@ def saving(subject: Subject, users: dict[int, dict[str, object]]) -> Work:
     async def once() -> float:
         nonlocal number
         number += 1
-        some = dict(list(users.items())[: subject.affordable])
+        some = dict(list(users.items())[: subject.affordable // (5 if subject.run.small else 1)])
         for data in some.values():
             data["score"] = number
         seconds = await timed(subject.save(copy.deepcopy(some)))
@@ -31,14 +31,14 @@ def figures(times: Times, users: int) -> Results:
     results = Results(series={"save": {"users": users, "seconds": times}})
     times = scaled(times, 1e3)
     for ours, driver in OURS.items():
-        measure = f"{users:,} of {users:,} users, a field each; {driver}"
+        line = Line("save", f"{users:,} of {users:,} users, a field each", driver)
         for peer, target in (
             (raw(driver, ONE), at_most(1.0)),
             (raw(driver, CHUNKS), at_most(1.3)),
             (OTHER, at_least(15)),
             (PICKLE, at_least(15)),
         ):
-            results.figures.append(compare("save", measure, "ms", times, ours, peer, target))
+            results.figures.append(line.compare("ms", times, ours, peer, target))
     return results
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from suite.core import Figure, Results, Run, Work, alternate, at_most, compare, no_more_than, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_than, scaled, timed
 from suite.save import saving
 from suite.subjects import OURS, Counted, Ours
 
@@ -49,11 +49,9 @@ async def measure(run: Run) -> Results:
     for subject in subjects:
         await subject.close()
         name = subject.name
-        what = f"{count:,} users offered; {OURS[name]}"
-        ratio = compare("save, nothing changed", what, "ms", scaled(times, 1e3), name + NOTHING, name, at_most(0.1))
-        sent = await commands(run, name)
+        line = Line("save, nothing changed", f"{count:,} users offered", OURS[name])
         results.figures += [
-            ratio,
-            Figure("save, nothing changed", what, sent, "commands sent", target=no_more_than(0)),
+            line.compare("ms", scaled(times, 1e3), name + NOTHING, name, at_most(0.1)),
+            line.counts(await commands(run, name), "commands sent", no_more_than(0)),
         ]
     return results

@@ -6,7 +6,7 @@ import copy
 import statistics
 from typing import Any
 
-from suite.core import Results, Run, Work, alternate, at_least, at_most, compare, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, at_least, at_most, scaled, timed
 from suite.subjects import OTHER, OURS, PICKLE, Subject, persistences
 
 REPEATED = 50
@@ -48,13 +48,13 @@ async def measure(run: Run) -> Results:
     times = scaled(times, 1e3)
     fewest, most = sizes[0], sizes[-1]
     for name, driver in OURS.items():
-        what = f"1 of {most:,} loaded users; {driver}"
+        line = Line("save, one of many", f"1 of {most:,} loaded users", driver)
         for peer, target in (
             (key(name, fewest), at_most(1.2)),
             (key(PICKLE, most), at_least(15)),
             (key(OTHER, most), None),
         ):
-            results.figures.append(compare("save, one of many", what, "ms", times, key(name, most), peer, target))
+            results.figures.append(line.compare("ms", times, key(name, most), peer, target))
     return results
 
 

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from telegram import Message
 from telegram.ext import ExtBot, PicklePersistence
 
-from suite.core import Figure, Results, Run, at_most
+from suite.core import Line, Results, Run, at_most
 from suite.subjects import DOCUMENT, MOTOR, PICKLE, Ours
 
 WORK = "stored size"
@@ -72,9 +72,7 @@ async def measure(run: Run) -> Results:
         ("a typical user: the whole document", user, their_user, None),
         ("a conversation: the whole document", conversation, their_conversation, None),
     )
-    figures = [
-        Figure(WORK, what, mine, "B", pickles, other, mine / other, target) for what, mine, other, target in lines
-    ]
+    figures = [Line(WORK, what, "").against(mine, "B", pickles, other, target) for what, mine, other, target in lines]
     sizes = {
         "a Message": {"ours: pickle": binary, "ours: view": view, PICKLE: theirs},
         "a typical user": {"ours": user, PICKLE: their_user},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from suite.core import Results, Run, Work, alternate, at_most, compare, timed, within
+import statistics
+
+from suite.core import Line, Results, Run, Work, alternate, at_most, timed, within
 from suite.subjects import MOTOR, OTHER, OURS, PICKLE, Other, Ours, Persistence, Pickle
 
 WORK = "start, lazy"
@@ -63,10 +65,10 @@ async def measure(run: Run) -> Results:
     results = Results(series={"start": series})
     fewest, most = sizes[0], sizes[-1]
     for name, driver in OURS.items():
-        measure = f"{most:,} users; {driver}"
+        line = Line(WORK, f"{most:,} users", driver)
         ours = key(name, most)
         results.figures += [
-            compare(WORK, measure, "s", times, ours, key(name, fewest), at_most(1.5)),
-            compare(WORK, measure, "s", times, ours, key(name, fewest), within(0.3)),
+            line.compare("s", times, ours, key(name, fewest), at_most(1.5)),
+            line.counts(statistics.median(times[ours]), "s", within(0.3)),
         ]
     return results
