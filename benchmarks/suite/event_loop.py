@@ -82,7 +82,7 @@ def finding(subject: Subject) -> Work:
 
 async def saves(run: Run) -> Results:
     """While many are saved."""
-    count = run.of(10_000, 2000)
+    count = run.of(10_000, 1000)
     subjects: list[Subject] = [*(Ours(run, name) for name in OURS), *(Raw(run, driver, ONE) for driver in CLIENTS)]
     works = {}
     for subject in subjects:
@@ -93,7 +93,7 @@ async def saves(run: Run) -> Results:
     idle = Idle(run, IDLE)
     await idle.open()
     works[IDLE] = saving(idle, copy.deepcopy(users))
-    times = await alternate(works, run.of(9, 2))
+    times = await alternate(works, run.of(9, 1))
     for subject in subjects:
         await subject.close()
     return lines(f"save of {count:,}", times, ONE, "save_block")
@@ -101,7 +101,7 @@ async def saves(run: Run) -> Results:
 
 async def loads(run: Run) -> Results:
     """While many are loaded by a bot that runs."""
-    count = run.of(100_000, 3000)
+    count = run.of(100_000, 2000)
     works = {}
     subjects = [Raw(run, driver, FIND) for driver in CLIENTS]
     for name in OURS:

@@ -57,9 +57,9 @@ class Memory:
 
 async def measure(run: Run) -> Results:
     """Measures."""
-    users, rounds, seconds, interval = run.of(20_000, 1000), run.of(12, 2), 5.0, 1.0
+    users, rounds, seconds, interval = run.of(20_000, 500), run.of(12, 2), 5.0, 1.0
     if run.small:
-        seconds, interval = 0.3, 0.1
+        seconds, interval = 0.2, 0.05
     subjects: list[Persistence] = [*(Ours(run, name, update_interval=interval) for name in OURS), Idle(run, IDLE)]
     applications = {NONE: application(None, answer, CONCURRENT)}
     for subject in subjects:

@@ -45,7 +45,7 @@ async def measure(run: Run) -> Results:
         for app in applications.values():
             await app.initialize()
         works = {name: handling(app, updates[:20] if name == OTHER else updates) for name, app in applications.items()}
-        times = scaled(await alternate(works, run.of(25, 7)), 1e6)
+        times = scaled(await alternate(works, run.of(25, 5)), 1e6)
         for app in applications.values():
             await app.shutdown()
         for subject in subjects:

@@ -44,11 +44,11 @@ async def stream(run: Run, driver: str) -> AsyncIterator[Seen]:
     subject = Ours(run, raw(driver, STREAM))
     await subject.fill(1000)
     async with client_of(driver, run.uri) as client:
-        watching = client[subject.database].user_data.watch(full_document="updateLookup")
+        now = (await client.admin.command("hello"))["operationTime"]
+        watching = client[subject.database].user_data.watch(full_document="updateLookup", start_at_operation_time=now)
         if inspect.isawaitable(watching):
             watching = await watching
         async with watching as events:
-            await events.try_next()
 
             async def seen(score: int) -> None:
                 while (await events.next())["fullDocument"]["data"]["score"] != score:

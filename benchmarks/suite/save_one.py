@@ -9,8 +9,6 @@ from typing import Any
 from suite.core import Line, Results, Run, Work, alternate, at_least, at_most, scaled, timed
 from suite.subjects import OTHER, OURS, PICKLE, Subject, persistences
 
-REPEATED = 50
-
 
 def one(subject: Subject, users: dict[int, Any]) -> Work:
     """One round: the median of some saves of one user; for who rewrites everything, a single one."""
@@ -18,7 +16,7 @@ def one(subject: Subject, users: dict[int, Any]) -> Work:
     async def once() -> float:
         nonlocal number
         seconds = []
-        for _ in range(1 if subject.name == PICKLE else REPEATED):
+        for _ in range(1 if subject.name == PICKLE else subject.run.of(50, 15)):
             number += 1
             users[1]["score"] = number
             seconds.append(await timed(subject.save({1: copy.deepcopy(users[1])})))
@@ -39,7 +37,7 @@ async def measure(run: Run) -> Results:
             await subject.open()
             works[key(subject.name, size)] = one(subject, subject.users(await subject.load()))
             subjects.append(subject)
-    times = await alternate(works, run.of(7, 3))
+    times = await alternate(works, run.of(7, 2))
     for subject in subjects:
         await subject.close()
     names = [*OURS, PICKLE, OTHER]
