@@ -22,6 +22,8 @@ from suite import (
     load,
     many_updates,
     one_update,
+    page,
+    pictures,
     refresh_changed,
     refresh_untouched,
     report,
@@ -85,27 +87,46 @@ def measure(names: Sequence[str], small: bool, console: Console) -> tuple[Result
     return results, versions
 
 
-def main() -> None:
-    """Measures, and shows what was found."""
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--small", action="store_true", help="a quick run, which fails where a ratio is worse than twice its target"
     )
     parser.add_argument("--only", metavar="GROUPS", help=f"some of {','.join(GROUPS)}")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures to this file")
-    arguments = parser.parse_args()
-    names = arguments.only.split(",") if arguments.only else list(GROUPS)
-    if unknown := set(names) - set(GROUPS):
+    parser.add_argument("--from", type=Path, metavar="PATH", dest="source", help="measure nothing, show such a file")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw pictures into this folder")
+    parser.add_argument("--docs", action="store_true", help="put figures and pictures into docs/performance.md")
+    asked = parser.parse_args()
+    asked.names = asked.only.split(",") if asked.only else list(GROUPS)
+    if unknown := set(asked.names) - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    results, versions = measure(names, arguments.small, console)
+    if asked.docs and (asked.small or asked.only):
+        parser.error("the documentation shows one whole run: --docs goes with neither --small nor --only")
+    return asked
+
+
+def main() -> None:
+    """Measures, and shows what was found."""
+    asked = arguments()
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    small = asked.small
+    if asked.source:
+        results, small, versions = report.read(asked.source)
+    else:
+        results, versions = measure(asked.names, small, console)
     report.show(console, results.figures)
-    if arguments.json:
-        report.dump(arguments.json, results, arguments.small, versions)
-    if arguments.small and (failed := [figure for figure in results.figures if figure.far_off]):
-        console.print("[red]worse than twice the target:[/]")
+    if asked.json:
+        report.dump(asked.json, results, small, versions)
+    if asked.pictures:
+        pictures.draw(asked.pictures, results.series)
+    if asked.docs:
+        page.write(results, versions)
+    if small and (failed := [figure for figure in results.figures if figure.far_off]):
+        console.print("[red]Worse than twice the target:[/]")
         for figure in failed:
-            console.print(" ", figure.work, figure.measure, figure.peer)
+            console.print("-", ", ".join(cell for cell in report.cells(figure) if cell))
         sys.exit(1)
 
 
