@@ -78,6 +78,7 @@ async def measure(run: Run) -> Results:
     works[list(OURS)[-1]] = memory.after(works[list(OURS)[-1]])
     times = await alternate(works, rounds)
     for app in applications.values():
+        assert len(app.user_data) == users
         await app.stop()
         await app.shutdown()
     for subject in subjects:

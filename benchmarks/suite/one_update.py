@@ -46,7 +46,8 @@ async def measure(run: Run) -> Results:
             await app.initialize()
         works = {name: handling(app, updates[:20] if name == OTHER else updates) for name, app in applications.items()}
         times = scaled(await alternate(works, run.of(25, 5)), 1e6)
-        for app in applications.values():
+        for name, app in applications.items():
+            assert app.user_data[0]["last"] == "hello", f"the handler did not run: {name}"
             await app.shutdown()
         for subject in subjects:
             await subject.close()

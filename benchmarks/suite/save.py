@@ -53,7 +53,7 @@ async def measure(run: Run) -> Results:
         await subject.fill(count)
         await subject.open()
         works[subject.name] = saving(subject, subject.users(await subject.load()))
-    times = await alternate(works, run.of(9, 3))
+    times = await alternate(works, run.of(9, 2))
     for subject in subjects:
         await subject.close()
     return figures(times, count)

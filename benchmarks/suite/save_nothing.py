@@ -44,7 +44,7 @@ async def measure(run: Run) -> Results:
         users = await subject.load()
         works[subject.name] = saving(subject, users)
         works[subject.name + NOTHING] = offering(subject, users)
-    times = await alternate(works, run.of(9, 3))
+    times = await alternate(works, run.of(9, 2))
     results = Results()
     for subject in subjects:
         await subject.close()
