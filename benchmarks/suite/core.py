@@ -185,19 +185,22 @@ async def timed(work: Awaitable[Any]) -> float:
     return time.perf_counter() - begun
 
 
-async def alternate(works: Mapping[str, Work], rounds: int) -> Times:
+async def alternate(works: Mapping[str, Work], rounds: int, *, collect: bool = True) -> Times:
     """Lets all work in turns: one round to warm up, then those that count; nobody is always the first.
 
     Args:
         works: By name, what does the work once and returns what it took.
         rounds: How many rounds count.
+        collect: Whether to collect garbage before each work; for short ones, of which there are many rounds, it is
+            left to chance whom that meets.
     """
     times: Times = {name: [] for name in works}
     names = list(works)
     for number in range(rounds + 1):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            gc.collect()
+            if collect:
+                gc.collect()
             taken = await works[name]()
             if number:
                 times[name].append(taken)
