@@ -58,8 +58,7 @@ ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 def measured(run: Run, name: str, console: Console) -> Results:
     """Measures one group; in the small form again, if a figure is far off its target."""
     for attempt in range(ATTEMPTS):
-        gc.collect()
-        gc.freeze()  # what is there already need not be looked through again and again
+        gc.unfreeze()  # see `alternate`
         begun = time.monotonic()
         results = asyncio.run(GROUPS[name](run))
         console.print(f"measured: {name}, in {time.monotonic() - begun:.1f} s" + (" (again)" if attempt else ""))

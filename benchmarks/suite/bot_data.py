@@ -108,7 +108,7 @@ async def measure(run: Run) -> Results:
                 results.figures.append(line.compare("ms", times, name + state, peer, target))
         keys, length = await sent(run, name, catalogue(products))
         results.figures += [
-            line.counts(keys, "keys sent", no_more_than(1)),
+            line.counts(keys, "keys", no_more_than(1)),
             line.against(length, "B", "all of it as BSON", size),
         ]
     return results

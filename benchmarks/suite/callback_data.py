@@ -89,7 +89,7 @@ async def measure(run: Run) -> Results:
         line = Line(WORK, f"{count:,} keyboards of {BUTTONS} buttons, one click", driver)
         sent = await keyboards_sent(run, name, count)
         results.figures += [
-            line.counts(sent, "keyboards sent", no_more_than(1)),
+            line.counts(sent, "keyboards", no_more_than(1)),
             line.compare("ms", times, name, PICKLE),
         ]
     return results

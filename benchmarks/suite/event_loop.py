@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import time
 from collections.abc import Awaitable
 from typing import Any
 
 from suite.bot import application, remember
 from suite.core import Line, Results, Run, Work, alternate, scaled, within
-from suite.subjects import CLIENTS, IDLE, OURS, Idle, Ours, Raw, Subject, raw
+from suite.subjects import CLIENTS, DOCUMENT, IDLE, OURS, Idle, Ours, Raw, Subject, raw
 
 WORK = "event loop"
 TICK = 0.001
@@ -36,19 +37,25 @@ async def longest_block(work: Awaitable[Any]) -> float:
     return max(longest, time.perf_counter() - due)
 
 
-def saving(subject: Subject, users: dict[int, Any]) -> Work:
-    """One round: the longest block while all users are saved; PTB's own copies of them are made before."""
+def saving(subject: Subject, users: dict[int, Any] | None = None) -> Work:
+    """One round: the longest block while all users are saved; PTB's own copies of them are made before.
+
+    Each round loads anew, so that nobody pays for what others hold, and saves twice: the first time opens connections.
+    """
 
     async def once() -> float:
-        nonlocal number
-        number += 1
-        for data in users.values():
-            data["score"] = number
-        copies = copy.deepcopy(users)
-        await asyncio.sleep(0)
-        return await longest_block(subject.save(copies))
+        await subject.open()
+        known = users if users is not None else subject.users(await subject.load())
+        for score in (1, 2):
+            for data in known.values():
+                data["score"] = score
+            copies = copy.deepcopy(known)
+            gc.collect()
+            await asyncio.sleep(0)
+            longest = await longest_block(subject.save(copies))
+        await subject.close()
+        return longest
 
-    number = 1000
     return once
 
 
@@ -84,18 +91,11 @@ async def saves(run: Run) -> Results:
     """While many are saved."""
     count = run.of(10_000, 1000)
     subjects: list[Subject] = [*(Ours(run, name) for name in OURS), *(Raw(run, driver, ONE) for driver in CLIENTS)]
-    works = {}
     for subject in subjects:
         await subject.fill(count)
-        await subject.open()
-        users = subject.users(await subject.load())
-        works[subject.name] = saving(subject, users)
-    idle = Idle(run, IDLE)
-    await idle.open()
-    works[IDLE] = saving(idle, copy.deepcopy(users))
+    works = {subject.name: saving(subject) for subject in subjects}
+    works[IDLE] = saving(Idle(run, IDLE), {number: copy.deepcopy(DOCUMENT) for number in range(count)})
     times = await alternate(works, run.of(9, 1))
-    for subject in subjects:
-        await subject.close()
     return lines(f"save of {count:,}", times, ONE, "save_block")
 
 

@@ -77,7 +77,8 @@ async def measure(run: Run) -> Results:
             for subject in subjects
             if not run.small
         }
-    results.series["memory"] = {"users": count, "bytes": memory}
+    if memory:
+        results.series["memory"] = {"users": count, "bytes": memory}
     times = scaled(times, 1e3)
     for ours, driver in OURS.items():
         line = Line("load", f"{count:,} users", driver)

@@ -14,7 +14,7 @@ from suite.subjects import IDLE, OTHER, OURS, PICKLE, Idle, Other, Ours, Persist
 
 WORK = "one update end to end"
 NONE = "no persistence"
-USERS = 200
+USERS = 20  # few, so that each comes again and again: what has changed then matters to some
 AT_ONCE = 20  # so few that most rounds are not disturbed
 
 

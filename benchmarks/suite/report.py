@@ -108,7 +108,7 @@ def dump(path: Path, results: Results, small: bool, of: dict[str, str]) -> None:
     """Writes everything to a file."""
     figures = [{**asdict(figure), "met": figure.met} for figure in results.figures]
     content = {"small": small, "versions": of, "figures": figures, "series": results.series}
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> tuple[Results, bool, dict[str, str]]:

@@ -52,6 +52,6 @@ async def measure(run: Run) -> Results:
         line = Line("save, nothing changed", f"{count:,} users offered", OURS[name])
         results.figures += [
             line.compare("ms", scaled(times, 1e3), name + NOTHING, name, at_most(0.1)),
-            line.counts(await commands(run, name), "commands sent", no_more_than(0)),
+            line.counts(await commands(run, name), "commands", no_more_than(0)),
         ]
     return results

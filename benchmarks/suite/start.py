@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from suite.core import Line, Results, Run, Work, alternate, at_most, timed, within
+from suite.core import Line, Results, Run, Work, alternate, at_most, scaled, timed, within
 from suite.subjects import MOTOR, OTHER, OURS, PICKLE, Other, Ours, Persistence, Pickle
 
 WORK = "start, lazy"
@@ -57,18 +57,19 @@ async def measure(run: Run) -> Results:
                 key(PICKLE, size): starting(pickle),
                 key(OTHER, size): starting(other),
             }
-    times = await alternate(works, run.of(5, 3))
+    times = await alternate(works, run.of(5, 2))
     series = {
         name: {size: times[key(name, size)] for size in sizes if key(name, size) in times}
         for name in (*OURS, EAGER, PICKLE, OTHER)
     }
     results = Results(series={"start": series})
+    times = scaled(times, 1e3)
     fewest, most = sizes[0], sizes[-1]
     for name, driver in OURS.items():
         line = Line(WORK, f"{most:,} users", driver)
         ours = key(name, most)
         results.figures += [
-            line.compare("s", times, ours, key(name, fewest), at_most(1.5)),
-            line.counts(statistics.median(times[ours]), "s", within(0.3)),
+            line.compare("ms", times, ours, key(name, fewest), at_most(1.5)),
+            line.counts(statistics.median(times[ours]), "ms", within(300)),
         ]
     return results

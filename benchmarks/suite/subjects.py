@@ -35,7 +35,7 @@ _FILLED_AT_ONCE = 10_000
 MOTOR, PYMONGO = "ours, Motor", "ours, PyMongo"
 OURS = {MOTOR: "Motor", PYMONGO: "PyMongo"}
 PICKLE, OTHER = "PicklePersistence", "mongopersistence"
-IDLE = "a persistence that does nothing"
+IDLE = "an idle persistence"
 CLIENTS: dict[str, Any] = {"Motor": AsyncIOMotorClient, "PyMongo": AsyncMongoClient}
 
 
