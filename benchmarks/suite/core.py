@@ -6,13 +6,18 @@ gives a ratio, and what counts is the median of the ratios.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
+Result = TypeVar("Result")
 Times = dict[str, list[float]]
 Work = Callable[[], Awaitable[float]]
 
@@ -176,6 +181,22 @@ class Line:
 def scaled(times: Times, factor: float) -> Times:
     """The same times in another unit."""
     return {name: [value * factor for value in values] for name, values in times.items()}
+
+
+def in_a_process(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
+    """Does something in a fresh process, whose memory nobody else has used."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as processes:
+        return processes.submit(_run, work, *arguments).result()
+
+
+def _run(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
+    return asyncio.run(work(*arguments))
+
+
+def resident() -> float:
+    """Bytes that this process holds."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 async def timed(work: Awaitable[Any]) -> float:

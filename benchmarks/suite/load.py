@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
-from suite.core import Line, Results, Run, Work, alternate, at_least, at_most, scaled, timed
+from suite.core import Line, Results, Run, Work, alternate, at_least, at_most, in_a_process, resident, scaled, timed
 from suite.subjects import CLIENTS, OTHER, OURS, PICKLE, Ours, Raw, Subject, persistences, raw
 
 FIND = "find().to_list()"
@@ -40,27 +36,17 @@ def loading(subject: Subject) -> Work:
     return once
 
 
-def resident() -> float:
-    """Bytes that this process holds."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
-
-
-def bytes_a_user(run: Run, name: str) -> float:
+async def bytes_a_user(run: Run, name: str) -> float:
     """What a loaded user takes in a process that has done nothing else."""
-
-    async def measured() -> float:
-        subject = next(subject for subject in everybody(run) if subject.name == name)
-        await subject.open()
-        gc.collect()
-        before = resident()
-        loaded = await subject.load()
-        gc.collect()
-        taken = (resident() - before) / len(loaded)
-        await subject.close()
-        return taken
-
-    return asyncio.run(measured())
+    subject = next(subject for subject in everybody(run) if subject.name == name)
+    await subject.open()
+    gc.collect()
+    before = resident()
+    loaded = await subject.load()
+    gc.collect()
+    taken = (resident() - before) / len(loaded)
+    await subject.close()
+    return taken
 
 
 async def measure(run: Run) -> Results:
@@ -71,12 +57,9 @@ async def measure(run: Run) -> Results:
         await subject.fill(count)
     times = await alternate({subject.name: loading(subject) for subject in subjects}, run.of(7, 2))
     results = Results(series={"load": {"users": count, "seconds": times}})
-    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
-        memory = {
-            subject.name: processes.submit(bytes_a_user, run, subject.name).result()
-            for subject in subjects
-            if not run.small
-        }
+    memory = {}
+    if not run.small:
+        memory = {subject.name: in_a_process(bytes_a_user, run, subject.name) for subject in subjects}
     if memory:
         results.series["memory"] = {"users": count, "bytes": memory}
     times = scaled(times, 1e3)
