@@ -1,0 +1,135 @@
+"""The longest time for which the event loop did not turn: while it is blocked, every user waits."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from suite.bot import application, remember
+from suite.core import Line, Results, Run, Work, alternate, scaled, within
+from suite.subjects import CLIENTS, DOCUMENT, IDLE, OURS, Idle, Ours, Raw, Subject, raw
+
+WORK = "event loop"
+TICK = 0.001
+ONE, FIND = "bulk_write", "find().to_list()"
+
+
+async def longest_block(work: Awaitable[Any]) -> float:
+    """The most seconds that a timer came late while something was done."""
+    loop = asyncio.get_running_loop()
+    longest = 0.0
+
+    def tick() -> None:
+        nonlocal longest, due, handle
+        now = time.perf_counter()
+        longest = max(longest, now - due)
+        due = now + TICK
+        handle = loop.call_later(TICK, tick)
+
+    due = time.perf_counter() + TICK
+    handle = loop.call_later(TICK, tick)
+    await work
+    handle.cancel()
+    return max(longest, time.perf_counter() - due)
+
+
+def saving(subject: Subject, users: dict[int, Any] | None = None) -> Work:
+    """One round: the longest block while all users are saved; PTB's own copies of them are made before.
+
+    Each round loads anew, so that nobody pays for what others hold, and saves twice: the first time opens connections.
+    """
+
+    async def once() -> float:
+        await subject.open()
+        known = users if users is not None else subject.users(await subject.load())
+        for score in (1, 2):
+            for data in known.values():
+                data["score"] = score
+            copies = copy.deepcopy(known)
+            gc.collect()
+            await asyncio.sleep(0)
+            longest = await longest_block(subject.save(copies))
+        await subject.close()
+        return longest
+
+    return once
+
+
+def preloading(run: Run, name: str, count: int) -> Work:
+    """One round: the longest block while a running bot loads users that it does not know yet."""
+
+    async def once() -> float:
+        subject = Ours(run, name, loading="lazy")
+        persistence: Any = subject.made()
+        app = application(persistence, remember)
+        await app.initialize()
+        await asyncio.sleep(0.1)  # the change stream opens meanwhile
+        longest = await longest_block(persistence.preload(app, user_ids=range(count)))
+        assert len(app.user_data) == count
+        await app.shutdown()
+        await subject.close()
+        return longest
+
+    return once
+
+
+def finding(subject: Subject) -> Work:
+    """One round of a raw driver."""
+
+    async def once() -> float:
+        await asyncio.sleep(0)
+        return await longest_block(subject.load())
+
+    return once
+
+
+async def saves(run: Run) -> Results:
+    """While many are saved."""
+    count = run.of(10_000, 1000)
+    subjects: list[Subject] = [*(Ours(run, name) for name in OURS), *(Raw(run, driver, ONE) for driver in CLIENTS)]
+    for subject in subjects:
+        await subject.fill(count)
+    works = {subject.name: saving(subject) for subject in subjects}
+    works[IDLE] = saving(Idle(run, IDLE), {number: copy.deepcopy(DOCUMENT) for number in range(count)})
+    times = await alternate(works, run.of(9, 1))
+    return lines(f"save of {count:,}", times, ONE, "save_block")
+
+
+async def loads(run: Run) -> Results:
+    """While many are loaded by a bot that runs."""
+    count = run.of(100_000, 2000)
+    works = {}
+    subjects = [Raw(run, driver, FIND) for driver in CLIENTS]
+    for name in OURS:
+        await Ours(run, name).fill(count)
+        works[name] = preloading(run, name, count)
+    for subject in subjects:
+        await subject.fill(count)
+        await subject.open()
+        works[subject.name] = finding(subject)
+    times = await alternate(works, run.of(5, 1))
+    for subject in subjects:
+        await subject.close()
+    return lines(f"preload of {count:,}", times, FIND, "load_block")
+
+
+def lines(what: str, times: dict[str, list[float]], how: str, series: str) -> Results:
+    """The table's lines."""
+    times = scaled(times, 1e3)
+    results = Results(series={series: times})
+    for name, driver in OURS.items():
+        line = Line(WORK, f"longest block, {what}", driver)
+        results.figures.append(line.compare("ms", times, name, raw(driver, how), within(20)))
+        if IDLE in times:
+            results.figures.append(line.compare("ms", times, name, IDLE))
+    return results
+
+
+async def measure(run: Run) -> Results:
+    """Measures."""
+    saved, loaded = await saves(run), await loads(run)
+    return Results(saved.figures + loaded.figures, saved.series | loaded.series)
