@@ -363,7 +363,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         user_ids: Iterable[int] = (),
         chat_ids: Iterable[int] = (),
     ) -> None:
-        """Loads users and chats into an application, with one query for a thousand.
+        """Loads users and chats into an application, with one query for hundreds.
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only

@@ -226,6 +226,8 @@ class Writer:
         if not self.away:
             self.away = True
             _LOGGER.warning("MongoDB is away; what changes is kept, and written when it is back: %s", error)
+            self._ticket.end()
+            self._ticket = Ticket()
         self._start()
 
     def _failed(self, error: BaseException) -> None:

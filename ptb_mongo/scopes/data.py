@@ -28,7 +28,7 @@ __all__ = ["DataScope", "LiveEntry"]
 
 _LOGGER = logging.getLogger(__name__)
 _READ_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
-_BATCH: Final = 1000
+_BATCH: Final = 250  # which are merged in one go: no longer than others can wait
 
 T = TypeVar("T")
 
@@ -346,7 +346,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
                     continue
 
     async def preload(self, keys: Iterable[int], live: Callable[[int], T]) -> None:
-        """Loads many documents into their live objects, with one query for a thousand.
+        """Loads many documents into their live objects, with one query for hundreds.
 
         Raises:
             UnavailableError: If no server answers.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from bson.decimal128 import Decimal128
 
 from ptb_mongo.changes import MISSING, Document, Path, merge
-from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, part_id
+from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
@@ -104,23 +104,17 @@ class Documents(Generic[EntryT]):
         Entries with unsaved changes, or under way, keep what they have.
         """
         async for raws in self._driver.raw_batches(self.collection, query, self.fields):
-            for raw in raws:
-                if found := self._decoded(raw):
+            for raw, body in zip(raws, load_each(raws), strict=True):
+                if found := self._decoded(raw, body):
                     yield found
 
-    def _decoded(self, raw: bytes) -> tuple[EntryT, Document] | None:
+    def _decoded(self, raw: bytes, body: Document | None) -> tuple[EntryT, Document] | None:
         document_id: object = "?"
         key: object = None
         try:
-            try:
-                body = load(raw)
-                document_id = body.pop("_id")
-            except DecodeError:
-                document_id = id_of(raw)
-                key = self.key_of(document_id)
-                raise
+            document_id = id_of(raw) if body is None else body.pop("_id")
             key = self.key_of(document_id)
-            body = self._checked(key, raw, body)
+            body = self._checked(key, raw, load(raw) if body is None else body)
             rest = part_id(raw)
         except DecodeError as error:
             self._quarantine(document_id, key, error)
@@ -242,10 +236,13 @@ class Documents(Generic[EntryT]):
             remote: The same, as a plain document.
         """
         if entry.plain is not None:
+            if raw is None:
+                kept = {name: entry.plain[name] for name in self.always if name in entry.plain}
+                remote = {**self.empty(entry.plain), **kept}
             wanted = merge(
                 load(entry.base) if entry.base is not None else self.empty(entry.plain),
                 entry.plain,
-                remote if raw is not None else self.empty(entry.plain),
+                remote,
                 lambda path, base, local, other: self.resolve(entry, path, base, local, other),
             )
             entry.plain, entry.wanted = wanted, dump(wanted)

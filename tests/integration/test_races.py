@@ -82,13 +82,16 @@ async def test_an_answer_that_was_on_its_way_during_a_save_does_not_undo_it(
     assert await bot.hears() == {"n": 0, "a": 1}
 
 
+@pytest.mark.parametrize("read_again", [False, True])
 async def test_a_conversation_that_others_deleted_is_made_anew_whole(
-    mongodb_server_uri: str, mongodb_database: str, database: Any
+    mongodb_server_uri: str, mongodb_database: str, database: Any, read_again: bool
 ) -> None:
     persistence: Any = MongoPersistence(mongodb_server_uri, mongodb_database)
     await persistence.get_conversations("order")
     await persistence.update_conversation("order", (1, 1), "one")
     database.conversations.delete_one({})
+    if read_again:
+        persistence._store.conversations.mark_stale({"handler": "order", "key": [1, 1]})
 
     await persistence.update_conversation("order", (1, 1), "two")
     await persistence.flush()
