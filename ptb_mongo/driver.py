@@ -279,7 +279,8 @@ class Driver:
         answer = await self._database.command(
             "update",
             collection,
-            codec_options=_CODEC_OPTIONS,
+            # The text of an error may quote what is no text in a broken document.
+            codec_options=_CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
             updates=[
                 {"q": {"_id": one.id, **one.changes.guard()}, "u": one.changes.update(one.rev), "upsert": True}
                 for one in upserts

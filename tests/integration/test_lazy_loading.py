@@ -168,10 +168,10 @@ async def test_the_ids_of_all_stored_users_can_be_iterated_over(bot: Bot) -> Non
     assert sorted([user_id async for user_id in bot.persistence.user_ids()]) == list(range(USERS))
 
 
-async def test_many_users_are_preloaded_with_one_query_for_a_thousand(bot: Bot, reads: Reads) -> None:
+async def test_many_users_are_preloaded_with_one_query_for_250(bot: Bot, reads: Reads) -> None:
     await bot.persistence.preload(bot.application, user_ids=range(USERS))
 
-    assert [len(query["_id"]["$in"]) for query in reads.filters] == [1000, 1000, 500]
+    assert [len(query["_id"]["$in"]) for query in reads.filters] == [250] * 10
     assert bot.application.user_data[2499]["n"] == 2499
     assert bot.application.user_data[1]["n"] == 1
 
