@@ -294,11 +294,9 @@ def test_a_replica_set_elects_another_primary_after_one_is_killed_and_takes_it_b
         client["test"]["things"].insert_one({"_id": 1})
         first = replica_set.primary()
         # when
-        started = time.monotonic()
         first.kill()
         second = replica_set.primary()
         # then
-        assert time.monotonic() - started < 5
         assert second is not first
         client["test"]["things"].insert_one({"_id": 2})
         # when
@@ -311,6 +309,12 @@ def test_a_replica_set_elects_another_primary_after_one_is_killed_and_takes_it_b
         folders = [member.data_dir for member in replica_set.members]
         assert len(set(folders)) == 3
     assert not any(folder.exists() for folder in folders)
+
+
+def test_a_replica_set_waits_a_second_for_its_primary_and_not_ten():
+    with EmbeddedReplicaSet(members=1) as replica_set, client_of(replica_set) as client:
+        settings = client.admin.command("replSetGetConfig")["config"]["settings"]
+    assert (settings["electionTimeoutMillis"], settings["heartbeatIntervalMillis"]) == (1000, 200)
 
 
 USER_TESTS = """
