@@ -353,14 +353,15 @@ def test_three(mongo_persistence):
 """
 
 
-def test_the_pytest_plugin_gives_each_test_a_database_of_its_own_and_drops_it(server, tmp_path):
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two workers"])
+def test_the_pytest_plugin_gives_each_test_a_database_of_its_own_and_drops_it(server, tmp_path, workers):
     # given
     test_file = tmp_path / "test_bot.py"
     test_file.write_text(USER_TESTS)
     package = Path(__file__).parents[2]
     # when
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", str(test_file)],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", *workers, str(test_file)],
         cwd=tmp_path,
         env={**os.environ, "MONGODB_URI": server.uri, "PYTHONPATH": str(package)},
         capture_output=True,
