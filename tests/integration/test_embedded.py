@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, WriteConcern
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet, process
@@ -318,10 +318,24 @@ def test_a_replica_set_elects_another_primary_after_one_is_killed_and_takes_it_b
     assert not any(folder.exists() for folder in folders)
 
 
+def test_all_members_of_a_replica_set_that_was_started_have_the_same_data():
+    with EmbeddedReplicaSet(members=2) as replica_set, client_of(replica_set) as client:
+        # given a member that has missed something
+        (missing,) = {*replica_set.members} - {replica_set.primary()}
+        missing.kill()
+        client["test"]["things"].with_options(write_concern=WriteConcern(1)).insert_one({"_id": 1})
+        # when
+        replica_set.start()
+        # then
+        with MongoClient(f"mongodb://{missing.host}/?directConnection=true") as direct:
+            assert direct["test"]["things"].find_one() == {"_id": 1}
+
+
 def test_a_replica_set_waits_a_second_for_its_primary_and_not_ten():
     with EmbeddedReplicaSet(members=1) as replica_set, client_of(replica_set) as client:
         settings = client.admin.command("replSetGetConfig")["config"]["settings"]
     assert (settings["electionTimeoutMillis"], settings["heartbeatIntervalMillis"]) == (1000, 200)
+    assert settings["chainingAllowed"]
 
 
 USER_TESTS = """
