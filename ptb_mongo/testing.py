@@ -1,6 +1,7 @@
 """Fixtures for testing a bot on a real MongoDB; pytest finds them by itself where ptb_mongo is installed.
 
-The server is that of the environment variable MONGODB_URI, else one that is started once for the whole run.
+The server is that of the environment variable MONGODB_URI, else one that is started once for the whole run; with
+pytest-xdist, once for each worker.
 With `run_bot` as your own helper that builds the Application, handles the updates and shuts down::
 
     async def test_the_cart_survives_a_restart(mongo_persistence):
@@ -28,7 +29,7 @@ __all__ = ["mongo_persistence", "mongodb_database", "mongodb_server_uri"]
 
 @pytest.fixture(scope="session")
 def mongodb_server_uri() -> Iterator[str]:
-    """Connection string of the server that all tests of this run share."""
+    """Connection string of the server that all tests of this run share; of this worker, with pytest-xdist."""
     from ptb_mongo.embedded import mongodb_uri  # noqa: PLC0415 - see the module's docstring
 
     with mongodb_uri() as uri:

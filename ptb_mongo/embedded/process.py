@@ -20,6 +20,8 @@ _OPTIONS: Final = (
     *("--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
+    # To drop a database waits for the journal, which else is written every 100 ms: most of a short test's time.
+    *("--journalCommitInterval", "10"),
 )
 # Below the range from which Linux and macOS take ports for outgoing connections: one of those could hold the
 # port when a stopped server is to start again.

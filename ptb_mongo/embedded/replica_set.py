@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddedReplicaSet"]
 
-_ELECTION_SETTINGS: Final = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
+_SETTINGS: Final = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200}
 
 
 class _Member(EmbeddedMongo):
@@ -85,16 +86,14 @@ class EmbeddedReplicaSet:
         """
         deadline = time.monotonic() + self._startup_timeout
         self._in_parallel(EmbeddedMongo.start)
-        if not self._members[0].belongs_to_set:
-            members = [{"_id": number, "host": member.host} for number, member in enumerate(self._members)]
-            config = {"_id": self.replica_set, "members": members, "settings": _ELECTION_SETTINGS}
-            with connect(self._members[0].port, self._startup_timeout) as client:
-                client.admin.command("replSetInitiate", config)
-            for member in self._members:
-                member.belongs_to_set = True
+        is_new = not self._members[0].belongs_to_set
+        if is_new:
+            self._initiate()
         for member in self._members:
             member.wait_for_service(deadline)
-        self.primary(timeout=max(deadline - time.monotonic(), 0))
+        self._on_primary(self._wait_for_sync, deadline)
+        if is_new:
+            self._on_primary(_allow_chaining, deadline)
 
     def stop(self) -> None:
         """Stop all members orderly; `start` finds their data and ports again."""
@@ -123,9 +122,45 @@ class EmbeddedReplicaSet:
                 raise EmbeddedServerError(f"The replica set has no primary after {timeout:g} s.")
             time.sleep(POLL_INTERVAL)
 
+    def _initiate(self) -> None:
+        """Make a replica set of the members, for now one without chains.
+
+        In the beginning one secondary may find that the oplog of another one begins too late. It then does not sync
+        from that one for a minute, not even when that one has become primary, and nothing is written by a majority.
+        """
+        members = [{"_id": number, "host": member.host} for number, member in enumerate(self._members)]
+        config = {"_id": self.replica_set, "members": members, "settings": {**_SETTINGS, "chainingAllowed": False}}
+        with connect(self._members[0].port, self._startup_timeout) as client:
+            client.admin.command("replSetInitiate", config)
+        for member in self._members:
+            member.belongs_to_set = True
+
+    def _wait_for_sync(self, client: MongoClient[dict[str, Any]], timeout: float) -> None:
+        """Wait until all members have what the primary has: one that has just started is a secondary before."""
+        concern = {"w": len(self._members), "wtimeout": math.ceil(timeout * 1000)}
+        client.admin.command("appendOplogNote", 1, data={"all": "in sync"}, writeConcern=concern)
+
+    def _on_primary(self, action: Callable[[MongoClient[dict[str, Any]], float], None], deadline: float) -> None:
+        """Do something on the primary; again, if another one is elected meanwhile."""
+        while True:
+            left = max(deadline - time.monotonic(), 0.001)
+            try:
+                with connect(self.primary(left).port, left) as client:
+                    return action(client, left)
+            except (OSError, PyMongoError) as error:
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError("The members of the replica set did not get in sync.") from error
+            time.sleep(POLL_INTERVAL)
+
     def _in_parallel(self, action: Callable[[EmbeddedMongo], None]) -> None:
         with ThreadPoolExecutor(len(self._members)) as pool:
             list(pool.map(action, self._members))
+
+
+def _allow_chaining(client: MongoClient[dict[str, Any]], _: float) -> None:
+    config = client.admin.command("replSetGetConfig")["config"]
+    settings = {**config["settings"], "chainingAllowed": True}
+    client.admin.command("replSetReconfig", {**config, "version": config["version"] + 1, "settings": settings})
 
 
 def _hello(member: EmbeddedMongo) -> Mapping[str, Any]:

@@ -20,11 +20,12 @@ import httpx
 import pytest
 from botapi import TIMEOUT, FakeBotAPI
 from bots import Bot
+from guarded import guarded_mongod
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from test_examples import EXAMPLES, ON_THE_STAND_IN, positions
 
-from ptb_mongo.embedded import EmbeddedMongo, find_mongod
+from ptb_mongo.embedded import EmbeddedMongo
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -112,8 +113,7 @@ class TestAnalytics:
     def test_the_role_in_the_docs_reads_and_does_nothing_else(self, tmp_path: Path) -> None:
         # given a server with access control, and the page's commands, as an administrator gives them
         page = (EXAMPLES.parent / "docs/analytics.md").read_text(encoding="utf-8")
-        with access_controlled_server(tmp_path) as port, MongoClient(port=port) as nobody:
-            nobody.admin.command("createUser", "root", pwd="root", roles=["root"])
+        with guarded_mongod(tmp_path, "root") as port:
             with MongoClient(port=port, username="root", password="root") as root:
                 root.my_bot.user_data.insert_one({"_id": 1815, "data": {"name": "Ada", "cart": {"Sencha": 2}}})
                 for command in ("createRole", "createUser"):
@@ -143,20 +143,6 @@ class TestAnalytics:
                 ):
                     with pytest.raises(OperationFailure, match="not authorized"):
                         forbidden()
-
-
-@contextlib.contextmanager
-def access_controlled_server(folder: Path) -> Iterator[int]:
-    """A `mongod` that asks for a password; gives its port."""
-    port = free_port()
-    command = [find_mongod(), "--auth", "--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1"]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        yield port
-    finally:
-        server.kill()
-        server.wait()
 
 
 def arguments_in_mongosh(page: str, call: str) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,10 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from offline import BOT_ID, message_from, offline_application
-from pymongo import AsyncMongoClient, MongoClient
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import FormatError, MongoPersistence, QuarantinedError, spill
+from ptb_mongo import FormatError, QuarantinedError, spill
 
 OTHER_USER = 43
 SECRET = "4111-1111-1111-1111"
@@ -55,33 +53,6 @@ def no_content_in_any_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def named(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """The lines of the log that name what is quarantined."""
     return lambda: [record.getMessage() for record in caplog.records if "Quarantined" in record.getMessage()]
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    """Another service, and the eyes of the tests."""
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
-
-
-@pytest.fixture
-async def start(mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator[Callable[..., Any]]:
-    """Starts a bot; all that were started are shut down at the end."""
-    async with AsyncMongoClient(mongodb_server_uri) as client, contextlib.AsyncExitStack() as stack:
-
-        async def started(context_types: ContextTypes[Any, Any, Any, Any] | None = None, **options: Any) -> Bot:
-            persistence: Any = MongoPersistence(client, mongodb_database, context_types=context_types, **options)
-            bot = Bot(persistence, **({"context_types": context_types} if context_types else {}))
-            await bot.application.initialize()
-            stack.push_async_callback(bot.application.shutdown)
-            return bot
-
-        yield started
-
-
-@pytest.fixture(params=["watch", "read"])
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def raw(collection: Any, document_id: object = USER) -> bytes | None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from bots import USER, Bot
+from bots import USER, Bot, until
 from guarded import guarded_mongod
 from offline import offline_application
 from pymongo import AsyncMongoClient, MongoClient
@@ -52,13 +52,6 @@ class Sent(CommandListener):
 @pytest.fixture
 def sent() -> Sent:
     return Sent()
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    """Another service, and the eyes of the tests."""
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 @pytest.fixture
@@ -333,14 +326,6 @@ def server() -> Iterator[EmbeddedMongo]:
         yield server
 
 
-async def waits_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1500):
-        if condition():
-            return
-        await asyncio.sleep(0.02)  # what happens in the background offers no event
-    raise AssertionError("it did not happen")
-
-
 async def test_an_error_of_a_document_that_was_handed_over_while_the_server_was_away_is_logged_with_its_id(
     server: EmbeddedMongo, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,7 +341,7 @@ async def test_an_error_of_a_document_that_was_handed_over_while_the_server_was_
         assert bot.persistence.health().waiting == 2
 
         await asyncio.to_thread(server.start)
-        await waits_for(lambda: bot.persistence.health().waiting == 0)
+        await until(lambda: bot.persistence.health().waiting == 0)
 
     assert bot.errors == []
     (line,) = [record.getMessage() for record in caplog.records if "Not saved" in record.getMessage()]

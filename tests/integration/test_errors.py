@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import secrets
 import socket
 import traceback
 import warnings
@@ -34,8 +33,8 @@ from ptb_mongo import (
     WatchUnavailableError,
 )
 
-PART = secrets.token_hex(8)
-"""Stands in each password of these tests, and nowhere else."""
+PART = "6e44889686f8e16f"
+"""Stands in each password of these tests, and nowhere else; the same in each run, as it is in the names of tests."""
 OWN_CODE = str(Path(ptb_mongo.__file__).parent)
 
 

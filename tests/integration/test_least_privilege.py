@@ -7,22 +7,20 @@ import json
 import logging
 import re
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from guarded import guarded_mongod
 from offline import BOT_ID, message_from, offline_application
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import EmbeddedServerError, MongoPersistence, PersistenceError
-from ptb_mongo.embedded import find_mongod
-from ptb_mongo.embedded.process import dismiss, free_port, spawn
+from ptb_mongo import MongoPersistence, PersistenceError
 
 SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 PASSWORD = secrets.token_hex(8)
@@ -58,41 +56,10 @@ class Guarded:
         return self.uri(name)
 
 
-def until_it_works(attempt: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return attempt()
-        except PyMongoError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    try:
-        mongod = find_mongod()
-    except EmbeddedServerError as error:
-        pytest.skip(str(error))
-    folder = tmp_path_factory.mktemp("guarded")
-    key = folder / "key"
-    key.write_text(secrets.token_hex(32))
-    key.chmod(0o600)
-    port = free_port()
-    options = ["--dbpath", str(folder), "--port", str(port), "--replSet", "rs0", "--auth", "--keyFile", str(key)]
-    with (folder / "mongod.log").open("ab") as log:
-        process, guard = spawn(mongod, options, log, "")
-    try:
-        with MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500) as client:
-            members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
-            until_it_works(lambda: client.admin.command("replSetInitiate", {"_id": "rs0", "members": members}))
-            until_it_works(lambda: client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"]))
+    with guarded_mongod(tmp_path_factory.mktemp("guarded"), PASSWORD, replica_set="rs0") as port:
         yield Guarded(port)
-    finally:
-        process.kill()
-        process.wait()
-        dismiss(guard)
 
 
 @pytest.fixture

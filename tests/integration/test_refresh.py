@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from bots import USER, Bot, until
 from motor.motor_asyncio import AsyncIOMotorClient
 from offline import BOT_ID
-from pymongo import AsyncMongoClient, MongoClient
+from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandListener
 from telegram.ext import ContextTypes
 
@@ -26,32 +25,6 @@ async def client(request: pytest.FixtureRequest, mongodb_server_uri: str) -> Asy
     closing = made.close()
     if asyncio.iscoroutine(closing):
         await closing
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Any:
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
-
-
-@pytest.fixture
-async def start(client: Any, mongodb_database: str) -> AsyncIterator[Callable[..., Any]]:
-    """Starts a bot; all that were started are shut down at the end."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def started(context_types: ContextTypes[Any, Any, Any, Any] | None = None, **options: Any) -> Bot:
-            persistence: Any = MongoPersistence(client, mongodb_database, context_types=context_types, **options)
-            bot = Bot(persistence, **({"context_types": context_types} if context_types else {}))
-            await bot.application.initialize()
-            stack.push_async_callback(bot.application.shutdown)
-            return bot
-
-        yield started
-
-
-@pytest.fixture(params=["watch", "read"])
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture

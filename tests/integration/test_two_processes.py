@@ -23,7 +23,9 @@ class Worker:
         script = pathlib.Path(__file__).with_name("worker.py")
         command = [sys.executable, "-W", "error", str(script), uri, database]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._answer() == "ready"
+
+    def is_ready(self) -> bool:
+        return bool(self._answer() == "ready")
 
     def _answer(self) -> Any:
         assert self.process.stdout
@@ -43,19 +45,21 @@ class Worker:
             assert time.monotonic() < until, data
         return data
 
-    def stop(self) -> int:
+    def stop(self) -> None:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
-        return self.process.wait(timeout=20)
 
 
 @pytest.fixture
 def workers(mongodb_server_uri: str, mongodb_database: str) -> Iterator[list[Worker]]:
     workers = [Worker(mongodb_server_uri, mongodb_database) for _ in range(2)]
+    assert all(worker.is_ready() for worker in workers)
     yield workers
-    assert [worker.stop() for worker in workers] == [0, 0]
+    for worker in workers:
+        worker.stop()
+    assert [worker.process.wait(timeout=20) for worker in workers] == [0, 0]
 
 
 @pytest.mark.parametrize("scope", ["user_data", "chat_data", "bot_data"])

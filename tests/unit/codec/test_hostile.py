@@ -40,17 +40,17 @@ from ptb_mongo.codec import dump, load
 from ptb_mongo.errors import DecodeError
 
 QUICK = 3.0
-"""Seconds that nothing here may take; what hangs takes for ever, or all memory."""
+"""Seconds of a processor that nothing here may take; what hangs takes for ever, or all memory."""
 
 
 @pytest.fixture(autouse=True)
 def nothing_runs() -> Iterator[None]:
     """The sentinel: planted data has not reached `samples.fire`, and nothing was slow."""
     samples.FIRED.clear()
-    started = time.monotonic()
+    started = time.process_time()
     yield
     assert samples.FIRED == []
-    assert time.monotonic() - started < QUICK * 10
+    assert time.process_time() - started < QUICK * 10
 
 
 # ---- An assembler for pickles ----------------------------------------------------------------------------------------
@@ -110,10 +110,10 @@ def planted(opcodes: bytes) -> dict[str, Any]:
 def refuse(plain: object) -> DecodeError:
     """Decodes what must be refused, and quickly."""
     raw = dump({"data": {"planted": plain}})
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(DecodeError) as caught:
         CODEC.decode_body(raw, load(raw))
-    assert time.monotonic() - started < QUICK
+    assert time.process_time() - started < QUICK
     assert len(str(caught.value)) < 1000
     return caught.value
 
@@ -651,10 +651,10 @@ def changed(plain: Any, path: tuple[Any, ...], new: object) -> Any:
 def decode_anything(plain: object) -> None:
     """Decodes: a value or a `DecodeError`, and soon."""
     raw = dump({"data": plain})
-    started = time.monotonic()
+    started = time.process_time()
     with contextlib.suppress(DecodeError):
         CODEC.decode_body(raw, load(raw))
-    assert time.monotonic() - started < QUICK
+    assert time.process_time() - started < QUICK
 
 
 def plain_zoo() -> list[Any]:

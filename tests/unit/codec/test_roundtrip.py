@@ -212,12 +212,12 @@ def test_a_value_that_unfolds_without_end_is_refused_at_once() -> None:
     value: list[Any] = []
     for _ in range(40):
         value = [value, value]
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(EncodeError, match="more elements than a 16 MB document"):
         CODEC.encode({"huge": value})
 
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_sets_of_sets_inside_a_pickle_are_sorted_in_no_time(wrap: Any) -> None:
     value: Any = 0
     for _ in range(18):
         value = wrap(value)
-    started = time.monotonic()
+    started = time.process_time()
 
     assert round_trip(SimpleNamespace(sets=[value])).sets == [value]
 
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_post_init_does_not_run_again() -> None:
