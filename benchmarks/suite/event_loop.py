@@ -95,7 +95,7 @@ async def saves(run: Run) -> Results:
         await subject.fill(count)
     works = {subject.name: saving(subject) for subject in subjects}
     works[IDLE] = saving(Idle(run, IDLE), {number: copy.deepcopy(DOCUMENT) for number in range(count)})
-    times = await alternate(works, run.of(9, 1))
+    times = await alternate(works, run.of(5, 1))
     return lines(f"save of {count:,}", times, ONE, "save_block")
 
 
@@ -111,7 +111,7 @@ async def loads(run: Run) -> Results:
         await subject.fill(count)
         await subject.open()
         works[subject.name] = finding(subject)
-    times = await alternate(works, run.of(5, 1))
+    times = await alternate(works, run.of(3, 1))
     for subject in subjects:
         await subject.close()
     return lines(f"preload of {count:,}", times, FIND, "load_block")
