@@ -69,7 +69,11 @@ class Checker:
         return violations
 
     def check_sightings(self, sightings: Iterable[Sighting]) -> list[Violation]:
-        """Looks for bots whose memory went back to a value that was overwritten before by one that they knew."""
+        """Looks for bots whose memory went back to a value that was overwritten before by one that they knew.
+
+        What a server shows before a majority has it may be gone after a failover, and come again with the retry: so
+        what others have written counts from its acknowledgement on.
+        """
         violations = []
         known: dict[tuple[str, Document], dict[Keys, Write]] = defaultdict(dict)
         own = [write for writes in self._by_document.values() for write in writes if write.by_bot]
@@ -85,7 +89,8 @@ class Checker:
             before = memory.pop(moment.path, None)
             writers = self._writers(moment.document, moment.path, moment.value)
             latest = max((write.end for write in writers), default=-math.inf)
-            if before is not None and latest < before.start:
+            lasting = before is not None and (before.actor == moment.actor or before.end <= moment.time)
+            if lasting and before is not None and latest < before.start:
                 text = f"{moment.actor} had {_shown(before)}, and then saw {moment.value!r} at {moment.time:.3f}"
                 violations.append(self._violation("went back", moment.document, moment.path, text))
             if moment.value is not None and writers:

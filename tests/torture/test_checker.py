@@ -106,6 +106,12 @@ def test_memory_goes_back_to_what_was_overwritten_before() -> None:
     assert saw(("b", 5), ("a", 6), writes=[writes[0], write("b", 3, 40, actor="service0.0", acknowledged=False)]) == []
 
 
+def test_memory_may_go_back_behind_what_others_have_written_while_that_is_not_acknowledged() -> None:
+    writes = [write("a", 1, 2), write("b", 3, 7)]
+
+    assert saw(("b", 5), ("a", 6), writes=writes) == []
+
+
 def test_memory_loses_what_the_bot_itself_has_written() -> None:
     assert [violation.kind for violation in saw((None, 3), writes=[write("a", 1, 2)])] == ["went back"]
     removal = write(None, 2, 3, actor="service0.0")
