@@ -107,9 +107,10 @@ def test_memory_goes_back_to_what_was_overwritten_before() -> None:
 
 
 def test_memory_may_go_back_behind_what_others_have_written_while_that_is_not_acknowledged() -> None:
-    writes = [write("a", 1, 2), write("b", 3, 7)]
+    writes = [write("a", 1, 2, actor="service0.0"), write("b", 3, 7, actor="service0.0")]
 
     assert saw(("b", 5), ("a", 6), writes=writes) == []
+    assert [violation.kind for violation in saw(("b", 5), ("a", 8), writes=writes)] == ["went back"]
 
 
 def test_memory_loses_what_the_bot_itself_has_written() -> None:
