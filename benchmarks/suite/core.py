@@ -31,11 +31,13 @@ class Target:
             something or is a time.
         limit: The worst that is good enough.
         at_least: Whether more is better.
+        accepted: What is accepted by the small form, where it is known that the target cannot be reached, and why.
     """
 
     kind: Literal["ratio", "overhead", "count", "time"]
     limit: float
     at_least: bool = False
+    accepted: float | None = None
 
     def met(self, value: float) -> bool:
         """Whether a value reaches the target."""
@@ -45,6 +47,8 @@ class Target:
         """Whether a value is worse than twice the target; a time never is, as it depends on the machine."""
         if self.kind == "time":
             return False
+        if self.accepted is not None:
+            return value > self.accepted
         if self.kind == "overhead":
             return value - 1 > (self.limit - 1) * 2
         return value < self.limit / 2 if self.at_least else value > self.limit * 2
@@ -123,9 +127,9 @@ class Run:
         return small if self.small else full
 
 
-def at_most(ratio: float) -> Target:
+def at_most(ratio: float, accepted: float | None = None) -> Target:
     """The ratio to the peer may be that."""
-    return Target("ratio", ratio)
+    return Target("ratio", ratio, accepted=accepted)
 
 
 def at_least(ratio: float) -> Target:
