@@ -47,8 +47,11 @@ async def measure(run: Run) -> Results:
         users = await subject.load()
         works[subject.name] = saving(subject, users)
         works[subject.name + NOTHING] = offering(subject, users)
-    works[IDLE] = offering(Idle(run, IDLE), {number: copy.deepcopy(DOCUMENT) for number in range(count)})
+    idle = Idle(run, IDLE)
+    await idle.open()
+    works[IDLE] = offering(idle, {number: copy.deepcopy(DOCUMENT) for number in range(count)})
     times = await alternate(works, run.of(9, 2))
+    await idle.close()
     results = Results()
     for subject in subjects:
         await subject.close()
