@@ -7,12 +7,12 @@ from typing import Any
 
 from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_than, scaled, timed
 from suite.save import saving
-from suite.subjects import OURS, Counted, Ours
+from suite.subjects import IDLE, OURS, Counted, Idle, Ours, Persistence
 
 NOTHING = ", nothing changed"
 
 
-def offering(subject: Ours, users: dict[int, Any]) -> Work:
+def offering(subject: Persistence, users: dict[int, Any]) -> Work:
     """One round: all users are offered as they are."""
 
     async def once() -> float:
@@ -44,6 +44,9 @@ async def measure(run: Run) -> Results:
         users = await subject.load()
         works[subject.name] = saving(subject, users)
         works[subject.name + NOTHING] = offering(subject, users)
+    idle = Idle(run, IDLE)
+    await idle.open()
+    works[IDLE] = offering(idle, users)
     times = await alternate(works, run.of(9, 2))
     results = Results()
     for subject in subjects:
@@ -52,6 +55,7 @@ async def measure(run: Run) -> Results:
         line = Line("save, nothing changed", f"{count:,} users offered", OURS[name])
         results.figures += [
             line.compare("ms", scaled(times, 1e3), name + NOTHING, name, at_most(0.1)),
+            line.compare("ms", scaled(times, 1e3), name + NOTHING, IDLE),
             line.counts(await commands(run, name), "commands", no_more_than(0)),
         ]
     return results
