@@ -7,15 +7,15 @@ from typing import Any
 
 from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_than, scaled, timed
 from suite.save import saving
-from suite.subjects import DOCUMENT, IDLE, OURS, Counted, Idle, Ours, Subject
+from suite.subjects import IDLE, OURS, Counted, Idle, Ours, Persistence
 
 NOTHING = ", nothing changed"
-# To start 10,000 coroutines takes PTB more than a tenth of what a save takes, whatever they do: see the idle
-# persistence in the table. So the target is out of reach.
+# To start 10,000 coroutines takes PTB about a tenth of what a save takes, whatever they do: see the idle persistence
+# in the table. So the target is out of reach.
 ACCEPTED = 0.6
 
 
-def offering(subject: Subject, users: dict[int, Any]) -> Work:
+def offering(subject: Persistence, users: dict[int, Any]) -> Work:
     """One round: all users are offered as they are."""
 
     async def once() -> float:
@@ -39,7 +39,7 @@ async def commands(run: Run, name: str) -> int:
 async def measure(run: Run) -> Results:
     """Measures."""
     count = run.of(10_000, 2000)
-    works: dict[str, Work] = {}
+    works = {}
     subjects = [Ours(run, name) for name in OURS]
     for subject in subjects:
         await subject.fill(count)
@@ -49,9 +49,8 @@ async def measure(run: Run) -> Results:
         works[subject.name + NOTHING] = offering(subject, users)
     idle = Idle(run, IDLE)
     await idle.open()
-    works[IDLE] = offering(idle, {number: copy.deepcopy(DOCUMENT) for number in range(count)})
+    works[IDLE] = offering(idle, users)
     times = await alternate(works, run.of(9, 2))
-    await idle.close()
     results = Results()
     for subject in subjects:
         await subject.close()

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ptb_mongo.changes import MISSING, Changes, Document, Path, diff, fields_inside, merge, same, value_at
+from ptb_mongo.changes import MISSING, Document, Path, diff, fields_inside, merge, same, value_at
 from ptb_mongo.codec import TAG, Codec, dump, id_of, load, unescape
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
@@ -40,16 +40,16 @@ class Fill:
     Attributes:
         seen: What the object was based on before.
         before: What it encoded to before.
-        brought: What the merge changed.
+        after: What it encodes to since.
     """
 
     seen: bytes
     before: Document
-    brought: Changes
+    after: Document
 
     def is_later_than(self, copy: Document) -> bool:
         """Whether a copy of the object was made before: then it holds nothing of what the merge brought."""
-        paths = list(self.brought.paths())
+        paths = list(diff(self.before, self.after).paths())
         return bool(paths) and all(same(value_at(copy, path), value_at(self.before, path)) for path in paths)
 
 
@@ -302,11 +302,13 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             before = self._body(entry.live)
         except DocumentError:
             return  # it holds what cannot be stored, which its save reports; filled when that is mended
-        after = self._merged(entry, self.ours(load(seen)), before, entry.plain or self._base(entry))
+        after = entry.plain or self._base(entry)
+        if dump(before) != seen:  # the bot has changed something, too
+            after = self._merged(entry, self.ours(load(seen)), before, after)
         after = {"data": after.get("data", self._empty["data"])}
         bring_into(entry.live, before["data"], after["data"], self.codec.decode)
         entry.seen = None
-        entry.filled = Fill(seen, before, diff(before, after))
+        entry.filled = Fill(seen, before, after)
         # A copy that PTB made before this lies with a task that starts before the loop turns once more.
         asyncio.get_running_loop().call_soon(_forget_copies, entry)
 
@@ -359,9 +361,10 @@ class DataScope(Documents[LiveEntry], Generic[T]):
                     await self._read_alone(free)
                 else:
                     await stale[0].free()
-            for entry in batch:
-                self._see(entry, live(self.key_of(entry.id)))
-                self._fill(entry)
+            with collector_paused():
+                for entry in batch:
+                    self._see(entry, live(self.key_of(entry.id)))
+                    self._fill(entry)
 
     def _see(self, entry: LiveEntry, live: T) -> None:
         """Notes which object handlers change; another one than before means that PTB has dropped that."""

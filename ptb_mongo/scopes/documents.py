@@ -18,6 +18,7 @@ from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
+from ptb_mongo.garbage import collector_paused
 from ptb_mongo.writer import Entry, Ticket, Writer
 
 __all__ = ["Documents", "whole_number"]
@@ -193,10 +194,11 @@ class Documents(Generic[EntryT]):
         async for raws in self._driver.raw_batches(self.collection, query, (*self.fields, "rev")):
             for raw in raws:
                 found[self.key_of(id_of(raw))] = raw
-        for key, entry in by_key.items():
-            self.writer.counters.stale_reads += entry.stale
-            entry.stale = entry.touched
-            self._take(entry, found.get(key))
+        with collector_paused():
+            for key, entry in by_key.items():
+                self.writer.counters.stale_reads += entry.stale
+                entry.stale = entry.touched
+                self._take(entry, found.get(key))
 
     async def reread(self, entries: Sequence[Entry]) -> None:
         """See `read`; for the writer."""
