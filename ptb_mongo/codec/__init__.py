@@ -39,9 +39,23 @@ from ptb_mongo.codec.decoder import Decoder
 from ptb_mongo.codec.documents import MAX_SIZE, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.encoder import OPTIONS, Encoder
 from ptb_mongo.codec.keys import TAG, escape, unescape
+from ptb_mongo.codec.pickling import restore
 from ptb_mongo.codec.trust import Trust
 
-__all__ = ["MAX_SIZE", "OPTIONS", "TAG", "Codec", "dump", "escape", "id_of", "load", "load_each", "part_id", "unescape"]
+__all__ = [
+    "MAX_SIZE",
+    "OPTIONS",
+    "TAG",
+    "Codec",
+    "dump",
+    "escape",
+    "id_of",
+    "load",
+    "load_each",
+    "part_id",
+    "restore",
+    "unescape",
+]
 
 _TAG_IN_BYTES = f"{TAG}\x00".encode()  # whatever its type: a tag that is no text is an error, not data
 _ESCAPE_IN_BYTES = b"%"

@@ -47,6 +47,9 @@ def restore(*_: object) -> Any:
     raise DecodeError("this pickle belongs to ptb_mongo and is loaded by it alone")
 
 
+restore.__module__ = "ptb_mongo.codec"  # which stands in every pickle: the shortest name that it can be found under
+
+
 def warn_foreign_bot() -> None:
     """Says, as `PicklePersistence` does, that another bot than the own one was stored."""
     warnings.warn("An unknown bot is stored; it will be loaded as None.", stacklevel=2)

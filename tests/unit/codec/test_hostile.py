@@ -85,7 +85,7 @@ def named(module: str, name: str) -> bytes:
     return text(module) + text(name) + pickle.STACK_GLOBAL
 
 
-RESTORE = named("ptb_mongo.codec.pickling", "restore")
+RESTORE = named("ptb_mongo.codec", "restore")
 
 
 def called(function: bytes, *args: object) -> bytes:
