@@ -131,6 +131,8 @@ class Ticket:
         self._end = _End()
         self.awaited: set[Entry] = set()
         self.errors: dict[Entry, DocumentError] = {}
+        self.acknowledged = False
+        """Whether the server has answered for all of it; else what is still dirty is tried again."""
 
     @property
     def is_over(self) -> bool:
@@ -177,7 +179,7 @@ class Writer:
         """Whether the server is known to be away: then nobody waits for it."""
 
     def submit(self, owner: Owner, entry: Entry) -> Ticket | None:
-        """Takes a dirty entry to be written with the next batch.
+        """Takes a dirty entry to be written with the next batch; one that is under way is waited for once more.
 
         Returns:
             What to wait for; `None` if there is nothing to wait for now.
@@ -217,7 +219,7 @@ class Writer:
         self._ticket.end()
 
     async def _drain(self) -> None:
-        while self.away or (self.waiting and not self._held):
+        while self.away or ((self.waiting or self._ticket.awaited) and not self._held):
             await until_it_works(self._write_waiting, self._failed)
 
     def lost(self, error: BaseException) -> None:
@@ -225,6 +227,8 @@ class Writer:
         self.counters.last_error = str(error)
         if not self.away:
             self.away = True
+            ticket, self._ticket = self._ticket, Ticket()  # of the next batch, which waits for the server now
+            ticket.over.set()
             _LOGGER.warning("MongoDB is away; what changes is kept, and written when it is back: %s", error)
             self._ticket.end()
             self._ticket = Ticket()
@@ -269,6 +273,7 @@ class Writer:
                 if isinstance(result, BaseException):
                     raise result
             self._found()
+            ticket.acknowledged = True
         finally:
             for entry in batch:
                 if not entry.dirty:
