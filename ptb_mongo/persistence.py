@@ -186,7 +186,17 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         return self._store.health() if self._store is not None else Health()
 
     def share(self, sharing: Sharing) -> None:
-        """Tells of the application, which shares its data with others like it; for `SharedApplication`."""
+        """Tells of the application, which shares its data with others like it; for `SharedApplication`.
+
+        Raises:
+            ConfigurationError: If this persistence was made with arguments that do not go with that.
+        """
+        if self._settings.refresh == "off":
+            raise ConfigurationError('refresh="off" and a SharedApplication, which must see the changes of others')
+        if self._settings.refresh == "read" and sharing.needs_stream:
+            raise ConfigurationError('refresh="read" and exclusive=True, which needs the change stream')
+        if self._settings.on_flush:
+            raise ConfigurationError("on_flush=True and a SharedApplication, which saves each update")
         self._settings = replace(self._settings, sharing=sharing)
 
     @property

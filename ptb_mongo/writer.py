@@ -43,6 +43,7 @@ class Entry:
         stale: Whether the database may hold another version.
         touched: Whether it became stale again since the read that is under way has begun.
         dirty: Whether `wanted` waits to be written.
+        touching: Whether it is written although nothing may have changed, so that others notice.
         wanted: The version to be written, relative to `base`; `None` to delete the document.
         plain: `wanted` before it became bytes.
         refused: The version that the server or the codec refused last, so that it is reported once.
@@ -64,6 +65,7 @@ class Entry:
         "since",
         "stale",
         "touched",
+        "touching",
         "wanted",
     )
 
@@ -73,6 +75,7 @@ class Entry:
         self.stale = stale
         self.touched = False
         self.dirty = False
+        self.touching = False
         self.wanted: bytes | None = None
         self.plain: Document | None = None
         self.refused: bytes | str | None = None
@@ -392,7 +395,7 @@ class Writer:
             return Delete(entry.id)
         base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
         changes = diff(base, entry.plain, owner.canonical, at_most=at_most)
-        if not changes:
+        if not changes and not entry.touching:
             return None
         if entry.base is not None:
             for name in owner.always:
@@ -409,7 +412,7 @@ class Writer:
         entry.refused = None
         entry.sent.clear()
         if entry.wanted is version:
-            entry.dirty = False
+            entry.dirty = entry.touching = False
             entry.wanted = entry.plain = None
             owner.written(entry)
 
@@ -418,7 +421,7 @@ class Writer:
         ticket.errors[entry] = error
         entry.refused = str(error) if isinstance(error, QuarantinedError) else version
         if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
-            entry.dirty = False
+            entry.dirty = entry.touching = False
             entry.wanted = entry.plain = None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dtm
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from offline import TOKEN, OfflineRequest
 from telegram import CallbackQuery, Chat, Message, Update, User
-from telegram.ext import Application, BaseHandler, ExtBot, MessageHandler, TypeHandler, filters
+from telegram.ext import Application, BaseHandler, ExtBot, TypeHandler
 
 from ptb_mongo import MongoPersistence, SharedApplication
 
@@ -25,8 +26,6 @@ def text(words: str = "hello", user: int = USER, chat: int | None = None) -> Upd
 
 
 def message(words: str = "hello", user: int = USER, chat: int | None = None, number: int = 1) -> Message:
-    import datetime as dtm
-
     place = Chat(user, Chat.PRIVATE) if chat is None else Chat(chat, Chat.GROUP)
     date = dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc)
     return Message(number, date, place, from_user=User(user, "Ada", is_bot=False), text=words)
@@ -53,7 +52,9 @@ class SharedBot:
     ) -> None:
         self.persistence = persistence
         self.errors: list[BaseException] = []
-        bot = ExtBot(TOKEN, request=OfflineRequest(), get_updates_request=OfflineRequest(), arbitrary_callback_data=True)
+        bot = ExtBot(
+            TOKEN, request=OfflineRequest(), get_updates_request=OfflineRequest(), arbitrary_callback_data=True
+        )
         application: Any = (
             Application.builder()
             .bot(bot)
@@ -104,6 +105,3 @@ async def running(*bots: SharedBot) -> AsyncIterator[None]:
             await bot.application.initialize()
             stack.push_async_callback(bot.application.shutdown)
         yield
-
-
-__all__ = ["USER", "SharedBot", "click", "filters", "message", "running", "text", "MessageHandler"]

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from ptb_mongo.changes import MISSING, Document
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver
-from ptb_mongo.errors import DecodeError, DocumentError
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
 from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.types import ConversationDict, ConversationKey
 from ptb_mongo.writer import Entry, Ticket, Writer
@@ -40,13 +40,15 @@ class ConversationEntry(Entry):
 
     Attributes:
         loaded: Whether the document was ever read, or is known not to exist.
+        read_rev: The `rev` that was read last.
     """
 
-    __slots__ = ("loaded",)
+    __slots__ = ("loaded", "read_rev")
 
     def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
         super().__init__(document_id, base=base, stale=stale)
         self.loaded = not stale
+        self.read_rev: object = None
 
 
 _Saved = tuple[ConversationEntry, Ticket | None]
@@ -81,10 +83,6 @@ class ConversationScope(Documents[ConversationEntry]):
         if "state" not in body:
             raise DecodeError("it has no state")
 
-    def ours(self, body: Document) -> Document:
-        """See `Documents.ours`; the state is always written, so that an update can say that it goes on."""
-        return {name: value for name, value in body.items() if name != "state"}
-
     async def states(self, handler: str) -> ConversationDict:
         """All states of one handler."""
         states: ConversationDict = {}
@@ -116,6 +114,7 @@ class ConversationScope(Documents[ConversationEntry]):
         key = tuple(key)
         entry = self.of(handler, key)
         document_id = entry.id
+        reported = entry.refused
         try:
             if state is None:
                 if entry.base is None and not entry.dirty:
@@ -125,6 +124,11 @@ class ConversationScope(Documents[ConversationEntry]):
                 return entry, self.drop(entry)
             plain = {**document_id, **self.codec.encode({"state": state})}
             return entry, self.offer(entry, plain)
+        except EncodeError as error:
+            if reported == str(error):  # where each update is saved by itself, it is offered again and again
+                return entry, None
+            entry.refused = str(error)
+            raise self.located(error, document_id) from error
         except DocumentError as error:
             raise self.located(error, document_id) from error
 
@@ -144,7 +148,7 @@ class ConversationScope(Documents[ConversationEntry]):
         """Writes a state again that has not changed, so that others notice that the conversation goes on."""
         if entry.base is None or entry.dirty or self.is_refused(entry):
             return None
-        entry.plain, entry.wanted = load(entry.base), entry.base
+        entry.plain, entry.wanted, entry.touching = load(entry.base), entry.base, True
         return self.writer.submit(self, entry)
 
     def written(self, entry: Entry) -> None:
@@ -155,23 +159,28 @@ class ConversationScope(Documents[ConversationEntry]):
     # -- what others have written -----------------------------------------------------------------------
 
     def rebase(self, entry: ConversationEntry, raw: bytes | None, remote: Document) -> None:
-        """See `Documents.rebase`; a state is one value: the bot's stands, where it has changed it."""
-        if entry.plain is not None and entry.wanted == entry.base:  # it was only touched
-            entry.plain, entry.wanted = (None, None) if raw is None else (remote, raw)
-        entry.base = raw
+        """See `Documents.rebase`; a conversation that others have ended is only begun anew where the bot goes on."""
         entry.loaded = True
+        if raw is not None or entry.plain is None:
+            super().rebase(entry, raw, remote)
+            return
+        entry.base = None
+        if entry.touching:
+            entry.plain = entry.wanted = None
 
     def _take(self, entry: ConversationEntry, raw: bytes | None) -> None:
         before = entry.wanted if entry.dirty else entry.base
         super()._take(entry, raw)
-        if self.live is None:
-            return
-        after = entry.wanted if entry.dirty else entry.base
         handler, key = self.key_of(entry.id)
+        if self.live is None or (handler, key) in self.quarantined:
+            return
+        rev, read_rev = load(raw).get("rev") if raw is not None else None, entry.read_rev
+        entry.read_rev = rev
+        after = entry.wanted if entry.dirty else entry.base
         if after != before:
             state = None if after is None else self.codec.decode(load(after)["state"])
             self.live.arrived(handler, key, state)
-        elif raw is not None and load(raw).get("rev") != entry.rev:
+        elif not entry.dirty and rev not in (None, entry.rev, read_rev):
             self.live.went_on(handler, key)
 
     def mark_stale(self, document_id: Any, *, deleted: bool = False) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Collection, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +20,7 @@ __all__ = ["SharedApplication"]
 
 BT = TypeVar("BT", bound=Bot)
 CCT = TypeVar("CCT", bound=CallbackContext[Any, Any, Any, Any])
+RT = TypeVar("RT")
 JQ = TypeVar("JQ", bound="JobQueue[Any] | None")
 
 _TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)
@@ -124,6 +126,20 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         if turn := _TURN.get():
             turn.chat_ids.update(_ids(chat_ids))
             turn.user_ids.update(_ids(user_ids))
+
+    def create_task(
+        self,
+        coroutine: Coroutine[Any, Any, RT] | Awaitable[RT] | Generator[Any, None, RT],
+        update: object | None = None,
+        *,
+        name: str | None = None,
+    ) -> asyncio.Task[RT]:
+        """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is over."""
+        task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
+        turn = _TURN.get()
+        if turn is not None and update is turn.update:
+            task.add_done_callback(lambda _: self._worker.save_later(turn))
+        return task
 
     # -- handlers ---------------------------------------------------------------------------------------
 

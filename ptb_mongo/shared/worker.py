@@ -245,6 +245,12 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def save_later(self, turn: Turn) -> None:
+        """Saves what a task that an update has left behind may have changed; called when the task is over."""
+        store = self.store
+        if store is not None:
+            self.run(self.save(turn, store))
+
     def _read_in_background(self, entry: ConversationEntry) -> None:
         self.run(self._read_one(entry))
 
