@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, Protocol
 
@@ -97,9 +97,15 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete one document, if it is there."""
+    """Delete one document, if it is there.
+
+    Attributes:
+        id: Its `_id`.
+        guard: What must be so for that; else the document stays, which is no failure.
+    """
 
     id: Any
+    guard: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +397,7 @@ class MockDriver(Driver):
         for index, operation in enumerate(operations):
             try:
                 if isinstance(operation, Delete):
-                    await target.delete_one({"_id": operation.id})
+                    await target.delete_one({"_id": operation.id, **operation.guard})
                 elif isinstance(operation, Insert):
                     await target.insert_one({"_id": operation.id, **operation.fields})
                 else:
@@ -404,7 +410,7 @@ class MockDriver(Driver):
 
 def _request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str, Any]]:
     if isinstance(operation, Delete):
-        return DeleteOne({"_id": operation.id})
+        return DeleteOne({"_id": operation.id, **operation.guard})
     if isinstance(operation, Insert):
         return InsertOne({"_id": operation.id, **operation.fields})
     changes = operation.changes

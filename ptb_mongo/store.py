@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import telegram
+from telegram.ext import CallbackDataCache
 
 from ptb_mongo import spill
 from ptb_mongo.codec import Codec
@@ -42,6 +43,7 @@ class Sharing:
     Attributes:
         user_data, chat_data, bot_data: Give the object that handlers change now, by id; `None` if there is none.
         states: The states of conversations that its handlers hold.
+        callback_data: The cache of its bot; `None` if that has none.
         needs_stream: Whether it cannot do without a change stream.
     """
 
@@ -49,6 +51,7 @@ class Sharing:
     chat_data: Callable[[int], Any]
     bot_data: Callable[[int], Any]
     states: States
+    callback_data: CallbackDataCache | None
     needs_stream: bool
 
 
@@ -124,6 +127,8 @@ class Store:
             self.bot_data.current = sharing.bot_data
             self.conversations.live = sharing.states
             self.conversations.complete = settings.loading == "eager"
+            self.callback_data.live = sharing.callback_data
+            self.callback_data.complete = False
 
     @classmethod
     async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Store:

@@ -116,6 +116,9 @@ class Owner(Protocol):
     def refusal(self, entry: Entry) -> DocumentError | None:
         """Why a document may not be written; `None` if it may."""
 
+    def deletable(self, entry: Entry) -> Document:
+        """A filter under which a document may be deleted."""
+
     def written(self, entry: Entry) -> None:
         """Called when what was wanted is in the database."""
 
@@ -392,7 +395,7 @@ class Writer:
 
     def _operation(self, owner: Owner, entry: Entry, at_most: int) -> Upsert | Delete | None:
         if entry.plain is None:
-            return Delete(entry.id)
+            return Delete(entry.id, owner.deletable(entry))
         base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
         changes = diff(base, entry.plain, owner.canonical, at_most=at_most)
         if not changes and not entry.touching:

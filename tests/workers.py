@@ -31,11 +31,10 @@ def message(words: str = "hello", user: int = USER, chat: int | None = None, num
     return Message(number, date, place, from_user=User(user, "Ada", is_bot=False), text=words)
 
 
-def click(data: str, user: int = USER, number: int = 1) -> Update:
+def click(data: str, user: int = USER, number: int = 1, on: Message | None = None) -> Update:
     """What arrives when a user presses a button of a message."""
-    query = CallbackQuery(
-        str(next(_IDS)), User(user, "Ada", is_bot=False), "chat", message=message(user=user, number=number), data=data
-    )
+    pressed = on or message(user=user, number=number)
+    query = CallbackQuery(str(next(_IDS)), User(user, "Ada", is_bot=False), "chat", message=pressed, data=data)
     return Update(next(_IDS), callback_query=query)
 
 
@@ -48,13 +47,13 @@ class SharedBot:
         handlers: Sequence[BaseHandler[Any, Any, Any]] = (),
         *,
         concurrent: bool = False,
+        buttons: int | bool = True,
         **options: Any,
     ) -> None:
         self.persistence = persistence
         self.errors: list[BaseException] = []
-        bot = ExtBot(
-            TOKEN, request=OfflineRequest(), get_updates_request=OfflineRequest(), arbitrary_callback_data=True
-        )
+        requests: Any = {"request": OfflineRequest(), "get_updates_request": OfflineRequest()}
+        bot = ExtBot(TOKEN, arbitrary_callback_data=buttons, **requests)
         application: Any = (
             Application.builder()
             .bot(bot)

@@ -159,14 +159,11 @@ class ConversationScope(Documents[ConversationEntry]):
     # -- what others have written -----------------------------------------------------------------------
 
     def rebase(self, entry: ConversationEntry, raw: bytes | None, remote: Document) -> None:
-        """See `Documents.rebase`; a conversation that others have ended is only begun anew where the bot goes on."""
-        entry.loaded = True
-        if raw is not None or entry.plain is None:
-            super().rebase(entry, raw, remote)
-            return
-        entry.base = None
-        if entry.touching:
+        """See `Documents.rebase`; a conversation that others have ended is not begun anew by being touched."""
+        if raw is None and entry.touching:
             entry.plain = entry.wanted = None
+        super().rebase(entry, raw, remote)
+        entry.loaded = True
 
     def _take(self, entry: ConversationEntry, raw: bytes | None) -> None:
         before = entry.wanted if entry.dirty else entry.base

@@ -342,6 +342,10 @@ class Documents(Generic[EntryT]):
         entry.plain = load(wanted) if wanted is not None else None
         return entry
 
+    def deletable(self, entry: Entry) -> Document:  # noqa: ARG002
+        """A filter under which a document may be deleted: by default, always."""
+        return {}
+
     def written(self, entry: Entry) -> None:
         """Called when what was wanted is in the database."""
 

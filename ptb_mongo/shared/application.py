@@ -95,6 +95,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         if store is None:
             await super().process_update(update)  # says that the application is not initialized
             return True
+        update = await self._worker.with_callback_data(update, store)
         turn = self._worker.begin(update)
         token = _TURN.set(turn)
         try:

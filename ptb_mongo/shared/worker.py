@@ -18,6 +18,7 @@ from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
 from ptb_mongo.shared.conversations import Conversations, Handler, state_of
 from ptb_mongo.store import Sharing, Store
 from ptb_mongo.types import ConversationKey
@@ -80,6 +81,7 @@ class Worker:
                 chat_data=application.chat_data.get,
                 bot_data=lambda _: application.bot_data,
                 states=self.conversations,
+                callback_data=getattr(application.bot, "callback_data_cache", None),
                 needs_stream=exclusive,
             )
         )
@@ -120,6 +122,21 @@ class Worker:
                 if handler.conversation_timeout:
                     turn.timeouts[handler, key] = handler.timeout_jobs.get(key)
         return turn
+
+    async def with_callback_data(self, update: object, store: Store) -> object:
+        """The update, with the objects of buttons that another worker has made.
+
+        Raises:
+            UnavailableError: If they cannot be read.
+        """
+        scope = store.callback_data
+        if scope.live is None or not isinstance(update, Update) or not self._persistence.store_data.callback_data:
+            return update
+        missing = missing_keyboards(update)
+        if not missing:
+            return update
+        scope.live.load_persistence_data(await scope.fetch(missing))
+        return with_objects(update, scope.live)
 
     async def bring_in(self, turn: Turn, store: Store) -> None:
         """Brings in what others have changed; without I/O where nothing has been told of a change.
@@ -188,7 +205,11 @@ class Worker:
 
     def _offer(self, turn: Turn, store: Store) -> list[_Offered]:
         """Hands everything to the writer at once, so that it goes out together; without waiting."""
-        return [*self._offer_data(turn, store), *self._offer_states(turn, store)]
+        return [
+            *self._offer_data(turn, store),
+            *self._offer_states(turn, store),
+            *self._offer_callback_data(turn, store),
+        ]
 
     def _offer_data(self, turn: Turn, store: Store) -> list[_Offered]:
         offered: list[_Offered] = []
@@ -221,6 +242,14 @@ class Worker:
                     ticket = scope.touch(entry) if after is not before else None
                 offered += _unsaved(store, scope, entry, ticket)
         return offered
+
+    def _offer_callback_data(self, turn: Turn, store: Store) -> list[_Offered]:
+        scope = store.callback_data
+        if scope.live is None or not self._persistence.store_data.callback_data:
+            return []
+        offered, errors = scope.offer_changed(scope.live)
+        turn.errors += errors
+        return [one for entry, ticket in offered for one in _unsaved(store, scope, entry, ticket)]
 
     @staticmethod
     async def _acknowledged(turn: Turn, offered: list[_Offered]) -> bool:
