@@ -193,7 +193,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         """
         if self._settings.refresh == "off":
             raise ConfigurationError('refresh="off" and a SharedApplication, which must see the changes of others')
-        if self._settings.refresh == "read" and sharing.needs_stream:
+        if self._settings.refresh == "read" and sharing.lease_timeout is not None:
             raise ConfigurationError('refresh="read" and exclusive=True, which needs the change stream')
         if self._settings.on_flush:
             raise ConfigurationError("on_flush=True and a SharedApplication, which saves each update")

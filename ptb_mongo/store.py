@@ -21,6 +21,7 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
 from ptb_mongo.errors import DecodeError, FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
+from ptb_mongo.leases import Leases
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope, States
 from ptb_mongo.scopes.data import DataScope
@@ -44,7 +45,7 @@ class Sharing:
         user_data, chat_data, bot_data: Give the object that handlers change now, by id; `None` if there is none.
         states: The states of conversations that its handlers hold.
         callback_data: The cache of its bot; `None` if that has none.
-        needs_stream: Whether it cannot do without a change stream.
+        lease_timeout: Where only one worker at a time handles a user's updates: seconds until another one takes over.
     """
 
     user_data: Callable[[int], Any]
@@ -52,7 +53,7 @@ class Sharing:
     bot_data: Callable[[int], Any]
     states: States
     callback_data: CallbackDataCache | None
-    needs_stream: bool
+    lease_timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,10 @@ class Store:
             self.conversations,
             self.callback_data,
         )
+        self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None:
+            if sharing.lease_timeout is not None:
+                self.leases = Leases(driver, f"{prefix}leases", self._name, sharing.lease_timeout)
             self.user_data.current = sharing.user_data
             self.chat_data.current = sharing.chat_data
             self.bot_data.current = sharing.bot_data
@@ -181,7 +185,7 @@ class Store:
         if self._settings.refresh not in {"auto", "watch"}:
             return
         if reason := await self._driver.can_watch(hello):
-            if self._settings.refresh == "watch" or (self._settings.sharing and self._settings.sharing.needs_stream):
+            if self._settings.refresh == "watch" or (self.leases):
                 raise WatchUnavailableError(
                     f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
                     "a single node: start mongod with --replSet rs0 and run rs.initiate() once in mongosh; Atlas is "
@@ -192,7 +196,7 @@ class Store:
             return
         followed = self._scopes if self._settings.sharing else (self.user_data, self.chat_data, self.bot_data)
         scopes: dict[str, Documents[Any]] = {scope.collection: scope for scope in followed}
-        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost)
+        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost, self.leases)
 
     @property
     def refresh_mode(self) -> Literal["watch", "read", "off"]:
@@ -283,6 +287,8 @@ class Store:
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""
+        if self.leases is not None:
+            await self.leases.close()
         if self._watcher is not None:
             await self._watcher.close()
         await self.writer.close()

@@ -11,6 +11,7 @@ from telegram import Bot
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
+from ptb_mongo.leases import SHORTEST
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.shared.conversations import check_ptb
 from ptb_mongo.shared.worker import Consistency, Turn, Worker
@@ -37,6 +38,9 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         consistency: "stream" brings in what the change stream has told, which takes some milliseconds to arrive,
             and reads nothing where nothing has changed. "strict" reads the documents of each update's user, chat and
             conversations: for updates of one user that reach two workers within those milliseconds.
+        exclusive: Whether the updates of one user are handled one after the other across all workers, in their order
+            among those that wait. Reads as "strict" does, and needs change streams.
+        lease_timeout: With `exclusive`, seconds until another worker takes over from one that has died.
 
     Raises:
         ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
@@ -52,10 +56,23 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         ... )
     """
 
-    def __init__(self, *, consistency: Consistency = "stream", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        consistency: Consistency = "stream",
+        exclusive: bool = False,
+        lease_timeout: float = 10,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if consistency not in {"stream", "strict"}:
             raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
+        if not isinstance(exclusive, bool):
+            raise ConfigurationError(f"exclusive is True or False, not {exclusive!r}")
+        if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
+            raise ConfigurationError(
+                f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"
+            )
         persistence = self.persistence
         if not isinstance(persistence, MongoPersistence):
             raise ConfigurationError(
@@ -63,7 +80,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
                 "builder.persistence(MongoPersistence(...))"
             )
         check_ptb()
-        self._worker = Worker(self, persistence, consistency, exclusive=False)
+        self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
 
     # -- updates ----------------------------------------------------------------------------------------
 
@@ -84,8 +101,8 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         to another worker. Errors in handlers go to the error handlers, and are not raised.
 
         Raises:
-            UnavailableError: If what others have changed could not be brought in, or if the server has not
-                acknowledged what this update has changed.
+            UnavailableError: If what others have changed could not be brought in, if no lease could be had, or if
+                the server has not acknowledged what this update has changed.
         """
         if not await self._take(update):
             raise UnavailableError("the server has not acknowledged what this update has changed")
@@ -97,13 +114,15 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             return True
         update = await self._worker.with_callback_data(update, store)
         turn = self._worker.begin(update)
-        token = _TURN.set(turn)
-        try:
-            await self._worker.bring_in(turn, store)
-            await super().process_update(update)
-            return await self._worker.save(turn, store)
-        finally:
-            _TURN.reset(token)
+        async with await self._worker.lease(turn, _TURN.get(), store):
+            token = _TURN.set(turn)
+            try:
+                await self._worker.bring_in(turn, store)
+                await super().process_update(update)
+                return await self._worker.save(turn, store)
+            finally:
+                turn.leases = frozenset()
+                _TURN.reset(token)
 
     # -- what an update does besides --------------------------------------------------------------------
 

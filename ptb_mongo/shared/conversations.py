@@ -21,7 +21,7 @@ from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Conversations", "Handler", "check_ptb"]
+__all__ = ["Conversations", "Handler", "check_ptb", "lease_keys", "state_of"]
 
 Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
@@ -178,6 +178,29 @@ def conversation_key(
         else:
             return None
     return tuple(key)
+
+
+def lease_keys(update: Update, conversations: Iterable[tuple[Handler, ConversationKey]]) -> frozenset[str]:
+    """What no two updates may hold at once: their user, or else their chat, and what conversations need besides.
+
+    Args:
+        update: An update.
+        conversations: The conversations that it may concern.
+    """
+    chat, user = update.effective_chat, update.effective_user
+    keys = set()
+    if user is not None:
+        keys.add(f"user:{user.id}")
+    elif chat is not None:
+        keys.add(f"chat:{chat.id}")
+    for handler, key in conversations:
+        if handler.per_user:
+            continue
+        if not handler.per_chat:
+            keys.add(f"message:{key[0]}")
+        elif chat is not None and (user is None or chat.id != user.id):
+            keys.add(f"chat:{chat.id}")
+    return frozenset(keys)
 
 
 def state_of(handler: Handler, key: ConversationKey) -> object:

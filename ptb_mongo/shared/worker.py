@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
-from ptb_mongo.shared.conversations import Conversations, Handler, state_of
+from ptb_mongo.shared.conversations import Conversations, Handler, lease_keys, state_of
 from ptb_mongo.store import Sharing, Store
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.writer import Entry, Ticket
@@ -41,6 +42,7 @@ class Turn:
         timeouts: The timeout jobs of those, as they were before.
         everything: Whether PTB's own pass has to save, as something was dropped or moved.
         errors: What is wrong with documents.
+        leases: What no other update may hold until this is over.
     """
 
     update: object
@@ -50,6 +52,7 @@ class Turn:
     timeouts: dict[tuple[Handler, ConversationKey], Any] = field(default_factory=dict)
     everything: bool = False
     errors: list[DocumentError] = field(default_factory=list)
+    leases: frozenset[str] = frozenset()
 
 
 class Worker:
@@ -59,7 +62,7 @@ class Worker:
         application: The application.
         persistence: Its persistence.
         consistency: Whether what the change stream has told is enough.
-        exclusive: Whether only one worker at a time handles the updates of a user.
+        lease_timeout: Where only one worker at a time handles a user's updates: seconds until another one takes over.
     """
 
     def __init__(
@@ -67,12 +70,11 @@ class Worker:
         application: Application[Any, Any, Any, Any, Any, Any],
         persistence: MongoPersistence[Any, Any, Any],
         consistency: Consistency,
-        *,
-        exclusive: bool,
+        lease_timeout: float | None,
     ) -> None:
         self._application = application
         self._persistence = persistence
-        self._strict = consistency == "strict" or exclusive
+        self._strict = consistency == "strict" or lease_timeout is not None
         self._tasks: set[asyncio.Task[None]] = set()
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         persistence.share(
@@ -82,7 +84,7 @@ class Worker:
                 bot_data=lambda _: application.bot_data,
                 states=self.conversations,
                 callback_data=getattr(application.bot, "callback_data_cache", None),
-                needs_stream=exclusive,
+                lease_timeout=lease_timeout,
             )
         )
 
@@ -118,10 +120,32 @@ class Worker:
             if update.effective_chat:
                 turn.chat_ids.add(update.effective_chat.id)
             turn.conversations = self.conversations.of(update)
-            for handler, key in turn.conversations:
-                if handler.conversation_timeout:
-                    turn.timeouts[handler, key] = handler.timeout_jobs.get(key)
         return turn
+
+    async def lease(self, turn: Turn, around: Turn | None, store: Store) -> AsyncExitStack:
+        """Waits until no other update of this user is being handled; what is returned ends that when it is closed.
+
+        Args:
+            turn: The update.
+            around: The update whose handler has handed over this one; it holds leases already.
+            store: What is open.
+
+        Raises:
+            UnavailableError: If the server is away.
+        """
+        stack = AsyncExitStack()
+        if store.leases is not None and isinstance(turn.update, Update):
+            if store.writer.away:
+                raise UnavailableError("MongoDB is away")
+            held = around.leases if around is not None else frozenset()
+            wanted = lease_keys(turn.update, turn.conversations) - held
+            try:
+                await stack.enter_async_context(store.leases.hold(wanted, turn.update.update_id))
+            except UnavailableError as error:
+                store.writer.lost(error)
+                raise
+            turn.leases = wanted | held
+        return stack
 
     async def with_callback_data(self, update: object, store: Store) -> object:
         """The update, with the objects of buttons that another worker has made.
@@ -157,6 +181,11 @@ class Worker:
         for scope, keys in scopes:
             for key in keys:
                 scope.catch_up(key)
+        turn.timeouts = {
+            (handler, key): handler.timeout_jobs.get(key)
+            for handler, key in turn.conversations
+            if handler.conversation_timeout
+        }
 
     def _outdated_states(self, turn: Turn, store: Store, *, read: bool) -> list[ConversationEntry]:
         outdated = []
