@@ -233,8 +233,6 @@ class Writer:
         self.counters.last_error = str(error)
         if not self.away:
             self.away = True
-            ticket, self._ticket = self._ticket, Ticket()  # of the next batch, which waits for the server now
-            ticket.over.set()
             _LOGGER.warning("MongoDB is away; what changes is kept, and written when it is back: %s", error)
             self._ticket.end()
             self._ticket = Ticket()
