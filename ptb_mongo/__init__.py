@@ -21,6 +21,7 @@ from ptb_mongo.errors import (
 )
 from ptb_mongo.health import Health
 from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.shared import SharedApplication
 from ptb_mongo.types import Conflict
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "PersistenceError",
     "QuarantinedError",
     "RefusedError",
+    "SharedApplication",
     "UnavailableError",
     "UnsavedDataError",
     "WatchUnavailableError",

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, Protocol
 
@@ -20,11 +20,12 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, UpdateOne
+from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, ReturnDocument, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
+    DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
@@ -97,9 +98,15 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete one document, if it is there."""
+    """Delete one document, if it is there.
+
+    Attributes:
+        id: Its `_id`.
+        guard: What must be so for that; else the document stays, which is no failure.
+    """
 
     id: Any
+    guard: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +311,48 @@ class Driver:
         with _translated():
             await self._database[collection].update_one({"_id": document_id}, {"$setOnInsert": fields}, upsert=True)
 
+    async def find_one_and_update(
+        self,
+        collection: str,
+        query: Mapping[str, Any],
+        pipeline: Sequence[Mapping[str, Any]],
+        *,
+        fields: Mapping[str, Any],
+        upsert: bool = False,
+    ) -> dict[str, Any] | None:
+        """Changes one document by a pipeline, for a majority, and gives what it has become; `None` if none matches."""
+        while True:
+            try:
+                with _translated():
+                    found: dict[str, Any] | None = await self._safely(collection).find_one_and_update(
+                        query, pipeline, projection=fields, upsert=upsert, return_document=ReturnDocument.AFTER
+                    )
+            except RefusedError as error:
+                if not isinstance(error.__cause__, DuplicateKeyError):
+                    raise
+            else:
+                return found
+            # Two have made it at once: by now it is there.
+
+    async def delete_one(self, collection: str, query: Mapping[str, Any]) -> bool:
+        """Deletes one document, for a majority; whether one matched."""
+        with _translated():
+            result = await self._safely(collection).delete_one(query)
+        return bool(result.deleted_count)
+
+    async def update_each(
+        self, collection: str, updates: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    ) -> int:
+        """Changes documents by pipelines, each by its own, in one bulk write; how many matched."""
+        requests = [UpdateOne(query, list(pipeline)) for query, pipeline in updates]
+        with _translated():
+            result = await self._safely(collection).bulk_write(requests, ordered=False)
+        return int(result.matched_count)
+
+    def _safely(self, collection: str) -> Any:
+        """A collection, for writes that may not be undone by a failover."""
+        return self._database.get_collection(collection, write_concern=WriteConcern("majority"))
+
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
         """Why change streams cannot be had from this server; `None` if they can."""
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
@@ -391,7 +440,7 @@ class MockDriver(Driver):
         for index, operation in enumerate(operations):
             try:
                 if isinstance(operation, Delete):
-                    await target.delete_one({"_id": operation.id})
+                    await target.delete_one({"_id": operation.id, **operation.guard})
                 elif isinstance(operation, Insert):
                     await target.insert_one({"_id": operation.id, **operation.fields})
                 else:
@@ -404,7 +453,7 @@ class MockDriver(Driver):
 
 def _request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str, Any]]:
     if isinstance(operation, Delete):
-        return DeleteOne({"_id": operation.id})
+        return DeleteOne({"_id": operation.id, **operation.guard})
     if isinstance(operation, Insert):
         return InsertOne({"_id": operation.id, **operation.fields})
     changes = operation.changes

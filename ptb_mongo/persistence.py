@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
 
@@ -16,7 +17,7 @@ from ptb_mongo.driver import database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.health import Health
 from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.store import Settings, Store
+from ptb_mongo.store import Settings, Sharing, Store
 from ptb_mongo.types import (
     BD,
     CD,
@@ -184,6 +185,25 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         """
         return self._store.health() if self._store is not None else Health()
 
+    def share(self, sharing: Sharing) -> None:
+        """Tells of the application, which shares its data with others like it; for `SharedApplication`.
+
+        Raises:
+            ConfigurationError: If this persistence was made with arguments that do not go with that.
+        """
+        if self._settings.refresh == "off":
+            raise ConfigurationError('refresh="off" and a SharedApplication, which must see the changes of others')
+        if self._settings.refresh == "read" and sharing.lease_timeout is not None:
+            raise ConfigurationError('refresh="read" and exclusive=True, which needs the change stream')
+        if self._settings.on_flush:
+            raise ConfigurationError("on_flush=True and a SharedApplication, which saves each update")
+        self._settings = replace(self._settings, sharing=sharing)
+
+    @property
+    def store(self) -> Store | None:
+        """What is open between `initialize` and `flush`; for `SharedApplication`."""
+        return self._store
+
     # -- opening and closing ----------------------------------------------------------------------------
 
     async def _open(self) -> Store:
@@ -248,8 +268,13 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             return await store.callback_data.data()
 
     async def get_conversations(self, name: str) -> ConversationDict:
-        """The states of the conversations of one handler."""
+        """The states of the conversations of one handler.
+
+        Of a lazily loaded `SharedApplication` none, as each is read when it is needed.
+        """
         store = await self._open()
+        if not store.conversations.complete:
+            return {}
         async with _Closing(self):
             return await store.conversations.states(name)
 
@@ -294,9 +319,9 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If the state cannot be stored.
         """
-        entry, ticket = (self._store or await self._open()).conversations.save(name, key, new_state)
-        if ticket is not None:
-            await ticket.outcome(entry)
+        saved = (self._store or await self._open()).conversations.save_now(name, key, new_state)
+        if saved is not None and saved[1] is not None:
+            await saved[1].outcome(saved[0])
 
     async def update_callback_data(self, data: CDCData) -> None:
         """Saves the keyboards that have changed.

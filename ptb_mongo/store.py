@@ -14,25 +14,46 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import telegram
+from telegram.ext import CallbackDataCache
 
 from ptb_mongo import spill
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
 from ptb_mongo.errors import DecodeError, FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
+from ptb_mongo.leases import Leases
 from ptb_mongo.scopes.callback_data import CallbackDataScope
-from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.conversations import ConversationScope, States
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
 from ptb_mongo.watcher import Watcher, just_after
 from ptb_mongo.writer import Writer
 
-__all__ = ["FORMAT_VERSION", "Settings", "Store"]
+__all__ = ["FORMAT_VERSION", "Settings", "Sharing", "Store"]
 
 _LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION: Final = 1
 _NAMED_AT_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What is known of an application that shares its data with others like it.
+
+    Attributes:
+        user_data, chat_data, bot_data: Give the object that handlers change now, by id; `None` if there is none.
+        states: The states of conversations that its handlers hold.
+        callback_data: The cache of its bot; `None` if that has none.
+        lease_timeout: Where only one worker at a time handles a user's updates: seconds until another one takes over.
+    """
+
+    user_data: Callable[[int], Any]
+    chat_data: Callable[[int], Any]
+    bot_data: Callable[[int], Any]
+    states: States
+    callback_data: CallbackDataCache | None
+    lease_timeout: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +72,7 @@ class Settings:
     exclude: Exclude = field(default_factory=dict)
     shutdown_timeout: float = 30.0
     spill_dir: Path | None = None
+    sharing: Sharing | None = None
 
 
 class Store:
@@ -100,6 +122,17 @@ class Store:
             self.conversations,
             self.callback_data,
         )
+        self.leases: Leases | None = None
+        if (sharing := settings.sharing) is not None:
+            if sharing.lease_timeout is not None:
+                self.leases = Leases(driver, f"{prefix}leases", self._name, sharing.lease_timeout)
+            self.user_data.current = sharing.user_data
+            self.chat_data.current = sharing.chat_data
+            self.bot_data.current = sharing.bot_data
+            self.conversations.live = sharing.states
+            self.conversations.complete = settings.loading == "eager"
+            self.callback_data.live = sharing.callback_data
+            self.callback_data.complete = False
 
     @classmethod
     async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Store:
@@ -152,7 +185,7 @@ class Store:
         if self._settings.refresh not in {"auto", "watch"}:
             return
         if reason := await self._driver.can_watch(hello):
-            if self._settings.refresh == "watch":
+            if self._settings.refresh == "watch" or (self.leases):
                 raise WatchUnavailableError(
                     f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
                     "a single node: start mongod with --replSet rs0 and run rs.initiate() once in mongosh; Atlas is "
@@ -161,8 +194,9 @@ class Store:
             _LOGGER.warning("No change stream (%s): the data is read once per update instead", reason)
             self.reads = True
             return
-        scopes = {scope.collection: scope for scope in (self.user_data, self.chat_data, self.bot_data)}
-        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost)
+        followed = self._scopes if self._settings.sharing else (self.user_data, self.chat_data, self.bot_data)
+        scopes: dict[str, Documents[Any]] = {scope.collection: scope for scope in followed}
+        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost, self.leases)
 
     @property
     def refresh_mode(self) -> Literal["watch", "read", "off"]:
@@ -253,6 +287,8 @@ class Store:
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""
+        if self.leases is not None:
+            await self.leases.close()
         if self._watcher is not None:
             await self._watcher.close()
         await self.writer.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
@@ -23,22 +23,34 @@ __all__ = ["Watcher", "just_after"]
 _LOGGER = logging.getLogger(__name__)
 
 
-def events_of_others(writer: str, collections: list[str]) -> list[dict[str, Any]]:
-    """The pipeline that lets through what `writer` has not written.
+class Grants(Protocol):
+    """Who wants to know of leases that are handed over."""
+
+    collection: str
+
+    def granted(self, ticket: str) -> None:
+        """A lease was handed to the holder of a ticket."""
+
+    def ask_again(self) -> None:
+        """It may be that a lease was handed over without a word."""
+
+
+def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
+    """The pipeline that lets through what `writer` has not written, and the leases that are handed to it.
 
     An update is ours if it sets `rev` to one of ours. A replacement never is, as we make none; an insertion
     may be somebody's who puts back a copy of what we wrote, so its `rev` is looked at here.
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
-    return [
-        {
-            "$match": {
-                "$nor": [ours],
-                "$or": [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}],
-            }
-        },
-        {"$project": {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1}},
-    ]
+    wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]
+    fields = {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1}
+    if leases is not None:
+        # The server tells of a small document that was updated as if it were a replacement.
+        places = dict.fromkeys(("updateDescription.updatedFields.holder", "fullDocument.holder"), 1)
+        ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
+        wanted.append({"ns.coll": leases, "operationType": {"$in": ["update", "replace"]}, "$or": ours_now})
+        fields |= places
+    return [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
 
 
 def just_after(hello: Mapping[str, Any]) -> Timestamp:
@@ -56,6 +68,7 @@ class Watcher:
         scopes: The documents of each collection that is followed.
         start_at: The server's time from which on nothing may be missed.
         lost: Called when the server does not answer.
+        leases: Who waits for leases.
     """
 
     def __init__(
@@ -65,10 +78,12 @@ class Watcher:
         scopes: Mapping[str, Documents[Any]],
         start_at: Timestamp,
         lost: Callable[[BaseException], None],
+        leases: Grants | None = None,
     ) -> None:
         self._driver = driver
         self._scopes = scopes
-        self._pipeline = events_of_others(writer, list(scopes))
+        self._pipeline = events_of_others(writer, list(scopes), leases.collection if leases is not None else None)
+        self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
         self._lost = lost
@@ -108,7 +123,12 @@ class Watcher:
 
     def _note(self, change: Mapping[str, Any]) -> None:
         operation = change["operationType"]
-        scope = self._scopes.get(change.get("ns", {}).get("coll", ""))
+        collection = change.get("ns", {}).get("coll", "")
+        if self._leases is not None and collection == self._leases.collection:
+            fields = change.get("updateDescription", {}).get("updatedFields") or change["fullDocument"]
+            self._leases.granted(fields["holder"])
+            return
+        scope = self._scopes.get(collection)
         if operation in {"insert", "update", "replace", "delete"}:
             if scope is None:
                 return
@@ -124,3 +144,5 @@ class Watcher:
     def _mark_everything_stale(self) -> None:
         for scope in self._scopes.values():
             scope.mark_all_stale()
+        if self._leases is not None:
+            self._leases.ask_again()

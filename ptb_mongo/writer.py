@@ -43,6 +43,7 @@ class Entry:
         stale: Whether the database may hold another version.
         touched: Whether it became stale again since the read that is under way has begun.
         dirty: Whether `wanted` waits to be written.
+        touching: Whether it is written although nothing may have changed, so that others notice.
         wanted: The version to be written, relative to `base`; `None` to delete the document.
         plain: `wanted` before it became bytes.
         refused: The version that the server or the codec refused last, so that it is reported once.
@@ -64,6 +65,7 @@ class Entry:
         "since",
         "stale",
         "touched",
+        "touching",
         "wanted",
     )
 
@@ -73,6 +75,7 @@ class Entry:
         self.stale = stale
         self.touched = False
         self.dirty = False
+        self.touching = False
         self.wanted: bytes | None = None
         self.plain: Document | None = None
         self.refused: bytes | str | None = None
@@ -113,6 +116,9 @@ class Owner(Protocol):
     def refusal(self, entry: Entry) -> DocumentError | None:
         """Why a document may not be written; `None` if it may."""
 
+    def deletable(self, entry: Entry) -> Document:
+        """A filter under which a document may be deleted."""
+
     def written(self, entry: Entry) -> None:
         """Called when what was wanted is in the database."""
 
@@ -131,6 +137,8 @@ class Ticket:
         self._end = _End()
         self.awaited: set[Entry] = set()
         self.errors: dict[Entry, DocumentError] = {}
+        self.acknowledged = False
+        """Whether the server has answered for all of it; else what is still dirty is tried again."""
 
     @property
     def is_over(self) -> bool:
@@ -177,7 +185,7 @@ class Writer:
         """Whether the server is known to be away: then nobody waits for it."""
 
     def submit(self, owner: Owner, entry: Entry) -> Ticket | None:
-        """Takes a dirty entry to be written with the next batch.
+        """Takes a dirty entry to be written with the next batch; one that is under way is waited for once more.
 
         Returns:
             What to wait for; `None` if there is nothing to wait for now.
@@ -217,7 +225,7 @@ class Writer:
         self._ticket.end()
 
     async def _drain(self) -> None:
-        while self.away or (self.waiting and not self._held):
+        while self.away or ((self.waiting or self._ticket.awaited) and not self._held):
             await until_it_works(self._write_waiting, self._failed)
 
     def lost(self, error: BaseException) -> None:
@@ -269,6 +277,7 @@ class Writer:
                 if isinstance(result, BaseException):
                     raise result
             self._found()
+            ticket.acknowledged = True
         finally:
             for entry in batch:
                 if not entry.dirty:
@@ -384,10 +393,10 @@ class Writer:
 
     def _operation(self, owner: Owner, entry: Entry, at_most: int) -> Upsert | Delete | None:
         if entry.plain is None:
-            return Delete(entry.id)
+            return Delete(entry.id, owner.deletable(entry))
         base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
         changes = diff(base, entry.plain, owner.canonical, at_most=at_most)
-        if not changes:
+        if not changes and not entry.touching:
             return None
         if entry.base is not None:
             for name in owner.always:
@@ -404,7 +413,7 @@ class Writer:
         entry.refused = None
         entry.sent.clear()
         if entry.wanted is version:
-            entry.dirty = False
+            entry.dirty = entry.touching = False
             entry.wanted = entry.plain = None
             owner.written(entry)
 
@@ -413,7 +422,7 @@ class Writer:
         ticket.errors[entry] = error
         entry.refused = str(error) if isinstance(error, QuarantinedError) else version
         if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
-            entry.dirty = False
+            entry.dirty = entry.touching = False
             entry.wanted = entry.plain = None
 
 

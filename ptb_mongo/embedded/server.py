@@ -184,6 +184,7 @@ class EmbeddedMongo:
     def pause(self) -> None:
         """Freeze the server: connections stay open and are not answered, as when a network is cut."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)  # its threads do not all stop at once
 
     def resume(self) -> None:
         """Let a paused server go on."""

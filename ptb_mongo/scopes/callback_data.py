@@ -7,10 +7,14 @@ and the buttons refer to it.
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from telegram.ext import CallbackDataCache
+
 from ptb_mongo.changes import Document
-from ptb_mongo.codec import Codec
+from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.scopes.documents import Documents
@@ -25,6 +29,10 @@ _QUERY: Final = "query:"
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
+Offered = tuple[list[tuple[Entry, Ticket | None]], list[DocumentError]]
+"""What is to be waited for, and what cannot be stored."""
+
+
 class CallbackDataScope(Documents[Entry]):
     """The collection of keyboards, and of the callback queries that came from them."""
 
@@ -34,6 +42,9 @@ class CallbackDataScope(Documents[Entry]):
         super().__init__(collection, _FIELDS, driver, codec, writer, Entry)
         self.complete = True
         self._positions: dict[str, int] = {}
+        self.live: CallbackDataCache | None = None
+        """PTB's cache, where others use the same keyboards."""
+        self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
 
     def key_of(self, document_id: Any) -> str:
         """See `Documents.key_of`."""
@@ -56,6 +67,13 @@ class CallbackDataScope(Documents[Entry]):
                     return
         raise DecodeError("it is neither a keyboard nor a callback query")
 
+    def entry(self, key: Any, document_id: Any) -> Entry:
+        """See `Documents.entry`; nobody else makes a document with an id that was made at random here."""
+        entry = self.entries.get(key)
+        if entry is None:
+            entry = self.entries[key] = Entry(document_id)
+        return entry
+
     async def data(self) -> CDCData | None:
         """Everything that is stored, in the order in which it was; `None` if that is nothing."""
         keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]] = []
@@ -65,12 +83,12 @@ class CallbackDataScope(Documents[Entry]):
             if "keyboard" in body:
                 queries.append((position, entry.id.removeprefix(_QUERY), body["keyboard"]))
             else:
-                objects = body["objects"]
-                buttons = {uuid: objects[index] for uuid, index in body["buttons"].items()}
-                keyboards.append((position, (entry.id, body["accessed_at"], buttons)))
+                keyboards.append((position, _keyboard(entry.id, body)))
         if not keyboards and not queries:
             return None
-        keyboards.sort(key=lambda keyboard: keyboard[0])
+        keyboards.sort(key=lambda keyboard: keyboard[0] if self.live is None else keyboard[1][1])
+        self._seen = {uuid: accessed_at for _, (uuid, accessed_at, _) in keyboards}
+        self._seen |= {f"{_QUERY}{query}": 0.0 for _, query, _ in queries}
         return [keyboard for _, keyboard in keyboards], {query: keyboard for _, query, keyboard in sorted(queries)}
 
     async def save(self, data: CDCData) -> None:
@@ -79,7 +97,7 @@ class CallbackDataScope(Documents[Entry]):
         Raises:
             DocumentError: If a keyboard cannot be stored; all others are. Further errors are logged.
         """
-        taken, failed = self._take_all(data)
+        taken, failed = self.offer_all(data if self.live is None else self.live.persistence_data)
         for entry, ticket in taken:
             if ticket is not None:
                 try:
@@ -91,13 +109,38 @@ class CallbackDataScope(Documents[Entry]):
         if failed:
             raise failed[0]
 
-    def _take_all(self, data: CDCData) -> tuple[list[tuple[Entry, Ticket | None]], list[DocumentError]]:
-        keyboards, queries = data
+    def offer_all(self, data: CDCData) -> Offered:
+        """Takes what PTB's cache holds; what it does not hold is deleted."""
         plain = self.documents(data)
+        if self.live is None:
+            keyboards, queries = data
+            self._place([uuid for uuid, _, _ in keyboards])
+            self._place([f"{_QUERY}{query}" for query in queries])
+        return self._offer(plain, [known for known in self.entries if known not in plain])
+
+    def offer_changed(self, cache: CallbackDataCache) -> Offered:
+        """Takes those keyboards that were made, used or dropped since the last time; most often that is none."""
+        keyboards, queries = cache.persistence_data
+        seen = self._seen
+        used = [keyboard for keyboard in keyboards if seen.get(keyboard[0]) != keyboard[1]]
+        new = {query: keyboard for query, keyboard in queries.items() if f"{_QUERY}{query}" not in seen}
+        seen.update({uuid: accessed_at for uuid, accessed_at, _ in used})
+        seen.update({f"{_QUERY}{query}": 0.0 for query in new})
+        gone: list[str] = []
+        if len(seen) != len(keyboards) + len(queries):
+            held = {uuid for uuid, _, _ in keyboards} | {f"{_QUERY}{query}" for query in queries}
+            gone = [document_id for document_id in seen if document_id not in held]
+            for document_id in gone:
+                del seen[document_id]
+        if not used and not new and not gone:
+            return [], []
+        return self._offer(
+            self.documents((used, new)), [document_id for document_id in gone if document_id in self.entries]
+        )
+
+    def _offer(self, plain: Mapping[str, Document | DocumentError], gone: Iterable[str]) -> Offered:
         taken: list[tuple[Entry, Ticket | None]] = []
         failed: list[DocumentError] = []
-        self._place([uuid for uuid, _, _ in keyboards])
-        self._place([f"{_QUERY}{query}" for query in queries])
         for document_id, document in plain.items():
             entry = self.entry(document_id, document_id)
             try:
@@ -106,10 +149,11 @@ class CallbackDataScope(Documents[Entry]):
                         continue
                     entry.refused = str(document)
                     raise document
-                taken.append((entry, self.offer(entry, {"position": self._positions[document_id], **document})))
+                position = self._positions.setdefault(document_id, int(time.time() * 1000))
+                taken.append((entry, self.offer(entry, {"position": position, **document})))
             except DocumentError as error:
                 failed.append(self.located(error, document_id))
-        for document_id in [known for known in self.entries if known not in plain]:
+        for document_id in gone:
             self._positions.pop(document_id, None)
             entry = self.entries[document_id]
             if entry.base is not None or entry.dirty:
@@ -155,7 +199,51 @@ class CallbackDataScope(Documents[Entry]):
                 position = last + 1
             self._positions[document_id] = last = position
 
+    def deletable(self, entry: Entry) -> Document:
+        """See `Documents.deletable`; a keyboard that this bot does not need may have been used in another worker."""
+        known = load(entry.base) if entry.base is not None and self.live is not None else {}
+        return {"accessed_at": {"$lte": known["accessed_at"]}} if "accessed_at" in known else {}
+
     def written(self, entry: Entry) -> None:
         """See `Documents.written`."""
         if entry.base is None:
             self.entries.pop(entry.id, None)
+
+    # -- what other workers have made -------------------------------------------------------------------
+
+    async def fetch(self, uuids: Iterable[str]) -> CDCData:
+        """Reads keyboards that are not in PTB's cache, and gives those that are stored.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        entries = [self.entry(uuid, uuid) for uuid in uuids]
+        await self.bring(entries, read=True)
+        found = []
+        for entry in entries:
+            if entry.base is not None and not entry.dirty and entry.id not in self.quarantined:
+                body = self.codec.decode(load(entry.base))
+                if "buttons" in body:
+                    self._positions[entry.id] = body["position"]
+                    found.append(_keyboard(entry.id, body))
+                    continue
+            if entry.base is None and not entry.dirty:
+                self.entries.pop(entry.id, None)
+        return found, {}
+
+    def _take(self, entry: Entry, raw: bytes | None) -> None:
+        before = entry.wanted if entry.dirty else entry.base
+        super()._take(entry, raw)
+        after = entry.wanted if entry.dirty else entry.base
+        if self.live is None or after in {None, before} or entry.id not in self._seen:
+            return
+        body = self.codec.decode(load(after))
+        if "buttons" in body:  # others have changed an object that several buttons share, say
+            self.live.load_persistence_data(([_keyboard(entry.id, body)], {}))
+            self._seen[entry.id] = body["accessed_at"]
+
+
+def _keyboard(uuid: str, body: Document) -> tuple[str, float, dict[str, Any]]:
+    """A keyboard, as PTB's cache wants it, of its decoded document."""
+    objects = body["objects"]
+    return uuid, body["accessed_at"], {button: objects[index] for button, index in body["buttons"].items()}

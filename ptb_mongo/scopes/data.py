@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -27,7 +27,6 @@ from ptb_mongo.writer import Entry, Ticket, Writer
 __all__ = ["DataScope", "LiveEntry"]
 
 _LOGGER = logging.getLogger(__name__)
-_READ_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
 _BATCH: Final = 250  # which are merged in one go: no longer than others can wait
 
 T = TypeVar("T")
@@ -108,6 +107,8 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         self._excluded = frozenset(excluded)
         self._on_conflict = on_conflict
         self._empty = self._body(new())
+        self.current: Callable[[int], T | None] | None = None
+        """Gives the object that handlers change now, if there is one: where each update is saved by itself."""
 
     # -- form -------------------------------------------------------------------------------------------
 
@@ -181,16 +182,30 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     def save(self, key: int, obj: T) -> Ticket | None:
         """Takes a copy of a live object to be saved; without waiting, so that nothing changes meanwhile.
 
+        Where the live object itself is known, it is taken: an update may have saved it since it was copied.
+
         Raises:
             EncodeError: If it cannot be stored.
             QuarantinedError: If the stored document cannot be read.
         """
+        if self.current is not None and (live := self.current(key)) is not None:
+            return self.save_live(key, live)
+        return self._save(self.entry(key, key), obj, copied=True)
+
+    def save_live(self, key: int, live: T) -> Ticket | None:
+        """Takes a live object itself to be saved, as it is now; see `save`."""
         entry = self.entry(key, key)
+        self._see(entry, live)
+        if entry.seen is not None:
+            self._fill(entry)
+        return self._save(entry, live, copied=False)
+
+    def _save(self, entry: LiveEntry, obj: T, *, copied: bool) -> Ticket | None:
         entry.replaced = False
         reported = entry.refused
         try:
             plain = self._body(obj)
-            if entry.filled is not None and entry.filled.is_later_than(plain):
+            if copied and entry.filled is not None and entry.filled.is_later_than(plain):
                 plain = self._merged(entry, load(entry.filled.seen), plain, entry.plain or self._base(entry))
             elif entry.seen is not None:
                 offered = dump(plain)
@@ -203,13 +218,17 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             if reported == str(error):
                 return None
             entry.refused = str(error)
-            raise self.located(error, key) from error
+            raise self.located(error, entry.id) from error
 
     async def drop(self, key: int) -> None:  # type: ignore[override]
         """Deletes a document; what a handler has stored since PTB dropped the object is saved afterwards."""
         entry = self.entry(key, key)
         if self.is_refused(entry):
             return
+        if self.current is not None:
+            live = self.current(key)
+            entry.replaced = live is not None
+            entry.live = live if live is not None else entry.live
         if entry.replaced and not same(self._body(entry.live), self._empty):
             # What is not in the new object is removed field by field: deleting the document and writing all of
             # the object anew would bring back what others have removed meanwhile.
@@ -246,43 +265,42 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         Raises:
             UnavailableError: If the document was never loaded, and no server answers.
         """
-        entry = self.entry(key, key)
-        self._see(entry, live)
-        dropped = entry.dirty and entry.wanted is None
-        if (read or entry.stale) and not dropped:
+        self._see(self.entry(key, key), live)
+        if entry := self.outdated(key, read=read):
             try:
-                await asyncio.wait_for(self._read_one(entry), _READ_PATIENCE)
-            except (UnavailableError, asyncio.TimeoutError) as error:
-                entry.mark_stale()
-                if not self.writer.away:
-                    timed_out = isinstance(error, asyncio.TimeoutError)
-                    self.writer.lost(UnavailableError(f"no answer for {_READ_PATIENCE:g} s") if timed_out else error)
+                await self.bring([entry], read=read)
+            except UnavailableError as error:
                 if not entry.loaded:
-                    raise UnavailableError(
-                        f"{self.collection}, _id {key}: it was never loaded, and MongoDB is away"
-                    ) from error
-        if entry.seen is not None:
-            self._fill(entry)
+                    raise self.never_loaded(entry) from error
+        self.catch_up(key)
 
-    async def _read_one(self, entry: LiveEntry) -> None:
-        if self.writer.away:
-            raise UnavailableError("MongoDB is away")
-        was_stale = entry.stale
-        await entry.free()
-        if not was_stale or entry.stale:  # else somebody else has read it meanwhile
-            await self._read_alone([entry])
+    def outdated(self, key: int, *, read: bool) -> LiveEntry | None:
+        """What has to be read before an update of this user or chat; `None` if nothing has.
 
-    async def _read_alone(self, entries: Sequence[LiveEntry]) -> None:
-        """Reads documents while nobody else reads or writes them; they must be free."""
-        busy = asyncio.Event()
-        for entry in entries:
-            entry.busy = busy
-        try:
-            await self.read(entries)
-        finally:
-            for entry in entries:
-                entry.busy = None
-            busy.set()
+        Args:
+            key: The user's, chat's or bot's id.
+            read: Whether to ask the database although nothing has been said of a change.
+        """
+        entry = self.entries.get(key)
+        if entry is None:
+            if self.complete and not read:
+                return None
+            entry = self.entry(key, key)
+        dropped = entry.dirty and entry.wanted is None
+        return entry if (read or entry.stale) and not dropped else None
+
+    def never_loaded(self, entry: LiveEntry) -> UnavailableError:
+        """Why an update of somebody who is not loaded cannot be handled."""
+        return UnavailableError(f"{self.collection}, _id {entry.id}: it was never loaded, and MongoDB is away")
+
+    def catch_up(self, key: int) -> None:
+        """Merges what was read into the live object, if it lags behind; without waiting."""
+        entry = self.entries.get(key)
+        if entry is not None and entry.seen is not None:
+            if self.current is not None and (live := self.current(key)) is not None:
+                self._see(entry, live)
+            if entry.live is not None:
+                self._fill(entry)
 
     def rebase(self, entry: LiveEntry, raw: bytes | None, remote: Document) -> None:
         """See `Documents.rebase`; the live object stays on what it has seen, until it is refreshed."""
@@ -358,7 +376,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             batch = [self.entry(key, key) for key in wanted[start : start + _BATCH]]
             while stale := [entry for entry in batch if entry.stale]:
                 if free := [entry for entry in stale if entry.busy is None]:
-                    await self._read_alone(free)
+                    await self.read_alone(free)
                 else:
                     await stale[0].free()
             with collector_paused():

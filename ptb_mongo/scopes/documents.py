@@ -7,9 +7,10 @@ changed, and nothing is sent.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
 
@@ -17,13 +18,14 @@ from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import Driver
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, UnavailableError
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.writer import Entry, Ticket, Writer
 
 __all__ = ["Documents", "whole_number"]
 
 _LOGGER = logging.getLogger(__name__)
+READ_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
 _HEADROOM = 1024  # bytes for what a stored document has besides: `_id`, `rev`, `updated_at`
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -204,6 +206,52 @@ class Documents(Generic[EntryT]):
         """See `read`; for the writer."""
         await self.read(entries)  # type: ignore[arg-type]  # ours, as it got them from us
 
+    async def bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
+        """Reads those documents that somebody else may have written; waits for the answer no longer than an update can.
+
+        Args:
+            entries: The documents' entries.
+            read: Whether to read all of them, whatever was said of them.
+
+        Raises:
+            UnavailableError: If no server answers, or not in time; they stay stale.
+        """
+        try:
+            await asyncio.wait_for(self._bring(entries, read=read), READ_PATIENCE)
+        except (UnavailableError, asyncio.TimeoutError) as error:
+            for entry in entries:
+                entry.mark_stale()
+            reason = f"no answer for {READ_PATIENCE:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
+            lost = UnavailableError(reason)
+            if not self.writer.away:
+                self.writer.lost(lost)
+            raise lost from error
+
+    async def _bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
+        if self.writer.away:
+            raise UnavailableError("MongoDB is away")
+        while busy := next((entry for entry in entries if entry.busy is not None), None):
+            await busy.free()
+        wanted = entries if read else [entry for entry in entries if entry.stale]  # others may have read some meanwhile
+        if wanted:
+            await self.read_alone(wanted)
+
+    async def read_alone(self, entries: Sequence[EntryT]) -> None:
+        """Reads documents while nobody else reads or writes them; they must be free.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        busy = asyncio.Event()
+        for entry in entries:
+            entry.busy = busy
+        try:
+            await self.read(entries)
+        finally:
+            for entry in entries:
+                entry.busy = None
+            busy.set()
+
     def _take(self, entry: EntryT, raw: bytes | None) -> None:
         """Makes a version that was just read the base of everything."""
         key = self.key_of(entry.id)
@@ -295,6 +343,10 @@ class Documents(Generic[EntryT]):
         entry.sent = sent
         entry.plain = load(wanted) if wanted is not None else None
         return entry
+
+    def deletable(self, entry: Entry) -> Document:  # noqa: ARG002
+        """A filter under which a document may be deleted: by default, always."""
+        return {}
 
     def written(self, entry: Entry) -> None:
         """Called when what was wanted is in the database."""

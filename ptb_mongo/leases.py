@@ -1,0 +1,294 @@
+"""Leases: who of several workers handles the updates of one user now, and who does it next.
+
+There is one document for each user whose update is being handled or waits: who holds the lease, until when, and
+who waits with which update. All times are the server's. The holder hands over to the waiting update with the
+smallest number, which the change stream tells that worker: nobody asks again and again. Who holds a lease or waits
+says so from time to time; who has not done so for `timeout` seconds is passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator, Collection, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import PersistenceError, UnavailableError
+from ptb_mongo.retry import end, until_it_works
+
+__all__ = ["SHORTEST", "Leases"]
+
+_LOGGER = logging.getLogger(__name__)
+SHORTEST: Final = 0.5
+"""The shortest time, in seconds, after which another may take over."""
+
+_A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
+_PATIENCE: Final = 5.0  # seconds that an update waits for an answer
+_SIGNS_OF_LIFE: Final = 3  # during `timeout`
+_FIELDS: Final = {"holder": 1, "left": {"$subtract": ["$until", "$$NOW"]}}
+
+_Pipeline = list[dict[str, Any]]
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One update's place at one lease.
+
+    Attributes:
+        key: The lease's `_id`.
+        name: Who holds or waits: the worker, and which of its tickets it is.
+        update_id: The update.
+        told: Set when the lease was handed over, or when it is time to ask again.
+        held: Whether the lease is held.
+        lost: Whether it was held, and others have taken over.
+    """
+
+    key: str
+    name: str
+    update_id: int
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    held: bool = False
+    lost: bool = False
+
+
+class Leases:
+    """The leases of one worker.
+
+    Args:
+        driver: The database.
+        collection: Where the leases are.
+        worker: This worker's name, which all of its tickets begin with.
+        timeout: Seconds after which who gives no sign of life is passed over.
+    """
+
+    def __init__(self, driver: Driver, collection: str, worker: str, timeout: float) -> None:
+        self.collection = collection
+        self._driver = driver
+        self._worker = worker
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+        self._tickets: dict[str, _Ticket] = {}
+        self._renewal: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, keys: Collection[str], update_id: int) -> AsyncIterator[None]:
+        """Holds leases; waits until it is the turn of this update.
+
+        Args:
+            keys: The leases; they are taken in one order by all, so that nobody waits in a circle.
+            update_id: Of those that wait, the smallest is next.
+
+        Raises:
+            UnavailableError: If the server is away.
+        """
+        tickets: list[_Ticket] = []
+        try:
+            for key in sorted(keys):
+                ticket = _Ticket(key, f"{self._worker}:{next(self._numbers)}", update_id)
+                tickets.append(ticket)
+                self._tickets[ticket.name] = ticket
+                self._keep_alive()
+                await self._acquire(ticket)
+            yield
+        finally:
+            for ticket in tickets:
+                del self._tickets[ticket.name]
+            if tickets:  # in a task of its own: whoever is cancelled here leaves no lease behind
+                await asyncio.wait({self._run(self._give_up_all(tickets))}, timeout=_PATIENCE)
+
+    async def close(self) -> None:
+        """Waits for the leases that are being given up, and ends the signs of life."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._timeout)
+        for task in [*self._tasks, self._renewal]:
+            if task is not None:
+                await end(task)
+
+    # -- what the change stream says --------------------------------------------------------------------
+
+    def granted(self, ticket: str) -> None:
+        """See `Grants.granted`."""
+        if (one := self._tickets.get(ticket)) is not None:
+            one.held = True
+            one.told.set()
+
+    def ask_again(self) -> None:
+        """See `Grants.ask_again`."""
+        for ticket in self._tickets.values():
+            ticket.told.set()
+
+    # -- taking -----------------------------------------------------------------------------------------
+
+    async def _acquire(self, ticket: _Ticket) -> None:
+        while True:
+            ticket.told.clear()
+            found = await self._take(ticket)
+            ticket.held = ticket.held or found["holder"] == ticket.name
+            if not ticket.held:  # there is a holder, who may have died
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(ticket.told.wait(), max(found["left"], 0) / 1000 + _A_LITTLE)
+            if ticket.held:
+                return
+
+    async def _take(self, ticket: _Ticket) -> dict[str, Any]:
+        taking = _taking(ticket.name, ticket.update_id, self._timeout)
+        question = self._driver.find_one_and_update(
+            self.collection, {"_id": ticket.key}, taking, fields=_FIELDS, upsert=True
+        )
+        try:
+            found = await asyncio.wait_for(question, _PATIENCE)
+        except asyncio.TimeoutError as error:
+            raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
+        return found or {}
+
+    # -- giving up --------------------------------------------------------------------------------------
+
+    async def _give_up_all(self, tickets: list[_Ticket]) -> None:
+        for ticket in reversed(tickets):
+            try:
+                await self._give_up(ticket)
+            except UnavailableError:
+                self._run(self._give_up_later(ticket))
+            except PersistenceError as error:
+                _LOGGER.error("The lease %r was not given up, and ends by itself: %s", ticket.key, error)  # noqa: TRY400
+
+    async def _give_up(self, ticket: _Ticket) -> None:
+        mine: dict[str, Any] = {"_id": ticket.key, "holder": ticket.name, "waiting": []}
+        if ticket.held and await self._driver.delete_one(self.collection, mine):
+            return
+        mine = {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]}
+        found = await self._driver.find_one_and_update(
+            self.collection, mine, _handing_over(ticket.name, self._timeout), fields=_FIELDS
+        )
+        if found is not None and found["holder"] is None:
+            await self._driver.delete_one(self.collection, {"_id": ticket.key, "holder": None, "waiting": []})
+
+    async def _give_up_later(self, ticket: _Ticket) -> None:
+        """Tries as long as it matters: then the lease has ended by itself."""
+
+        def failed(_: BaseException) -> None:
+            return
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(until_it_works(lambda: self._give_up(ticket), failed), self._timeout)
+
+    # -- signs of life ----------------------------------------------------------------------------------
+
+    def _keep_alive(self) -> None:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.get_running_loop().create_task(self._renew_all(), name="ptb_mongo leases")
+
+    async def _renew_all(self) -> None:
+        while self._tickets:
+            await asyncio.sleep(self._timeout / _SIGNS_OF_LIFE)
+            tickets = [ticket for ticket in self._tickets.values() if not ticket.lost]
+            if not tickets:
+                continue
+            try:
+                await self._renew(tickets)
+            except PersistenceError as error:
+                _LOGGER.warning("%d leases could not be renewed: %s", len(tickets), error)
+
+    async def _renew(self, tickets: list[_Ticket]) -> None:
+        updates = [
+            (
+                {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
+                _renewing(ticket.name, self._timeout),
+            )
+            for ticket in tickets
+        ]
+        if await self._driver.update_each(self.collection, updates) == len(updates):
+            return
+        query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
+        found = {document["_id"]: document async for document in self._driver.find(self.collection, query)}
+        for ticket in tickets:
+            document = found.get(ticket.key, {})
+            if ticket.name not in self._tickets or document.get("holder") == ticket.name:
+                continue  # it is over, or all is well
+            if ticket.held:
+                ticket.lost = True
+                _LOGGER.error(
+                    "The lease %r was lost: this worker gave no sign of life for %g s, and another one may have "
+                    "handled updates in the meantime",
+                    ticket.key,
+                    self._timeout,
+                )
+            elif all(one["ticket"] != ticket.name for one in document.get("waiting", ())):
+                ticket.told.set()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+# -- what happens on the server -------------------------------------------------------------------------
+
+
+def _later(timeout: float) -> dict[str, Any]:
+    return {"$add": ["$$NOW", int(timeout * 1000)]}
+
+
+def _waiting_without(ticket: Any, *, living: bool) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = [{"$ne": ["$$this.ticket", ticket]}]
+    if living:
+        conditions.append({"$gt": ["$$this.until", "$$NOW"]})
+    return {"$filter": {"input": {"$ifNull": ["$waiting", []]}, "cond": {"$and": conditions}}}
+
+
+def _if(condition: Any, then: Any, otherwise: Any) -> dict[str, Any]:
+    return {"$cond": [condition, then, otherwise]}
+
+
+def _taking(ticket: str, update_id: int, timeout: float) -> _Pipeline:
+    """Waits for a lease; if it is free, who is first holds it. May be done again."""
+    place = {"update_id": update_id, "ticket": ticket, "until": _later(timeout)}
+    held = {"$gt": ["$until", "$$NOW"]}
+    mine = {"$and": [held, {"$eq": ["$holder", ticket]}]}
+    waiting = {"$concatArrays": [_waiting_without(ticket, living=True), _if(mine, [], [place])]}
+    return [{"$set": {"waiting": waiting, "free": {"$not": [held]}}}, *_next_one_holds_it(timeout)]
+
+
+def _handing_over(ticket: str, timeout: float) -> _Pipeline:
+    """Leaves a lease, held or waited for; who is next holds it then."""
+    free = {"$or": [{"$eq": ["$holder", ticket]}, {"$not": [{"$gt": ["$until", "$$NOW"]}]}]}
+    return [
+        {"$set": {"waiting": _waiting_without(ticket, living=True), "free": free}},
+        *_next_one_holds_it(timeout),
+    ]
+
+
+def _next_one_holds_it(timeout: float) -> _Pipeline:
+    """If the lease is free, gives it to who waits with the smallest update."""
+    first = {"$eq": ["$$this.update_id", {"$min": "$waiting.update_id"}]}
+    return [
+        {"$set": {"next": {"$arrayElemAt": [{"$filter": {"input": "$waiting", "cond": first}}, 0]}}},
+        {
+            "$set": {
+                "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
+                "until": _if("$free", _if("$next", _later(timeout), None), "$until"),
+                "waiting": _if("$free", _waiting_without("$next.ticket", living=False), "$waiting"),
+            }
+        },
+        {"$unset": ["free", "next"]},
+    ]
+
+
+def _renewing(ticket: str, timeout: float) -> _Pipeline:
+    """Says that a worker that holds a lease, or waits for it, is alive."""
+    renewed = {"$mergeObjects": ["$$this", {"until": _later(timeout)}]}
+    place = _if({"$eq": ["$$this.ticket", ticket]}, renewed, "$$this")
+    return [
+        {
+            "$set": {
+                "until": _if({"$eq": ["$holder", ticket]}, _later(timeout), "$until"),
+                "waiting": {"$map": {"input": "$waiting", "as": "this", "in": place}},
+            }
+        }
+    ]

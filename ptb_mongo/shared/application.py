@@ -1,0 +1,187 @@
+"""`SharedApplication`: an `Application` that shares a bot's data with other processes of the same bot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection, Coroutine, Generator
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from telegram import Bot
+from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
+
+from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
+from ptb_mongo.leases import SHORTEST
+from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.shared.conversations import check_ptb
+from ptb_mongo.shared.worker import Consistency, Turn, Worker
+from ptb_mongo.types import BD, CD, UD
+
+__all__ = ["SharedApplication"]
+
+BT = TypeVar("BT", bound=Bot)
+CCT = TypeVar("CCT", bound=CallbackContext[Any, Any, Any, Any])
+RT = TypeVar("RT")
+JQ = TypeVar("JQ", bound="JobQueue[Any] | None")
+
+_TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)
+
+
+class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, UD, CD, BD, JQ]):
+    """An application of which several processes may run at once, on one database.
+
+    Before each update it brings in what other workers have changed: the data of the user, of the chat and of the
+    bot, and the states of conversations. Then the handlers run, as always. Then what the update has changed is
+    saved, before the update counts as done.
+
+    Args:
+        consistency: "stream" brings in what the change stream has told, which takes some milliseconds to arrive,
+            and reads nothing where nothing has changed. "strict" reads the documents of each update's user, chat and
+            conversations: for updates of one user that reach two workers within those milliseconds.
+        exclusive: Whether the updates of one user are handled one after the other across all workers, in their order
+            among those that wait. Reads as "strict" does, and needs change streams.
+        lease_timeout: With `exclusive`, seconds until another worker takes over from one that has died.
+
+    Raises:
+        ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
+
+    Example:
+        >>> from telegram.ext import Application
+        >>> from ptb_mongo import MongoPersistence, SharedApplication
+        >>> builder = (
+        ...     Application.builder()
+        ...     .token("123456:TOKEN")
+        ...     .application_class(SharedApplication, {"consistency": "strict"})
+        ...     .persistence(MongoPersistence("mongodb://localhost:27017", "my_bot"))
+        ... )
+    """
+
+    def __init__(
+        self,
+        *,
+        consistency: Consistency = "stream",
+        exclusive: bool = False,
+        lease_timeout: float = 10,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if consistency not in {"stream", "strict"}:
+            raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
+        if not isinstance(exclusive, bool):
+            raise ConfigurationError(f"exclusive is True or False, not {exclusive!r}")
+        if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
+            raise ConfigurationError(
+                f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"
+            )
+        persistence = self.persistence
+        if not isinstance(persistence, MongoPersistence):
+            raise ConfigurationError(
+                f"a SharedApplication needs a MongoPersistence, not {type(persistence).__name__}: "
+                "builder.persistence(MongoPersistence(...))"
+            )
+        check_ptb()
+        self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
+
+    # -- updates ----------------------------------------------------------------------------------------
+
+    async def process_update(self, update: object) -> None:
+        """Handles an update, as `Application.process_update` does; what others have changed is brought in before.
+
+        Errors of the database go to the error handlers.
+        """
+        try:
+            await self._take(update)
+        except PersistenceError as error:
+            await self.process_error(update, error)
+
+    async def deliver(self, update: object) -> None:
+        """Handles an update that is delivered again if this raises an error: for a webhook that answers by hand.
+
+        Answer 200 when this returns, and 503 when it raises: Telegram then sends the update again, later and maybe
+        to another worker. Errors in handlers go to the error handlers, and are not raised.
+
+        Raises:
+            UnavailableError: If what others have changed could not be brought in, if no lease could be had, or if
+                the server has not acknowledged what this update has changed.
+        """
+        if not await self._take(update):
+            raise UnavailableError("the server has not acknowledged what this update has changed")
+
+    async def _take(self, update: object) -> bool:
+        store = self._worker.store
+        if store is None:
+            await super().process_update(update)  # says that the application is not initialized
+            return True
+        update = await self._worker.with_callback_data(update, store)
+        turn = self._worker.begin(update)
+        async with await self._worker.lease(turn, _TURN.get(), store):
+            token = _TURN.set(turn)
+            try:
+                await self._worker.bring_in(turn, store)
+                await super().process_update(update)
+                return await self._worker.save(turn, store)
+            finally:
+                turn.leases = frozenset()
+                _TURN.reset(token)
+
+    # -- what an update does besides --------------------------------------------------------------------
+
+    def drop_user_data(self, user_id: int) -> None:
+        """See `Application.drop_user_data`; within an update, the document is deleted before that is over."""
+        super().drop_user_data(user_id)
+        if turn := _TURN.get():
+            turn.everything = True
+
+    def drop_chat_data(self, chat_id: int) -> None:
+        """See `Application.drop_chat_data`; within an update, the document is deleted before that is over."""
+        super().drop_chat_data(chat_id)
+        if turn := _TURN.get():
+            turn.everything = True
+
+    def mark_data_for_update_persistence(
+        self, chat_ids: int | Collection[int] | None = None, user_ids: int | Collection[int] | None = None
+    ) -> None:
+        """See `Application.mark_data_for_update_persistence`; within an update, saved before that is over."""
+        super().mark_data_for_update_persistence(chat_ids, user_ids)
+        if turn := _TURN.get():
+            turn.chat_ids.update(_ids(chat_ids))
+            turn.user_ids.update(_ids(user_ids))
+
+    def create_task(
+        self,
+        coroutine: Coroutine[Any, Any, RT] | Awaitable[RT] | Generator[Any, None, RT],
+        update: object | None = None,
+        *,
+        name: str | None = None,
+    ) -> asyncio.Task[RT]:
+        """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is over."""
+        task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
+        turn = _TURN.get()
+        if turn is not None and update is turn.update:
+            task.add_done_callback(lambda _: self._worker.save_later(turn))
+        return task
+
+    # -- handlers ---------------------------------------------------------------------------------------
+
+    def add_handler(self, handler: BaseHandler[Any, CCT, Any], group: int = 0) -> None:
+        """See `Application.add_handler`."""
+        super().add_handler(handler, group)
+        self._worker.conversations.forget_handlers()
+
+    def remove_handler(self, handler: BaseHandler[Any, CCT, Any], group: int = 0) -> None:
+        """See `Application.remove_handler`."""
+        super().remove_handler(handler, group)
+        self._worker.conversations.forget_handlers()
+
+    # -- stopping ---------------------------------------------------------------------------------------
+
+    async def shutdown(self) -> None:
+        """See `Application.shutdown`."""
+        await self._worker.close()
+        await super().shutdown()
+
+
+def _ids(ids: int | Collection[int] | None) -> Collection[int]:
+    if ids is None:
+        return ()
+    return (ids,) if isinstance(ids, int) else ids

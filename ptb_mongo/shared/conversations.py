@@ -1,0 +1,234 @@
+"""The states that `ConversationHandler`s hold: which of them an update concerns, and how others' states get in.
+
+PTB keeps them in the memory of one process, behind a private name. That name stands in `_held_by` and nowhere
+else; everything else is done through public names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import UserDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import telegram
+from telegram import Update
+from telegram.ext import BaseHandler, ConversationHandler
+
+from ptb_mongo.changes import MISSING
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.scopes.conversations import ConversationEntry
+from ptb_mongo.types import ConversationKey
+
+__all__ = ["Conversations", "Handler", "check_ptb", "lease_keys", "state_of"]
+
+Handler = ConversationHandler[Any]
+_Parts = tuple[bool, bool, bool]
+
+
+def _held_by(handler: Handler) -> dict[ConversationKey, object] | None:
+    """The states of a persistent handler, to be changed without PTB's taking it for a change of the bot's.
+
+    Returns:
+        `None` before they are loaded.
+    """
+    states = getattr(handler, "_conversations", MISSING)
+    if states is MISSING:
+        raise ConfigurationError(
+            f"python-telegram-bot {telegram.__version__} keeps no ConversationHandler._conversations any more: "
+            "conversations cannot be shared with this version; install an older one, or a newer ptb_mongo"
+        )
+    return states.data if isinstance(states, UserDict) else None
+
+
+def _is_pending(state: object) -> bool:
+    """Whether a state stands for a handler with `block=False` that has begun; PTB's class for that is private."""
+    return isinstance(getattr(state, "task", None), asyncio.Task) and hasattr(state, "old_state")
+
+
+def check_ptb() -> None:
+    """Refuses a version of PTB that keeps the states in another place.
+
+    Raises:
+        ConfigurationError: If so.
+    """
+    _held_by(ConversationHandler([], {}, []))
+
+
+class Conversations:
+    """The states of all persistent handlers of an application.
+
+    Args:
+        handlers: Gives the application's handlers.
+        read: Reads a conversation in the background.
+    """
+
+    def __init__(
+        self, handlers: Callable[[], Iterable[BaseHandler[Any, Any, Any]]], read: Callable[[ConversationEntry], None]
+    ) -> None:
+        self._handlers = handlers
+        self._read = read
+        self._by_parts: dict[_Parts, list[Handler]] | None = None
+        self._by_name: dict[str, list[Handler]] = {}
+
+    def forget_handlers(self) -> None:
+        """Notes that handlers were added or removed."""
+        self._by_parts = None
+
+    def _grouped(self) -> dict[_Parts, list[Handler]]:
+        """The persistent handlers by what makes up their keys, nested ones included, each once."""
+        if self._by_parts is None:
+            self._by_parts, self._by_name = {}, {}
+            for handler in conversation_handlers(self._handlers()):
+                if handler.persistent and handler.name:
+                    parts = (handler.per_chat, handler.per_user, handler.per_message)
+                    self._by_parts.setdefault(parts, []).append(handler)
+                    self._by_name.setdefault(handler.name, []).append(handler)
+        return self._by_parts
+
+    def named(self, name: str) -> list[Handler]:
+        """The persistent handlers of that name."""
+        self._grouped()
+        return self._by_name.get(name, [])
+
+    def of(self, update: Update) -> list[tuple[Handler, ConversationKey]]:
+        """The handlers that may want an update, with the keys of their conversations."""
+        found: list[tuple[Handler, ConversationKey]] = []
+        for parts, handlers in self._grouped().items():
+            key = conversation_key(update, *parts)
+            if key is not None:
+                found += [(handler, key) for handler in handlers if _held_by(handler) is not None]
+        return found
+
+    # -- what the scope asks and tells ------------------------------------------------------------------
+
+    def now(self, handler: str, key: ConversationKey) -> object:
+        """See `States.now`."""
+        for one in self.named(handler):
+            return state_of(one, key)
+        return MISSING
+
+    def arrived(self, handler: str, key: ConversationKey, state: object) -> None:
+        """See `States.arrived`."""
+        for one in self.named(handler):
+            held = _held_by(one)
+            if held is None or state_of(one, key) is MISSING:
+                continue
+            if state is None or state == ConversationHandler.END:
+                held.pop(key, None)
+            else:
+                held[key] = state
+            _cancel_timeout(one, key)
+
+    def went_on(self, handler: str, key: ConversationKey) -> None:
+        """See `States.went_on`."""
+        for one in self.named(handler):
+            _cancel_timeout(one, key)
+
+    def noticed(self, entry: ConversationEntry) -> None:
+        """See `States.noticed`; whether a timeout that runs here is void must be known before it is over."""
+        key = tuple(entry.id["key"])
+        if any(key in handler.timeout_jobs for handler in self.named(entry.id["handler"])):
+            self._read(entry)
+
+
+def conversation_handlers(handlers: Iterable[BaseHandler[Any, Any, Any]]) -> Iterator[Handler]:
+    """All conversation handlers among some handlers and inside them, each once."""
+    seen: set[int] = set()
+    todo = list(handlers)
+    while todo:
+        handler = todo.pop()
+        if isinstance(handler, ConversationHandler) and id(handler) not in seen:
+            seen.add(id(handler))
+            yield handler
+            todo += [*handler.entry_points, *handler.fallbacks]
+            for inner in handler.states.values():
+                todo += inner
+
+
+def conversation_key(
+    update: Update,
+    per_chat: bool,
+    per_user: bool,
+    per_message: bool,
+) -> ConversationKey | None:
+    """The key of an update's conversation, as `ConversationHandler` makes it; `None` if it takes no such update."""
+    if update.channel_post or update.edited_channel_post:
+        return None
+    query = update.callback_query
+    key: list[int | str] = []
+    if per_chat:
+        chat = update.effective_chat
+        if chat is None or (query and not query.message):
+            return None
+        key.append(chat.id)
+    if per_user:
+        user = update.effective_user
+        if user is None:
+            return None
+        key.append(user.id)
+    if per_message:
+        if query is None:
+            return None
+        if query.inline_message_id:
+            key.append(query.inline_message_id)
+        elif query.message:
+            key.append(query.message.message_id)
+        else:
+            return None
+    return tuple(key)
+
+
+def lease_keys(update: Update, conversations: Iterable[tuple[Handler, ConversationKey]]) -> frozenset[str]:
+    """What no two updates may hold at once: their user, or else their chat, and what conversations need besides.
+
+    Args:
+        update: An update.
+        conversations: The conversations that it may concern.
+    """
+    chat, user = update.effective_chat, update.effective_user
+    keys = set()
+    if user is not None:
+        keys.add(f"user:{user.id}")
+    elif chat is not None:
+        keys.add(f"chat:{chat.id}")
+    for handler, key in conversations:
+        if handler.per_user:
+            continue
+        if not handler.per_chat:
+            keys.add(f"message:{key[0]}")
+        elif chat is not None and (user is None or chat.id != user.id):
+            keys.add(f"chat:{chat.id}")
+    return frozenset(keys)
+
+
+def state_of(handler: Handler, key: ConversationKey) -> object:
+    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is at work.
+
+    What a non-blocking handler has returned takes its place, as PTB does it with the next update.
+    """
+    held = _held_by(handler)
+    if held is None:
+        return MISSING
+    state = held.get(key)
+    if not _is_pending(state):
+        return state
+    pending: Any = state
+    if not pending.task.done():
+        return MISSING
+    failed = pending.task.cancelled() or pending.task.exception() is not None
+    result = pending.old_state if failed else pending.resolve()
+    if result is None or result == ConversationHandler.END:
+        held.pop(key, None)
+        return None
+    held[key] = result
+    return result
+
+
+def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:
+    """Ends the job that would end a conversation: another worker has gone on with it, and has a job of its own."""
+    job = handler.timeout_jobs.pop(key, None)
+    if job is not None:
+        with contextlib.suppress(LookupError):  # it is about to run, and will find that it is not wanted
+            job.schedule_removal()

@@ -1,0 +1,183 @@
+"""A button that one worker has made works in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message, Update, User
+from telegram.ext import InvalidCallbackData
+from workers import USER, SharedBot, click, message, running, text
+
+from ptb_mongo import MongoPersistence
+
+BOT = User(123456, "Offline", is_bot=True)
+
+
+@pytest.fixture
+def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
+    def make(consistency: str = "strict", buttons: int | bool = True, **options: Any) -> SharedBot:
+        return SharedBot(mongo_persistence(**options), buttons=buttons, consistency=consistency)
+
+    return make
+
+
+@pytest.fixture
+def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+    with MongoClient(mongodb_server_uri) as client:
+        yield client[mongodb_database]
+
+
+async def keyboard(bot: SharedBot, *objects: Any) -> InlineKeyboardMarkup:
+    """A keyboard as it looks at Telegram, made in an update."""
+    made: list[InlineKeyboardMarkup] = []
+
+    def act(_: Update, __: Any) -> None:
+        row = [InlineKeyboardButton(str(number), callback_data=value) for number, value in enumerate(objects)]
+        made.append(bot.application.bot.callback_data_cache.process_keyboard(InlineKeyboardMarkup([row])))
+
+    await bot.takes(text(), act)
+    return made[0]
+
+
+def with_keyboard(markup: InlineKeyboardMarkup) -> Message:
+    sent = message()
+    rows = [
+        [InlineKeyboardButton(button.text, callback_data=button.callback_data) for button in row]
+        for row in markup.inline_keyboard
+    ]
+    return Message(5, sent.date, sent.chat, from_user=BOT, text="choose", reply_markup=InlineKeyboardMarkup(rows))
+
+
+async def clicked(bot: SharedBot, markup: InlineKeyboardMarkup, number: int = 0, act: Any = None) -> Update:
+    """A click, as PTB's updater or a webhook hands it over; gives the update that the handler got."""
+    update = click(markup.inline_keyboard[0][number].callback_data, on=with_keyboard(markup))
+    bot.application.bot.insert_callback_data(update)
+    got: list[Update] = []
+
+    def note(update: Update, context: Any) -> None:
+        got.append(update)
+        if act is not None:
+            act(update, context)
+
+    await bot.takes(update, note)
+    return got[0]
+
+
+@pytest.mark.parametrize("consistency", ["stream", "strict"])
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_a_click_that_lands_in_another_worker_finds_its_object(worker, consistency, loading):
+    one, two = worker(consistency, loading=loading), worker(consistency, loading=loading)
+    async with running(one, two):
+        markup = await keyboard(one, ("tea", 1), {"amount": 2})
+
+        update = await clicked(two, markup, 1)
+
+        assert update.callback_query.data == {"amount": 2}
+        buttons = update.callback_query.message.reply_markup.inline_keyboard[0]
+        assert [button.callback_data for button in buttons] == [("tea", 1), {"amount": 2}]
+        assert update.effective_user.id == USER
+        assert update.callback_query.get_bot() is two.application.bot
+
+
+async def test_buttons_in_a_message_that_is_answered_to_find_their_objects_in_another_worker(worker):
+    one, two = worker(), worker()
+    async with running(one, two):
+        markup = await keyboard(one, ("tea", 1))
+        answered = with_keyboard(markup)
+        words = message()
+        update = Update(
+            10**6,
+            message=Message(9, words.date, words.chat, from_user=words.from_user, text="?", reply_to_message=answered),
+        )
+        two.application.bot.insert_callback_data(update)
+
+        await two.takes(update)
+
+        assert answered.reply_markup.inline_keyboard[0][0].callback_data == ("tea", 1)
+
+
+async def test_a_button_that_nobody_knows_stays_invalid(worker):
+    one, two = worker(), worker()
+    async with running(one, two):
+        markup = await keyboard(one, "x")
+        rows = [[InlineKeyboardButton("?", callback_data="0" * 64), InlineKeyboardButton("?", callback_data="lie")]]
+        unknown = InlineKeyboardMarkup(rows)
+
+        update = await clicked(two, unknown)
+        assert isinstance(update.callback_query.data, InvalidCallbackData)
+        update = await clicked(two, unknown, 1)
+        assert isinstance(update.callback_query.data, InvalidCallbackData)
+        assert (await clicked(two, markup)).callback_query.data == "x"
+
+
+async def test_what_a_click_changes_in_an_object_is_seen_by_the_worker_that_reads_it_later(worker):
+    one, two, three = worker(), worker(), worker()
+    async with running(one, two, three):
+        shared = ["a"]
+        markup = await keyboard(one, shared, shared)
+        await clicked(two, markup, 0, lambda update, _: update.callback_query.data.append("b"))
+
+        update = await clicked(three, markup, 1)
+
+        buttons = update.callback_query.message.reply_markup.inline_keyboard[0]
+        assert update.callback_query.data == ["a", "b"]
+        assert buttons[0].callback_data is buttons[1].callback_data
+
+
+async def test_a_keyboard_that_is_no_longer_needed_here_stays_if_it_was_used_in_another_worker(worker, database):
+    one, two = worker(buttons=2), worker(buttons=100)
+    async with running(one, two):
+        used, unused = await keyboard(one, "used"), await keyboard(one, "unused")
+        await clicked(two, used)
+
+        await keyboard(one, "new")
+        await keyboard(one, "newer")
+
+        assert (await clicked(two, used)).callback_query.data == "used"
+        assert isinstance((await clicked(one, unused)).callback_query.data, InvalidCallbackData)
+        await two.application.update_persistence()
+        assert database.callback_data.count_documents({"buttons": {"$exists": True}}) == 3
+        assert (await clicked(one, used)).callback_query.data == "used"
+
+
+async def test_a_keyboard_that_was_dropped_in_another_worker_is_stored_whole_when_it_is_used(worker, database):
+    one, two = worker(), worker()
+    async with running(one, two):
+        markup = await keyboard(one, "x")
+        update = await clicked(two, markup)
+        await two.takes(text(), lambda _, context: context.drop_callback_data(update.callback_query))
+        assert database.callback_data.count_documents({"buttons": {"$exists": True}}) == 0
+
+        await clicked(one, markup)
+
+        stored = database.callback_data.find_one({"buttons": {"$exists": True}})
+        assert {"position", "accessed_at", "buttons", "objects"} < stored.keys()
+        assert (await clicked(two, markup)).callback_query.data == "x"
+
+
+async def test_an_update_without_keyboards_writes_none(worker, database):
+    bot = worker()
+    async with running(bot):
+        await keyboard(bot, "x")
+        before = list(database.callback_data.find())
+
+        await bot.hears()
+        await bot.application.update_persistence()
+
+        assert list(database.callback_data.find()) == before
+
+
+async def test_a_worker_that_starts_knows_the_keyboards_that_were_used_last(worker, database):
+    one = worker()
+    async with running(one):
+        markups = [await keyboard(one, number) for number in range(4)]
+        await clicked(one, markups[0])
+
+    two = worker(buttons=2)
+    async with running(two):
+        held = two.application.bot.callback_data_cache.persistence_data[0]
+
+        assert sorted(value for _, _, buttons in held for value in buttons.values()) == [0, 3]

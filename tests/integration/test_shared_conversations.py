@@ -1,0 +1,264 @@
+"""Conversations go on in whichever worker the next update lands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from bots import until
+from ptb_private import conversation_state
+from pymongo import MongoClient
+from telegram import Update
+from telegram.ext import CallbackQueryHandler, ConversationHandler, MessageHandler, filters
+from workers import USER, SharedBot, click, running, text
+
+from ptb_mongo import MongoPersistence
+
+END = ConversationHandler.END
+KEY = (USER, USER)
+
+
+@pytest.fixture
+def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+    with MongoClient(mongodb_server_uri) as client:
+        yield client[mongodb_database]
+
+
+@pytest.fixture
+def workers(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., list[SharedBot]]:
+    def make(
+        handler: Callable[[], Any], number: int = 2, consistency: str = "strict", loading: str = "eager"
+    ) -> list[SharedBot]:
+        return [
+            SharedBot(mongo_persistence(loading=loading), [handler()], consistency=consistency) for _ in range(number)
+        ]
+
+    return make
+
+
+def says(pattern: str, result: Any, *, block: bool = True) -> MessageHandler[Any, Any]:
+    async def callback(update: Update, _: Any) -> Any:
+        return result
+
+    return MessageHandler(filters.Regex(f"^{pattern}$"), callback, block=block)
+
+
+def steps(**options: Any) -> ConversationHandler[Any]:
+    """start -> 1 -> 2 -> ... -> 9; "stop" ends it."""
+    return ConversationHandler(
+        [says("start", 1)],
+        {number: [says("next", number + 1 if number < 9 else END)] for number in range(1, 10)},
+        [says("stop", END)],
+        name="steps",
+        persistent=True,
+        **options,
+    )
+
+
+def state(bot: SharedBot, key: tuple[int | str, ...] = KEY) -> object:
+    (handler,) = bot.application.handlers[0]
+    return conversation_state(handler, key)
+
+
+MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
+
+
+async def told(bot: SharedBot, name: str = "steps", key: tuple[int | str, ...] = KEY) -> None:
+    """Waits until the change stream has told a worker of a conversation."""
+    scope = bot.persistence.store.conversations
+    await until(lambda: scope.outdated(name, key, read=False) is not None)
+
+
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_each_step_may_be_taken_by_another_worker(workers, database, loading):
+    bots = workers(steps, number=3, loading=loading)
+    async with running(*bots):
+        await bots[0].takes(text("start"))
+        for number in range(1, 9):
+            bot = bots[number % 3]
+            await bot.takes(text("next"))
+            assert state(bot) == number + 1
+            assert database.conversations.find_one()["state"] == number + 1
+
+
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_with_stream_a_step_is_seen_as_soon_as_the_stream_tells(workers, loading):
+    one, two = workers(steps, consistency="stream", loading=loading)
+    async with running(one, two):
+        await two.takes(text("nothing"))
+        await one.takes(text("start"))
+        await told(two)
+
+        await two.takes(text("next"))
+
+        assert state(two) == 2
+
+
+@pytest.mark.parametrize(("consistency", "loading"), MODES)
+async def test_a_conversation_that_ended_in_another_worker_is_over_here(workers, database, consistency, loading):
+    one, two = workers(steps, consistency=consistency, loading=loading)
+    async with running(one, two):
+        await one.takes(text("start"))
+        await told(two) if consistency == "stream" else None
+        await two.takes(text("next"))
+        await told(one) if consistency == "stream" else None
+        await one.takes(text("stop"))
+        await told(two) if consistency == "stream" else None
+
+        await two.takes(text("next"))
+
+        assert state(two) is None
+        assert database.conversations.count_documents({}) == 0
+
+
+async def test_an_ended_conversation_can_be_started_again_in_another_worker(workers, database):
+    one, two = workers(steps)
+    async with running(one, two):
+        for _ in range(3):
+            await one.takes(text("start"))
+            await two.takes(text("next"))
+            await one.takes(text("stop"))
+            await two.takes(text("start"))
+            await one.takes(text("next"))
+            await two.takes(text("stop"))
+        await one.takes(text("start"))
+
+        document = database.conversations.find_one()
+        assert (document["handler"], document["key"], document["state"]) == ("steps", [USER, USER], 1)
+
+
+def nested() -> ConversationHandler[Any]:
+    inner = ConversationHandler(
+        [says("inside", "A")],
+        {"A": [says("next", "B")], "B": [says("out", "OUT"), says("over", "OVER")]},
+        [],
+        name="inner",
+        persistent=True,
+        map_to_parent={"OUT": "UP", "OVER": END},
+    )
+    return ConversationHandler(
+        [says("start", "IN")], {"IN": [inner], "UP": [inner, says("stop", END)]}, [], name="outer", persistent=True
+    )
+
+
+async def test_a_nested_conversation_goes_on_in_another_worker_and_leads_back_to_its_parent(workers, database):
+    one, two = workers(nested)
+    async with running(one, two):
+        await one.takes(text("start"))
+        await two.takes(text("inside"))
+        await one.takes(text("next"))
+        await two.takes(text("out"))
+        assert {document["handler"]: document["state"] for document in database.conversations.find()} == {"outer": "UP"}
+        await one.takes(text("inside"))
+        await two.takes(text("next"))
+        await one.takes(text("over"))
+
+        await two.takes(text("start"))
+
+        assert {document["handler"]: document["state"] for document in database.conversations.find()} == {"outer": "IN"}
+        assert state(two) == "IN"
+
+
+def by_message() -> ConversationHandler[Any]:
+    def pressed(pattern: str, result: Any) -> CallbackQueryHandler[Any, Any]:
+        async def callback(update: Update, _: Any) -> Any:
+            return result
+
+        return CallbackQueryHandler(callback, pattern)
+
+    return ConversationHandler(
+        [pressed("a", 1)],
+        {1: [pressed("b", 2)], 2: [pressed("c", END)]},
+        [],
+        per_message=True,
+        name="m",
+        persistent=True,
+    )
+
+
+async def test_conversations_of_single_messages_go_on_in_another_worker(workers, database):
+    one, two = workers(by_message)
+    async with running(one, two):
+        await one.takes(click("a", number=7))
+        await one.takes(click("a", number=8))
+        await two.takes(click("b", number=7))
+
+        stored = {tuple(document["key"]): document["state"] for document in database.conversations.find()}
+        assert stored == {(USER, USER, 7): 2, (USER, USER, 8): 1}
+        assert state(two, (USER, USER, 7)) == 2
+
+
+async def test_a_handler_that_is_used_in_two_places_has_one_state(workers, database):
+    one, two = workers(nested)
+    async with running(one, two):
+        await one.takes(text("start"))
+        await one.takes(text("inside"))
+
+        assert len(two.application._worker.conversations.of(text())) == 2
+
+
+async def test_a_state_that_cannot_be_stored_is_reported_once(workers):
+    def conversation() -> ConversationHandler[Any]:
+        class Odd:
+            pass
+
+        odd = Odd()
+        return ConversationHandler([says("start", odd)], {odd: []}, [], name="odd", persistent=True)
+
+    (bot,) = workers(conversation, number=1)
+    async with running(bot):
+        await bot.takes(text("start"))
+        await bot.takes(text("x"))
+
+        assert len(bot.errors) == 1
+        assert "top level of a module" in str(bot.errors[0])
+
+
+# -- timeouts -------------------------------------------------------------------------------------------
+
+
+def timed() -> ConversationHandler[Any]:
+    async def stay(_: Update, __: Any) -> None: ...
+
+    return ConversationHandler(
+        [says("start", 1)],
+        {1: [MessageHandler(filters.Regex("^stay$"), stay)]},
+        [],
+        conversation_timeout=3600,
+        name="timed",
+        persistent=True,
+    )
+
+
+async def test_an_update_in_another_worker_ends_the_timeout_here(workers):
+    one, two = workers(timed)
+    async with running(one, two):
+        for bot in (one, two):
+            await bot.application.job_queue.start()
+        handler_one, handler_two = one.application.handlers[0][0], two.application.handlers[0][0]
+        await one.takes(text("start"))
+        assert KEY in handler_one.timeout_jobs
+
+        await two.takes(text("stay"))
+
+        await until(lambda: KEY not in handler_one.timeout_jobs)
+        assert KEY in handler_two.timeout_jobs
+        assert not one.application.job_queue.jobs()
+        for bot in (one, two):
+            await bot.application.job_queue.stop()
+
+
+async def test_an_update_here_keeps_the_timeout_here(workers):
+    one, two = workers(timed)
+    async with running(one, two):
+        await one.application.job_queue.start()
+        handler = one.application.handlers[0][0]
+        for _ in range(10):
+            await one.takes(text("start"))
+            await one.takes(text("stay"))
+        await two.takes(text("nothing of it"))
+        await one.takes(text("nothing of it"))
+
+        assert KEY in handler.timeout_jobs
+        await one.application.job_queue.stop()

@@ -1,0 +1,100 @@
+"""Several workers of one bot see each other's data, update by update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from bots import until
+from pymongo import MongoClient
+from workers import USER, SharedBot, running
+
+from ptb_mongo import MongoPersistence
+
+MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
+
+
+@pytest.fixture
+def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
+    def make(consistency: str = "strict", handlers: Any = (), **options: Any) -> SharedBot:
+        return SharedBot(mongo_persistence(**options), handlers, consistency=consistency)
+
+    return make
+
+
+@pytest.fixture
+def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+    with MongoClient(mongodb_server_uri) as client:
+        yield client[mongodb_database]
+
+
+def put(**values: Any) -> Callable[[Any], None]:
+    return lambda context: context.user_data.update(values)
+
+
+@pytest.mark.parametrize(("consistency", "loading"), MODES)
+async def test_what_an_update_changes_is_stored_when_it_is_over(worker, database, consistency, loading):
+    bot = worker(consistency, loading=loading)
+    async with running(bot):
+
+        def act(context: Any) -> None:
+            context.user_data["name"] = "Ada"
+            context.chat_data["topic"] = "tea"
+            context.bot_data["count"] = 1
+
+        await bot.hears(act)
+
+        assert database.user_data.find_one(USER)["data"] == {"name": "Ada"}
+        assert database.chat_data.find_one(USER)["data"] == {"topic": "tea"}
+        assert database.bot_data.find_one()["data"] == {"count": 1}
+
+
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_with_strict_an_update_sees_what_another_worker_has_just_saved(worker, loading):
+    one, two = worker(loading=loading), worker(loading=loading)
+    async with running(one, two):
+        for number in range(20):
+            await one.hears(lambda context: context.user_data.update(n=context.user_data.get("n", 0) + 1))
+            await two.hears(lambda context: context.user_data.update(n=context.user_data.get("n", 0) + 1))
+            assert two.application.user_data[USER] == {"n": 2 * number + 2}
+
+
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_with_stream_an_update_sees_what_another_worker_has_saved_as_soon_as_the_stream_tells(worker, loading):
+    one, two = worker("stream", loading=loading), worker("stream", loading=loading)
+    async with running(one, two):
+        await two.hears()
+        await one.hears(put(name="Ada"))
+        scope = two.persistence.store.user_data
+        await until(lambda: scope.outdated(USER, read=False) is not None)
+
+        assert await two.hears() == {"name": "Ada"}
+
+
+async def test_with_stream_nothing_is_read_where_nothing_has_changed(worker, database):
+    bot = worker("stream")
+    async with running(bot):
+        await bot.hears(put(name="Ada"))
+        before = reads(database)
+        for _ in range(10):
+            await bot.hears(put(name="Ada"))
+
+        assert reads(database) == before
+
+
+def reads(database: Any) -> int:
+    found: int = database.command("serverStatus")["metrics"]["commands"]["find"]["total"]
+    return found
+
+
+async def test_an_update_that_changes_nothing_writes_nothing(worker, database):
+    bot = worker()
+    async with running(bot):
+        await bot.hears(put(name="Ada"))
+        before = database.user_data.find_one(USER)
+
+        await bot.hears(put(name="Ada"))
+
+        assert database.user_data.find_one(USER) == before
+        assert database.chat_data.find_one(USER) is None

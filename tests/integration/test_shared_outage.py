@@ -1,0 +1,142 @@
+"""The database goes away: what a webhook is told, and which updates are not handled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bots import until
+from pymongo import MongoClient
+from telegram.ext import ConversationHandler, MessageHandler, filters
+from workers import USER, SharedBot, running, text
+
+from ptb_mongo import MongoPersistence, UnavailableError
+from ptb_mongo.embedded import EmbeddedMongo
+
+DATABASE = "shared_outage"
+SOON = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
+
+
+@pytest.fixture(scope="module")
+def only_server() -> Iterator[EmbeddedMongo]:
+    with EmbeddedMongo() as server:
+        yield server
+
+
+@pytest.fixture
+def server(only_server: EmbeddedMongo) -> Iterator[EmbeddedMongo]:
+    """A server that tests may freeze; it is running and empty at the beginning of each."""
+    with MongoClient(only_server.uri) as client:
+        client.drop_database(DATABASE)
+    yield only_server
+    only_server.resume()
+
+
+@pytest.fixture
+def uri(server: EmbeddedMongo) -> str:
+    return server.uri + SOON
+
+
+def stored(server: EmbeddedMongo, collection: str = "user_data") -> Any:
+    with MongoClient(server.uri) as client:
+        return client[DATABASE][collection].find_one()
+
+
+def count(_: object, context: Any) -> None:
+    context.user_data["n"] = context.user_data.get("n", 0) + 1
+
+
+async def test_with_stream_an_update_is_handled_during_an_outage_and_the_webhook_is_told_that_it_is_not_saved(
+    server: EmbeddedMongo, uri: str
+) -> None:
+    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="stream")
+    async with running(bot):
+        await bot.delivers(text(), count)
+        server.pause()
+
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text(), count)
+        await bot.takes(text(), count)
+
+        server.resume()
+        await until(lambda: bot.persistence.health().waiting == 0)
+        assert stored(server)["data"] == {"n": 3}
+        assert not bot.errors
+
+
+async def test_a_repeat_without_a_change_waits_until_the_first_is_saved(server: EmbeddedMongo, uri: str) -> None:
+    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="stream")
+    async with running(bot):
+        await bot.delivers(text(), count)
+        server.pause()
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text(), count)
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text())
+        server.resume()
+        await until(lambda: bot.persistence.health().connected)
+
+        await bot.delivers(text())
+
+        assert stored(server)["data"] == {"n": 2}
+
+
+async def test_with_strict_no_update_is_handled_on_old_data(server: EmbeddedMongo, uri: str) -> None:
+    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="strict")
+    async with running(bot):
+        await bot.delivers(text(), count)
+        server.pause()
+
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text(), count)
+        await bot.takes(text(), count)
+
+        assert bot.application.user_data[USER] == {"n": 1}
+        assert [type(error) for error in bot.errors] == [UnavailableError]
+        server.resume()
+        await until(lambda: bot.persistence.health().connected)
+        await bot.delivers(text(), count)
+        assert stored(server)["data"] == {"n": 2}
+
+
+async def test_a_conversation_that_was_never_read_is_not_begun_anew_during_an_outage(
+    server: EmbeddedMongo, uri: str
+) -> None:
+    async def start(_: object, __: object) -> int:
+        return 1
+
+    def conversation() -> ConversationHandler[Any]:
+        return ConversationHandler([MessageHandler(filters.ALL, start)], {1: []}, [], name="c", persistent=True)
+
+    bot = SharedBot(MongoPersistence(uri, DATABASE, loading="lazy"), [conversation()], consistency="stream")
+    async with running(bot):
+        server.pause()
+
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text())
+
+        server.resume()
+        await until(lambda: bot.persistence.health().connected)
+        assert stored(server, "conversations") is None
+
+
+async def test_updates_that_come_while_a_batch_fails_do_not_wait_for_the_end_of_the_outage(
+    server: EmbeddedMongo, uri: str
+) -> None:
+    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="stream")
+    async with running(bot):
+        for user in (1, 2):
+            await bot.delivers(text(user=user), count)
+        server.pause()
+
+        first = asyncio.create_task(bot.delivers(text(user=1), count))
+        await until(lambda: bot.persistence.health().waiting == 1)
+        await asyncio.sleep(0)
+        second = asyncio.create_task(bot.delivers(text(user=2), count))
+        results = await asyncio.gather(first, second, return_exceptions=True)
+
+        assert [type(result) for result in results] == [UnavailableError, UnavailableError]
+        server.resume()
+        await until(lambda: bot.persistence.health().waiting == 0)
