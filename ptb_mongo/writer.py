@@ -51,14 +51,18 @@ class Entry:
         sent: By `rev`, the versions that may or may not have reached the database since the last acknowledgement.
         since: When it became dirty, by the monotonic clock.
         busy: Set when the read or write that is under way has ended.
+        begun: How many reads have begun.
+        read: Which of them was the last to succeed.
     """
 
     __slots__ = (
         "base",
+        "begun",
         "busy",
         "dirty",
         "id",
         "plain",
+        "read",
         "refused",
         "rev",
         "sent",
@@ -83,6 +87,7 @@ class Entry:
         self.sent: dict[str, bytes | None] = {}
         self.since = 0.0
         self.busy: asyncio.Event | None = None
+        self.begun = self.read = 0
 
     def mark_stale(self) -> None:
         """Notes that the database may hold another version."""

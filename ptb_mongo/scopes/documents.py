@@ -192,6 +192,7 @@ class Documents(Generic[EntryT]):
         found: dict[Any, bytes] = {}
         for entry in entries:
             entry.touched = False
+            entry.begun += 1
         query = {"_id": {"$in": [entry.id for entry in entries]}}
         async for raws in self._driver.raw_batches(self.collection, query, (*self.fields, "rev")):
             for raw in raws:
@@ -200,6 +201,7 @@ class Documents(Generic[EntryT]):
             for key, entry in by_key.items():
                 self.writer.counters.stale_reads += entry.stale
                 entry.stale = entry.touched
+                entry.read = entry.begun
                 self._take(entry, found.get(key))
 
     async def reread(self, entries: Sequence[Entry]) -> None:
@@ -230,9 +232,15 @@ class Documents(Generic[EntryT]):
     async def _bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
         if self.writer.away:
             raise UnavailableError("MongoDB is away")
+        begun = [entry.begun for entry in entries]
         while busy := next((entry for entry in entries if entry.busy is not None), None):
             await busy.free()
-        wanted = entries if read else [entry for entry in entries if entry.stale]  # others may have read some meanwhile
+        # Somebody else may have read some meanwhile, and that will do if it began after this.
+        wanted = [
+            entry
+            for entry, before in zip(entries, begun, strict=True)
+            if entry.stale or (read and entry.read <= before)
+        ]
         if wanted:
             await self.read_alone(wanted)
 

@@ -6,7 +6,7 @@ It brings in what others have changed, and saves what the update has changed bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from telegram.ext import Application
 
 from ptb_mongo.errors import DocumentError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
@@ -75,7 +76,8 @@ class Worker:
         self._application = application
         self._persistence = persistence
         self._strict = consistency == "strict" or lease_timeout is not None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._saves: set[asyncio.Task[None]] = set()
+        self._reads: set[asyncio.Task[None]] = set()
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         persistence.share(
             Sharing(
@@ -297,33 +299,31 @@ class Worker:
 
     # -- in the background ------------------------------------------------------------------------------
 
-    def run(self, coroutine: Any) -> None:
-        """Runs something that nobody waits for, but the shutdown."""
+    @staticmethod
+    def _run(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def save_later(self, turn: Turn) -> None:
         """Saves what a task that an update has left behind may have changed; called when the task is over."""
         store = self.store
         if store is not None:
-            self.run(self.save(turn, store))
+            self._run(self._saves, self.save(turn, store))
 
     def _read_in_background(self, entry: ConversationEntry) -> None:
-        self.run(self._read_one(entry))
-
-    async def _read_one(self, entry: ConversationEntry) -> None:
         store = self.store
         if store is not None:
-            try:
-                await store.conversations.bring([entry], read=False)
-            except UnavailableError:
-                return  # it stays stale, and is read with the next update
+            scope = store.conversations
+            read = until_it_works(lambda: scope.bring([entry], read=False), lambda _: None)
+            self._run(self._reads, read)
 
     async def close(self) -> None:
-        """Waits for what is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Waits for the saves that are under way."""
+        for read in [*self._reads]:
+            await end(read)
+        while self._saves:
+            await asyncio.wait(self._saves)
 
 
 def _unsaved(store: Store, scope: Documents[Any], entry: Entry | None, ticket: Ticket | None) -> list[_Offered]:
