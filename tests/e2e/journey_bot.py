@@ -8,6 +8,7 @@ The steps, by their number modulo five: a text; three texts in any order; a pres
 text, which enters a corner of it; a press of a button, which leaves both.
 """
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import asyncio

@@ -34,6 +34,7 @@ from journey_bot import BUTTONS, ENTER, LEAVE, STEPS, TEXTS, THREE_TEXTS, Move, 
 from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
+from telegram.ext import ExtBot
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.embedded import mongodb_uri
@@ -43,6 +44,7 @@ MODES: Final[dict[str, dict[str, Any] | None]] = {
     "stream": {"consistency": "stream"},
     "plain": None,
 }
+TOKEN: Final = "123456:TEST-token"
 PATIENCE: Final = 30.0  # seconds until a worker has started or ended, or an update was handled
 PAUSE: Final = {"exclusive": 0.0, "stream": 0.05, "plain": 0.0}  # seconds between two updates of a user
 _AGAIN: Final = 0.05  # seconds until an update comes again
@@ -95,11 +97,13 @@ class Worker:
                 stdout=output,
                 stderr=errors,
             )
-        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
-            while self._process.returncode is None:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(int(PATIENCE / 0.02)):
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"{self.url}/alive"):
                         return
+                if self._process.returncode is not None:
+                    break
                 await asyncio.sleep(0.02)  # a port offers no event
         raise AssertionError(f"{self.name} has not started: {self.errors}")
 
@@ -192,7 +196,7 @@ class Journeys:
         with tempfile.TemporaryDirectory(prefix="journeys-") as folder, MongoClient[Any](self._uri) as client:
             connector = aiohttp.TCPConnector(limit=0, force_close=True)
             try:
-                async with FakeBotAPI() as api, aiohttp.ClientSession(connector=connector) as session:
+                async with FakeBotAPI(TOKEN) as api, aiohttp.ClientSession(connector=connector) as session:
                     await self._start(api, pathlib.Path(folder))
                     yield api, session
                     await self._stop()
@@ -257,10 +261,12 @@ class Journeys:
 
     async def _deliver(self, api: FakeBotAPI, session: aiohttp.ClientSession, **content: Any) -> None:
         update = {"update_id": api.new_id(), **content}
-        async with asyncio.timeout(PATIENCE):
-            while not await self._answered(session, update):
-                self.result.counts["delivered again"] += 1
-                await asyncio.sleep(_AGAIN)
+        deadline = time.monotonic() + PATIENCE
+        while not await self._answered(session, update):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"nobody has handled {content}")
+            self.result.counts["delivered again"] += 1
+            await asyncio.sleep(_AGAIN)
         async with self._handled:
             self.result.counts["updates"] += 1
             self._handled.notify_all()
@@ -290,6 +296,7 @@ class Journeys:
 
     async def _check(self, database: Any) -> None:
         persistence = MongoPersistence(self._uri, self._database, trusted=[Move], refresh="off")
+        persistence.set_bot(ExtBot(TOKEN))
         user_data, chat_data = await persistence.get_user_data(), await persistence.get_chat_data()
         bot_data = await persistence.get_bot_data()
         states = {name: await persistence.get_conversations(name) for name in ("journey", "room", "corner")}
