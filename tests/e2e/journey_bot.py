@@ -16,6 +16,7 @@ import itertools
 import json
 import signal
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +36,7 @@ TEXT, THREE_TEXTS, ENTER, CORNER, LEAVE = range(5)
 BUTTONS: Final = 3
 TEXTS: Final = 3
 OVER: Final = "over"
+NAMES: Final = ("journey", "room", "corner")
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,16 @@ async def count(_: Update, context: Any) -> None:
     context.user_data["count"] = before + 1
 
 
-async def report_update(update: Update, _: Any) -> None:
-    """Nothing is left over, in a bot whose workers agree, but what comes again."""
-    print(f"left over: {describe(update)}", flush=True)
+async def report_update(update: Update, context: Any) -> None:
+    """Nobody wants an update: it comes again, or this worker was told too late of what another has done."""
+    user, late = update.effective_user.id, ""
+    if store := context.application.persistence.store:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 1 and not late:
+            await asyncio.sleep(0.001)  # the change stream has no event that could be waited for
+            if any(store.conversations.outdated(name, (user, user), read=False) for name in NAMES):
+                late = f"; told {time.monotonic() - begun:.3f} s too late"
+    print(f"left over: {describe(update)}{late}", flush=True)
 
 
 async def report_error(update: object, context: Any) -> None:

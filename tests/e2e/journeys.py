@@ -1,7 +1,7 @@
 """Many users, each on a journey of twenty steps, whose updates land on any of three workers; one is killed on the way.
 
     python tests/e2e/journeys.py --seeds 20 --users 50      # strict and exclusive; no pause between updates
-    python tests/e2e/journeys.py --seeds 20 --users 50 --mode stream
+    python tests/e2e/journeys.py --seeds 20 --users 50 --mode stream --pause 0.05
     python tests/e2e/journeys.py --counts 10000             # two workers count in one key
 
 Telegram is played by this process: each update goes to a worker by chance, and again to any, until one has answered
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import aiohttp
 from botapi import FakeBotAPI, User
-from journey_bot import BUTTONS, ENTER, LEAVE, STEPS, TEXTS, THREE_TEXTS, Move, ends, kind, steps_of
+from journey_bot import BUTTONS, ENTER, LEAVE, NAMES, STEPS, TEXTS, THREE_TEXTS, Move, ends, kind, steps_of
 from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
@@ -46,7 +46,6 @@ MODES: Final[dict[str, dict[str, Any] | None]] = {
 }
 TOKEN: Final = "123456:TEST-token"
 PATIENCE: Final = 30.0  # seconds until a worker has started or ended, or an update was handled
-PAUSE: Final = {"exclusive": 0.0, "stream": 0.05, "plain": 0.0}  # seconds between two updates of a user
 _AGAIN: Final = 0.05  # seconds until an update comes again
 _FIRST_USER: Final = 1000
 _LONGEST_REPORT: Final = 10
@@ -60,11 +59,13 @@ class Result:
         seed: Of everything that was decided by chance.
         counts: Of what happened.
         violations: What must not be.
+        notes: What the workers have said, if there are violations.
     """
 
     seed: int
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Worker:
@@ -141,16 +142,26 @@ class Journeys:
         users: How many.
         workers: How many.
         kills: How often a worker is killed and started again.
+        pause: Seconds between two updates of a user.
     """
 
     def __init__(
-        self, uri: str, seed: int, *, mode: str = "exclusive", users: int = 50, workers: int = 3, kills: int = 1
+        self,
+        uri: str,
+        seed: int,
+        *,
+        mode: str = "exclusive",
+        users: int = 50,
+        workers: int = 3,
+        kills: int = 1,
+        pause: float = 0,
     ) -> None:
         self.result = Result(seed)
         self._uri = uri
         self._database = f"ptb_mongo_journeys_{secrets.token_hex(4)}"
         self._mode = mode
         self._kills = kills
+        self._pause = pause
         self._number_of_workers = workers
         self._users = range(_FIRST_USER, _FIRST_USER + users)
         self._chance = random.Random(f"{seed} {mode}")
@@ -225,6 +236,8 @@ class Journeys:
                 self.result.violations.append(f"{worker.name} ended with {status}: {worker.errors[-3000:]}")
             for line in worker.output:
                 self.result.counts[line.partition(":")[0]] += 1
+            if self.result.violations:
+                self.result.notes += [f"{worker.name}: {line}" for line in worker.output]
 
     # -- users ------------------------------------------------------------------------------------------
 
@@ -240,10 +253,9 @@ class Journeys:
     async def _takes_step(
         self, api: FakeBotAPI, session: aiohttp.ClientSession, user: User, step: int, values: list[int]
     ) -> None:
-        pause = PAUSE[self._mode]
         if kind(step) == THREE_TEXTS:
             texts = [f"{step} {number} {value}" for number, value in enumerate(values)]
-            if pause:
+            if self._pause:
                 for text in texts:
                     await self._text(api, session, user, text)
             else:
@@ -270,7 +282,7 @@ class Journeys:
         async with self._handled:
             self.result.counts["updates"] += 1
             self._handled.notify_all()
-        await asyncio.sleep(PAUSE[self._mode])
+        await asyncio.sleep(self._pause)
 
     async def _answered(self, session: aiohttp.ClientSession, update: dict[str, Any]) -> bool:
         worker = self._chance.choice(self._workers)
@@ -299,7 +311,7 @@ class Journeys:
         persistence.set_bot(ExtBot(TOKEN))
         user_data, chat_data = await persistence.get_user_data(), await persistence.get_chat_data()
         bot_data = await persistence.get_bot_data()
-        states = {name: await persistence.get_conversations(name) for name in ("journey", "room", "corner")}
+        states = {name: await persistence.get_conversations(name) for name in NAMES}
         await persistence.flush()
         self.result.counts["counted"] += user_data.get(_FIRST_USER, {}).get("count", 0)
         if self.result.counts["counted"]:
@@ -341,7 +353,7 @@ def report(title: str, result: Result, console: Console) -> None:
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(result.counts.items()) if count)
     verdict = f"[red]{len(result.violations)} violations[/red]" if result.violations else "[green]as expected[/green]"
     console.print(f"{title}: {verdict}; {counts}", highlight=False)
-    for violation in result.violations[:_LONGEST_REPORT]:
+    for violation in result.violations[:_LONGEST_REPORT] + result.notes[-_LONGEST_REPORT:]:
         console.print(violation, style="red", markup=False, highlight=False)
 
 
@@ -354,6 +366,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1, help="in each run")
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two updates of a user")
     parser.add_argument("--counts", type=int, help="instead of journeys, let two workers count so many updates")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
     options = parser.parse_args(arguments)
@@ -363,7 +376,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.counts:
                 run = Journeys(uri, seed, mode=options.mode, workers=2, kills=0).count(options.counts)
             else:
-                names = ("mode", "users", "workers", "kills")
+                names = ("mode", "users", "workers", "kills", "pause")
                 run = Journeys(uri, seed, **{name: getattr(options, name) for name in names}).run()
             results.append(asyncio.run(run))
             report(f"seed {seed}", results[-1], console)
