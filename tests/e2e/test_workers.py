@@ -1,4 +1,4 @@
-"""Several workers of one bot, in processes of their own; the quick form. The long form is `journeys.py`, as a program."""
+"""Several workers of one bot, in processes of their own: the quick form of `python tests/e2e/journeys.py`."""
 
 from __future__ import annotations
 
