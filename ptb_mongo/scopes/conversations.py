@@ -58,6 +58,10 @@ class ConversationScope(Documents[ConversationEntry]):
     """The collection of all conversations' states."""
 
     always: Sequence[str] = ("handler", "key")
+    # A state that is stored means that its update is over, with all that it has changed; and the states of
+    # conversations inside each other change together.
+    last: bool = True
+    ended: Document = {"state": None}  # noqa: RUF012
 
     copied = False
 
@@ -89,7 +93,8 @@ class ConversationScope(Documents[ConversationEntry]):
         # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
         async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
-            states[self.key_of(entry.id)[1]] = body["state"]
+            if body["state"] is not None:
+                states[self.key_of(entry.id)[1]] = body["state"]
         return states
 
     def of(self, handler: str, key: ConversationKey) -> ConversationEntry:
@@ -118,7 +123,7 @@ class ConversationScope(Documents[ConversationEntry]):
         try:
             if state is None:
                 if entry.base is None and not entry.dirty:
-                    if self.complete and self.refusal(entry) is None:
+                    if self._is_needless(entry) and self.refusal(entry) is None:
                         del self.entries[handler, key]
                     return entry, None
                 return entry, self.drop(entry)
@@ -153,8 +158,12 @@ class ConversationScope(Documents[ConversationEntry]):
 
     def written(self, entry: Entry) -> None:
         """See `Documents.written`."""
-        if entry.base is None and self.complete:
+        if entry.base is None and self._is_needless(entry):
             self.entries.pop(self.key_of(entry.id), None)
+
+    def _is_needless(self, entry: Entry) -> bool:
+        """Whether the entry of a document that does not exist says nothing, and nobody holds it while it is read."""
+        return self.complete and not entry.stale and self.live is None
 
     # -- what others have written -----------------------------------------------------------------------
 
