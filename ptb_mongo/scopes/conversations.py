@@ -106,8 +106,12 @@ class ConversationScope(Documents[ConversationEntry]):
         """What has to be read before an update of a conversation; `None` if nothing has."""
         entry = self.entries.get((handler, key))
         if entry is None:
-            return self.of(handler, key) if read or not self.complete else None
-        return entry if read or entry.stale else None
+            if self.complete and not read:
+                return None
+            entry = self.of(handler, key)
+        if read:
+            entry.mark_stale()  # nor is it forgotten, before it was read, as one that does not exist
+        return entry if entry.stale else None
 
     def save(self, handler: str, key: ConversationKey, state: object | None) -> _Saved:
         """Takes a conversation's new state; `None` ends it.

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from telegram import Update
@@ -314,9 +315,7 @@ class Worker:
     def _read_in_background(self, entry: ConversationEntry) -> None:
         store = self.store
         if store is not None:
-            scope = store.conversations
-            read = until_it_works(lambda: scope.bring([entry], read=False), lambda _: None)
-            self._run(self._reads, read)
+            self._run(self._reads, until_it_works(partial(store.conversations.bring, [entry], read=False), _ignore))
 
     async def close(self) -> None:
         """Waits for the saves that are under way."""
@@ -324,6 +323,10 @@ class Worker:
             await end(read)
         while self._saves:
             await asyncio.wait(self._saves)
+
+
+def _ignore(_: BaseException) -> None:
+    """An error that the writer has told of already."""
 
 
 def _unsaved(store: Store, scope: Documents[Any], entry: Entry | None, ticket: Ticket | None) -> list[_Offered]:
