@@ -420,3 +420,30 @@ async def test_a_write_whose_answer_is_lost_is_looked_for_before_it_is_sent_agai
 
         assert in_database(server) == {"coins": 99}
     assert "MongoDB is away" not in caplog.text
+
+
+async def test_a_save_that_is_offered_while_another_is_tried_again_ends_with_it(
+    uri: str, server: EmbeddedMongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = Bot(MongoPersistence(uri, DATABASE))
+    async with bot.application:
+        await bot.hears(lambda context: context.user_data.update(coins=1))
+        await bot.saves()
+        store: Any = bot.persistence._store
+        write, sent, broken = store._driver.write, asyncio.Event(), asyncio.Event()
+
+        async def write_that_breaks(*_: Any) -> Any:
+            monkeypatch.setattr(store._driver, "write", write)
+            sent.set()
+            await broken.wait()
+            raise UnavailableError("the connection broke")
+
+        monkeypatch.setattr(store._driver, "write", write_that_breaks)
+        first = asyncio.create_task(bot.persistence.update_user_data(USER, {"coins": 2}))
+        await sent.wait()
+        second = asyncio.create_task(bot.persistence.update_user_data(USER, {"coins": 3}))
+        await asyncio.sleep(0)
+        broken.set()
+
+        await asyncio.wait_for(asyncio.gather(first, second), 30)
+        assert in_database(server) == {"coins": 3}
