@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Collection, Coroutine, Generator
-from contextvars import ContextVar
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from telegram import Bot
@@ -13,8 +14,9 @@ from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
 from ptb_mongo.leases import SHORTEST
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.shared.conversations import check_ptb
-from ptb_mongo.shared.worker import Consistency, Turn, Worker
+from ptb_mongo.shared.conversations import check_ptb, conversation_handlers
+from ptb_mongo.shared.turn import TURN, Turn
+from ptb_mongo.shared.worker import Consistency, Worker
 from ptb_mongo.types import BD, CD, UD
 
 __all__ = ["SharedApplication"]
@@ -24,7 +26,7 @@ CCT = TypeVar("CCT", bound=CallbackContext[Any, Any, Any, Any])
 RT = TypeVar("RT")
 JQ = TypeVar("JQ", bound="JobQueue[Any] | None")
 
-_TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)
+_LOGGER = logging.getLogger(__name__)
 
 
 class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, UD, CD, BD, JQ]):
@@ -113,29 +115,21 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             await super().process_update(update)  # says that the application is not initialized
             return True
         update = await self._worker.with_callback_data(update, store)
-        turn = self._worker.begin(update)
-        async with await self._worker.lease(turn, _TURN.get(), store):
-            token = _TURN.set(turn)
-            try:
-                await self._worker.bring_in(turn, store)
-                await super().process_update(update)
-                return await self._worker.save(turn, store)
-            finally:
-                turn.leases = frozenset()
-                _TURN.reset(token)
+        turn = Turn.of(update, self._worker.conversations)
+        return await self._worker.handle(turn, store, partial(super().process_update, update))
 
     # -- what an update does besides --------------------------------------------------------------------
 
     def drop_user_data(self, user_id: int) -> None:
         """See `Application.drop_user_data`; within an update, the document is deleted before that is over."""
         super().drop_user_data(user_id)
-        if turn := _TURN.get():
+        if turn := TURN.get():
             turn.everything = True
 
     def drop_chat_data(self, chat_id: int) -> None:
         """See `Application.drop_chat_data`; within an update, the document is deleted before that is over."""
         super().drop_chat_data(chat_id)
-        if turn := _TURN.get():
+        if turn := TURN.get():
             turn.everything = True
 
     def mark_data_for_update_persistence(
@@ -143,7 +137,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     ) -> None:
         """See `Application.mark_data_for_update_persistence`; within an update, saved before that is over."""
         super().mark_data_for_update_persistence(chat_ids, user_ids)
-        if turn := _TURN.get():
+        if turn := TURN.get():
             turn.chat_ids.update(_ids(chat_ids))
             turn.user_ids.update(_ids(user_ids))
 
@@ -156,7 +150,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     ) -> asyncio.Task[RT]:
         """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is over."""
         task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
-        turn = _TURN.get()
+        turn = TURN.get()
         if turn is not None and update is turn.update:
             task.add_done_callback(lambda _: self._worker.save_later(turn))
         return task
@@ -173,7 +167,18 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         super().remove_handler(handler, group)
         self._worker.conversations.forget_handlers()
 
-    # -- stopping ---------------------------------------------------------------------------------------
+    # -- starting and stopping --------------------------------------------------------------------------
+
+    async def initialize(self) -> None:
+        """See `Application.initialize`."""
+        await super().initialize()
+        for handlers in self.handlers.values():
+            for handler in conversation_handlers(handlers):
+                if not handler.persistent:
+                    _LOGGER.warning(
+                        "The ConversationHandler %s is not persistent: other workers do not see its conversations",
+                        handler.name or "without a name",
+                    )
 
     async def shutdown(self) -> None:
         """See `Application.shutdown`."""

@@ -21,7 +21,7 @@ from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Conversations", "Handler", "check_ptb", "lease_keys", "state_of"]
+__all__ = ["Conversations", "Handler", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
 
 Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
@@ -180,34 +180,16 @@ def conversation_key(
     return tuple(key)
 
 
-def lease_keys(update: Update, conversations: Iterable[tuple[Handler, ConversationKey]]) -> frozenset[str]:
-    """What no two updates may hold at once: their user, or else their chat, and what conversations need besides.
-
-    Args:
-        update: An update.
-        conversations: The conversations that it may concern.
-    """
-    chat, user = update.effective_chat, update.effective_user
-    keys = set()
-    if user is not None:
-        keys.add(f"user:{user.id}")
-    elif chat is not None:
-        keys.add(f"chat:{chat.id}")
-    for handler, key in conversations:
-        if handler.per_user:
-            continue
-        if not handler.per_chat:
-            keys.add(f"message:{key[0]}")
-        elif chat is not None and (user is None or chat.id != user.id):
-            keys.add(f"chat:{chat.id}")
-    return frozenset(keys)
+def ids_in(handler: Handler, key: ConversationKey) -> tuple[list[int], list[int]]:
+    """The chat's id and the user's id in a conversation's key, where they are part of it."""
+    parts = iter(key)
+    chat = [int(next(parts))] if handler.per_chat else []
+    user = [int(next(parts))] if handler.per_user else []
+    return chat, user
 
 
 def state_of(handler: Handler, key: ConversationKey) -> object:
-    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is at work.
-
-    What a non-blocking handler has returned takes its place, as PTB does it with the next update.
-    """
+    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is at work."""
     held = _held_by(handler)
     if held is None:
         return MISSING
@@ -218,12 +200,8 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
     if not pending.task.done():
         return MISSING
     failed = pending.task.cancelled() or pending.task.exception() is not None
-    result = pending.old_state if failed else pending.resolve()
-    if result is None or result == ConversationHandler.END:
-        held.pop(key, None)
-        return None
-    held[key] = result
-    return result
+    result: object = pending.old_state if failed else pending.resolve()
+    return None if result == ConversationHandler.END else result
 
 
 def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:

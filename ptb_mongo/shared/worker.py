@@ -6,9 +6,9 @@ It brings in what others have changed, and saves what the update has changed bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from telegram import Update
@@ -17,42 +17,17 @@ from telegram.ext import Application
 from ptb_mongo.errors import DocumentError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.scopes.conversations import ConversationEntry
-from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
-from ptb_mongo.shared.conversations import Conversations, Handler, lease_keys, state_of
+from ptb_mongo.shared.conversations import Conversations, Handler, state_of
+from ptb_mongo.shared.saving import acknowledged, offer, scopes_of
+from ptb_mongo.shared.turn import TURN, Turn
 from ptb_mongo.store import Sharing, Store
 from ptb_mongo.types import ConversationKey
-from ptb_mongo.writer import Entry, Ticket
 
-__all__ = ["Consistency", "Turn", "Worker"]
+__all__ = ["Consistency", "Worker"]
 
 Consistency = Literal["stream", "strict"]
-_Offered = tuple[Entry, Ticket | None]
-
-
-@dataclass(eq=False, slots=True)
-class Turn:
-    """One update that is being handled.
-
-    Attributes:
-        update: The update.
-        user_ids, chat_ids: Whose data is saved when it is over.
-        conversations: The conversations that it may concern.
-        timeouts: The timeout jobs of those, as they were before.
-        everything: Whether PTB's own pass has to save, as something was dropped or moved.
-        errors: What is wrong with documents.
-        leases: What no other update may hold until this is over.
-    """
-
-    update: object
-    user_ids: set[int] = field(default_factory=set)
-    chat_ids: set[int] = field(default_factory=set)
-    conversations: list[tuple[Handler, ConversationKey]] = field(default_factory=list)
-    timeouts: dict[tuple[Handler, ConversationKey], Any] = field(default_factory=dict)
-    everything: bool = False
-    errors: list[DocumentError] = field(default_factory=list)
-    leases: frozenset[str] = frozenset()
 
 
 class Worker:
@@ -97,32 +72,33 @@ class Worker:
         """What is open; `None` while the application is not initialized."""
         return self._persistence.store
 
-    def _scopes(self, turn: Turn, store: Store) -> list[tuple[DataScope[Any], Iterable[int]]]:
-        """The scopes that are stored, each with the ids that an update concerns."""
-        kinds = self._persistence.store_data
-        scopes: list[tuple[DataScope[Any], Iterable[int]]] = []
-        if kinds.user_data:
-            scopes.append((store.user_data, turn.user_ids))
-        if kinds.chat_data:
-            scopes.append((store.chat_data, turn.chat_ids))
-        if kinds.bot_data:
-            scopes.append((store.bot_data, (store.bot_id,)))
-        return scopes
+    # -- one update -------------------------------------------------------------------------------------
 
-    # -- before -----------------------------------------------------------------------------------------
+    async def handle(self, turn: Turn, store: Store, handlers: Callable[[], Awaitable[None]]) -> bool:
+        """Lets handlers run, between bringing in what others have changed and saving what they have changed.
 
-    def begin(self, update: object) -> Turn:
-        """Notes what an update concerns."""
-        turn = Turn(update)
-        if isinstance(update, Update):
-            if update.effective_user:
-                turn.user_ids.add(update.effective_user.id)
-            if update.effective_chat:
-                turn.chat_ids.add(update.effective_chat.id)
-            turn.conversations = self.conversations.of(update)
-        return turn
+        Args:
+            turn: The update.
+            store: What is open.
+            handlers: Runs the handlers.
 
-    async def lease(self, turn: Turn, around: Turn | None, store: Store) -> AsyncExitStack:
+        Returns:
+            Whether the server has acknowledged what was changed.
+
+        Raises:
+            UnavailableError: If it was not possible to bring in what others have changed.
+        """
+        async with await self._lease(turn, TURN.get(), store):
+            token = TURN.set(turn)
+            try:
+                await self._bring_in(turn, store)
+                await handlers()
+                return await self.save(turn, store)
+            finally:
+                turn.leases = frozenset()
+                TURN.reset(token)
+
+    async def _lease(self, turn: Turn, around: Turn | None, store: Store) -> AsyncExitStack:
         """Waits until no other update of this user is being handled; what is returned ends that when it is closed.
 
         Args:
@@ -134,13 +110,13 @@ class Worker:
             UnavailableError: If the server is away.
         """
         stack = AsyncExitStack()
-        if store.leases is not None and isinstance(turn.update, Update):
+        if store.leases is not None:
             if store.writer.away:
                 raise UnavailableError("MongoDB is away")
             held = around.leases if around is not None else frozenset()
-            wanted = lease_keys(turn.update, turn.conversations) - held
+            wanted = turn.lease_keys() - held
             try:
-                await stack.enter_async_context(store.leases.hold(wanted, turn.update.update_id))
+                await stack.enter_async_context(store.leases.hold(wanted, turn.number))
             except UnavailableError as error:
                 store.writer.lost(error)
                 raise
@@ -162,14 +138,14 @@ class Worker:
         scope.live.load_persistence_data(await scope.fetch(missing))
         return with_objects(update, scope.live)
 
-    async def bring_in(self, turn: Turn, store: Store) -> None:
+    async def _bring_in(self, turn: Turn, store: Store) -> None:
         """Brings in what others have changed; without I/O where nothing has been told of a change.
 
         Raises:
             UnavailableError: If that cannot be known, and what is loaded will not do.
         """
-        read = self._strict or store.reads
-        scopes = self._scopes(turn, store)
+        read = self._strict or store.reads or turn.read
+        scopes = scopes_of(turn, store, self._persistence.store_data)
         reads: list[tuple[Documents[Any], list[Any]]] = []
         for scope, keys in scopes:
             if entries := [entry for key in keys if (entry := scope.outdated(key, read=read))]:
@@ -221,79 +197,32 @@ class Worker:
         Returns:
             Whether the server has acknowledged everything.
         """
-        offered = self._offer(turn, store)
-        acknowledged = await self._acknowledged(turn, offered)
+        done = await acknowledged(turn, offer(turn, store, self._persistence.store_data))
+        self._watch_timeouts(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            acknowledged = acknowledged and not store.writer.away
+            done = done and not store.writer.away
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
-        return acknowledged
+        return done
 
-    def _offer(self, turn: Turn, store: Store) -> list[_Offered]:
-        """Hands everything to the writer at once, so that it goes out together; without waiting."""
-        return [
-            *self._offer_data(turn, store),
-            *self._offer_states(turn, store),
-            *self._offer_callback_data(turn, store),
-        ]
+    # -- conversations whose time is over ---------------------------------------------------------------
 
-    def _offer_data(self, turn: Turn, store: Store) -> list[_Offered]:
-        offered: list[_Offered] = []
-        for scope, keys in self._scopes(turn, store):
-            for key in keys:
-                live = scope.current(key) if scope.current is not None else None
-                if live is None:
-                    continue
-                try:
-                    ticket = scope.save_live(key, live)
-                except DocumentError as error:
-                    turn.errors.append(error)
-                    continue
-                offered += _unsaved(store, scope, scope.entries.get(key), ticket)
-        return offered
+    def _watch_timeouts(self, turn: Turn) -> None:
+        """Sees to it that the end of a conversation's time is told to the others, as an update is."""
+        for (handler, key), before in turn.timeouts.items():
+            job = handler.timeout_jobs.get(key)
+            if job is not None and job is not before:
+                job.callback = partial(self._time_is_over, handler, key, job.callback)
 
-    def _offer_states(self, turn: Turn, store: Store) -> list[_Offered]:
-        scope = store.conversations
-        offered: list[_Offered] = []
-        for handler, key in turn.conversations:
-            try:
-                saved = scope.save_now(handler.name or "", key, None)
-            except DocumentError as error:
-                turn.errors.append(error)
-                continue
-            if saved is not None:
-                entry, ticket = saved
-                if (handler, key) in turn.timeouts and not entry.dirty:
-                    before, after = turn.timeouts[handler, key], handler.timeout_jobs.get(key)
-                    ticket = scope.touch(entry) if after is not before else None
-                offered += _unsaved(store, scope, entry, ticket)
-        return offered
-
-    def _offer_callback_data(self, turn: Turn, store: Store) -> list[_Offered]:
-        scope = store.callback_data
-        if scope.live is None or not self._persistence.store_data.callback_data:
-            return []
-        offered, errors = scope.offer_changed(scope.live)
-        turn.errors += errors
-        return [one for entry, ticket in offered for one in _unsaved(store, scope, entry, ticket)]
-
-    @staticmethod
-    async def _acknowledged(turn: Turn, offered: list[_Offered]) -> bool:
-        acknowledged = True
-        for entry, ticket in offered:
-            if ticket is None:
-                acknowledged = False
-                continue
-            try:
-                await ticket.outcome(entry)
-            except DocumentError as error:
-                turn.errors.append(error)
-            if not ticket.acknowledged and entry.dirty:
-                acknowledged = False
-        return acknowledged
+    async def _time_is_over(
+        self, handler: Handler, key: ConversationKey, callback: Callable[[Any], Awaitable[None]], context: Any
+    ) -> None:
+        store = self.store
+        if store is not None:  # what is brought in may void the timeout, as another worker has gone on
+            await self.handle(Turn.of_timeout(handler, key), store, partial(callback, context))
 
     # -- in the background ------------------------------------------------------------------------------
 
@@ -324,10 +253,3 @@ class Worker:
         """Waits for what is under way."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-
-def _unsaved(store: Store, scope: Documents[Any], entry: Entry | None, ticket: Ticket | None) -> list[_Offered]:
-    """What to wait for until a document is written; also if it was offered by somebody else before."""
-    if entry is None or not entry.dirty:
-        return []
-    return [(entry, ticket or store.writer.submit(scope, entry))]

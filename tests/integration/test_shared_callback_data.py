@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bots import until
 from pymongo import MongoClient
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message, Update, User
 from telegram.ext import InvalidCallbackData
@@ -127,6 +128,34 @@ async def test_what_a_click_changes_in_an_object_is_seen_by_the_worker_that_read
         assert buttons[0].callback_data is buttons[1].callback_data
 
 
+async def test_a_button_that_lies_does_no_harm(worker, database):
+    one, two = worker(), worker()
+    async with running(one, two):
+        await clicked(one, await keyboard(one, "x"))
+        query = database.callback_data.find_one({"keyboard": {"$exists": True}})
+        lie = InlineKeyboardMarkup([[InlineKeyboardButton("?", callback_data=query["_id"])]])
+
+        update = await clicked(two, lie)
+        await two.application.update_persistence()
+
+        assert isinstance(update.callback_query.data, InvalidCallbackData)
+        assert database.callback_data.find_one(query["_id"]) == query
+
+
+async def test_what_a_click_elsewhere_has_changed_in_an_object_is_kept_and_seen_with_the_click_after(worker, database):
+    one, two = worker("stream"), worker("stream")
+    async with running(one, two):
+        markup = await keyboard(one, ["a"])
+        uuid = markup.inline_keyboard[0][0].callback_data[:32]
+        await clicked(two, markup, 0, lambda update, _: update.callback_query.data.append("b"))
+        await until(lambda: one.persistence.store.callback_data.entries[uuid].stale)
+
+        await clicked(one, markup)
+
+        assert database.callback_data.find_one(uuid)["objects"] == [["a", "b"]]
+        assert (await clicked(one, markup)).callback_query.data == ["a", "b"]
+
+
 async def test_a_keyboard_that_is_no_longer_needed_here_stays_if_it_was_used_in_another_worker(worker, database):
     one, two = worker(buttons=2), worker(buttons=100)
     async with running(one, two):
@@ -136,6 +165,8 @@ async def test_a_keyboard_that_is_no_longer_needed_here_stays_if_it_was_used_in_
         await keyboard(one, "new")
         await keyboard(one, "newer")
 
+        assert database.callback_data.count_documents({"objects": ["used"]}) == 1
+        assert database.callback_data.count_documents({"objects": ["unused"]}) == 0
         assert (await clicked(two, used)).callback_query.data == "used"
         assert isinstance((await clicked(one, unused)).callback_query.data, InvalidCallbackData)
         await two.application.update_persistence()

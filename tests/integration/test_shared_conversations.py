@@ -128,6 +128,17 @@ async def test_an_ended_conversation_can_be_started_again_in_another_worker(work
         assert (document["handler"], document["key"], document["state"]) == ("steps", [USER, USER], 1)
 
 
+async def test_a_state_that_ptb_noted_before_an_update_does_not_undo_it(workers, database):
+    (bot,) = workers(steps, number=1)
+    async with running(bot):
+        await bot.takes(text("start"))
+        await bot.takes(text("next"))
+
+        await bot.persistence.update_conversation("steps", KEY, 1)
+
+        assert database.conversations.find_one()["state"] == 2
+
+
 def nested() -> ConversationHandler[Any]:
     inner = ConversationHandler(
         [says("inside", "A")],
@@ -221,9 +232,15 @@ async def test_a_state_that_cannot_be_stored_is_reported_once(workers):
 def timed() -> ConversationHandler[Any]:
     async def stay(_: Update, __: Any) -> None: ...
 
+    async def say_over(_: Update, context: Any) -> None:
+        context.chat_data["over"] = True
+
     return ConversationHandler(
         [says("start", 1)],
-        {1: [MessageHandler(filters.Regex("^stay$"), stay)]},
+        {
+            1: [MessageHandler(filters.Regex("^stay$"), stay)],
+            ConversationHandler.TIMEOUT: [MessageHandler(filters.ALL, say_over)],
+        },
         [],
         conversation_timeout=3600,
         name="timed",
@@ -262,3 +279,67 @@ async def test_an_update_here_keeps_the_timeout_here(workers):
 
         assert KEY in handler.timeout_jobs
         await one.application.job_queue.stop()
+
+
+async def test_an_update_that_changes_no_state_does_not_bring_back_a_conversation_that_has_ended_meanwhile(
+    workers, database
+):
+    (bot,) = workers(steps, number=1)
+    async with running(bot):
+        await bot.takes(text("start"))
+        scope = bot.persistence.store.conversations
+        entry = scope.of("steps", KEY)
+        database.conversations.delete_many({})
+        entry.mark_stale()
+
+        await scope.touch(entry).outcome(entry)
+
+        assert database.conversations.count_documents({}) == 0
+        assert state(bot) is None
+
+
+@pytest.mark.parametrize("consistency", ["stream", "strict"])
+async def test_a_conversation_whose_time_is_over_is_over_in_all_workers(workers, database, consistency):
+    one, two = workers(timed, consistency=consistency)
+    async with running(one, two):
+        await one.application.job_queue.start()
+        await one.takes(text("start"))
+        await one.takes(text("stay"))
+        (job,) = one.application.handlers[0][0].timeout_jobs.values()
+
+        await job.run(one.application)
+
+        assert state(one) is None
+        assert database.conversations.count_documents({}) == 0
+        assert database.chat_data.find_one()["data"] == {"over": True}
+        await one.application.job_queue.stop()
+
+
+async def test_a_timeout_is_void_if_another_worker_has_gone_on_though_the_stream_has_not_told(
+    workers, database, monkeypatch
+):
+    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    one, two = workers(timed)
+    async with running(one, two):
+        for bot in (one, two):
+            await bot.application.job_queue.start()
+        await one.takes(text("start"))
+        (job,) = one.application.handlers[0][0].timeout_jobs.values()
+        await two.takes(text("stay"))
+
+        await job.run(one.application)
+
+        assert state(one) == 1
+        assert database.conversations.find_one()["state"] == 1
+        assert database.chat_data.find_one() is None
+        for bot in (one, two):
+            await bot.application.job_queue.stop()
+
+
+async def test_a_handler_that_is_not_persistent_is_named(workers, caplog):
+    def conversation() -> ConversationHandler[Any]:
+        return ConversationHandler([says("start", 1)], {1: []}, [], name="forgotten")
+
+    (bot,) = workers(conversation, number=1)
+    async with running(bot):
+        assert "forgotten" in caplog.text

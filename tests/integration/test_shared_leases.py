@@ -277,6 +277,16 @@ async def test_workers_that_count_in_one_key_lose_no_count(worker, database, loa
         assert database.leases.count_documents({}) == 0
 
 
+async def test_under_a_lease_is_read_what_the_stream_has_not_told_yet(worker, monkeypatch):
+    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    one, two = worker(), worker()
+    async with running(one, two):
+        for number in range(1, 5):
+            bot = (one, two)[number % 2]
+            await bot.hears(lambda context: context.user_data.update(n=context.user_data.get("n", 0) + 1))
+            assert bot.application.user_data[USER] == {"n": number}
+
+
 async def test_updates_of_two_users_are_handled_side_by_side(worker):
     one, two = worker(), worker()
     async with running(one, two):
