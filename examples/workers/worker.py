@@ -1,0 +1,107 @@
+"""One of several workers of a bot: a webhook that answers 200 only after an update was handled and saved.
+
+Start as many as you like, on as many machines, behind any load balancer: `docker-compose.yml` starts three, and so
+does `run.py`, without containers. These are in the environment:
+
+    BOT_TOKEN       what @BotFather gave you
+    WEBHOOK_URL     where the load balancer is on the internet: https://tasting.example.org
+    WEBHOOK_SECRET  a password of your own making, by which Telegram shows that it is Telegram: A-Z, a-z, 0-9, _ and -
+    MONGODB_URI     mongodb+srv://user:password@cluster.mongodb.net/tasting
+    DATABASE        the database's name, if it is not that of MONGODB_URI
+    HOST, PORT      127.0.0.1 and 8080, unless you say otherwise
+    BOT_API         where Telegram's Bot API is, if it is not Telegram's own
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from hmac import compare_digest
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tasting import add_handlers
+from telegram import Update
+from telegram.ext import Application, ContextTypes
+
+from ptb_mongo import MongoPersistence, PersistenceError, SharedApplication
+
+LOGGER = logging.getLogger(__name__)
+LEASE = 3  # seconds that a user waits for another worker to take over when theirs has crashed
+SHUTDOWN = 8  # seconds; containers are killed ten seconds after SIGTERM
+
+
+def make_application() -> SharedApplication[Any, Any, Any, Any, Any, Any]:
+    """The bot: one user's updates are handled one at a time, whichever workers they land on."""
+    persistence = MongoPersistence(
+        os.environ["MONGODB_URI"],
+        os.environ.get("DATABASE"),
+        loading="lazy",  # a worker starts at once, however many users there are
+        trusted=["tasting"],
+        shutdown_timeout=SHUTDOWN,
+    )
+    builder = Application.builder().token(os.environ["BOT_TOKEN"])
+    if api := os.environ.get("BOT_API"):
+        builder = builder.base_url(f"{api}/bot")
+    application: Any = (
+        builder.application_class(SharedApplication, {"consistency": "strict"})
+        .persistence(persistence)
+        .arbitrary_callback_data(True)
+        .updater(None)
+        .build()
+    )
+    add_handlers(application)
+    application.add_error_handler(note)
+    return application
+
+
+async def note(_: object, context: ContextTypes.DEFAULT_TYPE) -> None:
+    LOGGER.error("An update has failed", exc_info=context.error)
+
+
+def make_web_application() -> Starlette:
+    """The bot as a web application."""
+    application = make_application()
+    secret = os.environ["WEBHOOK_SECRET"].encode()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with application:
+            await application.start()
+            await application.bot.set_webhook(f"{os.environ['WEBHOOK_URL']}/telegram", secret_token=secret.decode())
+            yield  # SIGTERM: uvicorn takes no new updates, and waits for those that are being handled
+            await application.stop()
+
+    async def telegram(request: Request) -> Response:
+        if not compare_digest(request.headers.get("X-Telegram-Bot-Api-Secret-Token", "").encode(), secret):
+            return Response(status_code=403)
+        update = Update.de_json(await request.json(), application.bot)
+        application.bot.insert_callback_data(update)  # what was put behind the button, as PTB's own updater does
+        try:
+            await application.deliver(update)
+        except PersistenceError:
+            LOGGER.exception("An update has to come again")
+            return Response(status_code=503)
+        return Response()
+
+    async def alive(_: Request) -> Response:
+        return Response("yes")
+
+    routes = [Route("/telegram", telegram, methods=["POST"]), Route("/alive", alive)]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        make_web_application(),
+        host=os.environ.get("HOST", "127.0.0.1"),
+        port=int(os.environ.get("PORT", "8080")),
+        log_level="warning",
+        access_log=False,
+    )
