@@ -118,7 +118,7 @@ class ConversationScope(Documents[ConversationEntry]):
         try:
             if state is None:
                 if entry.base is None and not entry.dirty:
-                    if self.complete and self.refusal(entry) is None:
+                    if self._is_needless(entry) and self.refusal(entry) is None:
                         del self.entries[handler, key]
                     return entry, None
                 return entry, self.drop(entry)
@@ -153,8 +153,12 @@ class ConversationScope(Documents[ConversationEntry]):
 
     def written(self, entry: Entry) -> None:
         """See `Documents.written`."""
-        if entry.base is None and self.complete:
+        if entry.base is None and self._is_needless(entry):
             self.entries.pop(self.key_of(entry.id), None)
+
+    def _is_needless(self, entry: Entry) -> bool:
+        """Whether the entry of a document that does not exist says nothing: others have not made one meanwhile."""
+        return self.complete and not entry.stale
 
     # -- what others have written -----------------------------------------------------------------------
 
