@@ -186,7 +186,7 @@ async def taste(console: Console, tasters: list[Taster], victim: Worker, telegra
     """Everybody at once; a worker is killed when a third is over, and a new one takes its place."""
     total = sum(taster.updates for taster in tasters)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task, a_third_is_over = progress.add_task("updates", total=total), asyncio.Event()
 
         def handled() -> None:

@@ -50,7 +50,7 @@ def make_application() -> SharedApplication[Any, Any, Any, Any, Any, Any]:
     if api := os.environ.get("BOT_API"):
         builder = builder.base_url(f"{api}/bot")
     application: Any = (
-        builder.application_class(SharedApplication, {"consistency": "strict"})
+        builder.application_class(SharedApplication, {"exclusive": True, "lease_timeout": LEASE})
         .persistence(persistence)
         .arbitrary_callback_data(True)
         .updater(None)

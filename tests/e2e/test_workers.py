@@ -1,0 +1,50 @@
+"""Several workers of one bot, in processes of their own: the quick form of `python tests/e2e/journeys.py`."""
+
+from __future__ import annotations
+
+import pytest
+from journey_bot import STEPS, steps_of
+from journeys import Journeys, Result
+
+
+def assert_well(result: Result) -> None:
+    assert not result.violations, "\n".join(result.violations + result.notes)
+
+
+async def test_a_single_process_of_plain_ptb_leaves_all_where_the_workers_tests_expect_them(
+    mongodb_server_uri: str,
+) -> None:
+    result = await Journeys(mongodb_server_uri, 1, mode="plain", users=2, workers=1, kills=0).run()
+
+    assert_well(result)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_all_end_where_a_single_process_would_leave_them_though_a_worker_is_killed(
+    mongodb_server_uri: str, seed: int
+) -> None:
+    result = await Journeys(mongodb_server_uri, seed, users=6, kills=1).run()
+
+    assert_well(result)
+    assert (result.counts["kills"], result.counts["users"]) == (1, 6)
+    assert result.counts["delivered again"] > 0
+
+
+async def test_at_human_pace_what_the_change_stream_tells_is_enough(mongodb_server_uri: str) -> None:
+    # 50 ms are enough, too, where the machine is not busy: see the long form
+    result = await Journeys(mongodb_server_uri, 2, mode="stream", users=4, kills=1, pause=0.2).run()
+
+    assert_well(result)
+    assert result.counts["kills"] == 1
+
+
+async def test_two_workers_that_count_in_the_same_key_lose_no_count(mongodb_server_uri: str) -> None:
+    result = await Journeys(mongodb_server_uri, 1, workers=2, kills=0).count(300)
+
+    assert_well(result)
+    assert result.counts["counted"] == 300
+
+
+def test_who_misses_a_step_is_found_elsewhere() -> None:
+    values = [[1]] * STEPS
+    assert steps_of(values)[STEPS - 1] != steps_of([[2], *values[1:]])[STEPS - 1]
