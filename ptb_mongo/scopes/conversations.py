@@ -157,8 +157,8 @@ class ConversationScope(Documents[ConversationEntry]):
             self.entries.pop(self.key_of(entry.id), None)
 
     def _is_needless(self, entry: Entry) -> bool:
-        """Whether the entry of a document that does not exist says nothing: others have not made one meanwhile."""
-        return self.complete and not entry.stale
+        """Whether the entry of a document that does not exist says nothing, and nobody holds it while it is read."""
+        return self.complete and not entry.stale and self.live is None
 
     # -- what others have written -----------------------------------------------------------------------
 
