@@ -103,10 +103,15 @@ class Delete:
     Attributes:
         id: Its `_id`.
         guard: What must be so for that; else the document stays, which is no failure.
+        mark: What is set first, in one command with the other writes: whoever is killed before the deletion has
+            left it marked. Nothing is, if this is empty.
+        rev: The `rev` that is set with that.
     """
 
     id: Any
     guard: Mapping[str, Any] = field(default_factory=dict)
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    rev: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +269,17 @@ class Driver:
         """
         try:
             with _translated():
-                if self._write_concern.acknowledged and all(isinstance(one, Upsert) for one in operations):
-                    return await self._update(collection, operations)  # type: ignore[arg-type]  # as was just seen
-                return await self._bulk_write(collection, operations)
+                ended = [one for one in operations if isinstance(one, Delete)]
+                marked = (
+                    one for one in operations if isinstance(one, Upsert) or (isinstance(one, Delete) and one.mark)
+                )
+                updates = list(marked)
+                if not self._write_concern.acknowledged or len(updates) < len(operations) or updates == ended:
+                    return await self._bulk_write(collection, operations)
+                failures = await self._update(collection, updates)
+                if ended:
+                    await self._bulk_write(collection, [Delete(one.id, {"rev": one.rev}) for one in ended])
+                return failures
         except (BSONError, RefusedError) as error:
             if not _is_for_one(error):
                 raise
@@ -278,7 +291,7 @@ class Driver:
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
 
-    async def _update(self, collection: str, upserts: Sequence[Upsert]) -> dict[int, Failure]:
+    async def _update(self, collection: str, updates: Sequence[Upsert | Delete]) -> dict[int, Failure]:
         """The command that `bulk_write` sends, without what that does for each of its requests: half the time of all.
 
         Nor is it sent again by itself when the connection breaks: what was done of it is read then.
@@ -288,10 +301,7 @@ class Driver:
             collection,
             # The text of an error may quote what is no text in a broken document.
             codec_options=_CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
-            updates=[
-                {"q": {"_id": one.id, **one.changes.guard()}, "u": one.changes.update(one.rev), "upsert": True}
-                for one in upserts
-            ],
+            updates=[_statement(one) for one in updates],
             ordered=False,
             writeConcern=self._write_concern.document,
         )
@@ -458,6 +468,14 @@ def _request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str
         return InsertOne({"_id": operation.id, **operation.fields})
     changes = operation.changes
     return UpdateOne({"_id": operation.id, **changes.guard()}, changes.update(operation.rev), upsert=True)
+
+
+def _statement(operation: Upsert | Delete) -> dict[str, Any]:
+    if isinstance(operation, Delete):
+        marked = {"$set": {**operation.mark, "rev": operation.rev}, "$currentDate": {"updated_at": True}}
+        return {"q": {"_id": operation.id, **operation.guard}, "u": marked}
+    changes = operation.changes
+    return {"q": {"_id": operation.id, **changes.guard()}, "u": changes.update(operation.rev), "upsert": True}
 
 
 def _split(batch: bytes) -> list[bytes]:

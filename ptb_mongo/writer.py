@@ -105,6 +105,10 @@ class Owner(Protocol):
     collection: str
     always: Sequence[str]
     """Fields that every update sets: without them a document that others have deleted would be made anew in part."""
+    last: bool
+    """Whether its documents are written when all others are: who dies between the two handles the update again."""
+    ended: Document
+    """What a document says before it is deleted, if it is to end together with what is written beside it."""
 
     async def reread(self, entries: Sequence[Entry]) -> None:
         """Reads stale documents, and brings what is wanted up to what was read."""
@@ -274,13 +278,9 @@ class Writer:
         for entry, owner in batch.items():
             by_owner.setdefault(owner, []).append(entry)
         try:
-            results = await asyncio.gather(
-                *(self._write_collection(owner, entries, ticket) for owner, entries in by_owner.items()),
-                return_exceptions=True,
-            )
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            for last in (False, True):
+                owners = {owner: entries for owner, entries in by_owner.items() if owner.last is last}
+                await self._write_collections(owners, ticket)
             self._found()
             ticket.acknowledged = True
         finally:
@@ -293,6 +293,15 @@ class Writer:
                     _LOGGER.error("Not saved: %s", error)
             patience.cancel()
             ticket.end()
+
+    async def _write_collections(self, owners: dict[Owner, list[Entry]], ticket: Ticket) -> None:
+        results = await asyncio.gather(
+            *(self._write_collection(owner, entries, ticket) for owner, entries in owners.items()),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
         most_paths: dict[Entry, int] = {}
@@ -398,7 +407,8 @@ class Writer:
 
     def _operation(self, owner: Owner, entry: Entry, at_most: int) -> Upsert | Delete | None:
         if entry.plain is None:
-            return Delete(entry.id, owner.deletable(entry))
+            self._count += 1
+            return Delete(entry.id, owner.deletable(entry), owner.ended, f"{self._name}:{self._count}")
         base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
         changes = diff(base, entry.plain, owner.canonical, at_most=at_most)
         if not changes and not entry.touching:

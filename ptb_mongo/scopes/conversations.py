@@ -58,6 +58,10 @@ class ConversationScope(Documents[ConversationEntry]):
     """The collection of all conversations' states."""
 
     always: Sequence[str] = ("handler", "key")
+    # A state that is stored means that its update is over, with all that it has changed; and the states of
+    # conversations inside each other change together.
+    last: bool = True
+    ended: Document = {"state": None}  # noqa: RUF012
 
     copied = False
 
@@ -89,7 +93,8 @@ class ConversationScope(Documents[ConversationEntry]):
         # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
         async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
-            states[self.key_of(entry.id)[1]] = body["state"]
+            if body["state"] is not None:
+                states[self.key_of(entry.id)[1]] = body["state"]
         return states
 
     def of(self, handler: str, key: ConversationKey) -> ConversationEntry:

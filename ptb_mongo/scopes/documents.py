@@ -46,6 +46,8 @@ class Documents(Generic[EntryT]):
     """Whether PTB copies the data before it is saved."""
 
     always: Sequence[str] = ()
+    last: bool = False
+    ended: Document = {}  # noqa: RUF012
 
     def __init__(
         self,
