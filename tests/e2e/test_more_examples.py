@@ -185,6 +185,24 @@ class TestTutorial:
 
 
 @needs_web
+class TestWorkers:
+    @needs_web
+    def test_everybody_is_where_they_should_be_though_a_worker_is_killed(self, mongodb_server_uri: str) -> None:
+        output = run("workers/run.py", mongodb_server_uri, "--people", "4")
+
+        order = positions(output, "Three workers listen", "kill -9 worker 2", "worker 2 is back", "of 4 are where")
+        assert order == sorted(order)
+
+    def test_each_worker_behind_the_load_balancer_is_a_service(self) -> None:
+        yaml = pytest.importorskip("yaml", reason='pip install ".[docs]"')
+        folder = EXAMPLES / "workers"
+        services = yaml.safe_load((folder / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+        balanced = re.findall(r"server (\S+):8080", (folder / "nginx.conf").read_text(encoding="utf-8"))
+        assert len(balanced) == 3
+        assert set(balanced) == {name for name in services if name.startswith("worker")}
+        assert services["worker-1"] == services["worker-2"] == services["worker-3"]
+
+
 class TestWebhookBot:
     def test_an_order_goes_on_after_sigterm(self, mongodb_server_uri: str) -> None:
         # when
