@@ -116,7 +116,9 @@ class CallbackDataScope(Documents[Entry]):
             keyboards, queries = data
             self._place([uuid for uuid, _, _ in keyboards])
             self._place([f"{_QUERY}{query}" for query in queries])
-        return self._offer(plain, [known for known in self.entries if known not in plain])
+        # A keyboard that is being fetched has an entry before it is in the cache: it was not there, and is not gone.
+        known = self.entries if self.live is None else self._seen
+        return self._offer(plain, [one for one in known if one not in plain and one in self.entries])
 
     def offer_changed(self, cache: CallbackDataCache) -> Offered:
         """Takes those keyboards that were made, used or dropped since the last time; most often that is none."""
