@@ -204,13 +204,14 @@ class Leases:
         ]
         if await self._driver.update_each(self.collection, updates) == len(updates):
             return
+        held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
         query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
         found = {document["_id"]: document async for document in self._driver.find(self.collection, query)}
         for ticket in tickets:
             document = found.get(ticket.key, {})
             if ticket.name not in self._tickets or document.get("holder") == ticket.name:
                 continue  # it is over, or all is well
-            if ticket.held:
+            if ticket in held:
                 ticket.lost = True
                 _LOGGER.error(
                     "The lease %r was lost: this worker gave no sign of life for %g s, and another one may have "
@@ -218,7 +219,7 @@ class Leases:
                     ticket.key,
                     self._timeout,
                 )
-            elif all(one["ticket"] != ticket.name for one in document.get("waiting", ())):
+            elif not ticket.held and all(one["ticket"] != ticket.name for one in document.get("waiting", ())):
                 ticket.told.set()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
