@@ -212,3 +212,15 @@ async def test_a_worker_that_starts_knows_the_keyboards_that_were_used_last(work
         held = two.application.bot.callback_data_cache.persistence_data[0]
 
         assert sorted(value for _, _, buttons in held for value in buttons.values()) == [0, 3]
+
+
+async def test_a_keyboard_that_is_being_fetched_is_not_deleted_by_a_save_of_all(worker, database):
+    made, fetching = worker(), worker()
+    async with running(made, fetching):
+        markup = await keyboard(made, "tea")
+        uuid = markup.inline_keyboard[0][0].callback_data[:32]
+
+        await fetching.persistence.store.callback_data.fetch([uuid])  # it is not in PTB's cache yet
+        await fetching.application.update_persistence()
+
+        assert database.callback_data.count_documents({"_id": uuid}) == 1

@@ -343,3 +343,14 @@ async def test_a_handler_that_is_not_persistent_is_named(workers, caplog):
     (bot,) = workers(conversation, number=1)
     async with running(bot):
         assert "forgotten" in caplog.text
+
+
+async def test_a_conversation_is_known_by_one_entry_while_it_is_read(workers):
+    (bot,) = workers(steps, number=1)
+    async with running(bot):
+        scope = bot.persistence.store.conversations
+        read = scope.outdated("steps", KEY, read=True)
+
+        scope.save("steps", KEY, None)  # PTB's own pass, which finds that it has ended here
+
+        assert scope.of("steps", KEY) is read
