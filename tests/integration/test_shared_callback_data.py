@@ -204,14 +204,14 @@ async def test_an_update_without_keyboards_writes_none(worker, database):
 async def test_a_worker_that_starts_knows_the_keyboards_that_were_used_last(worker, database):
     one = worker()
     async with running(one):
-        markups = [await keyboard(one, number) for number in range(4)]
+        markups = [await keyboard(one, number) for number in range(1, 5)]
         await clicked(one, markups[0])
 
     two = worker(buttons=2)
     async with running(two):
         held = two.application.bot.callback_data_cache.persistence_data[0]
 
-        assert sorted(value for _, _, buttons in held for value in buttons.values()) == [0, 3]
+        assert sorted(value for _, _, buttons in held for value in buttons.values()) == [1, 4]
 
 
 async def test_a_keyboard_that_is_being_fetched_is_not_deleted_by_a_save_of_all(worker, database):
