@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
-from ptb_mongo.retry import end, until_it_works
+from ptb_mongo.retry import end, until_it_works, within
 
 __all__ = ["SHORTEST", "Leases"]
 
@@ -131,7 +131,7 @@ class Leases:
             ticket.held = ticket.held or found["holder"] == ticket.name
             if not ticket.held:  # there is a holder, who may have died
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(ticket.told.wait(), max(found["left"], 0) / 1000 + _A_LITTLE)
+                    await within(max(found["left"], 0) / 1000 + _A_LITTLE, ticket.told.wait())
             if ticket.held:
                 return
 
@@ -141,7 +141,7 @@ class Leases:
             self.collection, {"_id": ticket.key}, taking, fields=_FIELDS, upsert=True
         )
         try:
-            found = await asyncio.wait_for(question, _PATIENCE)
+            found = await within(_PATIENCE, question)
         except asyncio.TimeoutError as error:
             raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
         return found or {}

@@ -1,14 +1,16 @@
-"""Tries something again until it works: the one place that waits between attempts."""
+"""Tries something again until it works, and waits no longer than allowed: the one place that waits."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
 
-__all__ = ["end", "until_it_works"]
+__all__ = ["end", "until_it_works", "within"]
+
+T = TypeVar("T")
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0  # seconds
@@ -40,3 +42,23 @@ async def end(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_FIRST_PAUSE)
+
+
+async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Awaits a coroutine for some seconds at most.
+
+    Before Python 3.12 `asyncio.wait_for` forgets that it was cancelled if the result comes at the same moment.
+
+    Raises:
+        asyncio.TimeoutError: If it takes longer; it is cancelled then.
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except BaseException:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise asyncio.TimeoutError
+    return task.result()

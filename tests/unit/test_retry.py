@@ -1,0 +1,55 @@
+"""Waiting for something, but not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ptb_mongo.retry import within
+
+
+async def result_of(future: asyncio.Future[int]) -> int:
+    return await future
+
+
+async def test_a_result_that_comes_in_time() -> None:
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(future.set_result, 1)
+
+    assert await within(30, result_of(future)) == 1
+
+
+async def test_an_error_is_that_of_the_coroutine() -> None:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    future.set_exception(LookupError("none"))
+
+    with pytest.raises(LookupError, match="none"):
+        await within(30, result_of(future))
+
+
+async def test_what_takes_too_long_is_cancelled() -> None:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    with pytest.raises(asyncio.TimeoutError):
+        await within(0, result_of(future))
+
+    await asyncio.sleep(0)
+    assert future.cancelled()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_cancellation_counts_also_when_the_result_comes_at_the_same_moment(turns: int) -> None:
+    future = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(within(30, result_of(future)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    future.set_result(1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    if task.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        assert task.result() == 1
