@@ -10,9 +10,8 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import bson
 from bson.binary import UuidRepresentation
@@ -35,17 +34,11 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
+from ptb_mongo.garbage import collector_paused
+from ptb_mongo.operations import Delete, Failure, Insert, Operation, Upsert
 from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
-__all__ = [
-    "Delete",
-    "Driver",
-    "Failure",
-    "Insert",
-    "Upsert",
-    "connect",
-    "database_of",
-]
+__all__ = ["Driver", "connect", "database_of"]
 
 # For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
 # notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
@@ -66,85 +59,6 @@ _PATH_NOT_VIABLE: Final = 28
 _TOO_LARGE: Final = {10334, 17419, 17420}
 # Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
 _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
-
-
-class Update(Protocol):
-    """What is to be changed in a document."""
-
-    def update(self, rev: str) -> Any:
-        """Operators, or a pipeline."""
-
-    def guard(self) -> dict[str, Any]:
-        """What must be so for the update to apply; else it fails as *outdated*."""
-
-    def steps(self, rev: str, now: datetime) -> list[dict[str, Any]]:
-        """The same without pipelines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upsert:
-    """Update one document, or make it.
-
-    Attributes:
-        id: Its `_id`.
-        changes: What to change.
-        rev: Who writes this, and his which write it is.
-    """
-
-    id: Any
-    changes: Update
-    rev: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete one document, if it is there.
-
-    Attributes:
-        id: Its `_id`.
-        guard: What must be so for that; else the document stays, which is no failure.
-        mark: What is set first, in one command with the other writes: whoever is killed before the deletion has
-            left it marked. Nothing is, if this is empty.
-        rev: The `rev` that is set with that.
-    """
-
-    id: Any
-    guard: Mapping[str, Any] = field(default_factory=dict)
-    mark: Mapping[str, Any] = field(default_factory=dict)
-    rev: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Make one document; where there is one already, that fails as *outdated*.
-
-    Attributes:
-        id: Its `_id`.
-        fields: What is in it.
-    """
-
-    id: Any
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why one write of several was refused.
-
-    Attributes:
-        reason: What the server said, without any of the document's content.
-        outdated: The document is not as the update supposed: read it, merge, and save again.
-        oversized: The update is too large to be sent.
-        path: Where in the document, if that is known.
-    """
-
-    reason: str
-    outdated: bool = False
-    oversized: bool = False
-    path: str = ""
-
-
-Operation = Upsert | Delete | Insert
 
 
 def database_of(client: object, name: str | None) -> str:
@@ -207,9 +121,6 @@ class Driver:
         self._owned = owned
         concern = client.write_concern
         self._write_concern = WriteConcern("majority") if concern.is_server_default else concern
-        self._codec_options: CodecOptions[dict[str, Any]] = CodecOptions(
-            uuid_representation=4, tz_aware=True
-        )  # STANDARD
         self._database = client.get_database(
             database,
             codec_options=_CODEC_OPTIONS,
@@ -269,17 +180,9 @@ class Driver:
         """
         try:
             with _translated():
-                ended = [one for one in operations if isinstance(one, Delete)]
-                marked = (
-                    one for one in operations if isinstance(one, Upsert) or (isinstance(one, Delete) and one.mark)
-                )
-                updates = list(marked)
-                if not self._write_concern.acknowledged or len(updates) < len(operations) or updates == ended:
-                    return await self._bulk_write(collection, operations)
-                failures = await self._update(collection, updates)
-                if ended:
-                    await self._bulk_write(collection, [Delete(one.id, {"rev": one.rev}) for one in ended])
-                return failures
+                if self._write_concern.acknowledged and _can_be_updates(operations):
+                    return await self._update(collection, operations)
+                return await self._bulk_write(collection, operations)
         except (BSONError, RefusedError) as error:
             if not _is_for_one(error):
                 raise
@@ -291,21 +194,27 @@ class Driver:
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
 
-    async def _update(self, collection: str, updates: Sequence[Upsert | Delete]) -> dict[int, Failure]:
+    async def _update(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """The command that `bulk_write` sends, without what that does for each of its requests: half the time of all.
 
-        Nor is it sent again by itself when the connection breaks: what was done of it is read then.
+        Nor is it sent again by itself when the connection breaks: what was done of it is read then. Documents that
+        are to be deleted are marked by it, and deleted afterwards.
         """
+        with collector_paused():
+            updates = [_statement(one) for one in operations]
         answer = await self._database.command(
             "update",
             collection,
             # The text of an error may quote what is no text in a broken document.
             codec_options=_CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
-            updates=[_statement(one) for one in updates],
+            updates=updates,
             ordered=False,
             writeConcern=self._write_concern.document,
         )
-        return _failures(answer.get("writeErrors", ()), answer.get("writeConcernError"))
+        failures = _failures(answer.get("writeErrors", ()), answer.get("writeConcernError"))
+        if marked := [Delete(one.id, {"rev": one.rev}) for one in operations if isinstance(one, Delete)]:
+            await self._bulk_write(collection, marked)
+        return failures
 
     async def _bulk_write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         requests = [_request(operation) for operation in operations]
@@ -470,10 +379,18 @@ def _request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str
     return UpdateOne({"_id": operation.id, **changes.guard()}, changes.update(operation.rev), upsert=True)
 
 
-def _statement(operation: Upsert | Delete) -> dict[str, Any]:
+def _can_be_updates(operations: Sequence[Operation]) -> bool:
+    """Whether there is something to update, and all that is to be deleted beside it can be marked first."""
+    deleted = [one for one in operations if isinstance(one, Delete)]
+    updated = sum(isinstance(one, Upsert) for one in operations)
+    return 0 < updated == len(operations) - len(deleted) and all(one.mark for one in deleted)
+
+
+def _statement(operation: Operation) -> dict[str, Any]:
     if isinstance(operation, Delete):
         marked = {"$set": {**operation.mark, "rev": operation.rev}, "$currentDate": {"updated_at": True}}
         return {"q": {"_id": operation.id, **operation.guard}, "u": marked}
+    assert isinstance(operation, Upsert)  # noqa: S101  (for the type checker)
     changes = operation.changes
     return {"q": {"_id": operation.id, **changes.guard()}, "u": changes.update(operation.rev), "upsert": True}
 

@@ -60,5 +60,6 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
         raise
     if not done:
         task.cancel()
+        await asyncio.wait({task})
         raise asyncio.TimeoutError
     return task.result()

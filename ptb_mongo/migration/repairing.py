@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from ptb_mongo.changes import Changes, Document, Path, addressable, fields_inside
 from ptb_mongo.codec import load
-from ptb_mongo.driver import Delete, Upsert
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.inspection import is_untrusted
+from ptb_mongo.operations import Delete, Upsert
 
 __all__ = ["drop_bad_paths", "droppable", "move_aside", "quarantine_of"]
 

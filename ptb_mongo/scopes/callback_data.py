@@ -16,10 +16,11 @@ from telegram.ext import CallbackDataCache
 from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver
+from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.types import CDCData
-from ptb_mongo.writer import Entry, Ticket, Writer
+from ptb_mongo.writer import Writer
 
 __all__ = ["CallbackDataScope"]
 
@@ -234,9 +235,9 @@ class CallbackDataScope(Documents[Entry]):
         return found, {}
 
     def _take(self, entry: Entry, raw: bytes | None) -> None:
-        before = entry.wanted if entry.dirty else entry.base
+        before = entry.latest
         super()._take(entry, raw)
-        after = entry.wanted if entry.dirty else entry.base
+        after = entry.latest
         if self.live is None or after in {None, before} or entry.id not in self._seen:
             return
         body = self.codec.decode(load(after))

@@ -8,10 +8,11 @@ from typing import Any, Final, Protocol
 from ptb_mongo.changes import MISSING, Document
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver
+from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
 from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.types import ConversationDict, ConversationKey
-from ptb_mongo.writer import Entry, Ticket, Writer
+from ptb_mongo.writer import Writer
 
 __all__ = ["ConversationEntry", "ConversationScope", "States"]
 
@@ -106,12 +107,8 @@ class ConversationScope(Documents[ConversationEntry]):
         """What has to be read before an update of a conversation; `None` if nothing has."""
         entry = self.entries.get((handler, key))
         if entry is None:
-            if self.complete and not read:
-                return None
-            entry = self.of(handler, key)
-        if read:
-            entry.mark_stale()  # nor is it forgotten, before it was read, as one that does not exist
-        return entry if entry.stale else None
+            return self.of(handler, key) if read or not self.complete else None
+        return entry if read or entry.stale else None
 
     def save(self, handler: str, key: ConversationKey, state: object | None) -> _Saved:
         """Takes a conversation's new state; `None` ends it.
@@ -179,14 +176,14 @@ class ConversationScope(Documents[ConversationEntry]):
         entry.loaded = True
 
     def _take(self, entry: ConversationEntry, raw: bytes | None) -> None:
-        before = entry.wanted if entry.dirty else entry.base
+        before = entry.latest
         super()._take(entry, raw)
         handler, key = self.key_of(entry.id)
         if self.live is None or (handler, key) in self.quarantined:
             return
         rev, read_rev = load(raw).get("rev") if raw is not None else None, entry.read_rev
         entry.read_rev = rev
-        after = entry.wanted if entry.dirty else entry.base
+        after = entry.latest
         if after != before:
             state = None if after is None else self.codec.decode(load(after)["state"])
             self.live.arrived(handler, key, state)

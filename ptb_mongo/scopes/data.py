@@ -17,12 +17,13 @@ from typing import Any, Final, Generic, TypeVar
 from ptb_mongo.changes import MISSING, Document, Path, diff, fields_inside, merge, same, value_at
 from ptb_mongo.codec import TAG, Codec, dump, id_of, load, unescape
 from ptb_mongo.driver import Driver
+from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.scopes.live import bring_into
 from ptb_mongo.types import Conflict, OnConflict, ScopeName
-from ptb_mongo.writer import Entry, Ticket, Writer
+from ptb_mongo.writer import Writer
 
 __all__ = ["DataScope", "LiveEntry"]
 

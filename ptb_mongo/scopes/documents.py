@@ -18,9 +18,11 @@ from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import Driver
+from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, UnavailableError
 from ptb_mongo.garbage import collector_paused
-from ptb_mongo.writer import Entry, Ticket, Writer
+from ptb_mongo.retry import within
+from ptb_mongo.writer import Writer
 
 __all__ = ["Documents", "whole_number"]
 
@@ -221,7 +223,7 @@ class Documents(Generic[EntryT]):
             UnavailableError: If no server answers, or not in time; they stay stale.
         """
         try:
-            await asyncio.wait_for(self._bring(entries, read=read), READ_PATIENCE)
+            await within(READ_PATIENCE, self._bring(entries, read=read))
         except (UnavailableError, asyncio.TimeoutError) as error:
             for entry in entries:
                 entry.mark_stale()
@@ -321,7 +323,7 @@ class Documents(Generic[EntryT]):
             QuarantinedError: If the stored document cannot be read.
         """
         raw = dump(plain)
-        if raw in {entry.wanted if entry.dirty else entry.base, entry.refused}:
+        if raw in {entry.latest, entry.refused}:
             return None
         if self.is_refused(entry):
             return None

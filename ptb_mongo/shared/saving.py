@@ -7,12 +7,12 @@ from typing import Any
 
 from telegram.ext import PersistenceInput
 
+from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
 from ptb_mongo.shared.turn import Turn
 from ptb_mongo.store import Store
-from ptb_mongo.writer import Entry, Ticket
 
 __all__ = ["acknowledged", "offer", "scopes_of"]
 

@@ -10,6 +10,7 @@ import pytest
 from bots import Bot
 from pymongo import AsyncMongoClient, MongoClient
 from telegram.ext import ContextTypes
+from workers import SharedBot
 
 from ptb_mongo import MongoPersistence
 
@@ -41,6 +42,16 @@ async def start(client: Any, mongodb_database: str) -> AsyncIterator[Callable[..
             return bot
 
         yield started
+
+
+@pytest.fixture
+def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
+    """Makes one of several workers of a bot."""
+
+    def make(consistency: str = "strict", handlers: Any = (), **options: Any) -> SharedBot:
+        return SharedBot(mongo_persistence(**options), handlers, consistency=consistency)
+
+    return make
 
 
 @pytest.fixture(params=["watch", "read"])

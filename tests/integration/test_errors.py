@@ -380,12 +380,6 @@ async def test_a_prefix_that_mongodb_refuses_is_refused(mongodb_server_uri, mong
 
 
 @pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
-
-
-@pytest.fixture
 def stored_format(database: Any) -> Callable[..., None]:
     """Writes what the database says of its own format."""
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from bots import USER, Bot
-from pymongo import MongoClient
 
 from ptb_mongo import MongoPersistence
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bots import until
-from pymongo import MongoClient
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message, Update, User
 from telegram.ext import InvalidCallbackData
 from workers import USER, SharedBot, click, message, running, text
@@ -23,12 +22,6 @@ def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) ->
         return SharedBot(mongo_persistence(**options), buttons=buttons, consistency=consistency)
 
     return make
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 async def keyboard(bot: SharedBot, *objects: Any) -> InlineKeyboardMarkup:

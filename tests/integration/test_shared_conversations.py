@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bots import until
 from ptb_private import conversation_state
-from pymongo import MongoClient
 from telegram import Update
 from telegram.ext import CallbackQueryHandler, ConversationHandler, MessageHandler, filters
 from workers import USER, SharedBot, click, running, text
@@ -17,12 +16,6 @@ from ptb_mongo import MongoPersistence
 
 END = ConversationHandler.END
 KEY = (USER, USER)
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 @pytest.fixture

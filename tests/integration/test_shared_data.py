@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bots import until
-from pymongo import MongoClient
-from workers import USER, SharedBot, running
-
-from ptb_mongo import MongoPersistence
+from workers import USER, running
 
 MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
-
-
-@pytest.fixture
-def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
-    def make(consistency: str = "strict", handlers: Any = (), **options: Any) -> SharedBot:
-        return SharedBot(mongo_persistence(**options), handlers, consistency=consistency)
-
-    return make
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 def put(**values: Any) -> Callable[[Any], None]:

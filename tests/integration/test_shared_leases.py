@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from bots import until
-from pymongo import MongoClient
 from telegram import Update
 from telegram.ext import ConversationHandler
 from workers import USER, SharedBot, click, running, text
@@ -21,12 +20,6 @@ from ptb_mongo.leases import Leases
 from ptb_mongo.watcher import Watcher, just_after
 
 KEY = "user:42"
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 # -- leases by themselves --------------------------------------------------------------------------------

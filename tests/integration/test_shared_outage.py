@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def stored(server: EmbeddedMongo, collection: str = "user_data") -> Any:
         return client[DATABASE][collection].find_one()
 
 
+@contextlib.asynccontextmanager
+async def counting_when_the_server_freezes(
+    server: EmbeddedMongo, uri: str, consistency: str
+) -> AsyncIterator[SharedBot]:
+    """A worker that has counted to one, and whose server does not answer any more."""
+    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency=consistency)
+    async with running(bot):
+        await bot.delivers(text(), count)
+        server.pause()
+        yield bot
+
+
 def count(_: object, context: Any) -> None:
     context.user_data["n"] = context.user_data.get("n", 0) + 1
 
@@ -51,11 +64,7 @@ def count(_: object, context: Any) -> None:
 async def test_with_stream_an_update_is_handled_during_an_outage_and_the_webhook_is_told_that_it_is_not_saved(
     server: EmbeddedMongo, uri: str
 ) -> None:
-    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="stream")
-    async with running(bot):
-        await bot.delivers(text(), count)
-        server.pause()
-
+    async with counting_when_the_server_freezes(server, uri, "stream") as bot:
         with pytest.raises(UnavailableError):
             await bot.delivers(text(), count)
         await bot.takes(text(), count)
@@ -67,10 +76,7 @@ async def test_with_stream_an_update_is_handled_during_an_outage_and_the_webhook
 
 
 async def test_a_repeat_without_a_change_waits_until_the_first_is_saved(server: EmbeddedMongo, uri: str) -> None:
-    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="stream")
-    async with running(bot):
-        await bot.delivers(text(), count)
-        server.pause()
+    async with counting_when_the_server_freezes(server, uri, "stream") as bot:
         with pytest.raises(UnavailableError):
             await bot.delivers(text(), count)
         with pytest.raises(UnavailableError):
@@ -84,11 +90,7 @@ async def test_a_repeat_without_a_change_waits_until_the_first_is_saved(server: 
 
 
 async def test_with_strict_no_update_is_handled_on_old_data(server: EmbeddedMongo, uri: str) -> None:
-    bot = SharedBot(MongoPersistence(uri, DATABASE), consistency="strict")
-    async with running(bot):
-        await bot.delivers(text(), count)
-        server.pause()
-
+    async with counting_when_the_server_freezes(server, uri, "strict") as bot:
         with pytest.raises(UnavailableError):
             await bot.delivers(text(), count)
         await bot.takes(text(), count)

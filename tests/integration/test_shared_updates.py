@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bots import until
-from pymongo import MongoClient
 from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, TypeHandler, filters
 from workers import USER, SharedBot, running, text
 
-from ptb_mongo import ConfigurationError, EncodeError, MongoPersistence
+from ptb_mongo import ConfigurationError, EncodeError
 
 OTHER = 7
 GROUP = -100
-
-
-@pytest.fixture
-def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
-    def make(consistency: str = "strict", handlers: Any = (), **options: Any) -> SharedBot:
-        return SharedBot(mongo_persistence(**options), handlers, consistency=consistency)
-
-    return make
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 # -- dropping, moving, marking ---------------------------------------------------------------------------

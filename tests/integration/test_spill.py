@@ -5,23 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from bots import USER, Bot
-from pymongo import MongoClient
 
 import ptb_mongo.writer
 from ptb_mongo import MongoPersistence, UnsavedDataError, spill
-
-
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri) as client:
-        yield client[mongodb_database]
 
 
 def spilled(folder: Path, database: str, *users: int) -> Path:
