@@ -186,7 +186,6 @@ class TestTutorial:
 
 @needs_web
 class TestWorkers:
-    @needs_web
     def test_everybody_is_where_they_should_be_though_a_worker_is_killed(self, mongodb_server_uri: str) -> None:
         output = run("workers/run.py", mongodb_server_uri, "--people", "4")
 
@@ -203,6 +202,7 @@ class TestWorkers:
         assert services["worker-1"] == services["worker-2"] == services["worker-3"]
 
 
+@needs_web
 class TestWebhookBot:
     def test_an_order_goes_on_after_sigterm(self, mongodb_server_uri: str) -> None:
         # when
