@@ -443,7 +443,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (AutoReconnect, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError) as error:
-        text = str(error).partition(", Topology Description")[0].partition(" (configured timeouts")[0]
+        text = str(error)
+        for details in (", Topology Description", " (configured timeouts", ", full error"):
+            text = text.partition(details)[0]
         raise UnavailableError(f"no MongoDB server answers: {text}") from error
     except BulkWriteError:
         raise

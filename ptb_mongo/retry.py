@@ -53,13 +53,19 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
         asyncio.TimeoutError: If it takes longer; it is cancelled then.
     """
     task = asyncio.ensure_future(coroutine)
+    task.add_done_callback(_noted)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
-    except BaseException:
-        task.cancel()
-        raise
-    if not done:
-        task.cancel()
-        await asyncio.wait({task})
-        raise asyncio.TimeoutError
+        if not done:
+            raise asyncio.TimeoutError
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
     return task.result()
+
+
+def _noted(task: asyncio.Future[Any]) -> None:
+    """A driver may turn a cancellation into an error, for which nobody waits any more."""
+    if not task.cancelled():
+        task.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -35,6 +36,33 @@ async def test_what_takes_too_long_is_cancelled() -> None:
         await within(0, result_of(future))
 
     assert future.cancelled()
+
+
+@pytest.mark.parametrize("how", ["too long", "cancelled"])
+async def test_an_error_in_place_of_a_cancellation_is_not_left_behind(how: str) -> None:
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+
+    async def breaks() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise LookupError from None
+
+    if how == "too long":
+        with pytest.raises(asyncio.TimeoutError):
+            await within(0, breaks())
+    else:
+        task = asyncio.create_task(within(30, breaks()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    gc.collect()
+
+    assert said == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @pytest.mark.parametrize("turns", range(5))
