@@ -38,7 +38,7 @@ from ptb_mongo.garbage import collector_paused
 from ptb_mongo.operations import Delete, Failure, Insert, Operation, Upsert
 from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
-__all__ = ["Driver", "connect", "database_of"]
+__all__ = ["Driver", "InterruptedStreamError", "connect", "database_of"]
 
 # For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
 # notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
@@ -53,12 +53,17 @@ _CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
 )
 
+_CURSOR_NOT_FOUND: Final = 43
 _AUTHENTICATION_FAILED: Final = {18, 8000}
 _DUPLICATE_KEY: Final = 11000
 _PATH_NOT_VIABLE: Final = 28
 _TOO_LARGE: Final = {10334, 17419, 17420}
 # Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
 _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
+
+
+class InterruptedStreamError(UnavailableError):
+    """A change stream was open, and may be resumed."""
 
 
 def database_of(client: object, name: str | None) -> str:
@@ -303,18 +308,25 @@ class Driver:
             resume_after: The token after which to go on, instead.
 
         Raises:
-            UnavailableError: If the server is gone; the stream may be resumed.
+            UnavailableError: If no server answers.
+            InterruptedStreamError: If the stream was open, and may be resumed.
             RefusedError: If the stream cannot be had, or not be resumed.
         """
-        where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
+        where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
         with _translated():
-            opened = self._database.watch(pipeline, **where)
-            stream = await opened if inspect.isawaitable(opened) else opened
+            # As `watch` does; but where that asks a thread for each change, Motor's cursor has them a batch at a time.
+            made = self._database.aggregate([{"$changeStream": where}, *pipeline])
+            cursor = await made if inspect.isawaitable(made) else made
             try:
-                async for change in stream:
-                    yield change
+                while cursor.alive:  # Motor ends the iteration where nothing has happened for a second
+                    async for change in cursor:
+                        yield change
+            except PyMongoError as error:
+                if cursor.cursor_id and _is_resumable(error):
+                    raise InterruptedStreamError(f"the change stream was interrupted: {error}") from error
+                raise
             finally:
-                await stream.close()
+                await cursor.close()
 
     async def create_index(self, collection: str, field: str) -> None:
         """Makes an index, if it is not there yet."""
@@ -410,6 +422,13 @@ def _is_for_one(error: Exception) -> bool:
     """Whether all writes were refused for what one of them is."""
     cause = error.__cause__
     return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
+
+
+def _is_resumable(error: PyMongoError) -> bool:
+    """Whether a change stream may go on elsewhere (MongoDB, change streams specification)."""
+    if isinstance(error, OperationFailure):
+        return error.code == _CURSOR_NOT_FOUND or error.has_error_label("ResumableChangeStreamError")
+    return isinstance(error, ConnectionFailure)
 
 
 def _failures(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
-from ptb_mongo.driver import Driver
+from ptb_mongo.driver import Driver, InterruptedStreamError
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.documents import Documents
@@ -86,6 +86,7 @@ class Watcher:
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
+        self._interrupted = False
         self._lost = lost
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
 
@@ -109,16 +110,16 @@ class Watcher:
         if self._token is None and self._start_at is None:
             self._start_at = just_after(await self._driver.hello())
             self._mark_everything_stale()
-        opened = False
         try:
             async for change in self._driver.watch(self._pipeline, start_at=self._start_at, resume_after=self._token):
-                opened = True
                 self._token, self._start_at = change["_id"], None
+                self._interrupted = False
                 self._note(change)
-        except UnavailableError:
-            if opened:
-                return
-            raise
+        except InterruptedStreamError:
+            if self._interrupted:  # before it has told anything
+                raise
+            self._interrupted = True
+            return
         self._token = self._start_at = None  # it has ended: the database was dropped
 
     def _note(self, change: Mapping[str, Any]) -> None:
