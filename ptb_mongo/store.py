@@ -205,6 +205,11 @@ class Store:
             return "off"
         return "read" if self.reads else "watch"
 
+    @property
+    def is_told_late(self) -> bool:
+        """Whether the change stream tells later than usual what others have changed."""
+        return self._watcher is not None and self._watcher.is_late
+
     def health(self) -> Health:
         """How it is doing."""
         waiting = self.writer.waiting

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Driver, InterruptedStreamError
 from ptb_mongo.errors import UnavailableError
+from ptb_mongo.lag import Lag
 from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.documents import Documents
 
@@ -43,7 +45,7 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
     wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]
-    fields = {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1}
+    fields = {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
     if leases is not None:
         # The server tells of a small document that was updated as if it were a replacement.
         places = dict.fromkeys(("updateDescription.updatedFields.holder", "fullDocument.holder"), 1)
@@ -87,8 +89,14 @@ class Watcher:
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
         self._interrupted = False
+        self._lag = Lag()
         self._lost = lost
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes of the last second were told later than usual; known from MongoDB 6.0 on."""
+        return self._lag.is_large(time.time())
 
     async def close(self) -> None:
         """Ends the stream."""
@@ -123,6 +131,8 @@ class Watcher:
         self._token = self._start_at = None  # it has ended: the database was dropped
 
     def _note(self, change: Mapping[str, Any]) -> None:
+        if (happened := change.get("wallTime")) is not None:
+            self._lag.note(happened.timestamp(), time.time())
         operation = change["operationType"]
         collection = change.get("ns", {}).get("coll", "")
         if self._leases is not None and collection == self._leases.collection:

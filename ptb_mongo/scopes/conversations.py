@@ -93,9 +93,11 @@ class ConversationScope(Documents[ConversationEntry]):
         states: ConversationDict = {}
         # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
+        self.loading = True
         async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
             if body["state"] is not None:
                 states[self.key_of(entry.id)[1]] = body["state"]
+        self.loading = False
         return states
 
     def of(self, handler: str, key: ConversationKey) -> ConversationEntry:
@@ -156,6 +158,11 @@ class ConversationScope(Documents[ConversationEntry]):
             return None
         entry.plain, entry.wanted, entry.touching = load(entry.base), entry.base, True
         return self.writer.submit(self, entry)
+
+    def deletable(self, entry: Entry) -> Document:
+        """See `Documents.deletable`; what another worker was about to delete may have been begun anew since."""
+        ended = entry.base is not None and load(entry.base)["state"] is None
+        return self.ended if ended else {}
 
     def written(self, entry: Entry) -> None:
         """See `Documents.written`."""

@@ -384,7 +384,7 @@ class Documents(Generic[EntryT]):
             return
         entry = self.entries.get(key)
         if entry is not None:
-            known = entry.base is not None or key in self.quarantined
+            known = entry.base is not None or entry.busy is not None or key in self.quarantined
             if known or not deleted:  # else it is our own deletion
                 entry.mark_stale()
         elif self.loading or (self.complete and not deleted):

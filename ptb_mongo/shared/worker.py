@@ -143,10 +143,12 @@ class Worker:
     async def _bring_in(self, turn: Turn, store: Store) -> None:
         """Brings in what others have changed; without I/O where nothing has been told of a change.
 
+        Where the change stream is late, as this machine or the server is busy, all is read.
+
         Raises:
             UnavailableError: If that cannot be known, and what is loaded will not do.
         """
-        read = self._strict or store.reads or turn.read
+        read = self._strict or store.reads or turn.read or store.is_told_late
         scopes = scopes_of(turn, store, self._persistence.store_data)
         reads: list[tuple[Documents[Any], list[Any]]] = []
         for scope, keys in scopes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from telegram.ext import CallbackQueryHandler, ConversationHandler, MessageHandl
 from workers import USER, SharedBot, click, running, text
 
 from ptb_mongo import MongoPersistence
+from ptb_mongo.driver import Driver
+from ptb_mongo.scopes.documents import Documents
 
 END = ConversationHandler.END
 KEY = (USER, USER)
@@ -119,6 +122,74 @@ async def test_an_ended_conversation_can_be_started_again_in_another_worker(work
 
         document = database.conversations.find_one()
         assert (document["handler"], document["key"], document["state"]) == ("steps", [USER, USER], 1)
+
+
+@pytest.mark.parametrize("consistency", ["stream", "strict"])
+async def test_what_a_worker_saw_just_before_it_was_deleted_does_not_undo_a_new_beginning_in_another(
+    workers, database, monkeypatch, consistency
+):
+    document_id = {"handler": "steps", "key": [USER, USER]}
+    database.conversations.insert_one({"_id": document_id, **document_id, "state": None, "rev": "other:1"})
+    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    one, two = workers(steps, consistency=consistency)
+    async with running(one):
+        database.conversations.delete_one({"_id": document_id})
+        async with running(two):
+            await two.takes(text("start"))
+
+            await one.takes(text("something else"))
+
+            assert database.conversations.find_one()["state"] == 1
+
+
+async def test_a_mark_that_a_killed_worker_has_left_is_cleared_away(workers, database):
+    document_id = {"handler": "steps", "key": [USER, USER]}
+    database.conversations.insert_one({"_id": document_id, **document_id, "state": None, "rev": "other:1"})
+    (bot,) = workers(steps, 1)
+    async with running(bot):
+        await bot.takes(text("something else"))
+
+        assert database.conversations.find_one() is None
+
+
+@pytest.mark.parametrize("moment", ["start", "update"])
+async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_forgotten(
+    workers, database, monkeypatch, moment
+):
+    document_id = {"handler": "steps", "key": [USER, USER]}
+    stored = {"_id": document_id, **document_id, "state": 2, "rev": "other:1"}
+    read, mark_stale = Driver.raw_batches, Documents.mark_stale
+    told_of_deletion = asyncio.Event()
+
+    def noted(self: Any, document_id: Any, *, deleted: bool = False) -> None:
+        mark_stale(self, document_id, deleted=deleted)
+        if deleted:
+            told_of_deletion.set()
+
+    async def overtaken(self: Driver, collection: str, query: Any, fields: Any) -> AsyncIterator[list[bytes]]:
+        batches = [batch async for batch in read(self, collection, query, fields)]
+        if collection == "conversations" and any(batches):
+            monkeypatch.undo()
+            monkeypatch.setattr(Documents, "mark_stale", noted)
+            database.conversations.delete_one({"_id": document_id})
+            await told_of_deletion.wait()
+        for batch in batches:
+            yield batch
+
+    if moment == "start":
+        database.conversations.insert_one(stored)
+    monkeypatch.setattr(Driver, "raw_batches", overtaken)
+    (bot,) = workers(steps, 1, "stream")
+    async with running(bot):
+        if moment == "update":
+            database.conversations.insert_one(stored)
+            await told(bot)
+            await bot.takes(text("something else"))
+        assert state(bot) == 2
+
+        await bot.takes(text("something else"))
+
+        assert state(bot) is None
 
 
 async def test_a_state_that_ptb_noted_before_an_update_does_not_undo_it(workers, database):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,6 +66,26 @@ async def test_with_stream_nothing_is_read_where_nothing_has_changed(worker, dat
             await bot.hears(put(name="Ada"))
 
         assert reads(database) == before
+
+
+async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, monkeypatch):
+    one, two = worker("stream"), worker("stream")
+    async with running(one, two):
+        await two.hears()
+        await one.hears(put(a=1))
+        await until(lambda: two.persistence.store.user_data.outdated(USER, read=False) is not None)
+        late = time.time() + 3600
+        monkeypatch.setattr("ptb_mongo.watcher.time", SimpleNamespace(time=lambda: late))
+        await one.hears(put(a=2))
+        await until(lambda: two.persistence.store.is_told_late)
+        await two.hears()
+        monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)  # not told at all
+
+        await one.hears(put(a=3))
+
+        assert await two.hears() == {"a": 3}
+        late += 2
+        assert not two.persistence.store.is_told_late
 
 
 def reads(database: Any) -> int:
