@@ -235,6 +235,62 @@ async def test_a_nested_conversation_goes_on_in_another_worker_and_leads_back_to
         assert state(two) == "IN"
 
 
+# -- a worker that is killed while it saves ----------------------------------------------------------------
+
+
+class Stopped:
+    """Stops a worker just before it sends something: what a worker that is killed has sent until then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, collection: str) -> None:
+        self.there = asyncio.Event()
+        self._go_on = asyncio.Event()
+        send = getattr(Driver, method)
+
+        async def stopped(driver: Driver, target: str, operations: Any) -> Any:
+            if target == collection:
+                self.there.set()
+                await self._go_on.wait()
+            return await send(driver, target, operations)
+
+        monkeypatch.setattr(Driver, method, stopped)
+
+    async def go_on(self, task: asyncio.Task[None]) -> None:
+        self._go_on.set()
+        await task
+
+
+@pytest.mark.parametrize(("stopped_at", "stored"), [("user_data", (None, None)), ("conversations", ({"a": 1}, None))])
+async def test_a_state_is_stored_when_all_else_is(workers, database, monkeypatch, stopped_at, stored):
+    (bot,) = workers(steps, 1)
+    async with running(bot):
+        killed = Stopped(monkeypatch, "write", stopped_at)
+        update = text("start")
+        task = asyncio.create_task(bot.takes(update, lambda _, context: context.user_data.update(a=1)))
+        await killed.there.wait()
+
+        user, conversation = database.user_data.find_one(USER), database.conversations.find_one()
+
+        assert (user and user["data"], conversation and conversation["state"]) == stored
+        await killed.go_on(task)
+        assert database.conversations.find_one()["state"] == 1
+
+
+async def test_states_of_conversations_inside_each_other_change_together(workers, database, monkeypatch):
+    (bot,) = workers(nested, 1)
+    async with running(bot):
+        for words in ("start", "inside", "next"):
+            await bot.takes(text(words))
+        killed = Stopped(monkeypatch, "_bulk_write", "conversations")
+        task = asyncio.create_task(bot.takes(text("out")))
+        await killed.there.wait()
+
+        states = {document["handler"]: document["state"] for document in database.conversations.find()}
+
+        assert states == {"outer": "UP", "inner": None}
+        await killed.go_on(task)
+        assert [document["handler"] for document in database.conversations.find()] == ["outer"]
+
+
 def by_message() -> ConversationHandler[Any]:
     def pressed(pattern: str, result: Any) -> CallbackQueryHandler[Any, Any]:
         async def callback(update: Update, _: Any) -> Any:

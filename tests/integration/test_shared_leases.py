@@ -236,6 +236,32 @@ async def test_a_lease_that_was_lost_is_named(party, database, caplog):
     assert database.leases.find_one(KEY)["holder"] == "b:1"
 
 
+async def test_a_lease_that_is_granted_while_the_signs_of_life_are_looked_at_is_not_taken_for_lost(
+    party, database, caplog, monkeypatch
+):
+    one = await party("a", timeout=0.5)
+    database.leases.insert_one({"_id": KEY, "holder": "b:1", "until": now(database, 60_000), "waiting": []})
+    hold = Hold(one, 1)
+    await until(waiting(database, 1))
+    find, looked = Driver.find, asyncio.Event()
+
+    async def granted_meanwhile(self: Driver, collection: str, query: Any) -> AsyncIterator[dict[str, Any]]:
+        found = [document async for document in find(self, collection, query)]
+        one.granted("a:1")
+        await hold.got.wait()
+        looked.set()
+        for document in found:
+            yield document
+
+    monkeypatch.setattr(Driver, "find", granted_meanwhile)
+    database.leases.update_one({"_id": KEY}, {"$set": {"waiting": []}})  # so that one sign of life finds no place
+
+    await looked.wait()
+    await asyncio.sleep(0)  # what was found is looked at
+    assert "lost" not in caplog.text
+    await hold.give_up()
+
+
 # -- in an application ------------------------------------------------------------------------------------
 
 
