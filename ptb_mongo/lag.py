@@ -10,7 +10,7 @@ from typing import Final
 
 __all__ = ["Lag"]
 
-_USUAL: Final = 0.02  # seconds more than the quickest one
+_USUAL: Final = 0.01  # seconds more than the quickest one
 _BACK_TO_NORMAL: Final = 1.0  # seconds after the last late one
 _REMEMBERED: Final = 60.0  # seconds; the quickest one of this minute and of the one before counts
 

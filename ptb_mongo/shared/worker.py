@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from telegram import Update
 from telegram.ext import Application
@@ -29,6 +29,9 @@ from ptb_mongo.types import ConversationKey
 __all__ = ["Consistency", "Worker"]
 
 Consistency = Literal["stream", "strict"]
+
+_ROUNDS: Final = 3
+_TURNS: Final = 8  # of the event loop: a change passes through several hands
 
 
 class Worker:
@@ -148,16 +151,19 @@ class Worker:
         Raises:
             UnavailableError: If that cannot be known, and what is loaded will not do.
         """
+        if not (self._strict or store.reads):
+            await _let_events_in()
         read = self._strict or store.reads or turn.read or store.is_told_late
         scopes = scopes_of(turn, store, self._persistence.store_data)
-        reads: list[tuple[Documents[Any], list[Any]]] = []
-        for scope, keys in scopes:
-            if entries := [entry for key in keys if (entry := scope.outdated(key, read=read))]:
-                reads.append((scope, entries))
-        if states := self._outdated_states(turn, store, read=read):
-            reads.append((store.conversations, states))
-        if reads:
-            await self._read(reads, read=read)
+        for _ in range(_ROUNDS):
+            reads: list[tuple[Documents[Any], list[Any]]] = []
+            for scope, keys in scopes:
+                if entries := [entry for key in keys if (entry := scope.outdated(key, read=read))]:
+                    reads.append((scope, entries))
+            if states := self._outdated_states(turn, store, read=read):
+                reads.append((store.conversations, states))
+            if not reads or not await self._read(reads, read=read) or read:
+                break  # else more may have been told while these were read
         for scope, keys in scopes:
             for key in keys:
                 scope.catch_up(key)
@@ -182,7 +188,8 @@ class Worker:
             outdated.append(entry)
         return outdated
 
-    async def _read(self, reads: list[tuple[Documents[Any], list[Any]]], *, read: bool) -> None:
+    async def _read(self, reads: list[tuple[Documents[Any], list[Any]]], *, read: bool) -> bool:
+        """Reads documents; whether all could be."""
         results = await asyncio.gather(
             *(scope.bring(entries, read=read) for scope, entries in reads), return_exceptions=True
         )
@@ -192,6 +199,7 @@ class Worker:
                     raise UnavailableError(f"what others have changed cannot be read: {result}") from result
             elif result is not None:
                 raise result
+        return not any(results)
 
     # -- after ------------------------------------------------------------------------------------------
 
@@ -253,6 +261,12 @@ class Worker:
             await end(read)
         while self._saves:
             await asyncio.wait(self._saves)
+
+
+async def _let_events_in() -> None:
+    """What has arrived, in the sockets too, is taken in before an update that was waiting with it."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 def _ignore(_: BaseException) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bots import until
 from workers import USER, running
+
+from ptb_mongo.driver import Driver
 
 MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
 
@@ -66,6 +69,28 @@ async def test_with_stream_nothing_is_read_where_nothing_has_changed(worker, dat
             await bot.hears(put(name="Ada"))
 
         assert reads(database) == before
+
+
+async def test_with_stream_what_has_arrived_with_an_update_is_taken_in_before_it(worker, monkeypatch):
+    arrived = asyncio.Event()
+
+    async def watch(*_: Any, **__: Any) -> AsyncIterator[dict[str, Any]]:
+        await arrived.wait()
+        for _ in range(4):  # from the socket, or the thread, that reads it
+            await asyncio.sleep(0)
+        yield {"_id": {}, "operationType": "update", "ns": {"coll": "user_data"}, "documentKey": {"_id": USER}}
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Driver, "watch", watch)
+    one, two = worker("stream"), worker("stream")
+    async with running(one, two):
+        await two.hears()
+        await one.hears(put(name="Ada"))
+        assert await two.hears() == {}
+
+        arrived.set()
+
+        assert await two.hears() == {"name": "Ada"}
 
 
 async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, monkeypatch):

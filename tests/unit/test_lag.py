@@ -23,7 +23,7 @@ def test_nothing_is_late_before_anything_was_told() -> None:
 def test_milliseconds_more_than_the_quickest_one_are_not_late(distance: float) -> None:
     lag = Lag()
     told(lag, distance, NOON)
-    told(lag, distance + 0.015, NOON + 0.1)
+    told(lag, distance + 0.009, NOON + 0.1)
 
     assert not lag.is_large(NOON + 0.1)
 
