@@ -125,7 +125,7 @@ class ConversationScope(Documents[ConversationEntry]):
         reported = entry.refused
         try:
             if state is None:
-                if entry.base is None and not entry.dirty:
+                if self._is_over(entry) and not entry.dirty:
                     if self._is_needless(entry) and self.refusal(entry) is None:
                         del self.entries[handler, key]
                     return entry, None
@@ -159,15 +159,15 @@ class ConversationScope(Documents[ConversationEntry]):
         entry.plain, entry.wanted, entry.touching = load(entry.base), entry.base, True
         return self.writer.submit(self, entry)
 
-    def deletable(self, entry: Entry) -> Document:
-        """See `Documents.deletable`; what another worker was about to delete may have been begun anew since."""
-        ended = entry.base is not None and load(entry.base)["state"] is None
-        return self.ended if ended else {}
-
     def written(self, entry: Entry) -> None:
         """See `Documents.written`."""
         if entry.base is None and self._is_needless(entry):
             self.entries.pop(self.key_of(entry.id), None)
+
+    @staticmethod
+    def _is_over(entry: Entry) -> bool:
+        """Whether there is no document, or one that another worker has marked, and was about to delete."""
+        return entry.base is None or load(entry.base)["state"] is None
 
     def _is_needless(self, entry: Entry) -> bool:
         """Whether the entry of a document that does not exist says nothing, and nobody holds it while it is read."""

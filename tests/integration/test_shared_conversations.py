@@ -142,13 +142,18 @@ async def test_what_a_worker_saw_just_before_it_was_deleted_does_not_undo_a_new_
             assert database.conversations.find_one()["state"] == 1
 
 
-async def test_a_mark_that_a_killed_worker_has_left_is_cleared_away(workers, database):
+async def test_a_conversation_that_a_killed_worker_was_about_to_delete_is_over_and_can_be_begun_anew(workers, database):
     document_id = {"handler": "steps", "key": [USER, USER]}
     database.conversations.insert_one({"_id": document_id, **document_id, "state": None, "rev": "other:1"})
     (bot,) = workers(steps, 1)
     async with running(bot):
-        await bot.takes(text("something else"))
+        await bot.takes(text("next"))
+        assert state(bot) is None
 
+        await bot.takes(text("start"))
+
+        assert database.conversations.find_one()["state"] == 1
+        await bot.takes(text("stop"))
         assert database.conversations.find_one() is None
 
 
