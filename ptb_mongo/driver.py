@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import bson
 from bson.binary import UuidRepresentation
@@ -38,7 +38,7 @@ from ptb_mongo.garbage import collector_paused
 from ptb_mongo.operations import Delete, Failure, Insert, Operation, Upsert
 from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
-__all__ = ["Driver", "InterruptedStreamError", "connect", "database_of"]
+__all__ = ["ByIds", "Driver", "InterruptedStreamError", "connect", "database_of"]
 
 # For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
 # notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
@@ -118,6 +118,20 @@ def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, 
         return AsyncIOMotorClient(uri, io_loop=loop, **options)
 
 
+class ByIds(NamedTuple):
+    """Documents of one collection.
+
+    Attributes:
+        collection: Its name.
+        ids: The documents' `_id`s.
+        fields: Those that are wanted besides.
+    """
+
+    collection: str
+    ids: Sequence[Any]
+    fields: Sequence[str]
+
+
 class Driver:
     """A database on a real server, through Motor or PyMongo's async API."""
 
@@ -153,6 +167,27 @@ class Driver:
             cursor = self._database[collection].find_raw_batches(query, projection=projection)
             async for batch in cursor:
                 yield _split(batch)
+
+    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+        """Documents of several collections, by their ids and as `raw_batches` gives them, in one round trip."""
+        if len(wanted) == 1:
+            return [await self._raw_documents(wanted[0])]
+        collection, first, others = wanted[0].collection, _numbered(0, wanted[0]), enumerate(wanted[1:], 1)
+        unions = [
+            {"$unionWith": {"coll": one.collection, "pipeline": _numbered(number, one)}} for number, one in others
+        ]
+        found: list[list[bytes]] = [[] for _ in wanted]
+        with _translated():
+            made = self._database[collection].aggregate_raw_batches([*first, *unions])
+            async for batch in await made if inspect.isawaitable(made) else made:
+                for raw in _split(batch):
+                    number, document = _unnumbered(raw)
+                    found[number].append(document)
+        return found
+
+    async def _raw_documents(self, wanted: ByIds) -> list[bytes]:
+        query = {"_id": {"$in": wanted.ids}}
+        return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
 
     async def find(self, collection: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """The documents that match, decoded; for the few that are not users' data."""
@@ -364,6 +399,10 @@ class MockDriver(Driver):
         documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
         yield [bson.encode(document, codec_options=_CODEC_OPTIONS) for document in documents]
 
+    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+        """See `Driver.raw_documents`; one by one."""
+        return [await self._raw_documents(one) for one in wanted]
+
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
         target = self._database[collection]
@@ -405,6 +444,20 @@ def _statement(operation: Operation) -> dict[str, Any]:
     assert isinstance(operation, Upsert)  # noqa: S101  (for the type checker)
     changes = operation.changes
     return {"q": {"_id": operation.id, **changes.guard()}, "u": changes.update(operation.rev), "upsert": True}
+
+
+def _numbered(number: int, wanted: ByIds) -> list[dict[str, Any]]:
+    """The part of a pipeline that reads the documents of one collection, each inside another that says of which."""
+    return [
+        {"$match": {"_id": {"$in": wanted.ids}}},
+        {"$project": dict.fromkeys(wanted.fields, 1)},
+        {"$replaceRoot": {"newRoot": {"n": {"$literal": number}, "d": "$$ROOT"}}},
+    ]
+
+
+def _unnumbered(raw: bytes) -> tuple[int, bytes]:
+    """The number and the document: a length, then the type, the name and the value of each, and an end."""
+    return int.from_bytes(raw[7:11], "little"), raw[14:-1]
 
 
 def _split(batch: bytes) -> list[bytes]:

@@ -22,6 +22,7 @@ from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, Unavailabl
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.scopes.live import bring_into
+from ptb_mongo.scopes.reading import read_alone
 from ptb_mongo.types import Conflict, OnConflict, ScopeName
 from ptb_mongo.writer import Writer
 
@@ -359,7 +360,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
 
     async def ids(self) -> AsyncIterator[int]:
         """The ids of all stored documents."""
-        async for raws in self._driver.raw_batches(self.collection, {}, ("_id",)):
+        async for raws in self.driver.raw_batches(self.collection, {}, ("_id",)):
             for raw in raws:
                 try:
                     yield self.key_of(id_of(raw))
@@ -377,7 +378,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             batch = [self.entry(key, key) for key in wanted[start : start + _BATCH]]
             while stale := [entry for entry in batch if entry.stale]:
                 if free := [entry for entry in stale if entry.busy is None]:
-                    await self.read_alone(free)
+                    await read_alone([(self, free)])
                 else:
                     await stale[0].free()
             with collector_paused():

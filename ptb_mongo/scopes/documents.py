@@ -7,27 +7,25 @@ changed, and nothing is sent.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
 
 from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
-from ptb_mongo.driver import Driver
+from ptb_mongo.driver import ByIds, Driver
 from ptb_mongo.entries import Entry, Ticket
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, UnavailableError
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.garbage import collector_paused
-from ptb_mongo.retry import within
+from ptb_mongo.scopes.reading import bring, read
 from ptb_mongo.writer import Writer
 
 __all__ = ["Documents", "whole_number"]
 
 _LOGGER = logging.getLogger(__name__)
-READ_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
 _HEADROOM = 1024  # bytes for what a stored document has besides: `_id`, `rev`, `updated_at`
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -71,7 +69,7 @@ class Documents(Generic[EntryT]):
         """Whether everything is being loaded: a document that is written now may have been read already."""
         self.quarantined: dict[Any, DocumentError] = {}
         self.fields = fields
-        self._driver = driver
+        self.driver = driver
         self._new_entry = entry_type
 
     # -- what scopes define differently -----------------------------------------------------------------
@@ -110,7 +108,7 @@ class Documents(Generic[EntryT]):
 
         Entries with unsaved changes, or under way, keep what they have.
         """
-        async for raws in self._driver.raw_batches(self.collection, query, self.fields):
+        async for raws in self.driver.raw_batches(self.collection, query, self.fields):
             for raw, body in zip(raws, load_each(raws), strict=True):
                 if found := self._decoded(raw, body):
                     yield found
@@ -186,83 +184,34 @@ class Documents(Generic[EntryT]):
             entry = self.entries[key] = self._new_entry(document_id, stale=not self.complete)
         return entry
 
-    async def read(self, entries: Sequence[EntryT]) -> None:
-        """Reads documents again, and brings what is wanted up to what was read.
-
-        Raises:
-            UnavailableError: If no server answers.
-        """
-        by_key = {self.key_of(entry.id): entry for entry in entries}
-        found: dict[Any, bytes] = {}
+    def asked(self, entries: Sequence[EntryT]) -> ByIds:
+        """What is to be read, now, for some entries."""
         for entry in entries:
             entry.touched = False
             entry.begun += 1
-        query = {"_id": {"$in": [entry.id for entry in entries]}}
-        async for raws in self._driver.raw_batches(self.collection, query, (*self.fields, "rev")):
-            for raw in raws:
-                found[self.key_of(id_of(raw))] = raw
+        return ByIds(self.collection, [entry.id for entry in entries], (*self.fields, "rev"))
+
+    def answered(self, entries: Sequence[EntryT], raws: Iterable[bytes]) -> None:
+        """Brings what is wanted up to what was read."""
+        found = {self.key_of(id_of(raw)): raw for raw in raws}
         with collector_paused():
-            for key, entry in by_key.items():
+            for entry in entries:
                 self.writer.counters.stale_reads += entry.stale
                 entry.stale = entry.touched
                 entry.read = entry.begun
-                self._take(entry, found.get(key))
+                self._take(entry, found.get(self.key_of(entry.id)))
 
     async def reread(self, entries: Sequence[Entry]) -> None:
-        """See `read`; for the writer."""
-        await self.read(entries)  # type: ignore[arg-type]  # ours, as it got them from us
-
-    async def bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
-        """Reads those documents that somebody else may have written; waits for the answer no longer than an update can.
-
-        Args:
-            entries: The documents' entries.
-            read: Whether to read all of them, whatever was said of them.
-
-        Raises:
-            UnavailableError: If no server answers, or not in time; they stay stale.
-        """
-        try:
-            await within(READ_PATIENCE, self._bring(entries, read=read))
-        except (UnavailableError, asyncio.TimeoutError) as error:
-            for entry in entries:
-                entry.mark_stale()
-            reason = f"no answer for {READ_PATIENCE:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
-            lost = UnavailableError(reason)
-            if not self.writer.away:
-                self.writer.lost(lost)
-            raise lost from error
-
-    async def _bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
-        if self.writer.away:
-            raise UnavailableError("MongoDB is away")
-        begun = [entry.begun for entry in entries]
-        while busy := next((entry for entry in entries if entry.busy is not None), None):
-            await busy.free()
-        # Somebody else may have read some meanwhile, and that will do if it began after this.
-        wanted = [
-            entry
-            for entry, before in zip(entries, begun, strict=True)
-            if entry.stale or (read and entry.read <= before)
-        ]
-        if wanted:
-            await self.read_alone(wanted)
-
-    async def read_alone(self, entries: Sequence[EntryT]) -> None:
-        """Reads documents while nobody else reads or writes them; they must be free.
+        """Reads documents again, and brings what is wanted up to what was read; for the writer.
 
         Raises:
             UnavailableError: If no server answers.
         """
-        busy = asyncio.Event()
-        for entry in entries:
-            entry.busy = busy
-        try:
-            await self.read(entries)
-        finally:
-            for entry in entries:
-                entry.busy = None
-            busy.set()
+        await read([(self, entries)])
+
+    async def bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
+        """See `ptb_mongo.scopes.reading.bring`."""
+        await bring([(self, entries)], every=read)
 
     def _take(self, entry: EntryT, raw: bytes | None) -> None:
         """Makes a version that was just read the base of everything."""

@@ -19,6 +19,7 @@ from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.reading import bring
 from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
 from ptb_mongo.shared.conversations import Conversations, Handler, state_of
 from ptb_mongo.shared.saving import acknowledged, offer, scopes_of
@@ -188,18 +189,15 @@ class Worker:
             outdated.append(entry)
         return outdated
 
-    async def _read(self, reads: list[tuple[Documents[Any], list[Any]]], *, read: bool) -> bool:
-        """Reads documents; whether all could be."""
-        results = await asyncio.gather(
-            *(scope.bring(entries, read=read) for scope, entries in reads), return_exceptions=True
-        )
-        for result, (_, entries) in zip(results, reads, strict=True):
-            if isinstance(result, UnavailableError):
-                if self._strict or not all(entry.loaded for entry in entries):
-                    raise UnavailableError(f"what others have changed cannot be read: {result}") from result
-            elif result is not None:
-                raise result
-        return not any(results)
+    async def _read(self, wanted: list[tuple[Documents[Any], list[Any]]], *, read: bool) -> bool:
+        """Reads documents; whether they could be."""
+        try:
+            await bring(wanted, every=read)
+        except UnavailableError as error:
+            if self._strict or not all(entry.loaded for _, entries in wanted for entry in entries):
+                raise UnavailableError(f"what others have changed cannot be read: {error}") from error
+            return False
+        return True
 
     # -- after ------------------------------------------------------------------------------------------
 

@@ -246,7 +246,7 @@ async def test_a_change_undone_right_after_it_was_merged_stays_undone(start: Cal
     entry = store.user_data.entries[USER]
     database.user_data.update_one({"_id": USER}, {"$set": {"data.a": 2, "data.b": 2}})
     await until(lambda: entry.stale)
-    await store.user_data.read([entry])
+    await store.user_data.reread([entry])
 
     refreshing = bot.persistence.refresh_user_data(user_id=USER, user_data=live)
     with pytest.raises(StopIteration):
