@@ -26,6 +26,7 @@ from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope, States
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
 from ptb_mongo.watcher import Watcher, just_after
 from ptb_mongo.writer import Writer
@@ -81,6 +82,7 @@ class Store:
     Attributes:
         bot_id: The `_id` of the bot's own document.
         user_data, chat_data, bot_data, conversations, callback_data: The scopes.
+        reader, writer: Read and write their documents.
         reads: Whether a refresh reads although nobody has said that anything changed.
         refreshes: Whether a refresh does anything.
     """
@@ -97,12 +99,13 @@ class Store:
         self.refreshes = settings.refresh != "off"
         self._counters = Counters()
         self.writer = Writer(driver, self._name, self._counters, held=settings.on_flush)
+        self.reader = Reader(driver, self.writer)
 
         def data_scope(name: ScopeName) -> DataScope[Any]:
             return DataScope(
                 name,
                 f"{prefix}{name}",
-                driver,
+                self.reader,
                 codec,
                 self.writer,
                 new=settings.new[name],
@@ -113,8 +116,8 @@ class Store:
         self.user_data = data_scope("user_data")
         self.chat_data = data_scope("chat_data")
         self.bot_data = data_scope("bot_data")
-        self.conversations = ConversationScope(f"{prefix}conversations", driver, codec, self.writer)
-        self.callback_data = CallbackDataScope(f"{prefix}callback_data", driver, codec, self.writer)
+        self.conversations = ConversationScope(f"{prefix}conversations", self.reader, codec, self.writer)
+        self.callback_data = CallbackDataScope(f"{prefix}callback_data", self.reader, codec, self.writer)
         self._scopes: tuple[Documents[Any], ...] = (
             self.user_data,
             self.chat_data,
@@ -296,5 +299,6 @@ class Store:
             await self.leases.close()
         if self._watcher is not None:
             await self._watcher.close()
+        await self.reader.close()
         await self.writer.close()
         await self._driver.close()

@@ -20,6 +20,7 @@ from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.store import FORMAT_VERSION
 from ptb_mongo.types import ScopeName
 from ptb_mongo.writer import Writer
@@ -79,19 +80,20 @@ class Database:
         self.writer = uuid.uuid4().hex[:12]
         self.codec = codec = Codec(self.trusted, lambda: bot)
         writer = Writer(driver, self.writer, Counters())
+        reader = Reader(driver, writer)
 
         def data_scope(kind: ScopeName) -> DataScope[object]:
             collection = f"{prefix}{kind}"
             return DataScope(
-                kind, collection, driver, codec, writer, new=object, excluded=(), on_conflict="local"
+                kind, collection, reader, codec, writer, new=object, excluded=(), on_conflict="local"
             )  # `object`: what type it should be, only the bot knows
 
-        self.callback_data = CallbackDataScope(f"{prefix}callback_data", driver, codec, writer)
+        self.callback_data = CallbackDataScope(f"{prefix}callback_data", reader, codec, writer)
         self.scopes: dict[Kind, Documents[Any]] = {
             "user_data": data_scope("user_data"),
             "chat_data": data_scope("chat_data"),
             "bot_data": data_scope("bot_data"),
-            "conversations": ConversationScope(f"{prefix}conversations", driver, codec, writer),
+            "conversations": ConversationScope(f"{prefix}conversations", reader, codec, writer),
             "callback_data": self.callback_data,
         }
 

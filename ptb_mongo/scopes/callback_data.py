@@ -15,10 +15,10 @@ from telegram.ext import CallbackDataCache
 
 from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec, load
-from ptb_mongo.driver import Driver
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.types import CDCData
 from ptb_mongo.writer import Writer
 
@@ -39,8 +39,8 @@ class CallbackDataScope(Documents[Entry]):
 
     always = _FIELDS  # each a small document; a click writes its keyboard whole
 
-    def __init__(self, collection: str, driver: Driver, codec: Codec, writer: Writer) -> None:
-        super().__init__(collection, _FIELDS, driver, codec, writer, Entry)
+    def __init__(self, collection: str, reader: Reader, codec: Codec, writer: Writer) -> None:
+        super().__init__(collection, _FIELDS, reader, codec, writer, Entry)
         self.complete = True
         self._positions: dict[str, int] = {}
         self.live: CallbackDataCache | None = None

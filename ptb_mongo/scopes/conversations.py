@@ -7,10 +7,10 @@ from typing import Any, Final, Protocol
 
 from ptb_mongo.changes import MISSING, Document
 from ptb_mongo.codec import Codec, load
-from ptb_mongo.driver import Driver
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
 from ptb_mongo.scopes.documents import Documents, whole_number
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.types import ConversationDict, ConversationKey
 from ptb_mongo.writer import Writer
 
@@ -66,8 +66,8 @@ class ConversationScope(Documents[ConversationEntry]):
 
     copied = False
 
-    def __init__(self, collection: str, driver: Driver, codec: Codec, writer: Writer) -> None:
-        super().__init__(collection, _FIELDS, driver, codec, writer, ConversationEntry)
+    def __init__(self, collection: str, reader: Reader, codec: Codec, writer: Writer) -> None:
+        super().__init__(collection, _FIELDS, reader, codec, writer, ConversationEntry)
         self.complete = True  # a handler's states are all loaded before the first update
         self.live: States | None = None
         """The states that the handlers hold, where others may change the stored ones."""

@@ -16,13 +16,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from ptb_mongo.changes import MISSING, Document, Path, diff, fields_inside, merge, same, value_at
 from ptb_mongo.codec import TAG, Codec, dump, id_of, load, unescape
-from ptb_mongo.driver import Driver
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.scopes.documents import Documents, whole_number
 from ptb_mongo.scopes.live import bring_into
-from ptb_mongo.scopes.reading import read_alone
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.types import Conflict, OnConflict, ScopeName
 from ptb_mongo.writer import Writer
 
@@ -82,7 +81,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     Args:
         name: Which of them.
         collection: The collection's name.
-        driver: The database.
+        reader: Reads documents again.
         codec: Encodes and decodes values.
         writer: Writes what has changed.
         new: Makes an empty object, as `ContextTypes` says.
@@ -94,7 +93,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         self,
         name: ScopeName,
         collection: str,
-        driver: Driver,
+        reader: Reader,
         codec: Codec,
         writer: Writer,
         *,
@@ -102,7 +101,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         excluded: Iterable[str],
         on_conflict: OnConflict,
     ) -> None:
-        super().__init__(collection, ("data",), driver, codec, writer, LiveEntry)
+        super().__init__(collection, ("data",), reader, codec, writer, LiveEntry)
         self._name = name
         self._new = new
         self._type = type(new())
@@ -360,7 +359,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
 
     async def ids(self) -> AsyncIterator[int]:
         """The ids of all stored documents."""
-        async for raws in self.driver.raw_batches(self.collection, {}, ("_id",)):
+        async for raws in self.reader.driver.raw_batches(self.collection, {}, ("_id",)):
             for raw in raws:
                 try:
                     yield self.key_of(id_of(raw))
@@ -378,7 +377,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
             batch = [self.entry(key, key) for key in wanted[start : start + _BATCH]]
             while stale := [entry for entry in batch if entry.stale]:
                 if free := [entry for entry in stale if entry.busy is None]:
-                    await read_alone([(self, free)])
+                    await self.reader.read_alone({self: free})
                 else:
                     await stale[0].free()
             with collector_paused():

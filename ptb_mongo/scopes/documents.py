@@ -16,11 +16,11 @@ from bson.decimal128 import Decimal128
 from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
-from ptb_mongo.driver import ByIds, Driver
+from ptb_mongo.driver import ByIds
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.garbage import collector_paused
-from ptb_mongo.scopes.reading import bring, read
+from ptb_mongo.scopes.reading import Reader
 from ptb_mongo.writer import Writer
 
 __all__ = ["Documents", "whole_number"]
@@ -37,7 +37,7 @@ class Documents(Generic[EntryT]):
     Args:
         collection: Its name.
         fields: The fields that are ours, besides `_id`, `rev` and `updated_at`.
-        driver: The database.
+        reader: Reads documents again.
         codec: Encodes and decodes values.
         writer: Writes what has changed.
         entry_type: What is kept of each document.
@@ -54,7 +54,7 @@ class Documents(Generic[EntryT]):
         self,
         collection: str,
         fields: Sequence[str],
-        driver: Driver,
+        reader: Reader,
         codec: Codec,
         writer: Writer,
         entry_type: type[EntryT],
@@ -69,7 +69,7 @@ class Documents(Generic[EntryT]):
         """Whether everything is being loaded: a document that is written now may have been read already."""
         self.quarantined: dict[Any, DocumentError] = {}
         self.fields = fields
-        self.driver = driver
+        self.reader = reader
         self._new_entry = entry_type
 
     # -- what scopes define differently -----------------------------------------------------------------
@@ -108,7 +108,7 @@ class Documents(Generic[EntryT]):
 
         Entries with unsaved changes, or under way, keep what they have.
         """
-        async for raws in self.driver.raw_batches(self.collection, query, self.fields):
+        async for raws in self.reader.driver.raw_batches(self.collection, query, self.fields):
             for raw, body in zip(raws, load_each(raws), strict=True):
                 if found := self._decoded(raw, body):
                     yield found
@@ -207,11 +207,11 @@ class Documents(Generic[EntryT]):
         Raises:
             UnavailableError: If no server answers.
         """
-        await read([(self, entries)])
+        await self.reader.read({self: entries})
 
     async def bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
-        """See `ptb_mongo.scopes.reading.bring`."""
-        await bring([(self, entries)], every=read)
+        """See `Reader.bring`."""
+        await self.reader.bring({self: entries}, every=read)
 
     def _take(self, entry: EntryT, raw: bytes | None) -> None:
         """Makes a version that was just read the base of everything."""

@@ -6,7 +6,7 @@ It brings in what others have changed, and saves what the update has changed bef
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final, Literal
@@ -18,8 +18,7 @@ from ptb_mongo.errors import DocumentError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.conversations import ConversationEntry
-from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import bring
+from ptb_mongo.scopes.reading import Source
 from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
 from ptb_mongo.shared.conversations import Conversations, Handler, state_of
 from ptb_mongo.shared.saving import acknowledged, offer, scopes_of
@@ -157,13 +156,13 @@ class Worker:
         read = self._strict or store.reads or turn.read or store.is_told_late
         scopes = scopes_of(turn, store, self._persistence.store_data)
         for _ in range(_ROUNDS):
-            reads: list[tuple[Documents[Any], list[Any]]] = []
+            wanted: dict[Source, list[Any]] = {}
             for scope, keys in scopes:
                 if entries := [entry for key in keys if (entry := scope.outdated(key, read=read))]:
-                    reads.append((scope, entries))
+                    wanted[scope] = entries
             if states := self._outdated_states(turn, store, read=read):
-                reads.append((store.conversations, states))
-            if not reads or not await self._read(reads, read=read) or read:
+                wanted[store.conversations] = states
+            if not wanted or not await self._read(wanted, store, read=read) or read:
                 break  # else more may have been told while these were read
         for scope, keys in scopes:
             for key in keys:
@@ -189,12 +188,12 @@ class Worker:
             outdated.append(entry)
         return outdated
 
-    async def _read(self, wanted: list[tuple[Documents[Any], list[Any]]], *, read: bool) -> bool:
+    async def _read(self, wanted: Mapping[Source, list[Any]], store: Store, *, read: bool) -> bool:
         """Reads documents; whether they could be."""
         try:
-            await bring(wanted, every=read)
+            await store.reader.bring(wanted, every=read)
         except UnavailableError as error:
-            if self._strict or not all(entry.loaded for _, entries in wanted for entry in entries):
+            if self._strict or not all(entry.loaded for entries in wanted.values() for entry in entries):
                 raise UnavailableError(f"what others have changed cannot be read: {error}") from error
             return False
         return True
