@@ -109,19 +109,27 @@ class Reader:
         if self._writer.away:
             raise UnavailableError("MongoDB is away")
         begun = {entry: entry.begun for entries in wanted.values() for entry in entries}
-        while busy := next((entry for entry in begun if entry.busy is not None), None):
-            await busy.free()
-        # Somebody else may have read some meanwhile, and that will do if it began after this.
-        missing = {
-            source: [entry for entry in entries if entry.stale or (every and entry.read <= begun[entry])]
-            for source, entries in wanted.items()
-        }
-        if missing := {source: entries for source, entries in missing.items() if entries}:
-            batch = self._next
-            batch.add(missing)
-            if self._task is None or self._task.done():
-                self._task = asyncio.get_running_loop().create_task(self._read_waiting(), name="ptb_mongo reader")
-            await batch.outcome()
+
+        def missing(entry: Entry) -> bool:  # else somebody has begun to read it after this
+            return entry.read <= begun[entry] and (every or entry.stale)
+
+        while needed := [entry for entry in begun if missing(entry)]:
+            free = {
+                source: [entry for entry in entries if entry.busy is None and missing(entry)]
+                for source, entries in wanted.items()
+            }
+            if free := {source: entries for source, entries in free.items() if entries}:
+                await self._read_next(free)
+            for entry in needed:
+                if entry.busy is not None:
+                    await entry.busy.wait()
+
+    async def _read_next(self, wanted: Wanted) -> None:
+        batch = self._next
+        batch.add(wanted)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._read_waiting(), name="ptb_mongo reader")
+        await batch.outcome()
 
     async def _read_waiting(self) -> None:
         while self._next.wanted:
