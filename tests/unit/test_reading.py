@@ -1,0 +1,249 @@
+"""Reads are gathered: what is asked for while a read is under way goes together, next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from ptb_mongo.driver import ByIds
+from ptb_mongo.entries import Entry
+from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.scopes.reading import Reader
+
+
+class Server:
+    """Answers each read when a test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, list[Any]]] = []
+        self._answers: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+        self.asked.append({one.collection: list(one.ids) for one in wanted})
+        if error := await self._answers.get():
+            raise error
+        return [[b""] * len(one.ids) for one in wanted]
+
+    async def answers(self, error: Exception | None = None) -> None:
+        self._answers.put_nowait(error)
+        await turns()
+
+
+class Log:
+    """Stands for the writer, which knows whether the server is away."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.errors: list[BaseException] = []
+
+    def lost(self, error: BaseException) -> None:
+        self.away = True
+        self.errors.append(error)
+
+
+class Collection:
+    """Notes what it is told."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken: list[Any] = []
+
+    def asked(self, entries: Sequence[Entry]) -> ByIds:
+        for entry in entries:
+            entry.begun += 1
+        return ByIds(self.name, [entry.id for entry in entries], ("data",))
+
+    def answered(self, entries: Sequence[Entry], _: Iterable[bytes]) -> None:
+        for entry in entries:
+            entry.read, entry.stale = entry.begun, False
+        self.taken += [entry.id for entry in entries]
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+USERS, BOTS = Collection("users"), Collection("bots")
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+async def reader(server: Server, log: Log) -> AsyncIterator[Reader]:
+    reader = Reader(server, log)  # type: ignore[arg-type]
+    yield reader
+    await reader.close()
+
+
+def stale(number: int) -> Entry:
+    return Entry(number, stale=True)
+
+
+def asking(reader: Reader, *entries: Entry, bot: Entry | None = None, every: bool = False) -> asyncio.Task[None]:
+    wanted = {USERS: entries, **({BOTS: [bot]} if bot else {})}
+    return asyncio.create_task(reader.bring(wanted, every=every))
+
+
+async def test_what_nobody_reads_is_asked_for_at_once_in_all_collections(reader: Reader, server: Server) -> None:
+    asked = asking(reader, stale(1), stale(2), bot=stale(9))
+    await turns()
+
+    assert server.asked == [{"users": [1, 2], "bots": [9]}]
+    await server.answers()
+    await asked
+
+
+async def test_what_is_asked_for_during_a_read_goes_together_afterwards(reader: Reader, server: Server) -> None:
+    tasks = [asking(reader, stale(number)) for number in range(4)]
+    await turns()
+    later = [asking(reader, stale(number)) for number in (5, 6)]
+    await turns()
+    assert server.asked == [{"users": [0, 1, 2, 3]}]
+
+    await server.answers()
+
+    assert server.asked[1:] == [{"users": [5, 6]}]
+    await server.answers()
+    await asyncio.gather(*tasks, *later)
+
+
+async def test_what_is_not_stale_is_read_if_everything_is(reader: Reader, server: Server) -> None:
+    fresh = Entry(1)
+    await asking(reader, fresh)
+    assert server.asked == []
+
+    asked = asking(reader, fresh, every=True)
+    await turns()
+
+    assert server.asked == [{"users": [1]}]
+    await server.answers()
+    await asked
+
+
+async def test_a_read_that_has_begun_before_does_not_count(reader: Reader, server: Server) -> None:
+    entry = stale(1)
+    first = asking(reader, entry, every=True)
+    await turns()
+    second = asking(reader, entry, every=True)
+    await server.answers()
+    await first
+
+    assert server.asked == [{"users": [1]}, {"users": [1]}]
+    assert not second.done()
+    await server.answers()
+    await second
+
+
+async def test_a_read_that_has_begun_afterwards_counts_for_all_who_wait(reader: Reader, server: Server) -> None:
+    entry = stale(1)
+    tasks = [asking(reader, entry, every=True)]
+    await turns()
+    tasks += [asking(reader, entry, every=True) for _ in range(5)]
+    await server.answers()
+    await server.answers()
+    await asyncio.gather(*tasks)
+
+    assert len(server.asked) == 2
+
+
+async def test_who_needs_a_document_that_is_being_read_does_not_wait_for_it_to_ask_for_the_rest(
+    reader: Reader, server: Server
+) -> None:
+    bot = stale(9)
+    tasks = [asking(reader, stale(1), bot=bot, every=True)]
+    await turns()
+    tasks += [asking(reader, stale(number), bot=bot, every=True) for number in (2, 3)]
+    await turns()
+    await server.answers()
+    await server.answers()
+    await server.answers()
+
+    assert server.asked == [{"users": [1], "bots": [9]}, {"users": [2, 3]}, {"bots": [9]}]
+    await asyncio.gather(*tasks)
+
+
+async def test_who_is_cancelled_leaves_the_read_to_the_others(reader: Reader, server: Server) -> None:
+    mine, theirs = stale(1), stale(2)
+    leaving, staying = asking(reader, mine), asking(reader, theirs)
+    await turns()
+    leaving.cancel()
+    await turns()
+    assert mine.busy is not None
+
+    await server.answers()
+    await staying
+
+    assert mine.busy is theirs.busy is None
+    assert not mine.stale
+
+
+async def test_all_who_wait_are_told_that_no_server_answers(reader: Reader, server: Server, log: Log) -> None:
+    entries = [stale(1), stale(2)]
+    tasks = [asking(reader, entry) for entry in entries]
+    await turns()
+
+    await server.answers(UnavailableError("gone"))
+
+    for task in tasks:
+        with pytest.raises(UnavailableError, match="gone"):
+            await task
+    assert len(log.errors) == 1
+    assert all(entry.stale and entry.busy is None for entry in entries)
+    with pytest.raises(UnavailableError, match="away"):
+        await asking(reader, stale(3))
+
+
+async def test_all_who_wait_are_told_that_the_server_refuses(reader: Reader, server: Server, log: Log) -> None:
+    tasks = [asking(reader, stale(1)), asking(reader, stale(2))]
+    await turns()
+
+    await server.answers(RefusedError("not you"))
+
+    for task in tasks:
+        with pytest.raises(RefusedError, match="not you"):
+            await task
+    assert not log.away
+    again = asking(reader, stale(3))
+    await turns()
+    await server.answers()
+    await again
+
+
+async def test_nobody_waits_for_a_server_that_is_silent(
+    reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptb_mongo.scopes.reading._PATIENCE", 0.02)
+    entry = stale(1)
+
+    with pytest.raises(UnavailableError, match="no answer"):
+        await asking(reader, entry)
+
+    await turns()
+    assert log.away
+    assert entry.stale
+    assert entry.busy is None
+
+
+async def test_who_waits_when_it_is_closed_is_told_so(reader: Reader, server: Server) -> None:
+    tasks = [asking(reader, stale(1))]
+    await turns()
+    tasks.append(asking(reader, stale(2)))
+    await turns()
+
+    await reader.close()
+
+    for task in tasks:
+        with pytest.raises(UnavailableError, match="closed"):
+            await task
