@@ -190,8 +190,8 @@ async def test_who_is_cancelled_leaves_the_read_to_the_others(reader: Reader, se
 
 
 async def test_all_who_wait_are_told_that_no_server_answers(reader: Reader, server: Server, log: Log) -> None:
-    entries = [stale(1), stale(2)]
-    tasks = [asking(reader, entry) for entry in entries]
+    entries = [stale(1), Entry(2)]
+    tasks = [asking(reader, entry, every=True) for entry in entries]
     await turns()
 
     await server.answers(UnavailableError("gone"))
