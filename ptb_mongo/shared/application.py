@@ -38,8 +38,9 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
 
     Args:
         consistency: "stream" brings in what the change stream has told, which takes some milliseconds to arrive,
-            and reads nothing where nothing has changed. "strict" reads the documents of each update's user, chat and
-            conversations: for updates of one user that reach two workers within those milliseconds.
+            and reads nothing where nothing has changed; while the stream tells late, it reads as "strict" does.
+            "strict" reads the documents of each update's user, chat and conversations: for updates of one user that
+            reach two workers within those milliseconds.
         exclusive: Whether the updates of one user are handled one after the other across all workers, in their order
             among those that wait. Reads as "strict" does, and needs change streams.
         lease_timeout: With `exclusive`, seconds until another worker takes over from one that has died.
