@@ -12,12 +12,14 @@ from typing import Any, Final, Protocol
 from ptb_mongo.driver import ByIds, Driver
 from ptb_mongo.entries import Entry
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.retry import end, within
+from ptb_mongo.gathering import Gathered
+from ptb_mongo.retry import within
 from ptb_mongo.writer import Writer
 
 __all__ = ["Reader", "Source", "Wanted"]
 
 _PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
+_LATE: Final = f"no answer for {_PATIENCE:g} s"
 
 
 class Source(Protocol):
@@ -34,40 +36,22 @@ Wanted = Mapping[Source, Sequence[Entry]]
 """What is to be read: entries, by the collection that they belong to."""
 
 
-class _Batch:
-    """What is read next."""
+class _Claim:
+    """Entries that are to be read, which must be free: nobody else reads or writes them until that is over."""
 
-    def __init__(self) -> None:
-        self.wanted: dict[Source, list[Entry]] = {}
-        self.over = asyncio.Event()
-        self.error: Exception | None = None
-
-    def add(self, wanted: Wanted) -> None:
-        """Claims entries, which must be free: nobody else reads or writes them until this is over."""
-        for source, entries in wanted.items():
-            self.wanted.setdefault(source, []).extend(entries)
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self._over = asyncio.Event()
+        for entries in wanted.values():
             for entry in entries:
-                entry.busy = self.over
+                entry.busy = self._over
 
-    def end(self, error: Exception | None = None) -> None:
-        """Lets everybody go on who waits."""
-        self.error = error
+    def end(self) -> None:
+        """Sets them free."""
         for entries in self.wanted.values():
             for entry in entries:
                 entry.busy = None
-        self.over.set()
-
-    async def outcome(self) -> None:
-        """Waits until it is over.
-
-        Raises:
-            UnavailableError: If no server has answered.
-        """
-        await self.over.wait()
-        if isinstance(self.error, UnavailableError):
-            raise UnavailableError(str(self.error)) from self.error
-        if self.error is not None:
-            raise self.error
+        self._over.set()
 
 
 class Reader:
@@ -81,8 +65,7 @@ class Reader:
     def __init__(self, driver: Driver, writer: Writer) -> None:
         self.driver = driver
         self._writer = writer
-        self._next = _Batch()
-        self._task: asyncio.Task[None] | None = None
+        self._gathered = Gathered(self._read_claimed, "ptb_mongo reader")
 
     async def bring(self, wanted: Wanted, *, every: bool) -> None:
         """Reads those documents that somebody else may have written; waits for them no longer than an update can.
@@ -100,7 +83,7 @@ class Reader:
             for entries in wanted.values():
                 for entry in entries:
                     entry.mark_stale()
-            lost = UnavailableError(_reason(error))
+            lost = UnavailableError(_LATE if isinstance(error, asyncio.TimeoutError) else str(error))
             if not self._writer.away:
                 self._writer.lost(lost)
             raise lost from error
@@ -119,31 +102,23 @@ class Reader:
                 for source, entries in wanted.items()
             }
             if free := {source: entries for source, entries in free.items() if entries}:
-                await self._read_next(free)
+                await self._gathered.ask(_Claim(free))
             for entry in needed:
-                if entry.busy is not None:
+                if entry.busy is not None and missing(entry):
                     await entry.busy.wait()
 
-    async def _read_next(self, wanted: Wanted) -> None:
-        batch = self._next
-        batch.add(wanted)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._read_waiting(), name="ptb_mongo reader")
-        await batch.outcome()
-
-    async def _read_waiting(self) -> None:
-        while self._next.wanted:
-            batch, self._next = self._next, _Batch()
-            error: Exception | None = UnavailableError("it is being closed")
-            try:
-                await within(_PATIENCE, self.read(batch.wanted))
-                error = None
-            except asyncio.TimeoutError as late:
-                error = UnavailableError(_reason(late))
-            except Exception as failure:  # noqa: BLE001  (for those who wait)
-                error = failure
-            finally:
-                batch.end(error)
+    async def _read_claimed(self, claims: list[_Claim]) -> None:
+        together: dict[Source, list[Entry]] = {}
+        for claim in claims:
+            for source, entries in claim.wanted.items():
+                together.setdefault(source, []).extend(entries)
+        try:
+            await within(_PATIENCE, self.read(together))
+        except asyncio.TimeoutError as error:
+            raise UnavailableError(_LATE) from error
+        finally:
+            for claim in claims:
+                claim.end()
 
     async def read_alone(self, wanted: Wanted) -> None:
         """Reads many documents, by themselves; they must be free.
@@ -151,12 +126,11 @@ class Reader:
         Raises:
             UnavailableError: If no server answers.
         """
-        batch = _Batch()
-        batch.add(wanted)
+        claim = _Claim(wanted)
         try:
             await self.read(wanted)
         finally:
-            batch.end()
+            claim.end()
 
     async def read(self, wanted: Wanted) -> None:
         """Reads documents that nobody else reads or writes, and hands them to their collections.
@@ -170,10 +144,4 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what is under way."""
-        if self._task is not None:
-            await end(self._task)
-        self._next.end(UnavailableError("it is being closed"))
-
-
-def _reason(error: Exception) -> str:
-    return f"no answer for {_PATIENCE:g} s" if isinstance(error, asyncio.TimeoutError) else str(error)
+        await self._gathered.close()

@@ -1,0 +1,77 @@
+"""Does the same for several at once: what is asked for while some are served is served next, together.
+
+Nobody waits for others to come; who comes alone is served alone, and at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from ptb_mongo.errors import UnavailableError
+from ptb_mongo.retry import end
+
+__all__ = ["Gathered"]
+
+T = TypeVar("T")
+
+
+class _Batch(Generic[T]):
+    def __init__(self) -> None:
+        self.items: list[T] = []
+        self.over = asyncio.Event()
+        self.error: Exception | None = None
+
+    def end(self, error: Exception | None) -> None:
+        self.error = error
+        self.over.set()
+
+
+class Gathered(Generic[T]):
+    """Serves what is asked for.
+
+    Args:
+        serve: Serves some; each of them once. Who has asked and is cancelled is served all the same.
+        name: Of the task.
+    """
+
+    def __init__(self, serve: Callable[[list[T]], Awaitable[None]], name: str) -> None:
+        self._serve = serve
+        self._name = name
+        self._next = _Batch[T]()
+        self._task: asyncio.Task[None] | None = None
+
+    async def ask(self, item: T) -> None:
+        """Waits until something is served.
+
+        Raises:
+            Exception: What `serve` has raised.
+        """
+        batch = self._next
+        batch.items.append(item)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
+        await batch.over.wait()
+        if isinstance(batch.error, UnavailableError):  # one for each who waits: each adds its own traceback
+            raise UnavailableError(str(batch.error)) from batch.error
+        if batch.error is not None:
+            raise batch.error
+
+    async def _run(self) -> None:
+        while self._next.items:
+            batch, self._next = self._next, _Batch()
+            error: Exception | None = UnavailableError("it is being closed")
+            try:
+                await self._serve(batch.items)
+                error = None
+            except Exception as failure:  # noqa: BLE001  (for those who wait)
+                error = failure
+            finally:
+                batch.end(error)
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        if self._task is not None:
+            await end(self._task)
+        self._next.end(UnavailableError("it is being closed"))
