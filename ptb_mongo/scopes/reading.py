@@ -6,7 +6,7 @@ At most one read or write of a document is under way at any time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
@@ -19,7 +19,6 @@ from ptb_mongo.writer import Writer
 __all__ = ["Reader", "Source", "Wanted"]
 
 _PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
-_LATE: Final = f"no answer for {_PATIENCE:g} s"
 
 
 class Source(Protocol):
@@ -78,19 +77,30 @@ class Reader:
             UnavailableError: If no server answers, or not in time; they stay stale.
         """
         try:
-            await within(_PATIENCE, self._bring(wanted, every=every))
-        except (UnavailableError, asyncio.TimeoutError) as error:
+            self._check_server()
+            await self._in_time(self._bring(wanted, every=every))
+        except UnavailableError:
             for entries in wanted.values():
                 for entry in entries:
                     entry.mark_stale()
-            lost = UnavailableError(_LATE if isinstance(error, asyncio.TimeoutError) else str(error))
+            raise
+
+    def _check_server(self) -> None:
+        if self._writer.away:
+            raise UnavailableError("MongoDB is away")
+
+    async def _in_time(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Gives a server up that does not answer."""
+        try:
+            await within(_PATIENCE, coroutine)
+        except (UnavailableError, asyncio.TimeoutError) as error:
+            late = isinstance(error, asyncio.TimeoutError)
+            lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
             if not self._writer.away:
                 self._writer.lost(lost)
             raise lost from error
 
     async def _bring(self, wanted: Wanted, *, every: bool) -> None:
-        if self._writer.away:
-            raise UnavailableError("MongoDB is away")
         begun = {entry: entry.begun for entries in wanted.values() for entry in entries}
 
         def missing(entry: Entry) -> bool:  # else somebody has begun to read it after this
@@ -113,9 +123,8 @@ class Reader:
             for source, entries in claim.wanted.items():
                 together.setdefault(source, []).extend(entries)
         try:
-            await within(_PATIENCE, self.read(together))
-        except asyncio.TimeoutError as error:
-            raise UnavailableError(_LATE) from error
+            self._check_server()
+            await self._in_time(self.read(together))
         finally:
             for claim in claims:
                 claim.end()

@@ -205,6 +205,22 @@ async def test_all_who_wait_are_told_that_no_server_answers(reader: Reader, serv
         await asking(reader, stale(3))
 
 
+async def test_a_server_that_does_not_answer_is_not_asked_again_for_those_who_came_meanwhile(
+    reader: Reader, server: Server, log: Log
+) -> None:
+    tasks = [asking(reader, stale(1))]
+    await turns()
+    tasks.append(asking(reader, stale(2)))
+    await turns()
+
+    await server.answers(UnavailableError("gone"))
+
+    for task in tasks:
+        with pytest.raises(UnavailableError):
+            await task
+    assert len(server.asked) == len(log.errors) == 1
+
+
 async def test_all_who_wait_are_told_that_the_server_refuses(reader: Reader, server: Server, log: Log) -> None:
     tasks = [asking(reader, stale(1)), asking(reader, stale(2))]
     await turns()
