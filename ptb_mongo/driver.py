@@ -19,12 +19,11 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, ReturnDocument, UpdateOne
+from pymongo import AsyncMongoClient, DeleteOne, InsertOne, MongoClient, UpdateOne
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
-    DuplicateKeyError,
     ExecutionTimeout,
     OperationFailure,
     PyMongoError,
@@ -132,6 +131,18 @@ class ByIds(NamedTuple):
     fields: Sequence[str]
 
 
+class Updated(NamedTuple):
+    """What an update of several documents has done.
+
+    Attributes:
+        matched: How many were there, or were made.
+        made: The positions of those updates that have made one.
+    """
+
+    matched: int
+    made: set[int]
+
+
 class Driver:
     """A database on a real server, through Motor or PyMongo's async API."""
 
@@ -189,10 +200,12 @@ class Driver:
         query = {"_id": {"$in": wanted.ids}}
         return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
 
-    async def find(self, collection: str, query: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The documents that match, decoded; for the few that are not users' data."""
+    async def find(
+        self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The documents that match, or some fields of them, decoded; for the few that are not users' data."""
         with _translated():
-            async for document in self._database[collection].find(query):
+            async for document in self._database[collection].find(query, fields):
                 yield document
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,47 +283,49 @@ class Driver:
         with _translated():
             await self._database[collection].update_one({"_id": document_id}, {"$setOnInsert": fields}, upsert=True)
 
-    async def find_one_and_update(
+    async def update_each(
         self,
         collection: str,
-        query: Mapping[str, Any],
-        pipeline: Sequence[Mapping[str, Any]],
+        updates: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
         *,
-        fields: Mapping[str, Any],
         upsert: bool = False,
-    ) -> dict[str, Any] | None:
-        """Changes one document by a pipeline, for a majority, and gives what it has become; `None` if none matches."""
-        while True:
-            try:
-                with _translated():
-                    found: dict[str, Any] | None = await self._safely(collection).find_one_and_update(
-                        query, pipeline, projection=fields, upsert=upsert, return_document=ReturnDocument.AFTER
-                    )
-            except RefusedError as error:
-                if not isinstance(error.__cause__, DuplicateKeyError):
-                    raise
-            else:
-                return found
-            # Two have made it at once: by now it is there.
+    ) -> Updated:
+        """Changes documents by pipelines, each by its own, in one command and for a majority.
 
-    async def delete_one(self, collection: str, query: Mapping[str, Any]) -> bool:
-        """Deletes one document, for a majority; whether one matched."""
+        Args:
+            collection: Where they are.
+            updates: Which document, and its pipeline; may be done more than once.
+            upsert: Whether a document is made where there is none.
+        """
+        waiting = list(range(len(updates)))
+        matched, made = 0, set[int]()
+        while waiting:
+            statements = [
+                {"q": query, "u": list(pipeline), "upsert": upsert}
+                for query, pipeline in (updates[position] for position in waiting)
+            ]
+            with _translated():
+                answer = await self._database.command(
+                    "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
+                )
+            failures = _failures(answer.get("writeErrors", ()), answer.get("writeConcernError"))
+            for failure in failures.values():
+                if not failure.outdated:
+                    raise RefusedError(f"MongoDB refuses: {failure.reason}")
+            matched += answer["n"]
+            made |= {waiting[one["index"]] for one in answer.get("upserted", ())}
+            waiting = [waiting[index] for index in failures]  # two have made one at once: by now it is there
+        return Updated(matched, made)
+
+    async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
+        """Deletes documents, one for each query and in one command; how many. A failover may undo it."""
+        deletes = [{"q": query, "limit": 1} for query in queries]
         with _translated():
-            result = await self._safely(collection).delete_one(query)
-        return bool(result.deleted_count)
-
-    async def update_each(
-        self, collection: str, updates: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
-    ) -> int:
-        """Changes documents by pipelines, each by its own, in one bulk write; how many matched."""
-        requests = [UpdateOne(query, list(pipeline)) for query, pipeline in updates]
-        with _translated():
-            result = await self._safely(collection).bulk_write(requests, ordered=False)
-        return int(result.matched_count)
-
-    def _safely(self, collection: str) -> Any:
-        """A collection, for writes that may not be undone by a failover."""
-        return self._database.get_collection(collection, write_concern=WriteConcern("majority"))
+            answer = await self._database.command(
+                "delete", collection, deletes=deletes, ordered=False, writeConcern={"w": 1}
+            )
+        _failures(answer.get("writeErrors", ()), None)
+        return int(answer["n"])
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
         """Why change streams cannot be had from this server; `None` if they can."""

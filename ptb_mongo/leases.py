@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
+from ptb_mongo.gathering import Gathered
 from ptb_mongo.retry import end, until_it_works, within
 
 __all__ = ["SHORTEST", "Leases"]
@@ -43,7 +44,9 @@ class _Ticket:
         name: Who holds or waits: the worker, and which of its tickets it is.
         update_id: The update.
         told: Set when the lease was handed over, or when it is time to ask again.
+        asked: Set when the server has been asked for the lease.
         held: Whether the lease is held.
+        left: Milliseconds until the holder, if it is another one, is passed over.
         lost: Whether it was held, and others have taken over.
     """
 
@@ -51,6 +54,8 @@ class _Ticket:
     name: str
     update_id: int
     told: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: int = 0
     held: bool = False
     lost: bool = False
 
@@ -72,6 +77,8 @@ class Leases:
         self._timeout = timeout
         self._numbers = itertools.count(1)
         self._tickets: dict[str, _Ticket] = {}
+        self._taken = Gathered(self._take, "ptb_mongo leases, taken")
+        self._given_up = Gathered(self._give_up, "ptb_mongo leases, given up")
         self._renewal: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -99,7 +106,7 @@ class Leases:
             for ticket in tickets:
                 del self._tickets[ticket.name]
             if tickets:  # in a task of its own: whoever is cancelled here leaves no lease behind
-                await asyncio.wait({self._run(self._give_up_all(tickets))}, timeout=_PATIENCE)
+                await asyncio.wait({self._run(self._leave(tickets))}, timeout=_PATIENCE)
 
     async def close(self) -> None:
         """Waits for the leases that are being given up, and ends the signs of life."""
@@ -108,6 +115,8 @@ class Leases:
         for task in [*self._tasks, self._renewal]:
             if task is not None:
                 await end(task)
+        await self._taken.close()
+        await self._given_up.close()
 
     # -- what the change stream says --------------------------------------------------------------------
 
@@ -127,55 +136,82 @@ class Leases:
     async def _acquire(self, ticket: _Ticket) -> None:
         while True:
             ticket.told.clear()
-            found = await self._take(ticket)
-            ticket.held = ticket.held or found["holder"] == ticket.name
+            ticket.asked.clear()
+            await self._taken.ask(ticket)
             if not ticket.held:  # there is a holder, who may have died
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await within(max(found["left"], 0) / 1000 + _A_LITTLE, ticket.told.wait())
+                    await within(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
             if ticket.held:
                 return
 
-    async def _take(self, ticket: _Ticket) -> dict[str, Any]:
-        taking = _taking(ticket.name, ticket.update_id, self._timeout)
-        question = self._driver.find_one_and_update(
-            self.collection, {"_id": ticket.key}, taking, fields=_FIELDS, upsert=True
-        )
+    async def _take(self, tickets: list[_Ticket]) -> None:
+        wanted = [ticket for ticket in tickets if ticket.name in self._tickets]  # else it was cancelled
         try:
-            found = await within(_PATIENCE, question)
+            if wanted:
+                await within(_PATIENCE, self._take_at_most_twice(wanted))
         except asyncio.TimeoutError as error:
             raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
-        return found or {}
+        finally:
+            for ticket in tickets:
+                ticket.asked.set()
+
+    async def _take_at_most_twice(self, tickets: list[_Ticket]) -> None:
+        try:
+            await self._take_free(tickets)
+        except UnavailableError:  # there may be another primary by now
+            await self._take_free(tickets)
+
+    async def _take_free(self, tickets: list[_Ticket]) -> None:
+        updates = [({"_id": ticket.key}, _taking(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets]
+        made = (await self._driver.update_each(self.collection, updates, upsert=True)).made
+        for position in made:
+            tickets[position].held = True
+        others = [ticket for position, ticket in enumerate(tickets) if position not in made]
+        if others:
+            query = {"_id": {"$in": list({ticket.key for ticket in others})}}
+            found = {one["_id"]: one async for one in self._driver.find(self.collection, query, _FIELDS)}
+            for ticket in others:
+                lease = found.get(ticket.key, {})  # it may have been deleted since: then it is asked for again
+                ticket.held = ticket.held or lease.get("holder") == ticket.name
+                ticket.left = max(lease.get("left") or 0, 0)
 
     # -- giving up --------------------------------------------------------------------------------------
 
-    async def _give_up_all(self, tickets: list[_Ticket]) -> None:
-        for ticket in reversed(tickets):
-            try:
-                await self._give_up(ticket)
-            except UnavailableError:
-                self._run(self._give_up_later(ticket))
-            except PersistenceError as error:
-                _LOGGER.error("The lease %r was not given up, and ends by itself: %s", ticket.key, error)  # noqa: TRY400
+    async def _leave(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            await ticket.asked.wait()
+        try:
+            await self._given_up.ask(tickets)
+        except UnavailableError:
+            self._run(self._give_up_later(tickets))
+        except PersistenceError as error:
+            keys = ", ".join(ticket.key for ticket in tickets)
+            _LOGGER.error("The leases %s were not given up, and end by themselves: %s", keys, error)  # noqa: TRY400
 
-    async def _give_up(self, ticket: _Ticket) -> None:
-        mine: dict[str, Any] = {"_id": ticket.key, "holder": ticket.name, "waiting": []}
-        if ticket.held and await self._driver.delete_one(self.collection, mine):
+    async def _give_up(self, several: list[list[_Ticket]]) -> None:
+        tickets = [ticket for those in several for ticket in those]
+        mine: list[dict[str, Any]] = [{"_id": ticket.key, "holder": ticket.name, "waiting": []} for ticket in tickets]
+        if await self._driver.delete_each(self.collection, mine) == len(tickets):
             return
-        mine = {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]}
-        found = await self._driver.find_one_and_update(
-            self.collection, mine, _handing_over(ticket.name, self._timeout), fields=_FIELDS
-        )
-        if found is not None and found["holder"] is None:
-            await self._driver.delete_one(self.collection, {"_id": ticket.key, "holder": None, "waiting": []})
+        updates = [
+            (
+                {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
+                _handing_over(ticket.name, self._timeout),
+            )
+            for ticket in tickets
+        ]
+        await self._driver.update_each(self.collection, updates)
+        nobodys: list[dict[str, Any]] = [{"_id": ticket.key, "holder": None, "waiting": []} for ticket in tickets]
+        await self._driver.delete_each(self.collection, nobodys)
 
-    async def _give_up_later(self, ticket: _Ticket) -> None:
+    async def _give_up_later(self, tickets: list[_Ticket]) -> None:
         """Tries as long as it matters: then the lease has ended by itself."""
 
         def failed(_: BaseException) -> None:
             return
 
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(until_it_works(lambda: self._give_up(ticket), failed), self._timeout)
+            await asyncio.wait_for(until_it_works(lambda: self._given_up.ask(tickets), failed), self._timeout)
 
     # -- signs of life ----------------------------------------------------------------------------------
 
@@ -202,7 +238,7 @@ class Leases:
             )
             for ticket in tickets
         ]
-        if await self._driver.update_each(self.collection, updates) == len(updates):
+        if (await self._driver.update_each(self.collection, updates)).matched == len(updates):
             return
         held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
         query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}

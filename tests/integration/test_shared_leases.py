@@ -196,7 +196,7 @@ async def test_who_waits_does_not_ask_again_and_again(party, database):
     await until(waiting(database, 1))
 
     def asked() -> int:
-        found: int = database.command("serverStatus")["metrics"]["commands"]["findAndModify"]["total"]
+        found: int = database.command("serverStatus")["metrics"]["commands"]["update"]["total"]
         return found
 
     before = asked()
