@@ -13,6 +13,7 @@ from pymongo import AsyncMongoClient
 
 from ptb_mongo.driver import ByIds, Driver, InterruptedStreamError, connect
 from ptb_mongo.embedded import EmbeddedMongo
+from ptb_mongo.errors import RefusedError
 from ptb_mongo.watcher import just_after
 
 CLIENTS = [AsyncIOMotorClient, AsyncMongoClient]
@@ -77,6 +78,52 @@ async def test_a_document_of_the_largest_size_is_read(driver: Driver, database: 
     ((found,), _) = await driver.raw_documents([ByIds("first", [1], ("data",)), ByIds("second", [1], ("data",))])
 
     assert len(found) == len(encode(largest)) > 16 * 1024 * 1024 - 10
+
+
+# -- changing and deleting several ------------------------------------------------------------------------
+
+
+async def test_of_several_updates_is_said_which_have_made_a_document(driver: Driver, database: Any) -> None:
+    database.first.insert_one({"_id": 2, "n": 0})
+    updates = [({"_id": number}, [{"$set": {"n": number}}]) for number in (1, 2, 3, 1)]
+
+    updated = await driver.update_each("first", updates, upsert=True)
+
+    assert updated == (4, {0, 2})
+    assert [one["n"] for one in database.first.find().sort("_id")] == [1, 2, 3]
+
+
+async def test_an_update_without_upsert_makes_nothing(driver: Driver, database: Any) -> None:
+    assert await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": 1}}])]) == (0, set())
+    assert database.first.find_one() is None
+
+
+async def test_those_who_make_the_same_documents_at_once_all_succeed(driver: Driver, database: Any) -> None:
+    def adding(worker: int) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        more = {"$concatArrays": [{"$ifNull": ["$by", []]}, [worker]]}
+        return [({"_id": number}, [{"$set": {"by": more}}]) for number in range(30)]
+
+    for _ in range(5):
+        results = await asyncio.gather(*(driver.update_each("first", adding(n), upsert=True) for n in range(4)))
+
+        assert [result.matched for result in results] == [30] * 4
+        assert sorted(position for result in results for position in result.made) == list(range(30))
+        assert all(sorted(one["by"]) == [0, 1, 2, 3] for one in database.first.find())
+        assert await driver.delete_each("first", [{"_id": number} for number in range(30)]) == 30
+
+
+async def test_an_update_that_the_server_refuses_is_an_error(driver: Driver, database: Any) -> None:
+    database.first.insert_one({"_id": 1, "n": "text"})
+
+    with pytest.raises(RefusedError, match=r"\$add"):
+        await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": {"$add": ["$n", 1]}}}])])
+
+
+async def test_only_what_matches_is_deleted(driver: Driver, database: Any) -> None:
+    database.first.insert_many([{"_id": number, "n": number} for number in range(3)])
+
+    assert await driver.delete_each("first", [{"_id": 0, "n": 0}, {"_id": 1, "n": 0}, {"_id": 7}]) == 1
+    assert [one["_id"] for one in database.first.find().sort("_id")] == [1, 2]
 
 
 # -- following changes ------------------------------------------------------------------------------------

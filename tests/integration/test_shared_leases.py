@@ -170,6 +170,37 @@ async def test_one_that_is_cancelled_while_it_waits_or_holds_leaves_nothing_behi
     await until(lambda: database.leases.count_documents({}) == 0)
 
 
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_one_that_is_cancelled_while_the_server_is_asked_leaves_nothing_behind(party, database, turns):
+    one = await party("a")
+    await one._driver.hello()
+    hold = Hold(one, 1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    hold.task.cancel()
+    await asyncio.wait({hold.task})
+
+    assert database.leases.find_one() is None
+
+
+async def test_leases_of_many_users_are_taken_together(party, database):
+    def asked(command: str) -> int:
+        found: int = database.command("serverStatus")["metrics"]["commands"][command]["total"]
+        return found
+
+    one = await party("a")
+    before = asked("update"), asked("delete")
+    holds = [Hold(one, number, (f"user:{number}",)) for number in range(50)]
+    await asyncio.gather(*(hold.got.wait() for hold in holds))
+    assert database.leases.count_documents({}) == 50
+    await asyncio.gather(*(hold.give_up() for hold in holds))
+
+    assert database.leases.count_documents({}) == 0
+    assert asked("update") - before[0] <= 2
+    assert asked("delete") - before[1] <= 2
+
+
 async def test_those_who_take_several_leases_do_not_wait_in_a_circle(party, database):
     one, two = await party("a"), await party("b")
 
