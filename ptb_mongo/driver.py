@@ -297,25 +297,15 @@ class Driver:
             updates: Which document, and its pipeline; may be done more than once.
             upsert: Whether a document is made where there is none.
         """
-        waiting = list(range(len(updates)))
-        matched, made = 0, set[int]()
-        while waiting:
-            statements = [
-                {"q": query, "u": list(pipeline), "upsert": upsert}
-                for query, pipeline in (updates[position] for position in waiting)
-            ]
-            with _translated():
-                answer = await self._database.command(
-                    "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
-                )
-            failures = _failures(answer.get("writeErrors", ()), answer.get("writeConcernError"))
-            for failure in failures.values():
-                if not failure.outdated:
-                    raise RefusedError(f"MongoDB refuses: {failure.reason}")
-            matched += answer["n"]
-            made |= {waiting[one["index"]] for one in answer.get("upserted", ())}
-            waiting = [waiting[index] for index in failures]  # two have made one at once: by now it is there
-        return Updated(matched, made)
+        statements = [{"q": query, "u": list(pipeline), "upsert": upsert} for query, pipeline in updates]
+        with _translated():
+            answer = await self._database.command(
+                "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
+            )
+        for failure in _failures(answer.get("writeErrors", ()), answer.get("writeConcernError")).values():
+            # That two make a document at once is no failure: then the server tries again (MongoDB manual, upserts).
+            raise RefusedError(f"MongoDB refuses: {failure.reason}")
+        return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
 
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
         """Deletes documents, one for each query and in one command; how many. A failover may undo it."""
@@ -324,7 +314,8 @@ class Driver:
             answer = await self._database.command(
                 "delete", collection, deletes=deletes, ordered=False, writeConcern={"w": 1}
             )
-        _failures(answer.get("writeErrors", ()), None)
+        for failure in _failures(answer.get("writeErrors", ()), None).values():
+            raise RefusedError(f"MongoDB refuses: {failure.reason}")
         return int(answer["n"])
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:

@@ -145,10 +145,8 @@ class Leases:
                 return
 
     async def _take(self, tickets: list[_Ticket]) -> None:
-        wanted = [ticket for ticket in tickets if ticket.name in self._tickets]  # else it was cancelled
         try:
-            if wanted:
-                await within(_PATIENCE, self._take_at_most_twice(wanted))
+            await within(_PATIENCE, self._take_at_most_twice(tickets))
         except asyncio.TimeoutError as error:
             raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
         finally:

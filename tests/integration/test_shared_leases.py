@@ -272,19 +272,21 @@ async def test_a_lease_that_is_granted_while_the_signs_of_life_are_looked_at_is_
 ):
     one = await party("a", timeout=0.5)
     database.leases.insert_one({"_id": KEY, "holder": "b:1", "until": now(database, 60_000), "waiting": []})
-    hold = Hold(one, 1)
-    await until(waiting(database, 1))
-    find, looked = Driver.find, asyncio.Event()
+    find, asked, looked = Driver.find, asyncio.Event(), asyncio.Event()
 
-    async def granted_meanwhile(self: Driver, collection: str, query: Any) -> AsyncIterator[dict[str, Any]]:
-        found = [document async for document in find(self, collection, query)]
-        one.granted("a:1")
-        await hold.got.wait()
-        looked.set()
+    async def granted_meanwhile(self: Driver, *query: Any) -> AsyncIterator[dict[str, Any]]:
+        found = [document async for document in find(self, *query)]
+        if asked.is_set():
+            one.granted("a:1")
+            await hold.got.wait()
+            looked.set()
+        asked.set()
         for document in found:
             yield document
 
     monkeypatch.setattr(Driver, "find", granted_meanwhile)
+    hold = Hold(one, 1)
+    await asked.wait()
     database.leases.update_one({"_id": KEY}, {"$set": {"waiting": []}})  # so that one sign of life finds no place
 
     await looked.wait()
