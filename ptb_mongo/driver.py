@@ -7,8 +7,9 @@ here, and none of the texts holds a password.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
@@ -37,7 +38,7 @@ from ptb_mongo.garbage import collector_paused
 from ptb_mongo.operations import Delete, Failure, Insert, Operation, Upsert
 from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
-__all__ = ["ByIds", "Driver", "InterruptedStreamError", "connect", "database_of"]
+__all__ = ["ByIds", "Changes", "Driver", "connect", "database_of"]
 
 # For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
 # notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
@@ -52,6 +53,7 @@ _CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
 )
 
+_AWAIT_MS: Final = 500  # that the server waits for changes; a closing driver waits as long, and a socket longer
 _CURSOR_NOT_FOUND: Final = 43
 _AUTHENTICATION_FAILED: Final = {18, 8000}
 _DUPLICATE_KEY: Final = 11000
@@ -59,10 +61,6 @@ _PATH_NOT_VIABLE: Final = 28
 _TOO_LARGE: Final = {10334, 17419, 17420}
 # Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
 _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
-
-
-class InterruptedStreamError(UnavailableError):
-    """A change stream was open, and may be resumed."""
 
 
 def database_of(client: object, name: str | None) -> str:
@@ -129,6 +127,18 @@ class ByIds(NamedTuple):
     collection: str
     ids: Sequence[Any]
     fields: Sequence[str]
+
+
+class Changes(NamedTuple):
+    """Some changes that a change stream tells of.
+
+    Attributes:
+        changes: The events.
+        token: After which the stream may be resumed; `None` if that is not known yet.
+    """
+
+    changes: Sequence[Mapping[str, Any]]
+    token: Mapping[str, Any] | None
 
 
 class Updated(NamedTuple):
@@ -326,8 +336,7 @@ class Driver:
             answer = await self._database.command(
                 "aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={"batchSize": 0}
             )
-            cursor = answer["cursor"]
-            await self._database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
+            await self._kill(answer["cursor"])
         except OperationFailure as error:
             return f"this user may not open one ({(error.details or {}).get('codeName', error.code)})"
         except PyMongoError as error:
@@ -340,8 +349,10 @@ class Driver:
         *,
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
-    ) -> AsyncIterator[Mapping[str, Any]]:
+    ) -> AsyncIterator[Changes]:
         """The changes of the database's collections, as they happen.
+
+        Once it is open, and from time to time when nothing happens, it gives no changes, but a place to resume at.
 
         Args:
             pipeline: What to let through; must keep `_id`, the resume token.
@@ -349,25 +360,74 @@ class Driver:
             resume_after: The token after which to go on, instead.
 
         Raises:
-            UnavailableError: If no server answers.
-            InterruptedStreamError: If the stream was open, and may be resumed.
+            UnavailableError: If the server is gone; the stream may be resumed.
             RefusedError: If the stream cannot be had, or not be resumed.
         """
+        hello = await self.hello()
+        watch = self._watch_sharded if hello.get("msg") == "isdbgrid" else self._watch_replica_set
+        try:
+            with _translated():
+                async with contextlib.aclosing(watch(pipeline, start_at, resume_after)) as stream:
+                    async for changes in stream:
+                        yield changes
+        except RefusedError as error:
+            if _is_resumable(error.__cause__):
+                raise UnavailableError(f"the change stream was interrupted: {error}") from error
+            raise
+
+    async def _watch_replica_set(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        start_at: Timestamp | None,
+        resume_after: Mapping[str, Any] | None,
+    ) -> AsyncGenerator[Changes, None]:
+        """Sends the commands that a driver's `watch` sends: with Motor, that asks a thread for each single change."""
         where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
-        with _translated():
-            # As `watch` does; but where that asks a thread for each change, Motor's cursor has them a batch at a time.
-            made = self._database.aggregate([{"$changeStream": where}, *pipeline])
-            cursor = await made if inspect.isawaitable(made) else made
-            try:
-                while cursor.alive:  # Motor ends the iteration where nothing has happened for a second
-                    async for change in cursor:
-                        yield change
-            except PyMongoError as error:
-                if cursor.cursor_id and _is_resumable(error):
-                    raise InterruptedStreamError(f"the change stream was interrupted: {error}") from error
-                raise
-            finally:
-                await cursor.close()
+        started = self._client.start_session()
+        session = await started if inspect.isawaitable(started) else started
+        cursor: Mapping[str, Any] = {"id": 0}
+        command = self._database.command
+        try:
+            stages = [{"$changeStream": where}, *pipeline]
+            answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
+            while True:
+                cursor = answer["cursor"]
+                yield Changes(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
+                if not cursor["id"]:
+                    return
+                answer = await command(
+                    "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=_AWAIT_MS, session=session
+                )
+        except (GeneratorExit, asyncio.CancelledError):  # else it is gone
+            await self._kill(cursor)
+            raise
+        finally:
+            ended = session.end_session()
+            if inspect.isawaitable(ended):
+                await ended
+
+    async def _watch_sharded(
+        self,
+        pipeline: Sequence[Mapping[str, Any]],
+        start_at: Timestamp | None,
+        resume_after: Mapping[str, Any] | None,
+    ) -> AsyncGenerator[Changes, None]:
+        """Of several routers, only a driver's own cursor finds the right one again."""
+        where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
+        made = self._database.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
+        stream = await made if inspect.isawaitable(made) else made
+        try:
+            while stream.alive:
+                change = await stream.try_next()
+                yield Changes(() if change is None else (change,), stream.resume_token)
+        finally:
+            await stream.close()
+
+    async def _kill(self, cursor: Mapping[str, Any]) -> None:
+        """Ends a cursor on the server, if it can be reached; else that ends it by itself."""
+        if cursor["id"]:
+            with contextlib.suppress(PyMongoError):
+                await self._database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
 
     async def create_index(self, collection: str, field: str) -> None:
         """Makes an index, if it is not there yet."""
@@ -483,11 +543,11 @@ def _is_for_one(error: Exception) -> bool:
     return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
 
 
-def _is_resumable(error: PyMongoError) -> bool:
-    """Whether a change stream may go on elsewhere (MongoDB, change streams specification)."""
-    if isinstance(error, OperationFailure):
-        return error.code == _CURSOR_NOT_FOUND or error.has_error_label("ResumableChangeStreamError")
-    return isinstance(error, ConnectionFailure)
+def _is_resumable(error: BaseException | None) -> bool:
+    """Whether a change stream that was refused may go on elsewhere (MongoDB, change streams specification)."""
+    if not isinstance(error, OperationFailure):
+        return False
+    return error.code == _CURSOR_NOT_FOUND or error.has_error_label("ResumableChangeStreamError")
 
 
 def _failures(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:

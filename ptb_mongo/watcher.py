@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bson.timestamp import Timestamp
 
-from ptb_mongo.driver import Driver, InterruptedStreamError
+from ptb_mongo.driver import Driver
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.lag import Lag
 from ptb_mongo.retry import end, until_it_works
@@ -23,6 +23,7 @@ from ptb_mongo.scopes.documents import Documents
 __all__ = ["Watcher", "just_after"]
 
 _LOGGER = logging.getLogger(__name__)
+_LIFETIME: Final = 1.0  # seconds that a stream lasts at least
 
 
 class Grants(Protocol):
@@ -88,7 +89,6 @@ class Watcher:
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
-        self._interrupted = False
         self._lag = Lag()
         self._lost = lost
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
@@ -118,15 +118,21 @@ class Watcher:
         if self._token is None and self._start_at is None:
             self._start_at = just_after(await self._driver.hello())
             self._mark_everything_stale()
+        opened = None
         try:
-            async for change in self._driver.watch(self._pipeline, start_at=self._start_at, resume_after=self._token):
-                self._token, self._start_at = change["_id"], None
-                self._interrupted = False
-                self._note(change)
-        except InterruptedStreamError:
-            if self._interrupted:  # before it has told anything
+            async for changes, token in self._driver.watch(
+                self._pipeline, start_at=self._start_at, resume_after=self._token
+            ):
+                opened = opened or time.monotonic()
+                for change in changes:
+                    self._note(change)
+                if token is not None:
+                    self._token, self._start_at = token, None
+        except UnavailableError:
+            if opened is None:
                 raise
-            self._interrupted = True
+            # An election, say; what breaks again and again is not opened again at once.
+            await asyncio.sleep(max(0, opened + _LIFETIME - time.monotonic()))
             return
         self._token = self._start_at = None  # it has ended: the database was dropped
 

@@ -93,11 +93,13 @@ async def changes(
     token = None
     while True:
         try:
-            async for event in database.driver.watch(pipeline, start_at=since, resume_after=token):
-                token = event["_id"]
-                change = _change(event, kinds[event["ns"]["coll"]])
-                if bots or change.bot is None:
-                    yield change
+            async for events, place in database.driver.watch(pipeline, start_at=since, resume_after=token):
+                for event in events:
+                    change = _change(event, kinds[event["ns"]["coll"]])
+                    token = event["_id"]
+                    if bots or change.bot is None:
+                        yield change
+                token = place or token
         except UnavailableError as error:
             lost(error)
             await asyncio.sleep(_PAUSE)

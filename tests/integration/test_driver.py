@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
+from bots import until
 from bson import decode, encode
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
 
-from ptb_mongo.driver import ByIds, Driver, InterruptedStreamError, connect
+from ptb_mongo.driver import ByIds, Changes, Driver, connect
 from ptb_mongo.embedded import EmbeddedMongo
-from ptb_mongo.errors import RefusedError
+from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.watcher import just_after
 
 CLIENTS = [AsyncIOMotorClient, AsyncMongoClient]
@@ -129,40 +131,138 @@ async def test_only_what_matches_is_deleted(driver: Driver, database: Any) -> No
 # -- following changes ------------------------------------------------------------------------------------
 
 
+class Follower:
+    """Follows the changes of a database, and notes them."""
+
+    def __init__(self, driver: Driver, **place: Any) -> None:
+        self.seen = asyncio.Queue[Any]()
+        self.token: Any = None
+        self.given = asyncio.Event()
+        self.task = asyncio.create_task(self._follow(driver, place))
+
+    async def _follow(self, driver: Driver, place: dict[str, Any]) -> None:
+        pipeline = [{"$match": {"documentKey._id": {"$gte": 0}}}]
+        async for changes, token in driver.watch(pipeline, **{"start_at": None, "resume_after": None, **place}):
+            self.token = token
+            self.given.set()
+            for change in changes:
+                self.seen.put_nowait(change["documentKey"]["_id"])
+
+    async def gives(self) -> None:
+        self.given.clear()
+        await self.given.wait()
+
+    async def ends(self) -> None:
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+
+@pytest.fixture(params=["replica set", "sharded"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the driver takes the server for: a router's change streams can be had from a replica set, too."""
+    if request.param == "sharded":
+        hello = Driver.hello
+
+        async def of_a_router(self: Driver) -> dict[str, Any]:
+            return {**await hello(self), "msg": "isdbgrid"}
+
+        monkeypatch.setattr(Driver, "hello", of_a_router)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("kind")
+async def test_changes_are_told_from_the_time_on_that_was_asked_for(driver: Driver, database: Any) -> None:
+    database.first.insert_one({"_id": 1})
+    start_at = just_after(await driver.hello())
+    database.first.insert_many([{"_id": number} for number in range(2, 302)])
+
+    follower = Follower(driver, start_at=start_at)
+
+    assert [await follower.seen.get() for _ in range(300)] == list(range(2, 302))
+    await follower.ends()
+
+
+@pytest.mark.usefixtures("kind")
+async def test_a_stream_is_resumed_where_it_was(driver: Driver, database: Any) -> None:
+    first = Follower(driver, start_at=just_after(await driver.hello()))
+    database.first.insert_one({"_id": 1})
+    assert await first.seen.get() == 1
+    await first.gives()
+    await first.ends()
+    database.first.insert_one({"_id": 2})
+
+    second = Follower(driver, resume_after=first.token)
+
+    assert await second.seen.get() == 2
+    await second.ends()
+
+
+@pytest.mark.usefixtures("kind")
+async def test_the_place_to_resume_at_moves_on_though_nothing_is_told(driver: Driver, database: Any) -> None:
+    follower = Follower(driver, start_at=just_after(await driver.hello()))
+    await follower.gives()
+    before = follower.token
+    database.first.insert_one({"_id": -1})  # which the pipeline leaves out
+
+    await follower.gives()
+    await follower.gives()
+
+    assert follower.token["_data"] > before["_data"]
+    assert follower.seen.empty()
+    await follower.ends()
+
+
+async def test_a_stream_that_is_ended_leaves_no_cursor_on_the_server(driver: Driver, database: Any) -> None:
+    def cursors() -> list[Any]:
+        operations = database.client.admin.aggregate([{"$currentOp": {"idleCursors": True}}])
+        return [one for one in operations if one.get("ns", "").startswith(database.name) and "cursor" in one]
+
+    follower = Follower(driver, start_at=just_after(await driver.hello()))
+    await follower.gives()
+    await until(lambda: len(cursors()) == 1)
+
+    await follower.ends()
+
+    await until(lambda: not cursors())
+
+
 @pytest.mark.parametrize("client_type", CLIENTS, ids=["Motor", "PyMongo"])
-async def test_a_stream_that_was_open_when_the_server_died_says_that_it_may_be_resumed(client_type: Any) -> None:
+async def test_a_stream_whose_server_died_may_be_resumed(client_type: Any) -> None:
     with EmbeddedMongo() as server:
         client = client_type(server.uri)
         driver = await connect(client, "bot")
-        hello = await driver.hello()
-        seen = asyncio.Queue[Any]()
-
-        async def follow(**place: Any) -> None:
-            async for change in driver.watch([], **place):
-                seen.put_nowait(change)
-
-        following = asyncio.create_task(follow(start_at=just_after(hello), resume_after=None))
+        first = Follower(driver, start_at=just_after(await driver.hello()))
         await driver.insert_if_missing("numbers", 1, {"n": 1})
-        first = await seen.get()
+        assert await first.seen.get() == 1
 
         server.kill()
 
-        with pytest.raises(InterruptedStreamError):
-            await following
+        with pytest.raises(UnavailableError):
+            await first.task
         server.start()
-        again = asyncio.create_task(follow(start_at=None, resume_after=first["_id"]))
+        second = Follower(driver, resume_after=first.token)
         await driver.insert_if_missing("numbers", 2, {"n": 2})
-        assert (await seen.get())["documentKey"] == {"_id": 2}
-        again.cancel()
-        await asyncio.wait({again})
+        assert await second.seen.get() == 2
+        await second.ends()
         closed = client.close()
         if closed is not None:
             await closed
 
 
-async def test_a_stream_that_cannot_be_opened_does_not_count_as_interrupted(driver: Driver) -> None:
-    with pytest.raises(Exception, match="MongoDB refuses") as failed:
-        async for _ in driver.watch([], start_at=None, resume_after={"_data": "no token"}):
-            pass
+@pytest.mark.parametrize(("code", "labels"), [(43, []), (1, ["ResumableChangeStreamError"])])
+async def test_a_stream_that_may_go_on_elsewhere_does_not_count_as_refused(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, code: int, labels: list[str]
+) -> None:
+    async def interrupted(*_: Any) -> AsyncGenerator[Changes, None]:
+        yield Changes([], None)
+        raise OperationFailure("interrupted", code, {"errorLabels": labels})
 
-    assert not isinstance(failed.value, InterruptedStreamError)
+    monkeypatch.setattr(driver, "_watch_replica_set", interrupted)
+
+    with pytest.raises(UnavailableError, match="interrupted"):
+        await Follower(driver).task
+
+
+async def test_a_stream_that_cannot_be_had_is_refused(driver: Driver) -> None:
+    with pytest.raises(RefusedError):
+        await Follower(driver, resume_after={"_data": "no token"}).task

@@ -12,7 +12,7 @@ import pytest
 from bots import until
 from workers import USER, running
 
-from ptb_mongo.driver import Driver
+from ptb_mongo.driver import Changes, Driver
 
 MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
 
@@ -74,11 +74,12 @@ async def test_with_stream_nothing_is_read_where_nothing_has_changed(worker, dat
 async def test_with_stream_what_has_arrived_with_an_update_is_taken_in_before_it(worker, monkeypatch):
     arrived = asyncio.Event()
 
-    async def watch(*_: Any, **__: Any) -> AsyncIterator[dict[str, Any]]:
+    async def watch(*_: Any, **__: Any) -> AsyncIterator[Changes]:
         await arrived.wait()
         for _ in range(4):  # from the socket, or the thread, that reads it
             await asyncio.sleep(0)
-        yield {"_id": {}, "operationType": "update", "ns": {"coll": "user_data"}, "documentKey": {"_id": USER}}
+        change = {"operationType": "update", "ns": {"coll": "user_data"}, "documentKey": {"_id": USER}}
+        yield Changes([change], None)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Driver, "watch", watch)
@@ -100,7 +101,7 @@ async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, m
         await one.hears(put(a=1))
         await until(lambda: two.persistence.store.user_data.outdated(USER, read=False) is not None)
         late = time.time() + 3600
-        monkeypatch.setattr("ptb_mongo.watcher.time", SimpleNamespace(time=lambda: late))
+        monkeypatch.setattr("ptb_mongo.watcher.time", SimpleNamespace(time=lambda: late, monotonic=time.monotonic))
         await one.hears(put(a=2))
         await until(lambda: two.persistence.store.is_told_late)
         await two.hears()
@@ -114,8 +115,8 @@ async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, m
 
 
 def reads(database: Any) -> int:
-    found: int = database.command("serverStatus")["metrics"]["commands"]["find"]["total"]
-    return found
+    commands = database.command("serverStatus")["metrics"]["commands"]
+    return int(commands["find"]["total"] + commands["aggregate"]["total"])
 
 
 async def test_an_update_that_changes_nothing_writes_nothing(worker, database):
