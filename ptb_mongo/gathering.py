@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.retry import end
@@ -15,6 +15,8 @@ from ptb_mongo.retry import end
 __all__ = ["Gathered"]
 
 T = TypeVar("T")
+
+_CLOSED: Final = "it is being closed"
 
 
 class _Batch(Generic[T]):
@@ -40,14 +42,18 @@ class Gathered(Generic[T]):
         self._serve = serve
         self._name = name
         self._next = _Batch[T]()
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, item: T) -> None:
         """Waits until something is served.
 
         Raises:
+            UnavailableError: If it is closed.
             Exception: What `serve` has raised.
         """
+        if self._closed:
+            raise UnavailableError(_CLOSED)
         batch = self._next
         batch.items.append(item)
         if self._task is None or self._task.done():
@@ -61,7 +67,7 @@ class Gathered(Generic[T]):
     async def _run(self) -> None:
         while self._next.items:
             batch, self._next = self._next, _Batch()
-            error: Exception | None = UnavailableError("it is being closed")
+            error: Exception | None = UnavailableError(_CLOSED)
             try:
                 await self._serve(batch.items)
                 error = None
@@ -71,7 +77,8 @@ class Gathered(Generic[T]):
                 batch.end(error)
 
     async def close(self) -> None:
-        """Ends what is under way."""
+        """Ends what is under way; what was not served yet never is."""
+        self._closed = True
         if self._task is not None:
             await end(self._task)
-        self._next.end(UnavailableError("it is being closed"))
+        self._next.end(UnavailableError(_CLOSED))

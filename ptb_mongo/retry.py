@@ -44,10 +44,15 @@ async def end(task: asyncio.Task[None]) -> None:
         await asyncio.wait({task}, timeout=_FIRST_PAUSE)
 
 
-async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+async def within(seconds: float, coroutine: Coroutine[Any, Any, T], again: Callable[[], bool] = lambda: False) -> T:
     """Awaits a coroutine for some seconds at most.
 
     Before Python 3.12 `asyncio.wait_for` forgets that it was cancelled if the result comes at the same moment.
+
+    Args:
+        seconds: How long.
+        coroutine: What to await.
+        again: Called when that time is over: whether to wait as long once more.
 
     Raises:
         asyncio.TimeoutError: If it takes longer; it is cancelled then.
@@ -55,9 +60,9 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(coroutine)
     task.add_done_callback(_noted)
     try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
-            raise asyncio.TimeoutError
+        while not (await asyncio.wait({task}, timeout=seconds))[0]:
+            if not again():
+                raise asyncio.TimeoutError
     finally:
         if not task.done():
             task.cancel()

@@ -51,6 +51,7 @@ class Writer:
         self._held = held
         self._count = 0
         self._ticket = Ticket()
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
         self.counters = counters
         self.waiting: dict[Entry, Owner] = {}
@@ -78,6 +79,8 @@ class Writer:
         return self._ticket
 
     def _start(self) -> None:
+        if self._closed:
+            return
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._drain(), name="ptb_mongo writer")
 
@@ -94,6 +97,7 @@ class Writer:
 
     async def close(self) -> None:
         """Stops; what is dirty stays so."""
+        self._closed = True
         if self._task is not None:
             await end(self._task)
         self._ticket.end()
@@ -202,24 +206,21 @@ class Writer:
 
     @staticmethod
     async def _claim(owner: Owner, entries: list[Entry]) -> asyncio.Event:
-        """Keeps everybody else from reading or writing these documents until they are released; none is stale then."""
-        fresh = False
-        while True:
-            if busy := next((entry for entry in entries if entry.busy is not None), None):
-                await busy.free()
-                continue
-            claim = asyncio.Event()
-            if fresh or not (stale := [entry for entry in entries if entry.stale and entry.wanted is not None]):
-                for entry in entries:
-                    entry.busy = claim
-                return claim
-            for entry in stale:
+        """Keeps everybody else from reading or writing these documents until they are released; reads the stale ones.
+
+        Who reads never waits for one document while it keeps others, so this may.
+        """
+        claim = asyncio.Event()
+        try:
+            for entry in entries:
+                await entry.free()
                 entry.busy = claim
-            try:
-                await owner.reread(stale)
-                fresh = True  # what becomes stale again meanwhile is merged when it is read next
-            finally:
-                _release(stale, claim)
+            if stale := [entry for entry in entries if entry.stale and entry.wanted is not None]:
+                await owner.reread(stale)  # what becomes stale again meanwhile is merged when it is read next
+        except BaseException:
+            _release(entries, claim)
+            raise
+        return claim
 
     async def _write_chunk(
         self, owner: Owner, entries: list[Entry], ticket: Ticket, most_paths: dict[Entry, int]

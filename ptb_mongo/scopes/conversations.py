@@ -93,11 +93,10 @@ class ConversationScope(Documents[ConversationEntry]):
         states: ConversationDict = {}
         # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
-        self.loading = True
-        async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
-            if body["state"] is not None:
-                states[self.key_of(entry.id)[1]] = body["state"]
-        self.loading = False
+        with self.being_loaded():
+            async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
+                if body["state"] is not None:
+                    states[self.key_of(entry.id)[1]] = body["state"]
         return states
 
     def of(self, handler: str, key: ConversationKey) -> ConversationEntry:

@@ -150,18 +150,17 @@ class DataScope(Documents[LiveEntry], Generic[T]):
     async def load_all(self) -> dict[int, T]:
         """Loads every document."""
         loaded: dict[int, T] = {}
-        self.loading = True
-        with collector_paused():
+        with self.being_loaded(), collector_paused():
             async for entry, body in self.load({}):
                 loaded[self.key_of(entry.id)] = self._attach(entry, body)
-        self.loading, self.complete = False, True
+        self.complete = True
         return loaded
 
     async def load_one(self, key: int) -> T:
         """Loads one document; a new object if there is none."""
-        self.loading = True
-        found = [self._attach(entry, body) async for entry, body in self.load({"_id": key})]
-        self.loading, self.complete = False, True
+        with self.being_loaded():
+            found = [self._attach(entry, body) async for entry, body in self.load({"_id": key})]
+        self.complete = True
         if found:
             return found[0]
         entry = self.entry(key, key)

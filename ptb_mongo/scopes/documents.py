@@ -7,8 +7,9 @@ changed, and nothing is sent.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
@@ -65,8 +66,7 @@ class Documents(Generic[EntryT]):
         self.entries: dict[Any, EntryT] = {}
         self.complete = False
         """Whether every document is known: one that is not in `entries` does not exist."""
-        self.loading = False
-        """Whether everything is being loaded: a document that is written now may have been read already."""
+        self._loads = 0
         self.quarantined: dict[Any, DocumentError] = {}
         self.fields = fields
         self.reader = reader
@@ -100,6 +100,15 @@ class Documents(Generic[EntryT]):
     def resolve(self, entry: EntryT, path: Path, base: Any, local: Any, remote: Any) -> Any:  # noqa: ARG002
         """Decides what both sides have changed: by default, the bot's value."""
         return local
+
+    @contextlib.contextmanager
+    def being_loaded(self) -> Iterator[None]:
+        """While everything is being loaded: a document that is written now may have been read already."""
+        self._loads += 1
+        try:
+            yield
+        finally:
+            self._loads -= 1
 
     # -- loading ----------------------------------------------------------------------------------------
 
@@ -185,7 +194,7 @@ class Documents(Generic[EntryT]):
         return entry
 
     def asked(self, entries: Sequence[EntryT]) -> ByIds:
-        """What is to be read, now, for some entries."""
+        """What is to be read for some entries; from now on, what is told of them is newer."""
         for entry in entries:
             entry.touched = False
             entry.begun += 1
@@ -196,10 +205,10 @@ class Documents(Generic[EntryT]):
         found = {self.key_of(id_of(raw)): raw for raw in raws}
         with collector_paused():
             for entry in entries:
+                self._take(entry, found.get(self.key_of(entry.id)))
                 self.writer.counters.stale_reads += entry.stale
                 entry.stale = entry.touched
                 entry.read = entry.begun
-                self._take(entry, found.get(self.key_of(entry.id)))
 
     async def reread(self, entries: Sequence[Entry]) -> None:
         """Reads documents again, and brings what is wanted up to what was read; for the writer.
@@ -336,7 +345,7 @@ class Documents(Generic[EntryT]):
             known = entry.base is not None or entry.busy is not None or key in self.quarantined
             if known or not deleted:  # else it is our own deletion
                 entry.mark_stale()
-        elif self.loading or (self.complete and not deleted):
+        elif self._loads or (self.complete and not deleted):
             self.entries[key] = self._new_entry(document_id, stale=True)
 
     def is_own(self, document_id: Any, rev: str) -> bool:

@@ -6,7 +6,7 @@ At most one read or write of a document is under way at any time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
@@ -19,6 +19,7 @@ from ptb_mongo.writer import Writer
 __all__ = ["Reader", "Source", "Wanted"]
 
 _PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
+_MOST_READS: Final = 3  # that it waits for: one that has begun, its own, and one of what another one kept
 
 
 class Source(Protocol):
@@ -49,7 +50,8 @@ class _Claim:
         """Sets them free."""
         for entries in self.wanted.values():
             for entry in entries:
-                entry.busy = None
+                if entry.busy is self._over:
+                    entry.busy = None
         self._over.set()
 
 
@@ -65,6 +67,9 @@ class Reader:
         self.driver = driver
         self._writer = writer
         self._gathered = Gathered(self._read_claimed, "ptb_mongo reader")
+        self._claims: set[_Claim] = set()
+        self._answers = 0
+        self._closed = False
 
     async def bring(self, wanted: Wanted, *, every: bool) -> None:
         """Reads those documents that somebody else may have written; waits for them no longer than an update can.
@@ -78,7 +83,7 @@ class Reader:
         """
         try:
             self._check_server()
-            await self._in_time(self._bring(wanted, every=every))
+            await self._in_time(self._bring(wanted, every=every), self._while_answered())
         except UnavailableError:
             for entries in wanted.values():
                 for entry in entries:
@@ -86,19 +91,29 @@ class Reader:
             raise
 
     def _check_server(self) -> None:
-        if self._writer.away:
-            raise UnavailableError("MongoDB is away")
+        if self._closed or self._writer.away:
+            raise UnavailableError("the connection is closed" if self._closed else "MongoDB is away")
 
-    async def _in_time(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _in_time(self, coroutine: Coroutine[Any, Any, None], again: Callable[[], bool] = lambda: False) -> None:
         """Gives a server up that does not answer."""
         try:
-            await within(_PATIENCE, coroutine)
+            await within(_PATIENCE, coroutine, again)
         except (UnavailableError, asyncio.TimeoutError) as error:
             late = isinstance(error, asyncio.TimeoutError)
             lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
-            if not self._writer.away:
+            if not self._closed and not self._writer.away:
                 self._writer.lost(lost)
             raise lost from error
+
+    def _while_answered(self) -> Callable[[], bool]:
+        """Whether the server has answered meanwhile: then it is slow, and others' reads come first. Says so twice."""
+        answers = [self._answers]
+
+        def again() -> bool:
+            answers.append(self._answers)
+            return answers[-1] > answers[-2] and len(answers) <= _MOST_READS
+
+        return again
 
     async def _bring(self, wanted: Wanted, *, every: bool) -> None:
         begun = {entry: entry.begun for entries in wanted.values() for entry in entries}
@@ -112,7 +127,9 @@ class Reader:
                 for source, entries in wanted.items()
             }
             if free := {source: entries for source, entries in free.items() if entries}:
-                await self._gathered.ask(_Claim(free))
+                claim = _Claim(free)
+                self._claims.add(claim)
+                await self._gathered.ask(claim)
             for entry in needed:
                 if entry.busy is not None and missing(entry):
                     await entry.busy.wait()
@@ -125,9 +142,14 @@ class Reader:
         try:
             self._check_server()
             await self._in_time(self.read(together))
+            self._answers += 1
         finally:
             for claim in claims:
-                claim.end()
+                self._end(claim)
+
+    def _end(self, claim: _Claim) -> None:
+        self._claims.discard(claim)
+        claim.end()
 
     async def read_alone(self, wanted: Wanted) -> None:
         """Reads many documents, by themselves; they must be free.
@@ -153,4 +175,7 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what is under way."""
+        self._closed = True
         await self._gathered.close()
+        for claim in [*self._claims]:
+            self._end(claim)

@@ -252,10 +252,29 @@ async def test_nobody_waits_for_a_server_that_is_silent(
     assert entry.busy is None
 
 
-async def test_who_waits_when_it_is_closed_is_told_so(reader: Reader, server: Server) -> None:
+async def test_a_slow_server_is_waited_for_while_it_answers_others(
+    reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptb_mongo.scopes.reading._PATIENCE", 0.2)
     tasks = [asking(reader, stale(1))]
     await turns()
     tasks.append(asking(reader, stale(2)))
+    await asyncio.sleep(0.15)  # each answer in time, but both together are not
+    await server.answers()
+    await asyncio.sleep(0.15)
+    await server.answers()
+
+    await asyncio.gather(*tasks)
+    assert not log.away
+
+
+async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_called_away(
+    reader: Reader, server: Server, log: Log
+) -> None:
+    entries = [stale(1), stale(2)]
+    tasks = [asking(reader, entries[0])]
+    await turns()
+    tasks.append(asking(reader, entries[1]))
     await turns()
 
     await reader.close()
@@ -263,3 +282,7 @@ async def test_who_waits_when_it_is_closed_is_told_so(reader: Reader, server: Se
     for task in tasks:
         with pytest.raises(UnavailableError, match="closed"):
             await task
+    with pytest.raises(UnavailableError, match="closed"):
+        await asking(reader, entries[0])
+    assert not log.away
+    assert all(entry.busy is None for entry in entries)
