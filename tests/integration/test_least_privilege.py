@@ -19,6 +19,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ConversationHandler, MessageHandler, filters
+from workers import SharedBot
+from workers import running as shared
 
 from ptb_mongo import MongoPersistence, PersistenceError
 
@@ -142,6 +144,21 @@ async def test_a_whole_bot_runs_with_the_documented_role(server: Guarded, root: 
     assert "handler_1" in root.conversations.index_information()
     assert root.user_data.count_documents({"_id": 7}) == 0
     assert root.bot_data.find_one({"_id": BOT_ID})["data"]["n"] > 1
+
+
+@pytest.mark.parametrize("options", [{"consistency": "strict"}, {"exclusive": True}], ids=["strict", "exclusive"])
+async def test_workers_run_with_the_documented_role(server: Guarded, root: Any, options: Any) -> None:
+    uri = server.make_user(f"worker-{'-'.join(options)}", ACTIONS)
+    workers = [SharedBot(MongoPersistence(uri), **options) for _ in range(2)]
+
+    async with shared(*workers):
+        for number in range(6):
+            await workers[number % 2].hears(
+                lambda context: context.user_data.update(n=context.user_data.get("n", 0) + 1)
+            )
+
+    assert [worker.errors for worker in workers] == [[], []]
+    assert root.user_data.find_one({"_id": USER})["data"] == {"n": 6}
 
 
 async def test_without_change_streams_the_bot_reads_at_each_update_and_one_line_in_the_log_says_so(
