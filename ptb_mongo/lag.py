@@ -1,7 +1,8 @@
 """How late the change stream tells: milliseconds, but more where the server, this machine or this process is busy.
 
 Pure: the times are given. The clocks of the server and of this machine need not agree, so what counts is how much
-later a change is told than the quickest one of the last minutes.
+later a change is told than the quickest one of the last minutes. After a failover to a server whose clock is behind,
+changes seem late until those minutes are over.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Watcher:
 
     async def _run(self) -> None:
         while True:
-            # Each time that `_follow` returns, a stream had been open: the pauses begin anew.
+            # When `_follow` returns, a stream had been open: the pauses begin anew.
             await until_it_works(self._follow, self._failed)
 
     def _failed(self, error: BaseException) -> None:
