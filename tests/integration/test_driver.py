@@ -257,7 +257,7 @@ async def test_a_stream_that_may_go_on_elsewhere_does_not_count_as_refused(
         yield Changes([], None)
         raise OperationFailure("interrupted", code, {"errorLabels": labels})
 
-    monkeypatch.setattr(driver, "_watch_replica_set", interrupted)
+    monkeypatch.setattr("ptb_mongo.driver.streams.of_replica_set", interrupted)
 
     with pytest.raises(UnavailableError, match="interrupted"):
         await Follower(driver).task

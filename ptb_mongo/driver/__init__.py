@@ -1,0 +1,12 @@
+"""The one seam to MongoDB: the only package that tells Motor, PyMongo's async API and mongomock-motor apart.
+
+It moves documents as BSON bytes and knows nothing of what they mean. Every error of a driver is translated
+here, and none of the texts holds a password.
+"""
+
+from ptb_mongo.driver.batches import ByIds
+from ptb_mongo.driver.connecting import connect, database_of
+from ptb_mongo.driver.database import Driver, Updated
+from ptb_mongo.driver.streams import Changes
+
+__all__ = ["ByIds", "Changes", "Driver", "Updated", "connect", "database_of"]

@@ -1,0 +1,77 @@
+"""Tells Motor, PyMongo's async API and mongomock-motor apart, and opens a database."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, MongoClient
+
+from ptb_mongo.driver.database import Driver
+from ptb_mongo.driver.mock import MockDriver
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
+
+__all__ = ["connect", "database_of"]
+
+# For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
+# notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
+_TIMEOUTS_MS: Final = {
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 5000,
+    "heartbeatFrequencyMS": 5000,
+    "socketTimeoutMS": 10_000,
+}
+
+
+def database_of(client: object, name: str | None) -> str:
+    """The name of the database to use.
+
+    Args:
+        client: A URI or a client.
+        name: The name asked for; `None` for the one in the URI.
+
+    Raises:
+        ConfigurationError: If the URI or the name cannot be used.
+    """
+    if isinstance(client, str):
+        in_uri = database_in(client)
+        name = in_uri if name is None else name
+    elif isinstance(client, MongoClient):
+        raise ConfigurationError(
+            "a pymongo.MongoClient blocks the event loop; pass pymongo.AsyncMongoClient, a Motor client or a URI"
+        )
+    elif not isinstance(client, (AsyncIOMotorClient, AsyncMongoClient)) and not _is_mock(client):
+        raise ConfigurationError(
+            "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
+            f"not {type(client).__name__}"
+        )
+    return checked_name(DEFAULT_DATABASE if name is None else name)
+
+
+def _is_mock(client: object) -> bool:
+    # Its class masquerades as Motor's; its base does not.
+    return any(cls.__module__.partition(".")[0] == "mongomock_motor" for cls in type(client).__mro__)
+
+
+async def connect(client: object, database: str) -> Driver:
+    """Opens a database.
+
+    Args:
+        client: A URI, for which a Motor client is made and closed again; or a client, which is left open.
+        database: The database's name.
+    """
+    if _is_mock(client):
+        return MockDriver(client, database, owned=False)
+    if not isinstance(client, str):
+        return Driver(client, database, owned=False)
+    options = {name: value for name, value in _TIMEOUTS_MS.items() if name.lower() not in client.lower()}
+    loop = asyncio.get_running_loop()
+    made = await asyncio.to_thread(_motor_client, client, loop, options)  # a mongodb+srv URI asks a name server
+    return Driver(made, database, owned=True)
+
+
+def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
+    with clear_errors(uri):
+        return AsyncIOMotorClient(uri, io_loop=loop, **options)

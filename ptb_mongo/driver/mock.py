@@ -1,0 +1,61 @@
+"""A database of mongomock-motor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import bson
+from pymongo.errors import OperationFailure
+
+from ptb_mongo.driver.batches import ByIds
+from ptb_mongo.driver.database import CODEC_OPTIONS, Driver
+from ptb_mongo.operations import Delete, Failure, Insert, Operation
+
+__all__ = ["MockDriver"]
+
+
+class MockDriver(Driver):
+    """A database of mongomock-motor: no raw batches, no `hello`, no bulk writes, no pipelines."""
+
+    def __init__(self, client: Any, database: str, *, owned: bool) -> None:  # noqa: ARG002
+        self._client = client
+        self._owned = False
+        self._database = client.get_database(database)
+
+    async def hello(self) -> dict[str, Any]:
+        """What a standalone server would say."""
+        return {"isWritablePrimary": True}
+
+    async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """See `Driver.can_watch`."""
+        return "mongomock has none"
+
+    async def raw_batches(
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+    ) -> AsyncIterator[list[bytes]]:
+        """See `Driver.raw_batches`."""
+        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
+        yield [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
+
+    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+        """See `Driver.raw_documents`; one by one."""
+        return [await self._raw_documents(one) for one in wanted]
+
+    async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
+        """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
+        target = self._database[collection]
+        failures = {}
+        for index, operation in enumerate(operations):
+            try:
+                if isinstance(operation, Delete):
+                    await target.delete_one({"_id": operation.id, **operation.guard})
+                elif isinstance(operation, Insert):
+                    await target.insert_one({"_id": operation.id, **operation.fields})
+                else:
+                    for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc)):
+                        await target.update_one({"_id": operation.id}, update, upsert=True)
+            except OperationFailure as error:
+                failures[index] = Failure(str(error), outdated=True)
+        return failures

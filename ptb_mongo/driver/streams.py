@@ -1,0 +1,107 @@
+"""Change streams: whether they can be had, and the changes that they tell of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from bson.timestamp import Timestamp
+from pymongo.errors import OperationFailure, PyMongoError
+
+from ptb_mongo.errors import UnavailableError
+
+__all__ = ["Changes", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
+
+_AWAIT_MS: Final = 500  # that the server waits for changes; a closing driver waits as long, and a socket longer
+
+
+class Changes(NamedTuple):
+    """Some changes that a change stream tells of.
+
+    Attributes:
+        changes: The events.
+        token: After which the stream may be resumed; `None` if that is not known yet.
+    """
+
+    changes: Sequence[Mapping[str, Any]]
+    token: Mapping[str, Any] | None
+
+
+def is_sharded(hello: Mapping[str, Any]) -> bool:
+    """Whether it is a router of a sharded cluster that has answered."""
+    return hello.get("msg") == "isdbgrid"
+
+
+async def why_none(database: Any, hello: Mapping[str, Any]) -> str | None:
+    """Why change streams cannot be had from this server; `None` if they can."""
+    if "setName" not in hello and not is_sharded(hello):
+        return "it is not a replica set"
+    try:
+        answer = await database.command("aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={"batchSize": 0})
+        await _kill(database, answer["cursor"])
+    except OperationFailure as error:
+        return f"this user may not open one ({(error.details or {}).get('codeName', error.code)})"
+    except PyMongoError as error:
+        raise UnavailableError(f"no MongoDB server answers: {error}") from error
+    return None
+
+
+async def of_replica_set(
+    client: Any,
+    database: Any,
+    pipeline: Sequence[Mapping[str, Any]],
+    start_at: Timestamp | None,
+    resume_after: Mapping[str, Any] | None,
+) -> AsyncGenerator[Changes, None]:
+    """Sends the commands that a driver's `watch` sends: with Motor, that asks a thread for each single change."""
+    where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
+    started = client.start_session()
+    session = await started if inspect.isawaitable(started) else started
+    cursor: Mapping[str, Any] = {"id": 0}
+    command = database.command
+    try:
+        stages = [{"$changeStream": where}, *pipeline]
+        answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
+        while True:
+            cursor = answer["cursor"]
+            yield Changes(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
+            if not cursor["id"]:
+                return
+            answer = await command(
+                "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=_AWAIT_MS, session=session
+            )
+    except (GeneratorExit, asyncio.CancelledError):  # else it is gone
+        await _kill(database, cursor)
+        raise
+    finally:
+        ended = session.end_session()
+        if inspect.isawaitable(ended):
+            await ended
+
+
+async def of_sharded_cluster(
+    database: Any,
+    pipeline: Sequence[Mapping[str, Any]],
+    start_at: Timestamp | None,
+    resume_after: Mapping[str, Any] | None,
+) -> AsyncGenerator[Changes, None]:
+    """Of several routers, only a driver's own cursor finds the right one again."""
+    where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
+    made = database.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
+    stream = await made if inspect.isawaitable(made) else made
+    try:
+        while stream.alive:
+            change = await stream.try_next()
+            yield Changes(() if change is None else (change,), stream.resume_token)
+    finally:
+        await stream.close()
+
+
+async def _kill(database: Any, cursor: Mapping[str, Any]) -> None:
+    """Ends a cursor on the server, if it can be reached; else that ends it by itself."""
+    if cursor["id"]:
+        with contextlib.suppress(PyMongoError):
+            await database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
