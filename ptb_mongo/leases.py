@@ -146,9 +146,7 @@ class Leases:
 
     async def _take(self, tickets: list[_Ticket]) -> None:
         try:
-            await within(_PATIENCE, self._take_at_most_twice(tickets))
-        except asyncio.TimeoutError as error:
-            raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
+            await _in_time(self._take_at_most_twice(tickets))
         finally:
             for ticket in tickets:
                 ticket.asked.set()
@@ -187,7 +185,9 @@ class Leases:
             _LOGGER.error("The leases %s were not given up, and end by themselves: %s", keys, error)  # noqa: TRY400
 
     async def _give_up(self, several: list[list[_Ticket]]) -> None:
-        tickets = [ticket for those in several for ticket in those]
+        await _in_time(self._give_up_each([ticket for tickets in several for ticket in tickets]))
+
+    async def _give_up_each(self, tickets: list[_Ticket]) -> None:
         mine: list[dict[str, Any]] = [{"_id": ticket.key, "holder": ticket.name, "waiting": []} for ticket in tickets]
         if await self._driver.delete_each(self.collection, mine) == len(tickets):
             return
@@ -261,6 +261,14 @@ class Leases:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _in_time(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Gives a server up that does not answer: others wait for the same."""
+    try:
+        await within(_PATIENCE, coroutine)
+    except asyncio.TimeoutError as error:
+        raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
 
 
 # -- what happens on the server -------------------------------------------------------------------------

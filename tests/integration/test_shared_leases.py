@@ -184,6 +184,26 @@ async def test_one_that_is_cancelled_while_the_server_is_asked_leaves_nothing_be
     assert database.leases.find_one() is None
 
 
+async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, database, monkeypatch):
+    monkeypatch.setattr("ptb_mongo.leases._PATIENCE", 0.2)
+    delete, silent = Driver.delete_each, [True]
+
+    async def silent_once(self: Driver, *arguments: Any) -> int:
+        if silent:
+            silent.clear()
+            await asyncio.Event().wait()
+        return await delete(self, *arguments)
+
+    monkeypatch.setattr(Driver, "delete_each", silent_once)
+    one = await party("a")
+    hold = Hold(one, 1)
+    await hold.got.wait()
+
+    await hold.give_up()
+
+    await until(lambda: database.leases.find_one() is None)
+
+
 async def test_leases_of_many_users_are_taken_together(party, database):
     def asked(command: str) -> int:
         found: int = database.command("serverStatus")["metrics"]["commands"][command]["total"]
