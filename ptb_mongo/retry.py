@@ -29,8 +29,11 @@ async def until_it_works(attempt: Callable[[], Awaitable[None]], failed: Callabl
         if error is not None:
             failed(error)
 
+    async def once() -> None:  # tenacity awaits only what it knows to be a coroutine function
+        await attempt()
+
     pause = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)
-    await AsyncRetrying(wait=pause, before_sleep=before_pause)(attempt)
+    await AsyncRetrying(wait=pause, before_sleep=before_pause)(once)
 
 
 async def end(task: asyncio.Task[None]) -> None:

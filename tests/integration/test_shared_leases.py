@@ -185,7 +185,6 @@ async def test_one_that_is_cancelled_while_the_server_is_asked_leaves_nothing_be
 
 
 async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, database, monkeypatch):
-    monkeypatch.setattr("ptb_mongo.leases._PATIENCE", 0.2)
     delete, silent = Driver.delete_each, [True]
 
     async def silent_once(self: Driver, *arguments: Any) -> int:
@@ -194,10 +193,11 @@ async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, datab
             await asyncio.Event().wait()
         return await delete(self, *arguments)
 
-    monkeypatch.setattr(Driver, "delete_each", silent_once)
     one = await party("a")
     hold = Hold(one, 1)
     await hold.got.wait()
+    monkeypatch.setattr(Driver, "delete_each", silent_once)
+    monkeypatch.setattr("ptb_mongo.leases._PATIENCE", 0.5)
 
     await hold.give_up()
 

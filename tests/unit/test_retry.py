@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
-from ptb_mongo.retry import within
+from ptb_mongo.retry import until_it_works, within
 
 
 async def result_of(future: asyncio.Future[int]) -> int:
@@ -80,3 +83,23 @@ async def test_a_cancellation_counts_also_when_the_result_comes_at_the_same_mome
             await task
     else:
         assert task.result() == 1
+
+
+@pytest.mark.parametrize("wrapped", [lambda attempt: attempt, lambda attempt: lambda: attempt(), partial])  # noqa: PLW0108
+async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
+    monkeypatch: pytest.MonkeyPatch, wrapped: Callable[[Any], Any]
+) -> None:
+    monkeypatch.setattr("ptb_mongo.retry._FIRST_PAUSE", 0.001)
+    errors: list[BaseException] = []
+    tried = 0
+
+    async def attempt() -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 3:
+            raise ValueError(tried)
+
+    await until_it_works(wrapped(attempt), errors.append)
+
+    assert tried == 3
+    assert [str(error) for error in errors] == ["1", "2"]
