@@ -114,14 +114,19 @@ class Checker:
         for write in self._relevant(document, path):
             if not (write.acknowledged and write.binding) or effect(write, path) == value or write.start <= latest:
                 continue
-            if value is not None and self._may_be_undone(write, path):
+            if value is not None and any(
+                self._may_be_undone(one, path) for one in self._relevant(document, path) if one.end >= write.start
+            ):
                 continue
             kind = "lost" if write.value is not None else "resurrected"
             return self._violation(kind, document, path, f"{_shown(write)} is overwritten by nothing but {value!r}")
         return None
 
     def _may_be_undone(self, removal: Write, path: Keys) -> bool:
-        """Whether a removal of a dict met a bot's unsaved change inside that: the bot's version of all of it stays."""
+        """Whether a removal of a dict met a bot's unsaved change inside that: the bot's version of all of it stays.
+
+        With it, older values of others come back that the bot had read before.
+        """
         for end in range(len(removal.path) or 1, len(path)):
             removed = path[:end]
             if effect(removal, removed) is None:

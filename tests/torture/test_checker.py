@@ -93,6 +93,17 @@ def test_a_bot_keeps_a_dict_that_others_remove_while_it_has_an_unsaved_change_in
     assert found({"d": {"x": "a", "y": "b"}}, inside, removal, service) == ["resurrected"]
 
 
+def test_what_a_bot_keeps_of_a_dict_that_others_remove_may_be_older_than_what_was_there_last() -> None:
+    older, newer = (
+        write(value, time, time + 1, path="d.x", actor="service0.0") for value, time in (("a", 1), ("b", 3))
+    )
+    removal = write(None, 5, path="d", actor="planter.0")
+    inside = write("c", 4.5, 6, path="d.y")
+    assert found({"d": {"x": "a", "y": "c"}}, older, newer, removal, inside) == []
+    assert found({"d": {"x": "a", "y": "c"}}, older, newer, inside) == ["lost"]
+    assert found({"d": {"x": "a", "y": "c"}}, older, newer, write(None, 2, 2.5, path="d"), inside) == ["lost"]
+
+
 def saw(*sightings: tuple[Any, float], writes: list[Write]) -> list[Violation]:
     """What the checker says of what a bot saw."""
     seen = [Sighting("bot0.1", USER, ("k",), value, time) for value, time in sightings]
