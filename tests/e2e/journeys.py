@@ -174,6 +174,7 @@ class Journeys:
         }
         self._workers: list[Worker] = []
         self._handled = asyncio.Condition()
+        self._restart: asyncio.Task[None] | None = None
 
     async def run(self) -> Result:
         """Everybody goes all steps."""
@@ -230,6 +231,8 @@ class Journeys:
         await asyncio.gather(*(worker.start() for worker in self._workers))
 
     async def _stop(self) -> None:
+        if self._restart is not None:  # which everybody may have gone all steps before
+            await self._restart
         statuses = await asyncio.gather(*(worker.stop() for worker in self._workers))
         for worker, status in zip(self._workers, statuses, strict=True):
             if status or worker.errors:
@@ -300,9 +303,13 @@ class Journeys:
                 await self._handled.wait_for(lambda: self.result.counts["updates"] >= moment)  # noqa: B023
             await asyncio.sleep(self._chance.random() * 0.02)
             worker = self._chance.choice(self._workers)
-            await worker.kill()
-            self.result.counts["kills"] += 1
-            await worker.start()
+            self._restart = asyncio.create_task(self._restarts(worker))
+            await asyncio.shield(self._restart)
+
+    async def _restarts(self, worker: Worker) -> None:
+        await worker.kill()
+        self.result.counts["kills"] += 1
+        await worker.start()
 
     # -- the end ----------------------------------------------------------------------------------------
 

@@ -31,8 +31,7 @@ async def test_all_end_where_a_single_process_would_leave_them_though_a_worker_i
 
 
 async def test_at_human_pace_what_the_change_stream_tells_is_enough(mongodb_server_uri: str) -> None:
-    # 50 ms are enough, too, where the machine is not busy: see the long form
-    result = await Journeys(mongodb_server_uri, 2, mode="stream", users=4, kills=1, pause=0.2).run()
+    result = await Journeys(mongodb_server_uri, 2, mode="stream", users=6, kills=1, pause=0.05).run()
 
     assert_well(result)
     assert result.counts["kills"] == 1
