@@ -77,9 +77,10 @@ async def of_replica_set(
         await _kill(database, cursor)
         raise
     finally:
-        ended = session.end_session()
-        if inspect.isawaitable(ended):
-            await ended
+        with contextlib.suppress(PyMongoError):  # nothing may take the place of a cancellation
+            ended = session.end_session()
+            if inspect.isawaitable(ended):
+                await ended
 
 
 async def of_sharded_cluster(
