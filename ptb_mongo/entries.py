@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ptb_mongo.changes import Document
 from ptb_mongo.errors import DocumentError
 
-__all__ = ["Entry", "Owner", "Ticket"]
+__all__ = ["Claim", "Entry", "Owner", "Ticket"]
 
 
 class Entry:
@@ -80,6 +80,25 @@ class Entry:
         """Waits until no read or write of this document is under way."""
         while self.busy is not None:
             await self.busy.wait()
+
+
+class Claim:
+    """Documents that nobody else reads or writes until it ends."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._over = asyncio.Event()
+
+    def add(self, entry: Entry) -> None:
+        """Keeps a document, which must be free."""
+        entry.busy = self._over
+        self._entries.append(entry)
+
+    def end(self) -> None:
+        """Sets all free."""
+        for entry in self._entries:
+            entry.busy = None
+        self._over.set()
 
 
 class Owner(Protocol):

@@ -42,7 +42,7 @@ class Gathered(Generic[T]):
         self._serve = serve
         self._name = name
         self._next = _Batch[T]()
-        self._closed = False
+        self.closed = False
         self._task: asyncio.Task[None] | None = None
 
     async def ask(self, item: T) -> None:
@@ -52,7 +52,7 @@ class Gathered(Generic[T]):
             UnavailableError: If it is closed.
             Exception: What `serve` has raised.
         """
-        if self._closed:
+        if self.closed:
             raise UnavailableError(_CLOSED)
         batch = self._next
         batch.items.append(item)
@@ -76,9 +76,10 @@ class Gathered(Generic[T]):
             finally:
                 batch.end(error)
 
-    async def close(self) -> None:
-        """Ends what is under way; what was not served yet never is."""
-        self._closed = True
+    async def close(self) -> list[T]:
+        """Ends what is under way; gives what was not served yet, and never will be."""
+        self.closed = True
         if self._task is not None:
             await end(self._task)
         self._next.end(UnavailableError(_CLOSED))
+        return self._next.items

@@ -15,7 +15,7 @@ from typing import Final
 from ptb_mongo.changes import diff
 from ptb_mongo.codec import load
 from ptb_mongo.driver import Driver
-from ptb_mongo.entries import Entry, Owner, Ticket
+from ptb_mongo.entries import Claim, Entry, Owner, Ticket
 from ptb_mongo.errors import DocumentError, QuarantinedError, RefusedError, UnavailableError
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.health import Counters
@@ -188,7 +188,7 @@ class Writer:
             finally:
                 for task in tasks:
                     task.cancel()
-                _release(entries, claim)
+                claim.end()
             outdated: list[Entry] = []
             for chunk, result in zip(chunks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
                 if isinstance(result, UnavailableError) and attempt == 0 and not self.away:
@@ -205,20 +205,20 @@ class Writer:
             self._refuse(entry, entry.wanted, ticket, DocumentError(reason).located(owner.collection, entry.id))
 
     @staticmethod
-    async def _claim(owner: Owner, entries: list[Entry]) -> asyncio.Event:
+    async def _claim(owner: Owner, entries: list[Entry]) -> Claim:
         """Keeps everybody else from reading or writing these documents until they are released; reads the stale ones.
 
         Who reads never waits for one document while it keeps others, so this may.
         """
-        claim = asyncio.Event()
+        claim = Claim()
         try:
             for entry in entries:
                 await entry.free()
-                entry.busy = claim
+                claim.add(entry)
             if stale := [entry for entry in entries if entry.stale and entry.wanted is not None]:
                 await owner.reread(stale)  # what becomes stale again meanwhile is merged when it is read next
         except BaseException:
-            _release(entries, claim)
+            claim.end()
             raise
         return claim
 
@@ -305,10 +305,3 @@ class Writer:
         if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
             entry.dirty = entry.touching = False
             entry.wanted = entry.plain = None
-
-
-def _release(entries: list[Entry], claim: asyncio.Event) -> None:
-    for entry in entries:
-        if entry.busy is claim:
-            entry.busy = None
-    claim.set()

@@ -23,6 +23,12 @@ async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     raise AssertionError("it did not happen")
 
 
+async def turns(number: int = 20) -> None:
+    """Lets the event loop do what can be done without waiting."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 class Bot:
     """An application on a persistence, whose handlers do what a test asks for."""
 

@@ -17,7 +17,7 @@ from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.driver import streams
 from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
-from ptb_mongo.driver.failures import failures_in, is_for_one, is_resumable, translated
+from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
 from ptb_mongo.driver.statements import can_be_updates, request, statement
 from ptb_mongo.driver.streams import Changes
 from ptb_mongo.errors import RefusedError, UnavailableError
@@ -200,9 +200,8 @@ class Driver:
             answer = await self._database.command(
                 "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
             )
-        for failure in failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError")).values():
-            # That two make a document at once is no failure: then the server tries again (MongoDB manual, upserts).
-            raise RefusedError(f"MongoDB refuses: {failure.reason}")
+        # That two make a document at once is no failure: then the server tries again (MongoDB manual, upserts).
+        check_writes(answer)
         return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
 
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
@@ -212,8 +211,7 @@ class Driver:
             answer = await self._database.command(
                 "delete", collection, deletes=deletes, ordered=False, writeConcern={"w": 1}
             )
-        for failure in failures_in(answer.get("writeErrors", ()), None).values():
-            raise RefusedError(f"MongoDB refuses: {failure.reason}")
+        check_writes(answer)
         return int(answer["n"])
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
@@ -241,13 +239,10 @@ class Driver:
             RefusedError: If the stream cannot be had, or not be resumed.
         """
         hello = await self.hello()
-        if streams.is_sharded(hello):
-            opened = streams.of_sharded_cluster(self._database, pipeline, start_at, resume_after)
-        else:
-            opened = streams.of_replica_set(self._client, self._database, pipeline, start_at, resume_after)
+        follow = streams.of_sharded_cluster if streams.is_sharded(hello) else streams.of_replica_set
         try:
             with translated():
-                async with contextlib.aclosing(opened) as stream:
+                async with contextlib.aclosing(follow(self._database, pipeline, start_at, resume_after)) as stream:
                     async for changes in stream:
                         yield changes
         except RefusedError as error:

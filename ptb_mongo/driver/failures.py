@@ -20,7 +20,7 @@ from pymongo.errors import (
 from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
 from ptb_mongo.operations import Failure
 
-__all__ = ["failures_in", "is_for_one", "is_resumable", "translated"]
+__all__ = ["check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
 
 _CURSOR_NOT_FOUND: Final = 43
 _AUTHENTICATION_FAILED: Final = {18, 8000}
@@ -83,6 +83,17 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
     if any(error.get("code") in _TRANSIENT for error in errors):
         raise UnavailableError(errors[0].get("errmsg"))
     return {error["index"]: _failure(error) for error in errors}
+
+
+def check_writes(answer: Mapping[str, Any]) -> None:
+    """Looks at the answer to a command that writes.
+
+    Raises:
+        RefusedError: If the server has refused some of it.
+        UnavailableError: See `failures_in`.
+    """
+    for failure in failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError")).values():
+        raise RefusedError(f"MongoDB refuses: {failure.reason}")
 
 
 def _failure(entry: Mapping[str, Any]) -> Failure:

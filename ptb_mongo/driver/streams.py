@@ -50,7 +50,6 @@ async def why_none(database: Any, hello: Mapping[str, Any]) -> str | None:
 
 
 async def of_replica_set(
-    client: Any,
     database: Any,
     pipeline: Sequence[Mapping[str, Any]],
     start_at: Timestamp | None,
@@ -58,7 +57,7 @@ async def of_replica_set(
 ) -> AsyncGenerator[Changes, None]:
     """Sends the commands that a driver's `watch` sends: with Motor, that asks a thread for each single change."""
     where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
-    started = client.start_session()
+    started = database.client.start_session()
     session = await started if inspect.isawaitable(started) else started
     cursor: Mapping[str, Any] = {"id": 0}
     command = database.command

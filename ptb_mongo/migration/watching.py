@@ -96,7 +96,6 @@ async def changes(
             async for events, place in database.driver.watch(pipeline, start_at=since, resume_after=token):
                 for event in events:
                     change = _change(event, kinds[event["ns"]["coll"]])
-                    token = event["_id"]
                     if bots or change.bot is None:
                         yield change
                 token = place or token

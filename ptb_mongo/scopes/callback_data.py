@@ -221,7 +221,7 @@ class CallbackDataScope(Documents[Entry]):
             UnavailableError: If no server answers.
         """
         entries = [self.entry(uuid, uuid) for uuid in uuids]
-        await self.bring(entries, read=True)
+        await self.bring(entries, every=True)
         found = []
         for entry in entries:
             if entry.base is not None and not entry.dirty and entry.id not in self.quarantined:

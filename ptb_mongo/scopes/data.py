@@ -268,7 +268,7 @@ class DataScope(Documents[LiveEntry], Generic[T]):
         self._see(self.entry(key, key), live)
         if entry := self.outdated(key, read=read):
             try:
-                await self.bring([entry], read=read)
+                await self.bring([entry], every=read)
             except UnavailableError as error:
                 if not entry.loaded:
                     raise self.never_loaded(entry) from error

@@ -218,9 +218,9 @@ class Documents(Generic[EntryT]):
         """
         await self.reader.read({self: entries})
 
-    async def bring(self, entries: Sequence[EntryT], *, read: bool) -> None:
+    async def bring(self, entries: Sequence[EntryT], *, every: bool) -> None:
         """See `Reader.bring`."""
-        await self.reader.bring({self: entries}, every=read)
+        await self.reader.bring({self: entries}, every=every)
 
     def _take(self, entry: EntryT, raw: bytes | None) -> None:
         """Makes a version that was just read the base of everything."""

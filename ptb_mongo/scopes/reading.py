@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
-from ptb_mongo.entries import Entry
+from ptb_mongo.entries import Claim, Entry
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.gathering import Gathered
 from ptb_mongo.retry import within
@@ -36,25 +36,6 @@ Wanted = Mapping[Source, Sequence[Entry]]
 """What is to be read: entries, by the collection that they belong to."""
 
 
-class _Claim:
-    """Entries that are to be read, which must be free: nobody else reads or writes them until that is over."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self.wanted = wanted
-        self._over = asyncio.Event()
-        for entries in wanted.values():
-            for entry in entries:
-                entry.busy = self._over
-
-    def end(self) -> None:
-        """Sets them free."""
-        for entries in self.wanted.values():
-            for entry in entries:
-                if entry.busy is self._over:
-                    entry.busy = None
-        self._over.set()
-
-
 class Reader:
     """Reads documents again.
 
@@ -67,9 +48,7 @@ class Reader:
         self.driver = driver
         self._writer = writer
         self._gathered = Gathered(self._read_claimed, "ptb_mongo reader")
-        self._claims: set[_Claim] = set()
         self._answers = 0
-        self._closed = False
 
     async def bring(self, wanted: Wanted, *, every: bool) -> None:
         """Reads those documents that somebody else may have written; waits for them no longer than an update can.
@@ -82,7 +61,6 @@ class Reader:
             UnavailableError: If no server answers, or not in time; they stay stale.
         """
         try:
-            self._check_server()
             await self._in_time(self._bring(wanted, every=every), self._while_answered())
         except UnavailableError:
             for entries in wanted.values():
@@ -91,8 +69,8 @@ class Reader:
             raise
 
     def _check_server(self) -> None:
-        if self._closed or self._writer.away:
-            raise UnavailableError("the connection is closed" if self._closed else "MongoDB is away")
+        if self._gathered.closed or self._writer.away:
+            raise UnavailableError("the connection is closed" if self._gathered.closed else "MongoDB is away")
 
     async def _in_time(self, coroutine: Coroutine[Any, Any, None], again: Callable[[], bool] = lambda: False) -> None:
         """Gives a server up that does not answer."""
@@ -101,7 +79,7 @@ class Reader:
         except (UnavailableError, asyncio.TimeoutError) as error:
             late = isinstance(error, asyncio.TimeoutError)
             lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
-            if not self._closed and not self._writer.away:
+            if not self._gathered.closed and not self._writer.away:
                 self._writer.lost(lost)
             raise lost from error
 
@@ -122,34 +100,29 @@ class Reader:
             return entry.read <= begun[entry] and (every or entry.stale)
 
         while needed := [entry for entry in begun if missing(entry)]:
+            self._check_server()
             free = {
                 source: [entry for entry in entries if entry.busy is None and missing(entry)]
                 for source, entries in wanted.items()
             }
             if free := {source: entries for source, entries in free.items() if entries}:
-                claim = _Claim(free)
-                self._claims.add(claim)
-                await self._gathered.ask(claim)
+                await self._gathered.ask((free, _claim(free)))
             for entry in needed:
                 if entry.busy is not None and missing(entry):
                     await entry.busy.wait()
 
-    async def _read_claimed(self, claims: list[_Claim]) -> None:
+    async def _read_claimed(self, claimed: list[tuple[Wanted, Claim]]) -> None:
         together: dict[Source, list[Entry]] = {}
-        for claim in claims:
-            for source, entries in claim.wanted.items():
+        for wanted, _ in claimed:
+            for source, entries in wanted.items():
                 together.setdefault(source, []).extend(entries)
         try:
             self._check_server()
             await self._in_time(self.read(together))
             self._answers += 1
         finally:
-            for claim in claims:
-                self._end(claim)
-
-    def _end(self, claim: _Claim) -> None:
-        self._claims.discard(claim)
-        claim.end()
+            for _, claim in claimed:
+                claim.end()
 
     async def read_alone(self, wanted: Wanted) -> None:
         """Reads many documents, by themselves; they must be free.
@@ -157,7 +130,7 @@ class Reader:
         Raises:
             UnavailableError: If no server answers.
         """
-        claim = _Claim(wanted)
+        claim = _claim(wanted)
         try:
             await self.read(wanted)
         finally:
@@ -175,7 +148,13 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what is under way."""
-        self._closed = True
-        await self._gathered.close()
-        for claim in [*self._claims]:
-            self._end(claim)
+        for _, claim in await self._gathered.close():
+            claim.end()
+
+
+def _claim(wanted: Wanted) -> Claim:
+    claim = Claim()
+    for entries in wanted.values():
+        for entry in entries:
+            claim.add(entry)
+    return claim

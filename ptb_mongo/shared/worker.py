@@ -250,7 +250,7 @@ class Worker:
     def _read_in_background(self, entry: ConversationEntry) -> None:
         store = self.store
         if store is not None:
-            self._run(self._reads, until_it_works(partial(store.conversations.bring, [entry], read=False), _ignore))
+            self._run(self._reads, until_it_works(partial(store.conversations.bring, [entry], every=False), _ignore))
 
     async def close(self) -> None:
         """Waits for the saves that are under way."""

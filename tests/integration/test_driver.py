@@ -21,13 +21,17 @@ from ptb_mongo.watcher import just_after
 CLIENTS = [AsyncIOMotorClient, AsyncMongoClient]
 
 
+async def close(client: Any) -> None:
+    closed = client.close()
+    if closed is not None:
+        await closed
+
+
 @pytest.fixture(params=CLIENTS, ids=["Motor", "PyMongo"])
 async def driver(request: pytest.FixtureRequest, mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator[Any]:
     client = request.param(mongodb_server_uri)
     yield await connect(client, mongodb_database)
-    closed = client.close()
-    if closed is not None:
-        await closed
+    await close(client)
 
 
 # -- reading several collections -------------------------------------------------------------------------
@@ -244,9 +248,7 @@ async def test_a_stream_whose_server_died_may_be_resumed(client_type: Any) -> No
         await driver.insert_if_missing("numbers", 2, {"n": 2})
         assert await second.seen.get() == 2
         await second.ends()
-        closed = client.close()
-        if closed is not None:
-            await closed
+        await close(client)
 
 
 @pytest.mark.parametrize(("code", "labels"), [(43, []), (1, ["ResumableChangeStreamError"])])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from bots import turns
 
-from ptb_mongo.entries import Entry
+from ptb_mongo.entries import Claim, Entry
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.health import Counters
 from ptb_mongo.writer import Writer
@@ -30,11 +31,6 @@ class Owner:
             raise self._error
 
 
-async def turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 def begin(entry: Entry) -> asyncio.Event:
     """A read begins."""
     entry.busy = asyncio.Event()
@@ -46,7 +42,7 @@ def end(entry: Entry, read: asyncio.Event) -> None:
     read.set()
 
 
-def claiming(owner: Any, *entries: Entry) -> asyncio.Task[asyncio.Event]:
+def claiming(owner: Any, *entries: Entry) -> asyncio.Task[Claim]:
     writer = Writer(None, "me", Counters())  # type: ignore[arg-type]
     return asyncio.create_task(writer._claim(owner, list(entries)))
 
@@ -61,9 +57,11 @@ async def test_documents_that_are_never_free_at_the_same_time_are_claimed_one_by
     await turns()
     end(two, read)
 
-    event = await claim
+    claimed = await claim
 
-    assert one.busy is two.busy is event
+    assert one.busy is two.busy is not None
+    claimed.end()
+    assert one.busy is two.busy is None
 
 
 async def test_what_is_stale_is_read_before_it_is_written() -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from bots import turns
 
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.gathering import Gathered
@@ -26,11 +27,6 @@ class Counter:
     async def answers(self, error: Exception | None = None) -> None:
         self._answers.put_nowait(error)
         await turns()
-
-
-async def turns() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
+from bots import turns
 
 from ptb_mongo.driver import ByIds
 from ptb_mongo.entries import Entry
@@ -60,11 +61,6 @@ class Collection:
         for entry in entries:
             entry.read, entry.stale = entry.begun, False
         self.taken += [entry.id for entry in entries]
-
-
-async def turns() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 USERS, BOTS = Collection("users"), Collection("bots")
@@ -252,20 +248,68 @@ async def test_nobody_waits_for_a_server_that_is_silent(
     assert entry.busy is None
 
 
+class Patience:
+    """Stands for `within`: the time is over when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._over: list[asyncio.Event] = []
+        monkeypatch.setattr("ptb_mongo.scopes.reading.within", self._within)
+
+    async def _within(self, _: float, coroutine: Any, again: Callable[[], bool] = lambda: False) -> None:
+        over = asyncio.Event()
+        self._over.append(over)
+        task = asyncio.ensure_future(coroutine)
+        while not task.done():
+            waiting = asyncio.ensure_future(over.wait())
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if over.is_set() and not task.done() and not again():
+                task.cancel()
+                raise asyncio.TimeoutError
+            over.clear()
+        await task
+
+    async def ends(self, number: int) -> None:
+        """Of who has begun to wait at that place."""
+        self._over[number].set()
+        await turns()
+
+
 async def test_a_slow_server_is_waited_for_while_it_answers_others(
     reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptb_mongo.scopes.reading._PATIENCE", 0.2)
-    tasks = [asking(reader, stale(1))]
+    patience = Patience(monkeypatch)
+    first = asking(reader, stale(1))  # waits at place 0, and its read at 1
     await turns()
-    tasks.append(asking(reader, stale(2)))
-    await asyncio.sleep(0.15)  # each answer in time, but both together are not
+    second = asking(reader, stale(2))  # waits at place 2
+    await turns()
     await server.answers()
-    await asyncio.sleep(0.15)
-    await server.answers()
+    await first
 
-    await asyncio.gather(*tasks)
+    await patience.ends(2)
+
+    assert not second.done()
+    await server.answers()
+    await second
     assert not log.away
+
+
+async def test_a_server_that_has_answered_nobody_meanwhile_is_given_up(
+    reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = Patience(monkeypatch)
+    first, second = asking(reader, stale(1)), asking(reader, stale(2))
+    await turns()
+
+    await patience.ends(1)
+
+    assert second.done()
+
+    with pytest.raises(UnavailableError, match="no answer"):
+        await second
+    assert log.away
+    await server.answers()
+    await first
 
 
 async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_called_away(

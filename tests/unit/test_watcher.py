@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
-from bots import until
+from bots import turns, until
 from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Changes
@@ -126,5 +126,5 @@ async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pyte
     monkeypatch.setattr("ptb_mongo.watcher._LIFETIME", 3600)
     server = Server([changes(token="a"), UnavailableError()])
     async with following(server, Documents(), 1):
-        await asyncio.sleep(0.05)
+        await turns()
         assert len(server.opened) == 1
