@@ -265,7 +265,12 @@ def watching_process(uri: str, database: str, *words: str) -> Iterator[Any]:
     """`ptb-mongo watch` in a process of its own."""
     command = [sys.executable, "-m", "ptb_mongo.cli", "watch", "--database", database, *words]
     environment = {**os.environ, "MONGODB_URI": uri, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
         try:
             yield process
         finally:
