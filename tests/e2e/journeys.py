@@ -1,6 +1,7 @@
 """Many users, each on a journey of twenty steps, whose updates land on any of three workers; one is killed on the way.
 
     python tests/e2e/journeys.py --seeds 20 --users 50      # strict and exclusive; no pause between updates
+    python tests/e2e/journeys.py --seeds 20 --users 50 --mode strict --pause 0.001   # a user's updates one by one
     python tests/e2e/journeys.py --seeds 20 --users 50 --mode stream --pause 0.05
     python tests/e2e/journeys.py --counts 10000             # two workers count in one key
 
@@ -41,6 +42,7 @@ from ptb_mongo.embedded import mongodb_uri
 
 MODES: Final[dict[str, dict[str, Any] | None]] = {
     "exclusive": {"consistency": "strict", "exclusive": True, "lease_timeout": 2},
+    "strict": {"consistency": "strict"},
     "stream": {"consistency": "stream"},
     "plain": None,
 }
