@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ptb_mongo.changes import Document
 from ptb_mongo.errors import DocumentError
+from ptb_mongo.replica.values import Document
 
 __all__ = ["Claim", "Entry", "Owner", "Ticket"]
 

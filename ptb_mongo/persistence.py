@@ -14,10 +14,11 @@ from telegram.ext import Application, BasePersistence, ContextTypes, Persistence
 
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
+from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.health import Health
 from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.store import Settings, Sharing, Store
+from ptb_mongo.session import Session, Settings, Sharing
 from ptb_mongo.types import (
     BD,
     CD,
@@ -30,7 +31,6 @@ from ptb_mongo.types import (
     OnConflict,
     Refresh,
 )
-from ptb_mongo.uri import without_password
 
 __all__ = ["MongoPersistence"]
 
@@ -163,7 +163,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             shutdown_timeout=shutdown_timeout,
             spill_dir=Path(spill_dir) if spill_dir is not None else None,
         )
-        self._store: Store | None = None
+        self._store: Session | None = None
         self._opening: asyncio.Lock | None = None
 
     def __repr__(self) -> str:
@@ -200,13 +200,13 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         self._settings = replace(self._settings, sharing=sharing)
 
     @property
-    def store(self) -> Store | None:
+    def store(self) -> Session | None:
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
         return self._store
 
     # -- opening and closing ----------------------------------------------------------------------------
 
-    async def _open(self) -> Store:
+    async def _open(self) -> Session:
         """The open store; PTB has no hook for the start but the first `get_*`."""
         if self._store is not None:
             return self._store
@@ -215,7 +215,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         async with self._opening:
             if self._store is None:
                 bot = getattr(self, "bot", None)
-                self._store = await Store.open(self._settings, bot, self._bot_id())
+                self._store = await Session.open(self._settings, bot, self._bot_id())
             return self._store
 
     async def _abort(self) -> None:

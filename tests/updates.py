@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.changes import MISSING, Changes, Document, Path
+from ptb_mongo.replica.update import Changes
+from ptb_mongo.replica.values import MISSING, Document, Path
 
 
 def apply_changes(document: Document, changes: Changes) -> Document:

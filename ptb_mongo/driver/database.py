@@ -18,11 +18,11 @@ from pymongo.write_concern import WriteConcern
 from ptb_mongo.driver import streams
 from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
 from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
+from ptb_mongo.driver.operations import Delete, Failure, Operation
 from ptb_mongo.driver.statements import can_be_updates, request, statement
 from ptb_mongo.driver.streams import Changes
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.garbage import collector_paused
-from ptb_mongo.operations import Delete, Failure, Operation
 
 __all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
 

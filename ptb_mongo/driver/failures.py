@@ -17,8 +17,8 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
+from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
-from ptb_mongo.operations import Failure
 
 __all__ = ["check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
 

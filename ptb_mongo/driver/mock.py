@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.database import CODEC_OPTIONS, Driver
-from ptb_mongo.operations import Delete, Failure, Insert, Operation
+from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
 
 __all__ = ["MockDriver"]
 

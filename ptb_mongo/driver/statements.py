@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
 
-from ptb_mongo.operations import Delete, Insert, Operation, Upsert
+from ptb_mongo.driver.operations import Delete, Insert, Operation, Upsert
 
 __all__ = ["can_be_updates", "request", "statement"]
 

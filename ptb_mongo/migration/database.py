@@ -10,20 +10,20 @@ from typing import Any, Final
 
 import telegram
 
-from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec, id_of, load
 from ptb_mongo.driver import Driver, connect, database_of
 from ptb_mongo.errors import DecodeError, FormatError
 from ptb_mongo.health import Counters
 from ptb_mongo.migration.data import Kind
+from ptb_mongo.replica.values import Document
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import Reader
-from ptb_mongo.store import FORMAT_VERSION
+from ptb_mongo.session import FORMAT_VERSION
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import ScopeName
-from ptb_mongo.writer import Writer
 
 __all__ = ["Database", "Stored"]
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ptb_mongo.changes import Document, diff
 from ptb_mongo.codec import MAX_SIZE, dump, load, part_id
+from ptb_mongo.driver.operations import Insert, Upsert
 from ptb_mongo.errors import ConfigurationError, DocumentError, EncodeError
 from ptb_mongo.migration.data import KINDS, BotData, Kind
 from ptb_mongo.migration.database import Database, Stored
-from ptb_mongo.operations import Insert, Upsert
+from ptb_mongo.replica.update import diff
+from ptb_mongo.replica.values import Document
 
 __all__ = ["Importer", "Report", "Tally"]
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ptb_mongo.changes import Changes, Document, Path, addressable, fields_inside
 from ptb_mongo.codec import load
+from ptb_mongo.driver.operations import Delete, Upsert
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.inspection import is_untrusted
-from ptb_mongo.operations import Delete, Upsert
+from ptb_mongo.replica.update import Changes
+from ptb_mongo.replica.values import Document, Path, addressable, fields_inside
 
 __all__ = ["drop_bad_paths", "droppable", "move_aside", "quarantine_of"]
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from telegram.ext import CallbackDataCache
 
-from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError
+from ptb_mongo.replica.values import Document
 from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData
-from ptb_mongo.writer import Writer
 
 __all__ = ["CallbackDataScope"]
 

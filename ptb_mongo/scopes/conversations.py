@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from ptb_mongo.changes import MISSING, Document
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
+from ptb_mongo.replica.values import MISSING, Document
 from ptb_mongo.scopes.documents import Documents, whole_number
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import ConversationDict, ConversationKey
-from ptb_mongo.writer import Writer
 
 __all__ = ["ConversationEntry", "ConversationScope", "States"]
 

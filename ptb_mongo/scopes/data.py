@@ -14,16 +14,18 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ptb_mongo.changes import MISSING, Document, Path, diff, fields_inside, merge, same, value_at
 from ptb_mongo.codec import TAG, Codec, dump, id_of, load, unescape
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.garbage import collector_paused
+from ptb_mongo.replica.merge import merge
+from ptb_mongo.replica.patch import bring_into
+from ptb_mongo.replica.update import diff
+from ptb_mongo.replica.values import MISSING, Document, Path, fields_inside, same, value_at
 from ptb_mongo.scopes.documents import Documents, whole_number
-from ptb_mongo.scopes.live import bring_into
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import Conflict, OnConflict, ScopeName
-from ptb_mongo.writer import Writer
 
 __all__ = ["DataScope", "LiveEntry"]
 

@@ -14,15 +14,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from bson.decimal128 import Decimal128
 
-from ptb_mongo.changes import MISSING, Document, Path, merge
 from ptb_mongo.codec import MAX_SIZE, Codec, dump, id_of, load, load_each, part_id
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.driver import ByIds
 from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.garbage import collector_paused
-from ptb_mongo.scopes.reading import Reader
-from ptb_mongo.writer import Writer
+from ptb_mongo.replica.merge import merge
+from ptb_mongo.replica.values import MISSING, Document, Path
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 
 __all__ = ["Documents", "whole_number"]
 

@@ -20,7 +20,8 @@ from offline import BOT_ID, message_from, offline_application
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import FormatError, QuarantinedError, spill
+from ptb_mongo import FormatError, QuarantinedError
+from ptb_mongo.sync import spill
 
 OTHER_USER = 43
 SECRET = "4111-1111-1111-1111"

@@ -14,8 +14,9 @@ from pymongo import MongoClient, UpdateOne
 from pymongo.errors import BulkWriteError
 from updates import apply_changes
 
-from ptb_mongo.changes import diff, same
 from ptb_mongo.codec import OPTIONS, Codec
+from ptb_mongo.replica.update import diff
+from ptb_mongo.replica.values import same
 
 codec = Codec()
 keys = st.sampled_from(["a", "b", "c", "a.b", "$set", "", "0", "1", "10", "é", "%", "_py", 5, -1, True, None, "rev"])

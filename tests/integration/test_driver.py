@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 from ptb_mongo.driver import ByIds, Changes, Driver, connect
 from ptb_mongo.embedded import EmbeddedMongo
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.watcher import just_after
+from ptb_mongo.sync.change_stream import just_after
 
 CLIENTS = [AsyncIOMotorClient, AsyncMongoClient]
 

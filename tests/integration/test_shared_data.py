@@ -101,7 +101,9 @@ async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, m
         await one.hears(put(a=1))
         await until(lambda: two.persistence.store.user_data.outdated(USER, read=False) is not None)
         late = time.time() + 3600
-        monkeypatch.setattr("ptb_mongo.watcher.time", SimpleNamespace(time=lambda: late, monotonic=time.monotonic))
+        monkeypatch.setattr(
+            "ptb_mongo.sync.change_stream.time", SimpleNamespace(time=lambda: late, monotonic=time.monotonic)
+        )
         await one.hears(put(a=2))
         await until(lambda: two.persistence.store.is_told_late)
         await two.hears()

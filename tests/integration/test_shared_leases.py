@@ -16,8 +16,8 @@ from workers import USER, SharedBot, click, running, text
 
 from ptb_mongo import ConfigurationError, MongoPersistence, WatchUnavailableError
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.leases import Leases
-from ptb_mongo.watcher import Watcher, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.leases import Leases
 
 KEY = "user:42"
 
@@ -34,7 +34,7 @@ async def party(mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator
         driver: Driver = await connect(mongodb_server_uri, mongodb_database)
         leases = Leases(driver, "leases", name, timeout)
         hello = await driver.hello()
-        watcher = Watcher(driver, name, {}, just_after(hello), lambda _: None, leases)
+        watcher = ChangeStream(driver, name, {}, just_after(hello), lambda _: None, leases)
         made.append((watcher, leases, driver))
         return leases
 
@@ -197,7 +197,7 @@ async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, datab
     hold = Hold(one, 1)
     await hold.got.wait()
     monkeypatch.setattr(Driver, "delete_each", silent_once)
-    monkeypatch.setattr("ptb_mongo.leases._PATIENCE", 0.5)
+    monkeypatch.setattr("ptb_mongo.sync.leases._PATIENCE", 0.5)
 
     await hold.give_up()
 

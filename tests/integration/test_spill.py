@@ -12,8 +12,9 @@ import bson
 import pytest
 from bots import USER, Bot
 
-import ptb_mongo.writer
-from ptb_mongo import MongoPersistence, UnsavedDataError, spill
+import ptb_mongo.sync.writer
+from ptb_mongo import MongoPersistence, UnsavedDataError
+from ptb_mongo.sync import spill
 
 
 def spilled(folder: Path, database: str, *users: int) -> Path:
@@ -30,7 +31,7 @@ def files(folder: Path) -> list[Path]:
 def process_that_takes_in(folder: Path, database: str) -> subprocess.Popen[str]:
     """A process that has begun to take in a file, and never ends doing so."""
     code = (
-        "import pathlib, signal, sys; from ptb_mongo import spill\n"
+        "import pathlib, signal, sys; from ptb_mongo.sync import spill\n"
         "for path in spill.claim(pathlib.Path(sys.argv[1]), sys.argv[2], ''):\n"
         "    print(path.name, flush=True)\n"
         "    signal.pause()"
@@ -86,7 +87,7 @@ async def test_one_refused_document_waits_alone_for_the_next_start(
 async def test_what_was_saved_while_flush_gave_up_is_not_deleted_by_the_next_start(
     mongodb_server_uri: str, mongodb_database: str, database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ptb_mongo.writer, "_PATIENCE", 0.2)
+    monkeypatch.setattr(ptb_mongo.sync.writer, "_PATIENCE", 0.2)
     options: dict[str, Any] = {"shutdown_timeout": 0.3, "spill_dir": tmp_path}
     bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, **options))
     await bot.application.initialize()

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from updates import apply_changes
 
-from ptb_mongo.changes import MISSING, Changes, Path, diff, fields_inside, merge, same
 from ptb_mongo.codec.keys import escape
+from ptb_mongo.replica.merge import merge
+from ptb_mongo.replica.update import Changes, diff
+from ptb_mongo.replica.values import MISSING, Path, fields_inside, same
 
 KEYS = ["a", "b", "c", "0", "1", "10", "a.b", "$set", "", "é", "%", "_py", 5, -1, True, None]
 names = st.sampled_from([str(escape(key)) for key in KEYS])

@@ -12,7 +12,7 @@ from bots import turns
 from ptb_mongo.entries import Claim, Entry
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.health import Counters
-from ptb_mongo.writer import Writer
+from ptb_mongo.sync.writer import Writer
 
 
 class Owner:

@@ -9,7 +9,7 @@ import pytest
 from bots import turns
 
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.gathering import Gathered
+from ptb_mongo.sync.batching import Gathered
 
 
 class Counter:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptb_mongo.lag import Lag
+from ptb_mongo.sync.lag import Lag
 
 NOON = 1_800_000_000.0
 

@@ -12,7 +12,7 @@ from bots import turns
 from ptb_mongo.driver import ByIds
 from ptb_mongo.entries import Entry
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.sync.reader import Reader
 
 
 class Server:
@@ -236,7 +236,7 @@ async def test_all_who_wait_are_told_that_the_server_refuses(reader: Reader, ser
 async def test_nobody_waits_for_a_server_that_is_silent(
     reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptb_mongo.scopes.reading._PATIENCE", 0.02)
+    monkeypatch.setattr("ptb_mongo.sync.reader._PATIENCE", 0.02)
     entry = stale(1)
 
     with pytest.raises(UnavailableError, match="no answer"):
@@ -253,7 +253,7 @@ class Patience:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._over: list[asyncio.Event] = []
-        monkeypatch.setattr("ptb_mongo.scopes.reading.within", self._within)
+        monkeypatch.setattr("ptb_mongo.sync.reader.within", self._within)
 
     async def _within(self, _: float, coroutine: Any, again: Callable[[], bool] = lambda: False) -> None:
         over = asyncio.Event()

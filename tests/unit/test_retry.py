@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ptb_mongo.retry import until_it_works, within
+from ptb_mongo.sync.retry import until_it_works, within
 
 
 async def result_of(future: asyncio.Future[int]) -> int:
@@ -89,7 +89,7 @@ async def test_a_cancellation_counts_also_when_the_result_comes_at_the_same_mome
 async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
     monkeypatch: pytest.MonkeyPatch, wrapped: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr("ptb_mongo.retry._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ptb_mongo.sync.retry._FIRST_PAUSE", 0.001)
     errors: list[BaseException] = []
     tried = 0
 

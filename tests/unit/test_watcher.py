@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Changes
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.watcher import Watcher
+from ptb_mongo.sync.change_stream import ChangeStream
 
 BEGINNING = Timestamp(1, 1)
 LATER = Timestamp(2, 1)
@@ -64,7 +64,7 @@ async def following(server: Server, scope: Documents, number: int) -> AsyncItera
     """Follows until so many streams were opened; gives what was said of the server's being away."""
     lost: list[BaseException] = []
     scopes: Any = {"users": scope}
-    watcher = Watcher(server, "me", scopes, BEGINNING, lost.append)  # type: ignore[arg-type]
+    watcher = ChangeStream(server, "me", scopes, BEGINNING, lost.append)  # type: ignore[arg-type]
     try:
         await until(lambda: len(server.opened) == number)
         yield lost
@@ -74,7 +74,7 @@ async def following(server: Server, scope: Documents, number: int) -> AsyncItera
 
 @pytest.fixture(autouse=True)
 def lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ptb_mongo.watcher._LIFETIME", 0)
+    monkeypatch.setattr("ptb_mongo.sync.change_stream._LIFETIME", 0)
 
 
 def place(start_at: Timestamp | None = None, token: str | None = None) -> dict[str, Any]:
@@ -123,7 +123,7 @@ async def test_after_a_stream_that_cannot_be_resumed_everything_is_stale(caplog:
 
 
 async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ptb_mongo.watcher._LIFETIME", 3600)
+    monkeypatch.setattr("ptb_mongo.sync.change_stream._LIFETIME", 3600)
     server = Server([changes(token="a"), UnavailableError()])
     async with following(server, Documents(), 1):
         await turns()

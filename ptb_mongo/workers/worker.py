@@ -16,15 +16,15 @@ from telegram.ext import Application
 
 from ptb_mongo.errors import DocumentError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.conversations import ConversationEntry
-from ptb_mongo.scopes.reading import Source
-from ptb_mongo.shared.callback_data import missing_keyboards, with_objects
-from ptb_mongo.shared.conversations import Conversations, Handler, state_of
-from ptb_mongo.shared.saving import acknowledged, offer, scopes_of
-from ptb_mongo.shared.turn import TURN, Turn
-from ptb_mongo.store import Sharing, Store
+from ptb_mongo.session import Session, Sharing
+from ptb_mongo.sync.reader import Source
+from ptb_mongo.sync.retry import end, until_it_works
 from ptb_mongo.types import ConversationKey
+from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
+from ptb_mongo.workers.conversations import Conversations, Handler, state_of
+from ptb_mongo.workers.saving import acknowledged, offer, scopes_of
+from ptb_mongo.workers.turn import TURN, Turn
 
 __all__ = ["Consistency", "Worker"]
 
@@ -73,13 +73,13 @@ class Worker:
             yield from handlers
 
     @property
-    def store(self) -> Store | None:
+    def store(self) -> Session | None:
         """What is open; `None` while the application is not initialized."""
         return self._persistence.store
 
     # -- one update -------------------------------------------------------------------------------------
 
-    async def handle(self, turn: Turn, store: Store, handlers: Callable[[], Awaitable[None]]) -> bool:
+    async def handle(self, turn: Turn, store: Session, handlers: Callable[[], Awaitable[None]]) -> bool:
         """Lets handlers run, between bringing in what others have changed and saving what they have changed.
 
         Args:
@@ -103,7 +103,7 @@ class Worker:
                 turn.leases = frozenset()
                 TURN.reset(token)
 
-    async def _lease(self, turn: Turn, around: Turn | None, store: Store) -> AsyncExitStack:
+    async def _lease(self, turn: Turn, around: Turn | None, store: Session) -> AsyncExitStack:
         """Waits until no other update of this user is being handled; what is returned ends that when it is closed.
 
         Args:
@@ -128,7 +128,7 @@ class Worker:
             turn.leases = wanted | held
         return stack
 
-    async def with_callback_data(self, update: object, store: Store) -> object:
+    async def with_callback_data(self, update: object, store: Session) -> object:
         """The update, with the objects of buttons that another worker has made.
 
         Raises:
@@ -143,7 +143,7 @@ class Worker:
         scope.live.load_persistence_data(await scope.fetch(missing))
         return with_objects(update, scope.live)
 
-    async def _bring_in(self, turn: Turn, store: Store) -> None:
+    async def _bring_in(self, turn: Turn, store: Session) -> None:
         """Brings in what others have changed; without I/O where nothing has been told of a change.
 
         Where the change stream is late, as this machine or the server is busy, all is read.
@@ -173,7 +173,7 @@ class Worker:
             if handler.conversation_timeout
         }
 
-    def _outdated_states(self, turn: Turn, store: Store, *, read: bool) -> list[ConversationEntry]:
+    def _outdated_states(self, turn: Turn, store: Session, *, read: bool) -> list[ConversationEntry]:
         outdated = []
         for handler, key in turn.conversations:
             entry = store.conversations.outdated(handler.name or "", key, read=read)
@@ -188,7 +188,7 @@ class Worker:
             outdated.append(entry)
         return outdated
 
-    async def _read(self, wanted: Mapping[Source, list[Any]], store: Store, *, read: bool) -> bool:
+    async def _read(self, wanted: Mapping[Source, list[Any]], store: Session, *, read: bool) -> bool:
         """Reads documents; whether they could be."""
         try:
             await store.reader.bring(wanted, every=read)
@@ -200,7 +200,7 @@ class Worker:
 
     # -- after ------------------------------------------------------------------------------------------
 
-    async def save(self, turn: Turn, store: Store) -> bool:
+    async def save(self, turn: Turn, store: Session) -> bool:
         """Saves what an update may have changed.
 
         Returns:

@@ -12,12 +12,12 @@ from telegram import Bot
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
-from ptb_mongo.leases import SHORTEST
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.shared.conversations import check_ptb, conversation_handlers
-from ptb_mongo.shared.turn import TURN, Turn
-from ptb_mongo.shared.worker import Consistency, Worker
+from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD
+from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
+from ptb_mongo.workers.turn import TURN, Turn
+from ptb_mongo.workers.worker import Consistency, Worker
 
 __all__ = ["SharedApplication"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ptb_mongo.changes import MISSING, Document, fields_inside, same
 from ptb_mongo.codec import unescape
 from ptb_mongo.codec.objects import attributes_of, is_plain, remove_attribute, set_attribute
+from ptb_mongo.replica.values import MISSING, Document, fields_inside, same
 
 __all__ = ["bring_into"]
 

@@ -11,15 +11,15 @@ from ptb_mongo.entries import Entry, Ticket
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.shared.turn import Turn
-from ptb_mongo.store import Store
+from ptb_mongo.session import Session
+from ptb_mongo.workers.turn import Turn
 
 __all__ = ["acknowledged", "offer", "scopes_of"]
 
 Offered = tuple[Entry, "Ticket | None"]
 
 
-def scopes_of(turn: Turn, store: Store, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
+def scopes_of(turn: Turn, store: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
     """The scopes that are stored, each with the ids that an update concerns."""
     scopes: list[tuple[DataScope[Any], Iterable[int]]] = []
     if kinds.user_data:
@@ -31,7 +31,7 @@ def scopes_of(turn: Turn, store: Store, kinds: PersistenceInput) -> list[tuple[D
     return scopes
 
 
-def offer(turn: Turn, store: Store, kinds: PersistenceInput) -> list[Offered]:
+def offer(turn: Turn, store: Session, kinds: PersistenceInput) -> list[Offered]:
     """Hands to the writer what an update may have changed; without waiting.
 
     Args:
@@ -48,7 +48,7 @@ def offer(turn: Turn, store: Store, kinds: PersistenceInput) -> list[Offered]:
     return offered
 
 
-def _offer_data(turn: Turn, store: Store, kinds: PersistenceInput) -> list[Offered]:
+def _offer_data(turn: Turn, store: Session, kinds: PersistenceInput) -> list[Offered]:
     offered: list[Offered] = []
     for scope, keys in scopes_of(turn, store, kinds):
         for key in keys:
@@ -64,7 +64,7 @@ def _offer_data(turn: Turn, store: Store, kinds: PersistenceInput) -> list[Offer
     return offered
 
 
-def _offer_states(turn: Turn, store: Store) -> list[Offered]:
+def _offer_states(turn: Turn, store: Session) -> list[Offered]:
     scope = store.conversations
     offered: list[Offered] = []
     for handler, key in turn.conversations:
@@ -82,7 +82,7 @@ def _offer_states(turn: Turn, store: Store) -> list[Offered]:
     return offered
 
 
-def _unsaved(store: Store, scope: Documents[Any], entry: Entry | None, ticket: Ticket | None) -> list[Offered]:
+def _unsaved(store: Session, scope: Documents[Any], entry: Entry | None, ticket: Ticket | None) -> list[Offered]:
     """What to wait for until a document is written; also if it was offered by somebody else before."""
     if entry is None or not entry.dirty:
         return []

@@ -16,22 +16,22 @@ from typing import Any, Final, Literal
 import telegram
 from telegram.ext import CallbackDataCache
 
-from ptb_mongo import spill
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
 from ptb_mongo.errors import DecodeError, FormatError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
-from ptb_mongo.leases import Leases
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope, States
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.sync import spill
+from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.leases import Leases
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
-from ptb_mongo.watcher import Watcher, just_after
-from ptb_mongo.writer import Writer
 
-__all__ = ["FORMAT_VERSION", "Settings", "Sharing", "Store"]
+__all__ = ["FORMAT_VERSION", "Session", "Settings", "Sharing"]
 
 _LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION: Final = 1
@@ -76,8 +76,8 @@ class Settings:
     sharing: Sharing | None = None
 
 
-class Store:
-    """An open database; made by `Store.open`, of no use after `close`.
+class Session:
+    """An open database; made by `Session.open`, of no use after `close`.
 
     Attributes:
         bot_id: The `_id` of the bot's own document.
@@ -94,7 +94,7 @@ class Store:
         self.bot_id = bot_id
         self._driver = driver
         self._name = uuid.uuid4().hex[:12]
-        self._watcher: Watcher | None = None
+        self._watcher: ChangeStream | None = None
         self.reads = settings.refresh == "read"
         self.refreshes = settings.refresh != "off"
         self._counters = Counters()
@@ -138,7 +138,7 @@ class Store:
             self.callback_data.complete = False
 
     @classmethod
-    async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Store:
+    async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Session:
         """Connects, checks the format, and starts to follow changes.
 
         Raises:
@@ -199,7 +199,7 @@ class Store:
             return
         followed = self._scopes if self._settings.sharing else (self.user_data, self.chat_data, self.bot_data)
         scopes: dict[str, Documents[Any]] = {scope.collection: scope for scope in followed}
-        self._watcher = Watcher(self._driver, self._name, scopes, just_after(hello), self.writer.lost, self.leases)
+        self._watcher = ChangeStream(self._driver, self._name, scopes, just_after(hello), self.writer.lost, self.leases)
 
     @property
     def refresh_mode(self) -> Literal["watch", "read", "off"]:

@@ -12,15 +12,15 @@ import logging
 import time
 from typing import Final
 
-from ptb_mongo.changes import diff
 from ptb_mongo.codec import load
 from ptb_mongo.driver import Driver
+from ptb_mongo.driver.operations import Delete, Upsert
 from ptb_mongo.entries import Claim, Entry, Owner, Ticket
 from ptb_mongo.errors import DocumentError, QuarantinedError, RefusedError, UnavailableError
 from ptb_mongo.garbage import collector_paused
 from ptb_mongo.health import Counters
-from ptb_mongo.operations import Delete, Upsert
-from ptb_mongo.retry import end, until_it_works
+from ptb_mongo.replica.update import diff
+from ptb_mongo.sync.retry import end, until_it_works
 
 __all__ = ["Writer"]
 

@@ -16,11 +16,11 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.lag import Lag
-from ptb_mongo.retry import end, until_it_works
 from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.sync.lag import Lag
+from ptb_mongo.sync.retry import end, until_it_works
 
-__all__ = ["Watcher", "just_after"]
+__all__ = ["ChangeStream", "just_after"]
 
 _LOGGER = logging.getLogger(__name__)
 _LIFETIME: Final = 1.0  # seconds that a stream lasts at least
@@ -62,7 +62,7 @@ def just_after(hello: Mapping[str, Any]) -> Timestamp:
     return Timestamp(answered.time, answered.inc + 1)
 
 
-class Watcher:
+class ChangeStream:
     """Follows the changes of a database.
 
     Args:

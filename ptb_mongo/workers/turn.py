@@ -9,8 +9,8 @@ from typing import Any
 from telegram import Update
 
 from ptb_mongo.errors import DocumentError
-from ptb_mongo.shared.conversations import Conversations, Handler, ids_in
 from ptb_mongo.types import ConversationKey
+from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
 
 __all__ = ["TURN", "Turn"]
 

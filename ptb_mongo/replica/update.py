@@ -1,114 +1,23 @@
-"""Differences and three-way merges of plain documents: pure functions, no I/O.
-
-The rule of a merge: what only one side changed since `base` is kept, from whichever side; what both changed
-alike is kept once; what both changed differently is a conflict, decided for that path alone. Documents merge
-field by field, at every level; lists and tagged values are replaced whole, but for the attributes of objects
-and the entries of `OrderedDict`, `Counter` and `defaultdict`. Comparison is exact: 1, 1.0 and True differ,
-and so do two orders of the same keys.
-"""
+"""The difference between two versions of a document, as an update for MongoDB and its guard; no I/O."""
 
 from __future__ import annotations
 
 import datetime as dtm
-import marshal
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ptb_mongo.codec.documents import dump
-from ptb_mongo.codec.keys import TAG
+from ptb_mongo.replica.values import MISSING, Document, Path, addressable, comparable, fields_inside, same
 
-__all__ = ["MISSING", "Changes", "Path", "diff", "fields_inside", "merge", "same", "value_at"]
+__all__ = ["Changes", "diff"]
 
-Path = tuple[str, ...]
-"""The keys that lead to a field, as they are stored."""
-
-Document = dict[str, Any]
-
-
-class _Missing:
-    """The value of a field that does not exist."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-    def __deepcopy__(self, _: object) -> _Missing:
-        return self
-
-    def __bool__(self) -> bool:
-        return False
-
-
-MISSING: Final = _Missing()
-
-_INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 # What `$type` may not be at a field that an update goes through (a missing field is created).
 _NOT_A_DOCUMENT: Final = [
     *("array", "string", "int", "long", "double", "decimal", "bool", "null", "date", "binData"),
     *("objectId", "regex", "timestamp", "javascript", "minKey", "maxKey"),
 ]
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two plain values are the same: type, value, and order of keys at every level."""
-    kind = type(one)
-    if kind is not type(other):
-        return False
-    if kind is dict or kind is list:
-        return len(one) == len(other) and _same_contents(one, other)  # type: ignore[arg-type]
-    if kind is float:
-        if one != one:  # noqa: PLR0124  (NaN)
-            return other != other  # noqa: PLR0124
-        return one == other and math.copysign(1.0, one) == math.copysign(1.0, other)  # type: ignore[arg-type]
-    return one == other
-
-
-def _same_contents(one: object, other: object) -> bool:
-    try:
-        # As exact as BSON and three times as fast; up to this version of its format, equal values give equal bytes.
-        return marshal.dumps(one, 2) == marshal.dumps(other, 2)  # type: ignore[arg-type]
-    except ValueError:  # a date, say
-        return dump({"": one}) == dump({"": other})
-
-
-def fields_inside(value: object) -> tuple[Path, Document] | None:
-    """The fields that a value is merged by, and where they lie in it; `None` for a value that is merged whole."""
-    if type(value) is not dict:
-        return None
-    tag = value.get(TAG)
-    if tag is None:
-        return (), value
-    inner = _INNER.get(tag) if isinstance(tag, str) else None
-    fields = value.get(inner) if inner else None
-    return ((inner,), fields) if inner and type(fields) is dict and TAG not in fields else None
-
-
-def _comparable(one: object, other: object) -> tuple[Path, Document, Document] | None:
-    """The fields of two values of the same kind, whose differences can be told field by field."""
-    first, second = fields_inside(one), fields_inside(other)
-    if first is None or second is None or first[0] != second[0]:
-        return None
-    if first[0]:
-        inner = first[0][0]
-        outside = [{key: item for key, item in value.items() if key != inner} for value in (one, other)]  # type: ignore[attr-defined]
-        if not same(*outside):
-            return None
-    return first[0], first[1], second[1]
-
-
-def value_at(document: Document, path: Path) -> Any:
-    """What stands at a path; `MISSING` if nothing does."""
-    value: Any = document
-    for key in path:
-        value = value.get(key, MISSING) if type(value) is dict else MISSING
-    return value
-
-
-def addressable(key: str) -> bool:
-    """Whether a stored key can stand in an update path (all of ours can; other services may write any)."""
-    return bool(key) and key[0] != "$" and "." not in key and "\0" not in key
 
 
 @dataclass(slots=True)
@@ -287,7 +196,7 @@ def _diff_keys(base: Document, local: Document, path: Path, changes: Changes) ->
 
 
 def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None) -> None:
-    if inside := _comparable(before, after):
+    if inside := comparable(before, after):
         inner, old, new = inside
         known = len(changes.sets), len(changes.unsets), len(changes.created)
         known_as = dict(changes.last), dict(changes.replaced), changes.ordered
@@ -317,51 +226,3 @@ def _kept(base: Document, local: Document) -> dict[str, None]:
 
 def _is_lexicographic(keys: list[str]) -> bool:
     return not any(key.isdigit() for key in keys) and keys == sorted(keys, key=str.encode)
-
-
-Resolve = Callable[[Path, Any, Any, Any], Any]
-"""Decides a conflict: path, then the values of base, local and remote (`MISSING` where there is none)."""
-
-
-def merge(base: Document, local: Document, remote: Document, resolve: Resolve) -> Document:
-    """Brings two changed versions of a document together.
-
-    Args:
-        base: What both sides started from.
-        local: The bot's version.
-        remote: The database's version.
-        resolve: Called for each path that both sides changed differently, and for nothing else.
-    """
-    return _merge_fields(base, local, remote, (), resolve)
-
-
-def _merge_fields(base: Document, local: Document, remote: Document, path: Path, resolve: Resolve) -> Document:
-    merged: Document = {}
-    for key in _merged_order(base, local, remote):
-        value = _merge_value(
-            base.get(key, MISSING), local.get(key, MISSING), remote.get(key, MISSING), (*path, key), resolve
-        )
-        if value is not MISSING:
-            merged[key] = value
-    return merged
-
-
-def _merge_value(base: Any, local: Any, remote: Any, path: Path, resolve: Resolve) -> Any:
-    if same(base, remote) or same(local, remote):
-        return local
-    if same(base, local):
-        return remote
-    if inside := _comparable(local, remote):
-        inner, mine, theirs = inside
-        known = _comparable(base, local)
-        fields = _merge_fields(known[1] if known else {}, mine, theirs, path + inner, resolve)
-        return {**local, inner[0]: fields} if inner else fields
-    return resolve(path, base, local, remote)
-
-
-def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Mapping[str, Any]) -> Iterable[str]:
-    """The database's order, then what is new here; but our own order where only we have changed it."""
-    shared = [key for key in local if key in base]
-    reordered = shared != [key for key in base if key in local]
-    first, second = (local, remote) if reordered else (remote, local)
-    return dict.fromkeys((*first, *second))

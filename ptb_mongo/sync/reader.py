@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 from ptb_mongo.driver import ByIds, Driver
 from ptb_mongo.entries import Claim, Entry
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.gathering import Gathered
-from ptb_mongo.retry import within
-from ptb_mongo.writer import Writer
+from ptb_mongo.sync.batching import Gathered
+from ptb_mongo.sync.retry import within
+from ptb_mongo.sync.writer import Writer
 
 __all__ = ["Reader", "Source", "Wanted"]
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
-from ptb_mongo.gathering import Gathered
-from ptb_mongo.retry import end, until_it_works, within
+from ptb_mongo.sync.batching import Gathered
+from ptb_mongo.sync.retry import end, until_it_works, within
 
 __all__ = ["SHORTEST", "Leases"]
 

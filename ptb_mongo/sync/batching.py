@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.retry import end
+from ptb_mongo.sync.retry import end
 
 __all__ = ["Gathered"]
 

@@ -1,5 +1,5 @@
 """One bot, several workers: an application that shares its data with others like it."""
 
-from ptb_mongo.shared.application import SharedApplication
+from ptb_mongo.workers.application import SharedApplication
 
 __all__ = ["SharedApplication"]

@@ -16,8 +16,8 @@ import telegram
 from telegram import Update
 from telegram.ext import BaseHandler, ConversationHandler
 
-from ptb_mongo.changes import MISSING
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.replica.values import MISSING
 from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.types import ConversationKey
 

@@ -1,0 +1,1 @@
+"""What the bot knows of each document, and how two sides' changes come together: pure, no I/O, no clock."""
