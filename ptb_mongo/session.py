@@ -1,79 +1,59 @@
-"""What is open between `initialize` and `flush`: the connection, the scopes, the writer and the watcher."""
+"""What is open between `initialize` and `flush`: opens, wires and closes; it has no rules of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import telegram
-from telegram.ext import CallbackDataCache
 
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.errors import DecodeError, FormatError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.errors import PersistenceError, UnsavedDataError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
-from ptb_mongo.scopes.callback_data import CallbackDataScope
-from ptb_mongo.scopes.conversations import ConversationScope, States
-from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.sync import spill
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.scopes.factory import Scopes, make_scopes
+from ptb_mongo.settings import Settings
+from ptb_mongo.sync import format as stored_format
+from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.exchange import Exchange
+from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
-from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
 
-__all__ = ["FORMAT_VERSION", "Session", "Settings", "Sharing"]
+__all__ = ["Session", "scopes_for"]
 
 _LOGGER = logging.getLogger(__name__)
-FORMAT_VERSION: Final = 1
 _NAMED_AT_MOST: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """What is known of an application that shares its data with others like it.
-
-    Attributes:
-        user_data, chat_data, bot_data: Give the object that handlers change now, by id; `None` if there is none.
-        states: The states of conversations that its handlers hold.
-        callback_data: The cache of its bot; `None` if that has none.
-        lease_timeout: Where only one worker at a time handles a user's updates: seconds until another one takes over.
-    """
-
-    user_data: Callable[[int], Any]
-    chat_data: Callable[[int], Any]
-    bot_data: Callable[[int], Any]
-    states: States
-    callback_data: CallbackDataCache | None
-    lease_timeout: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `MongoPersistence` was made with; see there."""
-
-    client: object
-    database: str
-    new: Mapping[ScopeName, Callable[[], Any]]
-    trusted: tuple[type | str, ...] = ()
-    loading: Loading = "eager"
-    refresh: Refresh = "auto"
-    on_conflict: OnConflict = "local"
-    on_flush: bool = False
-    collection_prefix: str = ""
-    exclude: Exclude = field(default_factory=dict)
-    shutdown_timeout: float = 30.0
-    spill_dir: Path | None = None
-    sharing: Sharing | None = None
+def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
+    """The scopes of a bot, without any document yet."""
+    scopes = make_scopes(
+        Codec(settings.trusted, lambda: bot),
+        prefix=settings.collection_prefix,
+        new=settings.new,
+        exclude=settings.exclude,
+        on_conflict=settings.on_conflict,
+    )
+    if (sharing := settings.sharing) is not None:
+        scopes.user_data.current = sharing.user_data
+        scopes.chat_data.current = sharing.chat_data
+        scopes.bot_data.current = sharing.bot_data
+        scopes.conversations.live = sharing.states
+        scopes.conversations.complete = settings.loading == "eager"
+        scopes.callback_data.live = sharing.callback_data
+        scopes.callback_data.complete = False
+    return scopes
 
 
 class Session:
@@ -81,114 +61,101 @@ class Session:
 
     Attributes:
         bot_id: The `_id` of the bot's own document.
-        user_data, chat_data, bot_data, conversations, callback_data: The scopes.
-        reader, writer: Read and write their documents.
-        reads: Whether a refresh reads although nobody has said that anything changed.
+        scopes: The scopes.
+        availability: Whether the server can be reached.
+        reader, writer: Read and write documents.
+        exchange: Moves data between the scopes and the database.
+        leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
 
-    def __init__(self, settings: Settings, driver: Driver, bot: telegram.Bot | None, bot_id: int) -> None:
-        prefix = settings.collection_prefix
-        codec = Codec(settings.trusted, lambda: bot)
+    def __init__(self, settings: Settings, driver: Driver, scopes: Scopes, bot_id: int) -> None:
         self._settings = settings
-        self.bot_id = bot_id
         self._driver = driver
+        self._counters: Counters = scopes.user_data.counters
         self._name = uuid.uuid4().hex[:12]
-        self._watcher: ChangeStream | None = None
+        self._stream: ChangeStream | None = None
+        self.spilled_to: Path | None = None
+        self._format = f"{settings.collection_prefix}ptb_mongo"
+        self.bot_id = bot_id
+        self.scopes = scopes
         self.reads = settings.refresh == "read"
         self.refreshes = settings.refresh != "off"
-        self._counters = Counters()
-        self.writer = Writer(driver, self._name, self._counters, held=settings.on_flush)
-        self.reader = Reader(driver, self.writer)
-
-        def data_scope(name: ScopeName) -> DataScope[Any]:
-            return DataScope(
-                name,
-                f"{prefix}{name}",
-                self.reader,
-                codec,
-                self.writer,
-                new=settings.new[name],
-                excluded=settings.exclude.get(name, ()),
-                on_conflict=settings.on_conflict,
-            )
-
-        self.user_data = data_scope("user_data")
-        self.chat_data = data_scope("chat_data")
-        self.bot_data = data_scope("bot_data")
-        self.conversations = ConversationScope(f"{prefix}conversations", self.reader, codec, self.writer)
-        self.callback_data = CallbackDataScope(f"{prefix}callback_data", self.reader, codec, self.writer)
-        self._scopes: tuple[Documents[Any], ...] = (
-            self.user_data,
-            self.chat_data,
-            self.bot_data,
-            self.conversations,
-            self.callback_data,
+        self.availability = Availability(self._counters)
+        self.reader = Reader(driver, self.availability)
+        self._may_be_late = (
+            float("inf") if settings.sharing else 0.0
+        )  # until when insertions of other processes may arrive
+        self.writer = Writer(
+            driver,
+            self.reader,
+            self._name,
+            self.availability,
+            self._counters,
+            held=settings.on_flush,
+            buries=lambda: asyncio.get_running_loop().time() < self._may_be_late,
         )
+        self.exchange = Exchange(driver, self.reader, self.writer)
         self.leases: Leases | None = None
-        if (sharing := settings.sharing) is not None:
-            if sharing.lease_timeout is not None:
-                self.leases = Leases(driver, f"{prefix}leases", self._name, sharing.lease_timeout)
-            self.user_data.current = sharing.user_data
-            self.chat_data.current = sharing.chat_data
-            self.bot_data.current = sharing.bot_data
-            self.conversations.live = sharing.states
-            self.conversations.complete = settings.loading == "eager"
-            self.callback_data.live = sharing.callback_data
-            self.callback_data.complete = False
+        if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
+            collection = f"{settings.collection_prefix}leases"
+            self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
 
     @classmethod
-    async def open(cls, settings: Settings, bot: telegram.Bot | None, bot_id: int) -> Session:
+    async def open(cls, settings: Settings, scopes: Scopes, bot_id: int, spilled: Path | None = None) -> Session:
         """Connects, checks the format, and starts to follow changes.
+
+        Args:
+            settings: What the persistence was made with.
+            scopes: The scopes; what is unsaved in them is saved.
+            bot_id: The `_id` of the bot's own document.
+            spilled: A file with what is still known in `scopes`, of an earlier session of this process.
 
         Raises:
             ConfigurationError: If the server refuses the credentials.
             UnavailableError: If no server answers.
             FormatError: If the data was written by a newer version.
-            WatchUnavailableError: If `refresh="watch"` cannot be had.
+            WatchUnavailableError: If `refresh="watch"` is not possible.
         """
         driver = await connect(settings.client, settings.database)
-        store = cls(settings, driver, bot, bot_id)
+        session = cls(settings, driver, scopes, bot_id)
         try:
             hello = await driver.hello()
-            await store._check_format()
-            await driver.create_index(store.conversations.collection, "handler")
-            await store._take_in_spilled()
-            await store._follow(hello)
+            if not await stored_format.begin(
+                driver, session._format, settings.database, bot_id, session._name
+            ):  # requests of an earlier process may still arrive
+                session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
+                session.writer.graves.sweep_later(scopes)
+            await driver.create_index(scopes.conversations.collection, "handler")
+            if (folder := session._spill_folder()) is not None:
+                if spilled is not None:
+                    folder.forget(spilled)
+                await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
+            session._submit_unsaved()
+            await session._follow(hello)
         except BaseException:
-            await store.close()
+            await session.close()
             raise
-        return store
+        return session
 
-    async def _check_format(self) -> None:
-        collection = f"{self._settings.collection_prefix}ptb_mongo"
-        found: dict[str, Any] | None = None
-        async for document in self._driver.find(collection, {"_id": "format"}):
-            found = document
-        if found is None:
-            made = {"version": FORMAT_VERSION, "bot_id": self.bot_id, "created_at": datetime.now(timezone.utc)}
-            await self._driver.insert_if_missing(collection, "format", made)
-            return
-        version = found.get("version")
-        if not isinstance(version, int) or version > FORMAT_VERSION:
-            raise FormatError(
-                f"the collections in {self._settings.database!r} have the format {version!r}, and this version of "
-                f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
-            )
-        if found.get("bot_id") != self.bot_id:
-            _LOGGER.warning(
-                "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
-                "a database of its own, or a collection_prefix",
-                self._settings.database,
-                found.get("bot_id"),
-                self.bot_id,
-            )
+    def _spill_folder(self) -> SpillFolder | None:
+        settings = self._settings
+        if settings.spill_dir is None:
+            return None
+        return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, self._name)
+
+    def _submit_unsaved(self) -> None:
+        for scope in self.scopes:
+            for replica in scope.replicas.values():
+                if replica.is_unsaved:
+                    self.writer.submit(scope, replica)
 
     async def _follow(self, hello: Mapping[str, Any]) -> None:
         if self._settings.refresh not in {"auto", "watch"}:
             return
         if reason := await self._driver.can_watch(hello):
-            if self._settings.refresh == "watch" or (self.leases):
+            if self._settings.refresh == "watch" or self.leases:
                 raise WatchUnavailableError(
                     f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
                     "a single node: start mongod with --replSet rs0 and run rs.initiate() once in mongosh; Atlas is "
@@ -197,9 +164,11 @@ class Session:
             _LOGGER.warning("No change stream (%s): the data is read once per update instead", reason)
             self.reads = True
             return
-        followed = self._scopes if self._settings.sharing else (self.user_data, self.chat_data, self.bot_data)
-        scopes: dict[str, Documents[Any]] = {scope.collection: scope for scope in followed}
-        self._watcher = ChangeStream(self._driver, self._name, scopes, just_after(hello), self.writer.lost, self.leases)
+        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
+        collections = {scope.collection: scope for scope in followed}
+        self._stream = ChangeStream(
+            self._driver, self._name, collections, just_after(hello), self.availability, self.leases
+        )
 
     @property
     def refresh_mode(self) -> Literal["watch", "read", "off"]:
@@ -209,59 +178,20 @@ class Session:
         return "read" if self.reads else "watch"
 
     @property
-    def is_told_late(self) -> bool:
-        """Whether the change stream tells later than usual what others have changed."""
-        return self._watcher is not None and self._watcher.is_late
+    def is_stream_delayed(self) -> bool:
+        """Whether the change stream tells of others' changes later than usual."""
+        return self._stream is not None and self._stream.is_delayed
 
     def health(self) -> Health:
-        """How it is doing."""
-        waiting = self.writer.waiting
+        """The current state, for `MongoPersistence.health`."""
         return Health(
-            connected=not self.writer.away,
+            connected=not self.availability.is_unreachable,
             refresh=self.refresh_mode,
-            waiting=len(waiting),
-            oldest_waiting=time.monotonic() - min(entry.since for entry in waiting) if waiting else 0.0,
-            quarantined=sum(len(scope.quarantined) for scope in self._scopes),
+            waiting=len(self.writer.waiting),
+            oldest_waiting=self.writer.oldest_waiting(),
+            quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),
         )
-
-    async def _take_in_spilled(self) -> None:
-        """Saves what an earlier process could not, merged with what the database has become meanwhile."""
-        settings = self._settings
-        if settings.spill_dir is None:
-            return
-        where = settings.spill_dir, settings.database, settings.collection_prefix
-        with contextlib.closing(spill.claim(*where)) as paths:
-            for number, path in enumerate(paths):
-                try:
-                    spilled = spill.read(path, settings.database, settings.collection_prefix)
-                    failed = await self._save_spilled(spilled)
-                    if failed:  # kept without the others: merged once more, those would undo what has changed since
-                        spill.write(*where, f"{self._name}-{number}", failed)
-                except (DecodeError, KeyError) as error:
-                    _LOGGER.error("%s stays, as it could not be taken in: %s", path, error)  # noqa: TRY400
-                else:
-                    spill.remove(path)
-                    if saved := len(spilled) - len(failed):
-                        _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", saved)
-
-    async def _save_spilled(self, spilled: Sequence[spill.Spilled]) -> list[spill.Spilled]:
-        """Saves what an earlier process could not; returns what cannot be saved now, either, which is logged."""
-        by_collection = {scope.collection: scope for scope in self._scopes}
-        tickets = []
-        for one in spilled:
-            scope = by_collection[one.collection]
-            entry = scope.unsaved(one.id, one.base, one.wanted, one.sent)
-            tickets.append((one, entry, self.writer.submit(scope, entry)))
-        await self.writer.drain()
-        failed = []
-        for one, entry, ticket in tickets:
-            if entry.refused is None:
-                continue
-            failed.append(one)
-            if ticket is not None:  # else the writer has said it
-                _LOGGER.error("Kept for the next start: %s", ticket.errors[entry])
-        return failed
 
     async def flush(self) -> None:
         """Waits until everything is saved.
@@ -269,36 +199,35 @@ class Session:
         Raises:
             UnsavedDataError: If that takes longer than `shutdown_timeout`.
         """
-        settings = self._settings
+        timeout = self._settings.shutdown_timeout
         try:
-            await asyncio.wait_for(self.writer.drain(), settings.shutdown_timeout)
+            await asyncio.wait_for(self._drain(), timeout)
         except asyncio.TimeoutError:
-            waiting = {entry: owner for entry, owner in self.writer.waiting.items() if entry.dirty}
-            if not waiting:
-                return  # the last one was acknowledged just now
-            names = [f"{owner.collection} {entry.id!r}" for entry, owner in waiting.items()]
+            unsaved = self.writer.unsaved()
+            if not unsaved:
+                return  # the last one has just been acknowledged
+            names = [f"{scope.collection} {replica.id!r}" for scope, replica in unsaved]
             named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
             kept = "they are lost (spill_dir would keep them)"
-            if settings.spill_dir is not None:
-                unsaved = [
-                    spill.Spilled(owner.collection, entry.id, entry.base, entry.wanted, entry.sent)
-                    for entry, owner in waiting.items()
-                ]
-                path = spill.write(
-                    settings.spill_dir, settings.database, settings.collection_prefix, self._name, unsaved
-                )
-                kept = f"they are kept in {path} for the next start"
+            if (folder := self._spill_folder()) is not None:
+                self.spilled_to = folder.keep(unsaved)
+                kept = f"they are kept in {self.spilled_to} for the next start"
             raise UnsavedDataError(
-                f"MongoDB did not come back within {settings.shutdown_timeout:g} s; documents not saved: "
-                f"{len(waiting)} ({named}); {kept}"
+                f"MongoDB did not come back within {timeout:g} s; documents not saved: {len(unsaved)} ({named}); {kept}"
             ) from None
+
+    async def _drain(self) -> None:
+        await self.writer.drain()
+        if not self.writer.graves.are_there and self._settings.sharing is None:
+            with contextlib.suppress(PersistenceError):  # then the next start takes precautions
+                await stored_format.end(self._driver, self._format, self._name)
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""
         if self.leases is not None:
             await self.leases.close()
-        if self._watcher is not None:
-            await self._watcher.close()
+        if self._stream is not None:
+            await self._stream.close()
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()

@@ -1,1 +1,1 @@
-"""What the bot knows of each document, and how two sides' changes come together: pure, no I/O, no clock."""
+"""The state of each document, and how the changes of two sides are merged: pure, no I/O, no clock."""

@@ -1,135 +1,38 @@
-"""The difference between two versions of a document, as an update for MongoDB and its guard; no I/O."""
+"""How one version of a document becomes another: the difference, as changes for MongoDB; no I/O."""
 
 from __future__ import annotations
 
-import datetime as dtm
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
-from ptb_mongo.replica.values import MISSING, Document, Path, addressable, comparable, fields_inside, same
+from ptb_mongo.codec import escape, unescape
+from ptb_mongo.replica.changes import Changes
+from ptb_mongo.replica.elements import (
+    GUARDED_DOCUMENT,
+    equal_to,
+    fields_guard,
+    push_guard,
+    pushed,
+    set_change,
+    set_guard,
+)
+from ptb_mongo.replica.values import (
+    MISSING,
+    Document,
+    Keys,
+    Path,
+    addressable,
+    comparable,
+    elements_inside,
+    fields_inside,
+    same,
+)
 
 __all__ = ["Changes", "diff"]
 
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
-# What `$type` may not be at a field that an update goes through (a missing field is created).
-_NOT_A_DOCUMENT: Final = [
-    *("array", "string", "int", "long", "double", "decimal", "bool", "null", "date", "binData"),
-    *("objectId", "regex", "timestamp", "javascript", "minKey", "maxKey"),
-]
-
-
-@dataclass(slots=True)
-class Changes:
-    """What turns one document into another.
-
-    Attributes:
-        sets: Fields and their new values, in the order in which new fields are to stand.
-        unsets: Fields to remove.
-        created: Those of `sets` that are new and have fields of their own: somebody else may create them, too.
-        last: For a document in which fields move, the names and values of those that are to stand at its end.
-        replaced: Those of `sets` that stand for many changes inside, and what they were: only that may be replaced.
-        ordered: Whether an update must keep the order of `sets`.
-        at_most: How many paths may change inside one document before it is replaced.
-    """
-
-    sets: list[tuple[Path, Any]] = field(default_factory=list)
-    unsets: list[Path] = field(default_factory=list)
-    created: list[Path] = field(default_factory=list)
-    last: dict[Path, Document] = field(default_factory=dict)
-    replaced: dict[Path, Any] = field(default_factory=dict)
-    ordered: bool = False
-    at_most: float = math.inf
-
-    def __bool__(self) -> bool:
-        return bool(self.sets or self.unsets or self.last)
-
-    def paths(self) -> Iterator[Path]:
-        """Every path that is written."""
-        for path, _ in self.sets:
-            yield path
-        yield from self.unsets
-
-    def set_whole(self, name: str, value: Any) -> None:
-        """Sets a field at the top with all that is in it, whatever of it has changed."""
-        self.sets = [(path, new) for path, new in self.sets if path[0] != name]
-        self.unsets = [path for path in self.unsets if path[0] != name]
-        self.created = [path for path in self.created if path[0] != name]
-        self.last = {path: names for path, names in self.last.items() if path[:1] != (name,)}
-        self.replaced = {path: was for path, was in self.replaced.items() if path[0] != name}
-        self.sets.append(((name,), value))
-
-    def update(self, rev: str) -> Document | list[Document]:
-        """The update for MongoDB: idempotent, and touching nothing but the changed paths.
-
-        `$set` adds new fields in lexicographic order; where that is not the order wanted, the update is a
-        pipeline, which adds them in the order given (MongoDB manual, `$set`).
-
-        Args:
-            rev: Who writes this, and his which write it is.
-        """
-        if not self.ordered:
-            update: Document = {"$set": {".".join(path): value for path, value in self.sets}}
-            update["$set"]["rev"] = rev
-            if self.unsets:
-                update["$unset"] = {".".join(path): "" for path in self.unsets}
-            update["$currentDate"] = {"updated_at": True}
-            return update
-        sets = {".".join(path): {"$literal": value} for path, value in self.sets}
-        return [
-            *([{"$unset": [".".join(path) for path in self.unsets]}] if self.unsets else []),
-            {"$set": {**sets, "rev": {"$literal": rev}, "updated_at": "$$NOW"}},
-            *({"$set": {".".join(parent): _reordered(parent, names)}} for parent, names in self.last.items()),
-        ]
-
-    def steps(self, rev: str, now: dtm.datetime) -> list[Document]:
-        """The same for a database that knows no pipelines, and keeps the order of `$set`: one update after another."""
-        last = {
-            ".".join((*parent, name)): value for parent, fields in self.last.items() for name, value in fields.items()
-        }
-        sets = {".".join(path): value for path, value in self.sets}
-        gone = [*(".".join(path) for path in self.unsets), *last]
-        own = [path for path in last if not any(path.startswith(f"{other}.") for other in last)]
-        kept = {
-            path: value for path, value in sets.items() if not any(f"{path}.".startswith(f"{other}.") for other in own)
-        }
-        return [
-            *([{"$unset": dict.fromkeys(gone, "")}] if gone else []),
-            {"$set": {**kept, **{path: last[path] for path in own}, "rev": rev, "updated_at": now}},
-        ]
-
-    def guard(self) -> Document:
-        """A filter under which the update does what it says.
-
-        Through an array or a scalar, a pipeline and a numeric key would not fail but write somewhere else; and a
-        document that somebody else has created meanwhile must be merged, not replaced.
-        """
-        through = {
-            path[:end]
-            for path in (*self.paths(), *((*parent, "") for parent in self.last))
-            for end in range(1, len(path))
-            if self.ordered or path[end].isdigit()
-        }
-        guard: Document = {".".join(path): {"$not": {"$type": _NOT_A_DOCUMENT}} for path in sorted(through)}
-        guard |= {".".join(path): {"$exists": False} for path in self.created}
-        return guard | {".".join(path): {"$eq": was} for path, was in self.replaced.items()}
-
-
-def _reordered(parent: Path, names: Iterable[str]) -> Document:
-    """An expression: the document at `parent` as it is, but with some of its fields at its end.
-
-    A pipeline that removes a field and sets it again leaves it where it was (seen on MongoDB 6.0), so the
-    document is taken apart and put together again, with whatever others have done to it.
-    """
-    fields = {"$objectToArray": {"$ifNull": ["$" + ".".join(parent), {}]}}
-
-    def those(condition: Document) -> Document:
-        return {"$filter": {"input": fields, "cond": condition}}
-
-    others = those({"$not": {"$in": ["$$this.k", {"$literal": list(names)}]}})
-    last = [those({"$eq": ["$$this.k", {"$literal": name}]}) for name in names]
-    return {"$arrayToObject": {"$concatArrays": [others, *last]}}
 
 
 def diff(
@@ -138,79 +41,157 @@ def diff(
     canonical: Callable[[Any], Any] | None = None,
     *,
     at_most: float = math.inf,
+    guards: Callable[[Keys], bool] = lambda _: False,
 ) -> Changes:
     """The changes that turn `base` into `local`.
 
     Args:
-        base: A plain document.
-        local: Another.
+        base: A document as it is stored.
+        local: Another, in the form that we store.
         canonical: Gives the form that we would store for a value of `base`, which may have been written by
             somebody else, or by another version: another form of the same value is no change.
         at_most: How many paths may change inside one document; if there are more, the document is replaced,
             provided that nobody else has changed it. MongoDB takes the square of their number.
+        guards: Whether a value may be written only if it is what it was in `base`.
     """
-    changes = Changes(at_most=at_most)
-    _diff_fields(base, local, (), changes, canonical)
+    changes = Changes()
+    _Difference(canonical or _as_it_is, at_most, guards).fields(base, local, (), (), changes)
     return changes
 
 
-def _diff_fields(
-    base: Document, local: Document, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None
-) -> bool:
-    """Adds the changes between two documents at `path`; `False` if they cannot be addressed one by one."""
-    if list(base) != list(local) and not _diff_keys(base, local, path, changes):
-        return False
-    for key, after in local.items():
-        before = base.get(key, MISSING)
-        if before is MISSING:
-            continue
-        if before == after:
-            # In C, but blind for types and for the order of keys.
-            kind = type(before)
-            if kind is type(after) and (kind in _EQUAL_IS_SAME or same(before, after)):
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Finds the changes; for its attributes see `diff`.
+
+    Paths are made of the names that are stored, `Keys` of those that we would store.
+    """
+
+    canonical: Callable[[Any], Any]
+    at_most: float
+    guards: Callable[[Keys], bool]
+
+    def fields(self, base: Document, local: Document, path: Path, keys: Keys, changes: Changes) -> bool:
+        """Adds the changes between two documents; `False` if they cannot be addressed one by one."""
+        renamed: dict[str, str] = {}
+        if list(base) != list(local):
+            renamed = _renamed(base, local)
+            if renamed:
+                changes.keeps_forms = True
+                ours = {name: key for key, name in renamed.items()}
+                base = {ours.get(name, name): value for name, value in base.items()}
+            if not self._names(base, local, renamed, path, keys, changes):
+                return False
+        for key, after in local.items():
+            before = base.get(key, MISSING)
+            if before is MISSING or _is_same(before, after):
                 continue
-        if addressable(key):
-            _diff_value(before, after, (*path, key), changes, canonical)
-        elif not same(before, after):
+            name = renamed.get(key, key)
+            if addressable(name):
+                self._value(before, after, (*path, name), (*keys, key), changes)
+            elif not same(before, after):
+                changes.keeps_forms = True
+                if not same(self.canonical(before), after):
+                    return False
+        return True
+
+    def _names(
+        self, base: Document, local: Document, renamed: dict[str, str], path: Path, keys: Keys, changes: Changes
+    ) -> bool:
+        """Adds what is new, gone or in another place; `False` if it cannot be addressed."""
+        kept = _kept(base, local)
+        appended = [key for key in local if key not in kept]
+        if any(key in renamed for key in appended):
             return False
-    return True
+        new = [key for key in appended if key not in base]
+        removed = [key for key in base if key not in local]
+        if not all(map(addressable, (*appended, *removed))):
+            return False
+        changes.unsets += [(*path, key) for key in removed]
+        changes.sets += [((*path, key), local[key]) for key in new]
+        for key in new:
+            if _is_merged(local[key]) or self.guards((*keys, key)):
+                changes.conditions |= {(*path, key): {"$exists": False}}
+        for key in removed:
+            if self.guards((*keys, key)):
+                changes.conditions |= equal_to((*path, key), base[key])
+        if len(new) < len(appended):
+            changes.last[path] = {key: local[key] for key in appended}
+            changes.ordered = True
+        elif len(new) > 1 and not _is_lexicographic(new):
+            changes.ordered = True
+        return True
 
-
-def _diff_keys(base: Document, local: Document, path: Path, changes: Changes) -> bool:
-    """Adds what is new, gone or in another place; `False` if it cannot be addressed."""
-    kept = _kept(base, local)
-    appended = [key for key in local if key not in kept]
-    new = [key for key in appended if key not in base]
-    removed = [key for key in base if key not in local]
-    if not all(map(addressable, (*appended, *removed))):
-        return False
-    changes.unsets += [(*path, key) for key in removed]
-    changes.sets += [((*path, key), local[key]) for key in new]
-    changes.created += [(*path, key) for key in new if fields_inside(local[key]) is not None]
-    if len(new) < len(appended):
-        changes.last[path] = {key: local[key] for key in appended}
-        changes.ordered = True
-    elif len(new) > 1 and not _is_lexicographic(new):
-        changes.ordered = True
-    return True
-
-
-def _diff_value(before: Any, after: Any, path: Path, changes: Changes, canonical: Callable[[Any], Any] | None) -> None:
-    if inside := comparable(before, after):
-        inner, old, new = inside
-        known = len(changes.sets), len(changes.unsets), len(changes.created)
-        known_as = dict(changes.last), dict(changes.replaced), changes.ordered
-        one_by_one = _diff_fields(old, new, path + inner, changes, canonical)
-        many = len(changes.sets) + len(changes.unsets) - known[0] - known[1] > changes.at_most
-        if one_by_one and not many:
+    def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
+        """Adds the changes between two values that stand at one path."""
+        inside = comparable(before, after)
+        known = before
+        if inside is None and type(before) not in _EQUAL_IS_SAME:
+            if same(before, after):
+                return
+            known = self.canonical(before)
+            changes.keeps_forms = changes.keeps_forms or not same(known, before)
+            if same(known, after):
+                return
+            stored = fields_inside(before)
+            if (ours := comparable(known, after)) and stored is not None and stored[0] == ours[0]:
+                inside = ours[0], stored[1], ours[2]
+        if inside is not None:
+            inner, old, new = inside
+            mark = changes.mark()
+            one_by_one = self.fields(old, new, path + inner, keys, changes)
+            if one_by_one and changes.mark()[0] - mark[0] <= self.at_most:
+                if changes.mark() != mark:
+                    changes.conditions |= fields_guard(path, before, inner)
+                return
+            changes.back_to(mark)
+            changes.conditions |= equal_to(path, before, GUARDED_DOCUMENT)
+        elif _elements(before, known, after, path, changes):
             return
-        del changes.sets[known[0] :], changes.unsets[known[1] :], changes.created[known[2] :]
-        changes.last, changes.replaced, changes.ordered = known_as
-        if one_by_one:
-            changes.replaced[path] = before
-    elif same(before, after) or (canonical and type(before) in {dict, list} and same(canonical(before), after)):
-        return
-    changes.sets.append((path, after))
+        elif self.guards(keys) or _is_merged(after):
+            changes.conditions |= equal_to(path, before)
+        changes.sets.append((path, after))
+
+
+def _elements(before: Any, known: Any, after: Any, path: Path, changes: Changes) -> bool:
+    """Adds the change of a list, a deque or a set; `False` if it can only be replaced."""
+    was, ours, wanted = elements_inside(before), elements_inside(known), elements_inside(after)
+    if was is None or ours is None or wanted is None or not ours.is_like(wanted):
+        return False
+    array = path + was.inner
+    if wanted.is_set:
+        if change := set_change(was.items, ours.items, wanted.items):
+            changes.arrays[array] = change
+            changes.conditions |= set_guard(array, wanted.kind)
+            return True
+    elif push := pushed(ours.items, wanted.items):
+        changes.arrays[array] = push
+        changes.conditions |= push_guard(array, was.items, push)
+        return True
+    return False
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """The same as `same`, but faster: equality is compared in C, though it is blind for types and the order of keys."""
+    kind = type(before)
+    return before == after and kind is type(after) and (kind in _EQUAL_IS_SAME or same(before, after))
+
+
+def _is_merged(value: Any) -> bool:
+    """Whether a value is not one value for a merge: whoever creates it, too, is merged with."""
+    return fields_inside(value) is not None or elements_inside(value) is not None
+
+
+def _renamed(base: Document, local: Document) -> dict[str, str]:
+    """The names of fields that others have stored without an escape, by the key that we would store."""
+    found = {}
+    for name in base:
+        if name not in local and (key := escape(unescape(name))) in local and key not in base:
+            found[str(key)] = name
+    return found
 
 
 def _kept(base: Document, local: Document) -> dict[str, None]:

@@ -7,15 +7,33 @@ from __future__ import annotations
 
 import marshal
 import math
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NamedTuple
 
 from ptb_mongo.codec.documents import dump
 from ptb_mongo.codec.keys import TAG
 
-__all__ = ["MISSING", "Document", "Path", "addressable", "comparable", "fields_inside", "same", "value_at"]
+__all__ = [
+    "MISSING",
+    "Document",
+    "Elements",
+    "Keys",
+    "Path",
+    "addressable",
+    "comparable",
+    "elements_inside",
+    "fields_inside",
+    "fingerprints",
+    "same",
+    "value_at",
+]
 
 Path = tuple[str, ...]
 """The keys that lead to a field, as they are stored."""
+
+Keys = tuple[str, ...]
+"""The keys that lead to a value, as a user sees it: each in the form that we store, but without the "state" or "v"
+that the form of an object or a `Counter` puts between them; the index of a list's element is an integer's key."""
 
 Document = dict[str, Any]
 
@@ -35,6 +53,7 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
+_SEQUENCES: Final = frozenset({"deque", "set", "frozenset"})
 _INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
 
 
@@ -70,6 +89,58 @@ def fields_inside(value: object) -> tuple[Path, Document] | None:
     inner = _INNER.get(tag) if isinstance(tag, str) else None
     fields = value.get(inner) if inner else None
     return ((inner,), fields) if inner and type(fields) is dict and TAG not in fields else None
+
+
+class Elements(NamedTuple):
+    """The elements that a value is merged by.
+
+    Attributes:
+        kind: What holds them.
+        inner: Where they lie in the value.
+        items: The elements themselves.
+        maxlen: How many a deque can hold; `None` if there is no limit.
+    """
+
+    kind: Literal["list", "deque", "set", "frozenset"]
+    inner: Path
+    items: list[Any]
+    maxlen: int | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether their order means nothing."""
+        return self.kind == "set" or self.kind == "frozenset"  # noqa: PLR1714  (mypy narrows this)
+
+    def is_like(self, other: Elements) -> bool:
+        """Whether both can be merged: the same kind, and the same limit."""
+        return self.kind == other.kind and self.maxlen == other.maxlen
+
+
+def elements_inside(value: object) -> Elements | None:
+    """The elements of a list, a deque or a set; `None` for every other value."""
+    if type(value) is list:
+        return Elements("list", (), value)
+    if type(value) is not dict:
+        return None
+    tag = value.get(TAG)
+    if not isinstance(tag, str) or tag not in _SEQUENCES:
+        return None
+    items, maxlen = value.get("v"), value.get("maxlen") if tag == "deque" else None
+    if type(items) is not list or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):
+        return None
+    return Elements(tag, ("v",), items, maxlen)  # type: ignore[arg-type]
+
+
+def fingerprints(items: Iterable[object]) -> list[bytes]:
+    """For each value bytes that are equal exactly where values are `same`."""
+    return [_fingerprint(item) for item in items]
+
+
+def _fingerprint(item: object) -> bytes:
+    try:
+        return marshal.dumps(item, 2)  # type: ignore[arg-type]
+    except ValueError:
+        return dump({"": item})
 
 
 def comparable(one: object, other: object) -> tuple[Path, Document, Document] | None:

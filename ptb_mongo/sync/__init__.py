@@ -1,1 +1,1 @@
-"""Keeps the documents in memory and those in the database in step: shells with I/O, without rules of their own."""
+"""Synchronises the documents in memory with the database: I/O only; the replicas hold the rules."""

@@ -1,6 +1,6 @@
-"""Does the same for several at once: what is asked for while some are served is served next, together.
+"""Batches requests: what is submitted while a batch is being served is served next, together.
 
-Nobody waits for others to come; who comes alone is served alone, and at once.
+A batch is never delayed to collect more: a single request is sent at once.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.sync.retry import end
+from ptb_mongo.sync.retry import cancel_and_wait
 
-__all__ = ["Gathered"]
+__all__ = ["Batcher"]
 
 T = TypeVar("T")
 
@@ -30,12 +30,12 @@ class _Batch(Generic[T]):
         self.over.set()
 
 
-class Gathered(Generic[T]):
-    """Serves what is asked for.
+class Batcher(Generic[T]):
+    """Serves requests in batches.
 
     Args:
-        serve: Serves some; each of them once. Who has asked and is cancelled is served all the same.
-        name: Of the task.
+        serve: Serves a batch. A request whose caller is cancelled is served all the same.
+        name: The name of the task.
     """
 
     def __init__(self, serve: Callable[[list[T]], Awaitable[None]], name: str) -> None:
@@ -45,11 +45,11 @@ class Gathered(Generic[T]):
         self.closed = False
         self._task: asyncio.Task[None] | None = None
 
-    async def ask(self, item: T) -> None:
-        """Waits until something is served.
+    async def submit(self, item: T) -> None:
+        """Adds a request to the next batch, and waits until it is served.
 
         Raises:
-            UnavailableError: If it is closed.
+            UnavailableError: If the batcher is closed.
             Exception: What `serve` has raised.
         """
         if self.closed:
@@ -59,7 +59,7 @@ class Gathered(Generic[T]):
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
         await batch.over.wait()
-        if isinstance(batch.error, UnavailableError):  # one for each who waits: each adds its own traceback
+        if isinstance(batch.error, UnavailableError):  # one for each caller: each adds its own traceback
             raise UnavailableError(str(batch.error)) from batch.error
         if batch.error is not None:
             raise batch.error
@@ -71,15 +71,15 @@ class Gathered(Generic[T]):
             try:
                 await self._serve(batch.items)
                 error = None
-            except Exception as failure:  # noqa: BLE001  (for those who wait)
+            except Exception as failure:  # noqa: BLE001  (for the callers)
                 error = failure
             finally:
                 batch.end(error)
 
     async def close(self) -> list[T]:
-        """Ends what is under way; gives what was not served yet, and never will be."""
+        """Cancels the batch in progress; returns the requests that will never be served."""
         self.closed = True
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
         self._next.end(UnavailableError(_CLOSED))
         return self._next.items

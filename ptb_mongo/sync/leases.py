@@ -1,9 +1,9 @@
-"""Leases: who of several workers handles the updates of one user now, and who does it next.
+"""Leases: which of several workers handles the updates of one user now, and which one comes next.
 
-There is one document for each user whose update is being handled or waits: who holds the lease, until when, and
-who waits with which update. All times are the server's. The holder hands over to the waiting update with the
-smallest number, which the change stream tells that worker: nobody asks again and again. Who holds a lease or waits
-says so from time to time; who has not done so for `timeout` seconds is passed over.
+There is one document for each user whose update is being handled or waits: it names the holder of the lease, when the
+lease expires, and which updates wait. All times are the server's. The holder hands the lease over to the waiting update
+with the smallest number, and the change stream tells that update's worker: nobody polls. Holders and waiting updates
+renew their place periodically; one that has not done so for `timeout` seconds has expired and is skipped.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
-from ptb_mongo.sync.batching import Gathered
-from ptb_mongo.sync.retry import end, until_it_works, within
+from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.retry import cancel_and_wait, retry_forever, wait_at_most
 
 __all__ = ["SHORTEST", "Leases"]
 
 _LOGGER = logging.getLogger(__name__)
 SHORTEST: Final = 0.5
-"""The shortest time, in seconds, after which another may take over."""
+"""The shortest `timeout`, in seconds."""
 
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
-_SIGNS_OF_LIFE: Final = 3  # during `timeout`
+_RENEWALS: Final = 3  # during `timeout`
 _FIELDS: Final = {"holder": 1, "left": {"$subtract": ["$until", "$$NOW"]}}
 
 _Pipeline = list[dict[str, Any]]
@@ -41,13 +41,13 @@ class _Ticket:
 
     Attributes:
         key: The lease's `_id`.
-        name: Who holds or waits: the worker, and which of its tickets it is.
+        name: The worker's name and the number of the ticket.
         update_id: The update.
         told: Set when the lease was handed over, or when it is time to ask again.
         asked: Set when the server has been asked for the lease.
-        held: Whether the lease is held.
-        left: Milliseconds until the holder, if it is another one, is passed over.
-        lost: Whether it was held, and others have taken over.
+        held: Whether this ticket holds the lease.
+        left: Milliseconds until the lease of another holder expires.
+        lost: Whether this ticket held the lease, let it expire, and another one took over.
     """
 
     key: str
@@ -67,7 +67,7 @@ class Leases:
         driver: The database.
         collection: Where the leases are.
         worker: This worker's name, which all of its tickets begin with.
-        timeout: Seconds after which who gives no sign of life is passed over.
+        timeout: Seconds without a renewal after which a lease, or a place among those that wait, expires.
     """
 
     def __init__(self, driver: Driver, collection: str, worker: str, timeout: float) -> None:
@@ -77,21 +77,21 @@ class Leases:
         self._timeout = timeout
         self._numbers = itertools.count(1)
         self._tickets: dict[str, _Ticket] = {}
-        self._taken = Gathered(self._take, "ptb_mongo leases, taken")
-        self._given_up = Gathered(self._give_up, "ptb_mongo leases, given up")
+        self._acquired = Batcher(self._acquire_together, "ptb_mongo leases, acquired")
+        self._released = Batcher(self._release_together, "ptb_mongo leases, released")
         self._renewal: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def hold(self, keys: Collection[str], update_id: int) -> AsyncIterator[None]:
-        """Holds leases; waits until it is the turn of this update.
+        """Acquires leases when it is the turn of this update, and releases them at the end.
 
         Args:
-            keys: The leases; they are taken in one order by all, so that nobody waits in a circle.
-            update_id: Of those that wait, the smallest is next.
+            keys: The leases; all workers acquire them in the same order, so that there is no deadlock.
+            update_id: Of the updates that wait, the smallest is next.
 
         Raises:
-            UnavailableError: If the server is away.
+            UnavailableError: If the server is unreachable.
         """
         tickets: list[_Ticket] = []
         try:
@@ -99,24 +99,24 @@ class Leases:
                 ticket = _Ticket(key, f"{self._worker}:{next(self._numbers)}", update_id)
                 tickets.append(ticket)
                 self._tickets[ticket.name] = ticket
-                self._keep_alive()
+                self._start_renewals()
                 await self._acquire(ticket)
             yield
         finally:
             for ticket in tickets:
                 del self._tickets[ticket.name]
-            if tickets:  # in a task of its own: whoever is cancelled here leaves no lease behind
+            if tickets:  # in a task of its own, so that a cancellation leaves no lease behind
                 await asyncio.wait({self._run(self._leave(tickets))}, timeout=_PATIENCE)
 
     async def close(self) -> None:
-        """Waits for the leases that are being given up, and ends the signs of life."""
+        """Waits for the leases that are being released, and ends the renewals."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self._timeout)
         for task in [*self._tasks, self._renewal]:
             if task is not None:
-                await end(task)
-        await self._taken.close()
-        await self._given_up.close()
+                await cancel_and_wait(task)
+        await self._acquired.close()
+        await self._released.close()
 
     # -- what the change stream says --------------------------------------------------------------------
 
@@ -131,34 +131,36 @@ class Leases:
         for ticket in self._tickets.values():
             ticket.told.set()
 
-    # -- taking -----------------------------------------------------------------------------------------
+    # -- acquiring --------------------------------------------------------------------------------------
 
     async def _acquire(self, ticket: _Ticket) -> None:
         while True:
             ticket.told.clear()
             ticket.asked.clear()
-            await self._taken.ask(ticket)
+            await self._acquired.submit(ticket)
             if not ticket.held:  # there is a holder, who may have died
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await within(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
+                    await wait_at_most(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
             if ticket.held:
                 return
 
-    async def _take(self, tickets: list[_Ticket]) -> None:
+    async def _acquire_together(self, tickets: list[_Ticket]) -> None:
         try:
-            await _in_time(self._take_at_most_twice(tickets))
+            await _in_time(self._acquire_at_most_twice(tickets))
         finally:
             for ticket in tickets:
                 ticket.asked.set()
 
-    async def _take_at_most_twice(self, tickets: list[_Ticket]) -> None:
+    async def _acquire_at_most_twice(self, tickets: list[_Ticket]) -> None:
         try:
-            await self._take_free(tickets)
+            await self._acquire_free(tickets)
         except UnavailableError:  # there may be another primary by now
-            await self._take_free(tickets)
+            await self._acquire_free(tickets)
 
-    async def _take_free(self, tickets: list[_Ticket]) -> None:
-        updates = [({"_id": ticket.key}, _taking(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets]
+    async def _acquire_free(self, tickets: list[_Ticket]) -> None:
+        updates = [
+            ({"_id": ticket.key}, _acquiring(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets
+        ]
         made = (await self._driver.update_each(self.collection, updates, upsert=True)).made
         for position in made:
             tickets[position].held = True
@@ -171,23 +173,23 @@ class Leases:
                 ticket.held = ticket.held or lease.get("holder") == ticket.name
                 ticket.left = max(lease.get("left") or 0, 0)
 
-    # -- giving up --------------------------------------------------------------------------------------
+    # -- releasing --------------------------------------------------------------------------------------
 
     async def _leave(self, tickets: list[_Ticket]) -> None:
         for ticket in tickets:
             await ticket.asked.wait()
         try:
-            await self._given_up.ask(tickets)
+            await self._released.submit(tickets)
         except UnavailableError:
-            self._run(self._give_up_later(tickets))
+            self._run(self._release_later(tickets))
         except PersistenceError as error:
             keys = ", ".join(ticket.key for ticket in tickets)
-            _LOGGER.error("The leases %s were not given up, and end by themselves: %s", keys, error)  # noqa: TRY400
+            _LOGGER.error("The leases %s could not be released, and will expire: %s", keys, error)  # noqa: TRY400
 
-    async def _give_up(self, several: list[list[_Ticket]]) -> None:
-        await _in_time(self._give_up_each([ticket for tickets in several for ticket in tickets]))
+    async def _release_together(self, several: list[list[_Ticket]]) -> None:
+        await _in_time(self._release_each([ticket for tickets in several for ticket in tickets]))
 
-    async def _give_up_each(self, tickets: list[_Ticket]) -> None:
+    async def _release_each(self, tickets: list[_Ticket]) -> None:
         mine: list[dict[str, Any]] = [{"_id": ticket.key, "holder": ticket.name, "waiting": []} for ticket in tickets]
         if await self._driver.delete_each(self.collection, mine) == len(tickets):
             return
@@ -202,24 +204,24 @@ class Leases:
         nobodys: list[dict[str, Any]] = [{"_id": ticket.key, "holder": None, "waiting": []} for ticket in tickets]
         await self._driver.delete_each(self.collection, nobodys)
 
-    async def _give_up_later(self, tickets: list[_Ticket]) -> None:
-        """Tries as long as it matters: then the lease has ended by itself."""
+    async def _release_later(self, tickets: list[_Ticket]) -> None:
+        """Retries until the lease has expired."""
 
         def failed(_: BaseException) -> None:
             return
 
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(until_it_works(lambda: self._given_up.ask(tickets), failed), self._timeout)
+            await asyncio.wait_for(retry_forever(lambda: self._released.submit(tickets), failed), self._timeout)
 
-    # -- signs of life ----------------------------------------------------------------------------------
+    # -- renewing ---------------------------------------------------------------------------------------
 
-    def _keep_alive(self) -> None:
+    def _start_renewals(self) -> None:
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.get_running_loop().create_task(self._renew_all(), name="ptb_mongo leases")
 
     async def _renew_all(self) -> None:
         while self._tickets:
-            await asyncio.sleep(self._timeout / _SIGNS_OF_LIFE)
+            await asyncio.sleep(self._timeout / _RENEWALS)
             tickets = [ticket for ticket in self._tickets.values() if not ticket.lost]
             if not tickets:
                 continue
@@ -244,12 +246,12 @@ class Leases:
         for ticket in tickets:
             document = found.get(ticket.key, {})
             if ticket.name not in self._tickets or document.get("holder") == ticket.name:
-                continue  # it is over, or all is well
+                continue  # it was released, or is still held
             if ticket in held:
                 ticket.lost = True
                 _LOGGER.error(
-                    "The lease %r was lost: this worker gave no sign of life for %g s, and another one may have "
-                    "handled updates in the meantime",
+                    "The lease %r was lost: this worker did not renew it for %g s, and another one may have handled "
+                    "updates in the meantime",
                     ticket.key,
                     self._timeout,
                 )
@@ -264,9 +266,9 @@ class Leases:
 
 
 async def _in_time(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Gives a server up that does not answer: others wait for the same."""
+    """Stops waiting for a server that does not answer: others wait for the same batch."""
     try:
-        await within(_PATIENCE, coroutine)
+        await wait_at_most(_PATIENCE, coroutine)
     except asyncio.TimeoutError as error:
         raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
 
@@ -278,9 +280,9 @@ def _later(timeout: float) -> dict[str, Any]:
     return {"$add": ["$$NOW", int(timeout * 1000)]}
 
 
-def _waiting_without(ticket: Any, *, living: bool) -> dict[str, Any]:
+def _waiting_without(ticket: Any, *, unexpired: bool) -> dict[str, Any]:
     conditions: list[dict[str, Any]] = [{"$ne": ["$$this.ticket", ticket]}]
-    if living:
+    if unexpired:
         conditions.append({"$gt": ["$$this.until", "$$NOW"]})
     return {"$filter": {"input": {"$ifNull": ["$waiting", []]}, "cond": {"$and": conditions}}}
 
@@ -289,26 +291,26 @@ def _if(condition: Any, then: Any, otherwise: Any) -> dict[str, Any]:
     return {"$cond": [condition, then, otherwise]}
 
 
-def _taking(ticket: str, update_id: int, timeout: float) -> _Pipeline:
-    """Waits for a lease; if it is free, who is first holds it. May be done again."""
+def _acquiring(ticket: str, update_id: int, timeout: float) -> _Pipeline:
+    """Joins the updates that wait for a lease; if it is free, the first of them gets it. May be repeated."""
     place = {"update_id": update_id, "ticket": ticket, "until": _later(timeout)}
     held = {"$gt": ["$until", "$$NOW"]}
     mine = {"$and": [held, {"$eq": ["$holder", ticket]}]}
-    waiting = {"$concatArrays": [_waiting_without(ticket, living=True), _if(mine, [], [place])]}
+    waiting = {"$concatArrays": [_waiting_without(ticket, unexpired=True), _if(mine, [], [place])]}
     return [{"$set": {"waiting": waiting, "free": {"$not": [held]}}}, *_next_one_holds_it(timeout)]
 
 
 def _handing_over(ticket: str, timeout: float) -> _Pipeline:
-    """Leaves a lease, held or waited for; who is next holds it then."""
+    """Leaves a lease, held or waited for; the next update gets it."""
     free = {"$or": [{"$eq": ["$holder", ticket]}, {"$not": [{"$gt": ["$until", "$$NOW"]}]}]}
     return [
-        {"$set": {"waiting": _waiting_without(ticket, living=True), "free": free}},
+        {"$set": {"waiting": _waiting_without(ticket, unexpired=True), "free": free}},
         *_next_one_holds_it(timeout),
     ]
 
 
 def _next_one_holds_it(timeout: float) -> _Pipeline:
-    """If the lease is free, gives it to who waits with the smallest update."""
+    """If the lease is free, gives it to the waiting update with the smallest number."""
     first = {"$eq": ["$$this.update_id", {"$min": "$waiting.update_id"}]}
     return [
         {"$set": {"next": {"$arrayElemAt": [{"$filter": {"input": "$waiting", "cond": first}}, 0]}}},
@@ -316,7 +318,7 @@ def _next_one_holds_it(timeout: float) -> _Pipeline:
             "$set": {
                 "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
                 "until": _if("$free", _if("$next", _later(timeout), None), "$until"),
-                "waiting": _if("$free", _waiting_without("$next.ticket", living=False), "$waiting"),
+                "waiting": _if("$free", _waiting_without("$next.ticket", unexpired=False), "$waiting"),
             }
         },
         {"$unset": ["free", "next"]},
@@ -324,7 +326,7 @@ def _next_one_holds_it(timeout: float) -> _Pipeline:
 
 
 def _renewing(ticket: str, timeout: float) -> _Pipeline:
-    """Says that a worker that holds a lease, or waits for it, is alive."""
+    """Renews a lease, or a place among those that wait for it."""
     renewed = {"$mergeObjects": ["$$this", {"until": _later(timeout)}]}
     place = _if({"$eq": ["$$this.ticket", ticket]}, renewed, "$$this")
     return [

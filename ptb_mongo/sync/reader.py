@@ -1,7 +1,4 @@
-"""Gathers reads: what is asked for while a read is under way is read next, all at once, from all collections.
-
-At most one read or write of a document is under way at any time.
-"""
+"""Batches reads: what is asked for while a read is in progress is read next, from all collections at once."""
 
 from __future__ import annotations
 
@@ -10,81 +7,86 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
-from ptb_mongo.entries import Claim, Entry
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.sync.batching import Gathered
-from ptb_mongo.sync.retry import within
-from ptb_mongo.sync.writer import Writer
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.retry import wait_at_most
 
-__all__ = ["Reader", "Source", "Wanted"]
+__all__ = ["DocumentCollection", "Reader", "Wanted"]
 
-_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it goes on with what is loaded
-_MOST_READS: Final = 3  # that it waits for: one that has begun, its own, and one of what another one kept
+_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it continues with what is loaded
+_MOST_READS: Final = 3  # that an update waits for: one in progress, its own, and one more if a write came in between
 
 
-class Source(Protocol):
+class DocumentCollection(Protocol):
     """The documents of one collection."""
 
-    def asked(self, entries: Sequence[Any]) -> ByIds:
-        """What is to be read, now, for some entries."""
+    @property
+    def collection(self) -> str:
+        """Its name."""
 
-    def answered(self, entries: Sequence[Any], raws: Iterable[bytes]) -> None:
-        """Takes what was read."""
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that are read."""
+
+    def answered(self, asked: Iterable[tuple[Any, int]], raws: Iterable[bytes]) -> None:
+        """Takes in what was read; each document comes with the moment when its read began."""
 
 
-Wanted = Mapping[Source, Sequence[Entry]]
-"""What is to be read: entries, by the collection that they belong to."""
+Wanted = Mapping[DocumentCollection, Sequence[Replica]]
+"""The documents to be read, by collection."""
 
 
 class Reader:
-    """Reads documents again.
+    """Reads documents.
 
     Args:
         driver: The database.
-        writer: Knows whether the server is away.
+        availability: Whether the server answers.
     """
 
-    def __init__(self, driver: Driver, writer: Writer) -> None:
+    def __init__(self, driver: Driver, availability: Availability) -> None:
         self.driver = driver
-        self._writer = writer
-        self._gathered = Gathered(self._read_claimed, "ptb_mongo reader")
+        self._availability = availability
+        self._batcher = Batcher(self._read_together, "ptb_mongo reader")
         self._answers = 0
 
-    async def bring(self, wanted: Wanted, *, every: bool) -> None:
-        """Reads those documents that somebody else may have written; waits for them no longer than an update can.
+    async def refresh(self, wanted: Wanted, *, every: bool) -> None:
+        """Reads the documents that somebody else may have written; waits no longer than an update can.
 
         Args:
-            wanted: The entries.
-            every: Whether to read all of them, whatever was said of them.
+            wanted: The documents.
+            every: Whether to read all of them, stale or not.
 
         Raises:
-            UnavailableError: If no server answers, or not in time; they stay stale.
+            UnavailableError: If no server answers in time; the documents are stale then.
         """
         try:
-            await self._in_time(self._bring(wanted, every=every), self._while_answered())
+            await self._in_time(self._refresh(wanted, every=every), self._while_answered())
         except UnavailableError:
-            for entries in wanted.values():
-                for entry in entries:
-                    entry.mark_stale()
+            for replicas in wanted.values():
+                for replica in replicas:
+                    replica.told()
             raise
 
     def _check_server(self) -> None:
-        if self._gathered.closed or self._writer.away:
-            raise UnavailableError("the connection is closed" if self._gathered.closed else "MongoDB is away")
+        if self._batcher.closed or self._availability.is_unreachable:
+            raise UnavailableError("the connection is closed" if self._batcher.closed else "MongoDB is unreachable")
 
     async def _in_time(self, coroutine: Coroutine[Any, Any, None], again: Callable[[], bool] = lambda: False) -> None:
-        """Gives a server up that does not answer."""
+        """Stops waiting for a server that does not answer."""
         try:
-            await within(_PATIENCE, coroutine, again)
+            await wait_at_most(_PATIENCE, coroutine, again)
         except (UnavailableError, asyncio.TimeoutError) as error:
             late = isinstance(error, asyncio.TimeoutError)
             lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
-            if not self._gathered.closed and not self._writer.away:
-                self._writer.lost(lost)
+            if not self._batcher.closed and not self._availability.is_unreachable:
+                self._availability.mark_unreachable(lost)
             raise lost from error
 
     def _while_answered(self) -> Callable[[], bool]:
-        """Whether the server has answered meanwhile: then it is slow, and others' reads come first. Says so twice."""
+        """A function that says whether the server has answered meanwhile and is only slow; true twice at most."""
         answers = [self._answers]
 
         def again() -> bool:
@@ -93,68 +95,43 @@ class Reader:
 
         return again
 
-    async def _bring(self, wanted: Wanted, *, every: bool) -> None:
-        begun = {entry: entry.begun for entries in wanted.values() for entry in entries}
+    async def _refresh(self, wanted: Wanted, *, every: bool) -> None:
+        begun = {replica: replica.now for replicas in wanted.values() for replica in replicas}
 
-        def missing(entry: Entry) -> bool:  # else somebody has begun to read it after this
-            return entry.read <= begun[entry] and (every or entry.stale)
+        def is_missing(replica: Replica) -> bool:  # otherwise a read that began later has shown it
+            return not replica.is_read_since(begun[replica]) and (every or replica.is_stale)
 
-        while needed := [entry for entry in begun if missing(entry)]:
+        while missing := {
+            source: found
+            for source, replicas in wanted.items()
+            if (found := [one for one in replicas if is_missing(one)])
+        }:
             self._check_server()
-            free = {
-                source: [entry for entry in entries if entry.busy is None and missing(entry)]
-                for source, entries in wanted.items()
-            }
-            if free := {source: entries for source, entries in free.items() if entries}:
-                await self._gathered.ask((free, _claim(free)))
-            for entry in needed:
-                if entry.busy is not None and missing(entry):
-                    await entry.busy.wait()
+            await self._batcher.submit(missing)
 
-    async def _read_claimed(self, claimed: list[tuple[Wanted, Claim]]) -> None:
-        together: dict[Source, list[Entry]] = {}
-        for wanted, _ in claimed:
-            for source, entries in wanted.items():
-                together.setdefault(source, []).extend(entries)
-        try:
-            self._check_server()
-            await self._in_time(self.read(together))
-            self._answers += 1
-        finally:
-            for _, claim in claimed:
-                claim.end()
-
-    async def read_alone(self, wanted: Wanted) -> None:
-        """Reads many documents, by themselves; they must be free.
-
-        Raises:
-            UnavailableError: If no server answers.
-        """
-        claim = _claim(wanted)
-        try:
-            await self.read(wanted)
-        finally:
-            claim.end()
+    async def _read_together(self, several: list[Wanted]) -> None:
+        together: dict[DocumentCollection, dict[Replica, None]] = {}
+        for wanted in several:
+            for source, replicas in wanted.items():
+                together.setdefault(source, {}).update(dict.fromkeys(replicas))
+        self._check_server()
+        await self._in_time(self.read({source: list(replicas) for source, replicas in together.items()}))
+        self._answers += 1
 
     async def read(self, wanted: Wanted) -> None:
-        """Reads documents that nobody else reads or writes, and hands them to their collections.
+        """Reads documents, and passes them to their collections.
 
         Raises:
             UnavailableError: If no server answers.
         """
-        found = await self.driver.raw_documents([source.asked(entries) for source, entries in wanted.items()])
-        for (source, entries), raws in zip(wanted.items(), found, strict=True):
-            source.answered(entries, raws)
+        asked = {source: [(replica, replica.reading()) for replica in replicas] for source, replicas in wanted.items()}
+        ids = [
+            ByIds(source.collection, [one.id for one in replicas], source.fields) for source, replicas in wanted.items()
+        ]
+        found = await self.driver.raw_documents(ids)
+        for (source, replicas), raws in zip(asked.items(), found, strict=True):
+            source.answered(replicas, raws)
 
     async def close(self) -> None:
-        """Ends what is under way."""
-        for _, claim in await self._gathered.close():
-            claim.end()
-
-
-def _claim(wanted: Wanted) -> Claim:
-    claim = Claim()
-    for entries in wanted.values():
-        for entry in entries:
-            claim.add(entry)
-    return claim
+        """Cancels the read in progress."""
+        await self._batcher.close()

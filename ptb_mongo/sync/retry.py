@@ -1,4 +1,4 @@
-"""Tries something again until it works, and waits no longer than allowed: the one place that waits."""
+"""Retries, timeouts and cancellation: the one place that decides how long to wait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential, wait_random
 
-__all__ = ["end", "until_it_works", "within"]
+__all__ = ["cancel_and_wait", "retry_forever", "wait_at_most"]
 
 T = TypeVar("T")
 
@@ -16,8 +16,8 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0  # seconds
 
 
-async def until_it_works(attempt: Callable[[], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
-    """Awaits `attempt` until it raises no error, with growing pauses of at most five seconds.
+async def retry_forever(attempt: Callable[[], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
+    """Awaits `attempt` until it succeeds, with growing pauses of at most five seconds.
 
     Args:
         attempt: What to try.
@@ -36,26 +36,28 @@ async def until_it_works(attempt: Callable[[], Awaitable[None]], failed: Callabl
     await AsyncRetrying(wait=pause, before_sleep=before_pause)(once)
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancels a task that tries until it works, and waits for its end.
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+    """Cancels a task that retries forever, and waits until it has ended.
 
-    A driver may turn the cancellation into an error of its connection, and the next attempt would begin: so it is
-    cancelled again.
+    A driver may turn the cancellation into a connection error, after which the task would try again: so it is
+    cancelled repeatedly.
     """
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=_FIRST_PAUSE)
 
 
-async def within(seconds: float, coroutine: Coroutine[Any, Any, T], again: Callable[[], bool] = lambda: False) -> T:
-    """Awaits a coroutine for some seconds at most.
+async def wait_at_most(
+    seconds: float, coroutine: Coroutine[Any, Any, T], again: Callable[[], bool] = lambda: False
+) -> T:
+    """Awaits a coroutine, but not longer than some seconds.
 
-    Before Python 3.12 `asyncio.wait_for` forgets that it was cancelled if the result comes at the same moment.
+    Before Python 3.12 `asyncio.wait_for` loses a cancellation that arrives together with the result.
 
     Args:
         seconds: How long.
         coroutine: What to await.
-        again: Called when that time is over: whether to wait as long once more.
+        again: Called when that time has passed: whether to wait as long once more.
 
     Raises:
         asyncio.TimeoutError: If it takes longer; it is cancelled then.
@@ -74,6 +76,6 @@ async def within(seconds: float, coroutine: Coroutine[Any, Any, T], again: Calla
 
 
 def _noted(task: asyncio.Future[Any]) -> None:
-    """A driver may turn a cancellation into an error, for which nobody waits any more."""
+    """Retrieves the exception: a driver may turn a cancellation into an error that nobody awaits any more."""
     if not task.cancelled():
         task.exception()

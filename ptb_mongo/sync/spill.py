@@ -1,16 +1,16 @@
-"""What could not be saved before the process had to end, in a file until the next start.
+"""Files for data that could not be saved before the process had to stop, until the next start.
 
-A file holds BSON documents one after another: a header, then one for each unsaved document, with the version
-that was wanted and the one it is based on, so that the next start can merge them with what the database has
-become. It is written whole or not at all, readable by its owner only, and taken in by one process: by whichever
-holds its lock, which ends with the process.
+A file holds BSON documents one after another: a header, then one for each unsaved document, with the version to be
+saved and the one it is based on, so that the next start can merge them with what the database has become. A file is
+written completely or not at all, and only its owner can read it. It is taken in by one process: the one that holds its
+lock, which ends with the process.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,11 +31,12 @@ class Spilled:
     """One unsaved document.
 
     Attributes:
-        collection: Where it belongs.
+        collection: Its collection.
         id: Its `_id`.
-        base: The version that it is based on; `None` if there was none.
+        base: The version that it is based on; `None` if there was no document.
         wanted: The version to be saved; `None` to delete the document.
-        sent: By `rev`, earlier versions that may or may not have reached the database.
+        sent: By `rev`, the versions that were sent, and may or may not have been stored.
+        rev, revs: Those of the version that it is based on.
     """
 
     collection: str
@@ -43,6 +44,8 @@ class Spilled:
     base: bytes | None
     wanted: bytes | None
     sent: dict[str, bytes | None]
+    rev: Any = None
+    revs: Sequence[str] = ()
 
 
 def _prefix(database: str, collection_prefix: str) -> str:
@@ -50,10 +53,10 @@ def _prefix(database: str, collection_prefix: str) -> str:
 
 
 def write(folder: Path, database: str, collection_prefix: str, writer: str, documents: Iterable[Spilled]) -> Path:
-    """Writes a file of its own.
+    """Writes a new file.
 
     Args:
-        folder: Where to; made if need be.
+        folder: Where to; created if necessary.
         database: The database's name.
         collection_prefix: The prefix of its collections.
         writer: Makes the file's name unique.
@@ -74,7 +77,7 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
 
 
 def claim(folder: Path, database: str, collection_prefix: str) -> Generator[Path, None, None]:
-    """The files of a database, each given to one process only: until the next is asked for, or this is closed."""
+    """The files of a database, each locked for this process until the next is asked for, or this is closed."""
     prefix = _prefix(database, collection_prefix)
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         if not path.name.startswith(prefix):
@@ -89,8 +92,8 @@ def claim(folder: Path, database: str, collection_prefix: str) -> Generator[Path
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Whether this process may take in a file: nobody else does so now, and nobody has done so meanwhile."""
-    if sys.platform == "win32":  # which has no such locks: start one process at a time there
+    """Whether this process may take in a file: no other process does so now, or has done so meanwhile."""
+    if sys.platform == "win32":  # it has no such locks: start one process at a time there
         return True
     import fcntl  # noqa: PLC0415  (POSIX only)
 
@@ -102,7 +105,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
-    """What a file holds; nothing if it belongs to another database whose name begins alike.
+    """The documents in a file; none if it belongs to another database whose name has the same beginning.
 
     Raises:
         DecodeError: If it is damaged.

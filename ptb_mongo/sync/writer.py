@@ -1,81 +1,128 @@
-"""Gathers saves into bulk writes, and keeps what could not be written until it is.
+"""Batches saves, and keeps what is unsaved until it is written.
 
-The hundreds of `update_*` calls that PTB makes at once become one unordered bulk write per collection, sent in
-parallel chunks. At most one read or write of a document is under way at any time. Nothing that is waiting to
-be written is ever forgotten, but for a document that the server refuses for its own sake.
+The hundreds of `update_*` calls that PTB makes at once become a few commands, sent in parallel chunks. At most one
+write of a document is in flight. Each is a compare-and-set; one that does not match is merged with what is stored and
+sent again, as often as it takes. What waits to be written is given up only if the server refuses it, which is reported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from ptb_mongo.codec import load
 from ptb_mongo.driver import Driver
-from ptb_mongo.driver.operations import Delete, Upsert
-from ptb_mongo.entries import Claim, Entry, Owner, Ticket
+from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import DocumentError, QuarantinedError, RefusedError, UnavailableError
-from ptb_mongo.garbage import collector_paused
+from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
-from ptb_mongo.replica.update import diff
-from ptb_mongo.sync.retry import end, until_it_works
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.versions import Version
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.graves import Graves
+from ptb_mongo.sync.operations import DIVIDED, OperationMaker, Prepared
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
+from ptb_mongo.sync.tickets import Ticket
 
-__all__ = ["Writer"]
+__all__ = ["Waiting", "Writer"]
 
 _LOGGER = logging.getLogger(__name__)
 _CHUNK: Final = 1000
-_PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before it is left to the background
-# Changed paths in one document. A server takes about 10 ms for a thousand, and a second for ten times as many: what
-# holds more is replaced whole. Where that makes the update too large, or others keep changing it, it is changed path
-# by path after all.
-_MANY_PATHS: Final = 1000
-_MOST_PATHS: Final = 10_000
-_ATTEMPTS: Final = 5  # at a document that others change between our read and our write
+_PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before the background takes over
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A document that is to be written.
+
+    Attributes:
+        collection: Its collection.
+        since: Since when it waits, by the event loop's clock.
+    """
+
+    collection: Collection[Any]
+    since: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """One pass over the unsaved documents of a collection.
+
+    Attributes:
+        collection: The collection.
+        ticket: Gets the errors.
+        attempts: How often each document was found to be changed by others.
+    """
+
+    collection: Collection[Any]
+    ticket: Ticket
+    attempts: dict[Replica, int] = field(default_factory=dict)
 
 
 class Writer:
-    """Writes dirty entries.
+    """Writes what is unsaved.
 
     Args:
         driver: The database.
-        name: Who writes: the first part of every `rev`.
+        reader: Reads documents that others may have written.
+        name: The writer's id: the first part of every `rev`.
+        availability: Whether the server answers.
         counters: Counts what happens.
-        held: Whether to write only when asked to drain (`on_flush`).
+        held: Whether to write only in `drain` (`on_flush`).
+        buries: Whether insertions of other processes may still arrive.
+
+    Attributes:
+        waiting: The documents that are not written yet, in the order in which they were submitted.
     """
 
-    def __init__(self, driver: Driver, name: str, counters: Counters, *, held: bool = False) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        reader: Reader,
+        name: str,
+        availability: Availability,
+        counters: Counters,
+        *,
+        held: bool = False,
+        buries: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._driver = driver
-        self._name = name
+        self._reader = reader
+        self._operations = OperationMaker(name, buries)
+        self.graves = Graves(driver, self.submit)
+        self._availability = availability
+        self._counters = counters
         self._held = held
-        self._count = 0
         self._ticket = Ticket()
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self.counters = counters
-        self.waiting: dict[Entry, Owner] = {}
-        """What is not in the database yet, in the order in which it became dirty."""
-        self.away = False
-        """Whether the server is known to be away: then nobody waits for it."""
+        self.waiting: dict[Replica, Waiting] = {}
+        availability.on_unreachable.append(self._stop_waiting)
+        availability.waiting = lambda: len(self.waiting)
 
-    def submit(self, owner: Owner, entry: Entry) -> Ticket | None:
-        """Takes a dirty entry to be written with the next batch; one that is under way is waited for once more.
+    def submit(self, collection: Collection[Any], replica: Replica) -> Ticket | None:
+        """Adds a document to the next batch; if it is in flight already, the caller waits for the batch after that.
 
         Returns:
-            What to wait for; `None` if there is nothing to wait for now.
+            What to wait for; `None` if nothing can be waited for now.
         """
-        if not entry.dirty:
-            entry.dirty = True
-            entry.since = time.monotonic()
-        self.waiting[entry] = owner
-        self.counters.saves += 1
+        if self._held and not self._operations.is_change(collection, replica):
+            replica.settled(replica.pending)
+            return None
+        if replica not in self.waiting:
+            self.waiting[replica] = Waiting(collection, self._loop.time())
+        self._counters.saves += 1
         if self._held:
             return None
         self._start()
-        if self.away:
+        if self._availability.is_unreachable:
             return None
-        self._ticket.awaited.add(entry)
+        self._ticket.awaited.add(replica)
         return self._ticket
 
     def _start(self) -> None:
@@ -95,213 +142,183 @@ class Writer:
         finally:
             self._held = held
 
+    def unsaved(self) -> list[tuple[Collection[Any], Replica]]:
+        """Documents with a pending version: what the flush must name or spill."""
+        return [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
+
+    def oldest_waiting(self) -> float:
+        """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""
+        now = self._loop.time()
+        return max((now - waiting.since for waiting in self.waiting.values()), default=0.0)
+
     async def close(self) -> None:
-        """Stops; what is dirty stays so."""
+        """Stops; what is unsaved stays so."""
         self._closed = True
+        await self.graves.close()
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
         self._ticket.end()
 
     async def _drain(self) -> None:
-        while self.away or ((self.waiting or self._ticket.awaited) and not self._held):
-            await until_it_works(self._write_waiting, self._failed)
+        while self._availability.is_unreachable or ((self.waiting or self._ticket.awaited) and not self._held):
+            await retry_forever(self._write_waiting, self._failed)
 
-    def lost(self, error: BaseException) -> None:
-        """Notes that the server is away; from now on nobody waits for it, and the background looks for it."""
-        self.counters.last_error = str(error)
-        if not self.away:
-            self.away = True
-            _LOGGER.warning("MongoDB is away; what changes is kept, and written when it is back: %s", error)
-            self._ticket.end()
-            self._ticket = Ticket()
+    def _stop_waiting(self) -> None:
+        """The server is unreachable: ends all waiting, and lets the background retry."""
+        self._ticket.end()
+        self._ticket = Ticket()
         self._start()
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, UnavailableError):
-            self.lost(error)
+            self._availability.mark_unreachable(error)
         else:
-            self.counters.last_error = repr(error)
+            self._counters.last_error = repr(error)
             _LOGGER.error("Saving failed; it is tried again", exc_info=error)
 
-    def _found(self) -> None:
-        if self.away:
-            self.away = False
-            _LOGGER.warning("MongoDB is back; %d documents were waiting", len(self.waiting))
-
     def _out_of_patience(self, ticket: Ticket) -> None:
-        """Hands what waits over to the background: PTB's shutdown waits for its saves before it flushes."""
+        """Leaves what waits to the background: PTB's shutdown waits for its saves before it flushes."""
         ticket.end()
-        self.lost(UnavailableError(f"no answer for {_PATIENCE:g} s"))
+        self._availability.mark_unreachable(UnavailableError(f"no answer for {_PATIENCE:g} s"))
 
     async def _write_waiting(self) -> None:
-        """Writes what is dirty now; what fails for the connection's sake stays dirty."""
-        if self.away:
+        """Writes what is unsaved now; what fails because of the connection stays unsaved."""
+        if self._availability.is_unreachable:
             await self._driver.hello()
-            self._found()
-        if self._held:
-            return
+            self._availability.mark_reachable()
         batch = dict(self.waiting)
         ticket, self._ticket = self._ticket, Ticket()
         patience = asyncio.get_running_loop().call_later(_PATIENCE, self._out_of_patience, ticket)
-        by_owner: dict[Owner, list[Entry]] = {}
-        for entry, owner in batch.items():
-            by_owner.setdefault(owner, []).append(entry)
+        by_collection: dict[Collection[Any], list[Replica]] = {}
+        for replica, waiting in batch.items():
+            by_collection.setdefault(waiting.collection, []).append(replica)
         try:
             for last in (False, True):
-                owners = {owner: entries for owner, entries in by_owner.items() if owner.last is last}
-                await self._write_collections(owners, ticket)
-            self._found()
+                await self._write_collections(by_collection, ticket, last=last)
+            self._availability.mark_reachable()
             ticket.acknowledged = True
         finally:
-            for entry in batch:
-                if not entry.dirty:
-                    self.waiting.pop(entry, None)
-            for entry, error in ticket.errors.items():
-                self.counters.last_error = str(error)
-                if ticket.is_over or entry not in ticket.awaited:  # nobody waits for it, or not any more
+            for replica, waiting in batch.items():
+                if not replica.is_unsaved:
+                    self.waiting.pop(replica, None)
+                    waiting.collection.forget(replica)
+            for replica, error in ticket.errors.items():
+                self._counters.last_error = str(error)
+                if ticket.is_over or replica not in ticket.awaited:  # nobody awaits it, or not any more
                     _LOGGER.error("Not saved: %s", error)
             patience.cancel()
             ticket.end()
 
-    async def _write_collections(self, owners: dict[Owner, list[Entry]], ticket: Ticket) -> None:
+    async def _write_collections(
+        self, by_collection: dict[Collection[Any], list[Replica]], ticket: Ticket, *, last: bool
+    ) -> None:
         results = await asyncio.gather(
-            *(self._write_collection(owner, entries, ticket) for owner, entries in owners.items()),
+            *(
+                self._write_collection(collection, replicas, ticket)
+                for collection, replicas in by_collection.items()
+                if collection.last is last
+            ),
             return_exceptions=True,
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _write_collection(self, owner: Owner, entries: list[Entry], ticket: Ticket) -> None:
-        most_paths: dict[Entry, int] = {}
-        for attempt in range(_ATTEMPTS):
-            if attempt == _ATTEMPTS - 1:  # only a change of the same paths is in the way now
-                most_paths = dict.fromkeys(entries, _MOST_PATHS) | most_paths
-            claim = await self._claim(owner, entries)
-            chunks = [entries[start : start + _CHUNK] for start in range(0, len(entries), _CHUNK)]
-            tasks: list[asyncio.Task[list[Entry]]] = []
+    async def _write_collection(self, collection: Collection[Any], replicas: list[Replica], ticket: Ticket) -> None:
+        """Writes documents until each is saved or refused."""
+        failed_before = False
+        run = _Run(collection, ticket)
+        while replicas:
+            if stale := [replica for replica in replicas if replica.is_stale]:
+                await self._reader.read({collection: stale})
+            chunks = [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
+            tasks: list[asyncio.Task[list[Replica]]] = []
             try:
                 for chunk in chunks:
-                    tasks.append(asyncio.create_task(self._write_chunk(owner, chunk, ticket, most_paths)))
-                    await asyncio.sleep(0)  # a chunk is prepared in one go: let others run before the next one
+                    tasks.append(asyncio.create_task(self._write_chunk(run, chunk)))
+                    await asyncio.sleep(0)  # a chunk is prepared in one go: other tasks run before the next one
                 await asyncio.wait(tasks)
             finally:
                 for task in tasks:
                     task.cancel()
-                claim.end()
-            outdated: list[Entry] = []
+            left: list[Replica] = []
             for chunk, result in zip(chunks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
-                if isinstance(result, UnavailableError) and attempt == 0 and not self.away:
-                    outdated += [entry for entry in chunk if entry.dirty]  # an election, say
+                if isinstance(result, UnavailableError) and not failed_before and not self._availability.is_unreachable:
+                    failed_before = True  # an election, say
+                    left += [replica for replica in chunk if replica.is_unsaved]
                 elif isinstance(result, BaseException):
                     raise result
                 else:
-                    outdated += result
-            if not outdated:
-                return
-            entries = outdated
-        for entry in entries:
-            reason = f"others changed it during each of {_ATTEMPTS} attempts to save it"
-            self._refuse(entry, entry.wanted, ticket, DocumentError(reason).located(owner.collection, entry.id))
+                    left += result
+            replicas = left
 
-    @staticmethod
-    async def _claim(owner: Owner, entries: list[Entry]) -> Claim:
-        """Keeps everybody else from reading or writing these documents until they are released; reads the stale ones.
-
-        Who reads never waits for one document while it keeps others, so this may.
-        """
-        claim = Claim()
-        try:
-            for entry in entries:
-                await entry.free()
-                claim.add(entry)
-            if stale := [entry for entry in entries if entry.stale and entry.wanted is not None]:
-                await owner.reread(stale)  # what becomes stale again meanwhile is merged when it is read next
-        except BaseException:
-            claim.end()
-            raise
-        return claim
-
-    async def _write_chunk(
-        self, owner: Owner, entries: list[Entry], ticket: Ticket, most_paths: dict[Entry, int]
-    ) -> list[Entry]:
-        """Writes some entries; returns those whose document is not as was supposed."""
+    async def _write_chunk(self, run: _Run, replicas: list[Replica]) -> list[Replica]:
+        """Writes some documents; returns those that have to be written again."""
+        name = run.collection.collection
         with collector_paused():
-            operations = self._operations(owner, entries, ticket, most_paths)
-        if not operations:
+            prepared = self._prepared(run, replicas)
+        if not prepared:
             return []
-        sent = [(entry, entry.wanted) for entry in operations]
+        sent = [(replica, one, replica.pending) for replica, one in prepared.items()]
         try:
-            failures = await self._driver.write(owner.collection, list(operations.values()))
-        except UnavailableError:
-            for entry in operations:
-                entry.mark_stale()  # it may have been written, and changed by others since
-            raise
+            failures = await self._driver.write(name, [one.operation for _, one, _ in sent])
         except RefusedError as error:
-            for entry, version in sent:
-                self._refuse(entry, version, ticket, DocumentError(str(error)).located(owner.collection, entry.id))
+            for replica, one, version in sent:
+                replica.refused(one.rev)
+                self._refuse(replica, version, run.ticket, DocumentError(str(error)).located(name, replica.id))
             return []
-        outdated: list[Entry] = []
-        for index, (entry, version) in enumerate(sent):
-            failure = failures.get(index)
-            if failure is None:
-                self._done(owner, entry, version)
-            elif failure.outdated:
-                entry.mark_stale()
-                outdated.append(entry)
-            elif failure.oversized and entry not in most_paths:
-                most_paths[entry] = _MOST_PATHS
-                outdated.append(entry)
+        except BaseException:  # a cancellation, too
+            for replica, one, _ in sent:
+                replica.unknown(one.rev)
+            raise
+        with collector_paused():
+            return [
+                replica
+                for index, (replica, one, version) in enumerate(sent)
+                if self._is_left(run, replica, one, version, failures.get(index))
+            ]
+
+    def _is_left(
+        self, run: _Run, replica: Replica, one: Prepared, version: Version | None, failure: Failure | None
+    ) -> bool:
+        """Takes in what became of a write; returns whether the document has to be written again."""
+        attempt = run.attempts.get(replica, 0)
+        if failure is None:
+            replica.acknowledged(one.rev, run.collection)
+            self._counters.documents_written += not one.is_first
+            if replica.is_buried:
+                self.graves.dug(run.collection, replica)
+            return one.is_first and replica.is_unsaved
+        if failure.outdated:
+            replica.outdated(one.rev)
+            run.attempts[replica] = attempt + 1
+            return True
+        replica.refused(one.rev)
+        if failure.oversized and attempt < DIVIDED:
+            run.attempts[replica] = DIVIDED
+            return True
+        error = DocumentError(failure.reason, path=failure.path)
+        self._refuse(replica, version, run.ticket, error.located(run.collection.collection, replica.id))
+        return False
+
+    def _prepared(self, run: _Run, replicas: Sequence[Replica]) -> dict[Replica, Prepared]:
+        """The writes to be sent for some documents; what needs no write, or is refused, is settled."""
+        prepared: dict[Replica, Prepared] = {}
+        for replica in replicas:
+            version = replica.pending
+            if refusal := run.collection.refusal(replica):
+                self._refuse(replica, version, run.ticket, refusal)
+            elif not replica.is_unsaved:
+                continue
+            elif (one := self._operations.make(run.collection, replica, run.attempts.get(replica, 0))) is not None:
+                prepared[replica] = one
             else:
-                error_of_its_own = DocumentError(failure.reason, path=failure.path).located(owner.collection, entry.id)
-                self._refuse(entry, version, ticket, error_of_its_own)
-        return outdated
-
-    def _operations(
-        self, owner: Owner, entries: list[Entry], ticket: Ticket, most_paths: dict[Entry, int]
-    ) -> dict[Entry, Upsert | Delete]:
-        """What is to be sent for some entries; those that need or may not be written are settled."""
-        operations: dict[Entry, Upsert | Delete] = {}
-        for entry in entries:
-            if refusal := owner.refusal(entry):
-                self._refuse(entry, entry.wanted, ticket, refusal)
-            elif operation := self._operation(owner, entry, most_paths.get(entry, _MANY_PATHS)):
-                operations[entry] = operation
-            else:
-                self._done(owner, entry, entry.wanted)  # the base has come to say the same
-        return operations
-
-    def _operation(self, owner: Owner, entry: Entry, at_most: int) -> Upsert | Delete | None:
-        if entry.plain is None:
-            self._count += 1
-            return Delete(entry.id, owner.deletable(entry), owner.ended, f"{self._name}:{self._count}")
-        base = owner.empty(entry.plain) if entry.base is None else owner.ours(load(entry.base))
-        changes = diff(base, entry.plain, owner.canonical, at_most=at_most)
-        if not changes and not entry.touching:
-            return None
-        if entry.base is not None:
-            for name in owner.always:
-                if name in entry.plain:
-                    changes.set_whole(name, entry.plain[name])
-        self._count += 1
-        entry.rev = f"{self._name}:{self._count}"
-        entry.sent[entry.rev] = entry.wanted
-        return Upsert(entry.id, changes, entry.rev)
-
-    def _done(self, owner: Owner, entry: Entry, version: bytes | None) -> None:
-        self.counters.documents_written += 1
-        entry.base = version
-        entry.refused = None
-        entry.sent.clear()
-        if entry.wanted is version:
-            entry.dirty = entry.touching = False
-            entry.wanted = entry.plain = None
-            owner.written(entry)
+                self._counters.documents_written += 1
+                replica.settled(version)  # the database holds the same already
+        return prepared
 
     @staticmethod
-    def _refuse(entry: Entry, version: bytes | None, ticket: Ticket, error: DocumentError) -> None:
-        ticket.errors[entry] = error
-        entry.refused = str(error) if isinstance(error, QuarantinedError) else version
-        if entry.wanted is version:  # else a newer version has come meanwhile, which is tried
-            entry.dirty = entry.touching = False
-            entry.wanted = entry.plain = None
+    def _refuse(replica: Replica, version: Version | None, ticket: Ticket, error: DocumentError) -> None:
+        ticket.errors[replica] = error
+        reported = str(error) if isinstance(error, QuarantinedError) or version is None else version.raw
+        replica.given_up(version, reported or "")

@@ -1,4 +1,4 @@
-"""One bot, several workers: an application that shares its data with others like it."""
+"""One bot, several workers: an application that shares its data with those of other processes."""
 
 from ptb_mongo.workers.application import SharedApplication
 

@@ -30,20 +30,19 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, UD, CD, BD, JQ]):
-    """An application of which several processes may run at once, on one database.
+    """An application for several processes that run at once, on one database.
 
-    Before each update it brings in what other workers have changed: the data of the user, of the chat and of the
+    Before each update it merges in what other workers have changed: the data of the user, of the chat and of the
     bot, and the states of conversations. Then the handlers run, as always. Then what the update has changed is
     saved, before the update counts as done.
 
     Args:
-        consistency: "stream" brings in what the change stream has told, which takes some milliseconds to arrive,
-            and reads nothing where nothing has changed; while the stream tells late, it reads as "strict" does.
-            "strict" reads the documents of each update's user, chat and conversations: for updates of one user that
-            reach two workers within those milliseconds.
+        consistency: "stream" reads only documents that the change stream has reported, which takes some milliseconds;
+            while the stream is delayed, it reads as "strict" does. "strict" reads the documents of each update's user,
+            chat and conversations: for updates of one user that reach two workers within those milliseconds.
         exclusive: Whether the updates of one user are handled one after the other across all workers, in their order
             among those that wait. Reads as "strict" does, and needs change streams.
-        lease_timeout: With `exclusive`, seconds until another worker takes over from one that has died.
+        lease_timeout: With `exclusive`, seconds after which the lease of a worker that has died expires.
 
     Raises:
         ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
@@ -88,7 +87,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     # -- updates ----------------------------------------------------------------------------------------
 
     async def process_update(self, update: object) -> None:
-        """Handles an update, as `Application.process_update` does; what others have changed is brought in before.
+        """Handles an update, as `Application.process_update` does; what others have changed is merged in before.
 
         Errors of the database go to the error handlers.
         """
@@ -98,37 +97,37 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             await self.process_error(update, error)
 
     async def deliver(self, update: object) -> None:
-        """Handles an update that is delivered again if this raises an error: for a webhook that answers by hand.
+        """Handles an update that is delivered again if this raises an error: for a webhook that answers itself.
 
         Answer 200 when this returns, and 503 when it raises: Telegram then sends the update again, later and maybe
         to another worker. Errors in handlers go to the error handlers, and are not raised.
 
         Raises:
-            UnavailableError: If what others have changed could not be brought in, if no lease could be had, or if
+            UnavailableError: If what others have changed could not be read, if no lease could be acquired, or if
                 the server has not acknowledged what this update has changed.
         """
         if not await self._take(update):
             raise UnavailableError("the server has not acknowledged what this update has changed")
 
     async def _take(self, update: object) -> bool:
-        store = self._worker.store
-        if store is None:
-            await super().process_update(update)  # says that the application is not initialized
+        session = self._worker.session
+        if session is None:
+            await super().process_update(update)  # raises an error: the application is not initialized
             return True
-        update = await self._worker.with_callback_data(update, store)
+        update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
-        return await self._worker.handle(turn, store, partial(super().process_update, update))
+        return await self._worker.handle(turn, session, partial(super().process_update, update))
 
-    # -- what an update does besides --------------------------------------------------------------------
+    # -- within an update -------------------------------------------------------------------------------
 
     def drop_user_data(self, user_id: int) -> None:
-        """See `Application.drop_user_data`; within an update, the document is deleted before that is over."""
+        """See `Application.drop_user_data`; within an update, the document is deleted before that is done."""
         super().drop_user_data(user_id)
         if turn := TURN.get():
             turn.everything = True
 
     def drop_chat_data(self, chat_id: int) -> None:
-        """See `Application.drop_chat_data`; within an update, the document is deleted before that is over."""
+        """See `Application.drop_chat_data`; within an update, the document is deleted before that is done."""
         super().drop_chat_data(chat_id)
         if turn := TURN.get():
             turn.everything = True
@@ -136,7 +135,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     def mark_data_for_update_persistence(
         self, chat_ids: int | Collection[int] | None = None, user_ids: int | Collection[int] | None = None
     ) -> None:
-        """See `Application.mark_data_for_update_persistence`; within an update, saved before that is over."""
+        """See `Application.mark_data_for_update_persistence`; within an update, saved before that is done."""
         super().mark_data_for_update_persistence(chat_ids, user_ids)
         if turn := TURN.get():
             turn.chat_ids.update(_ids(chat_ids))
@@ -149,7 +148,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         *,
         name: str | None = None,
     ) -> asyncio.Task[RT]:
-        """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is over."""
+        """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is done."""
         task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
         turn = TURN.get()
         if turn is not None and update is turn.update:

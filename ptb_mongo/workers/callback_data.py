@@ -1,6 +1,6 @@
-"""Buttons that another worker has made: PTB finds nothing in its cache for them, and says `InvalidCallbackData`.
+"""Buttons that another worker has sent: PTB does not find them in its cache, and passes on `InvalidCallbackData`.
 
-That object keeps the text that was in the button, so that it can be looked for again once the keyboard is there.
+That object keeps the text of the button, so that it can be looked up again once the keyboard is loaded.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from telegram.ext import CallbackDataCache, InvalidCallbackData
 
 __all__ = ["missing_keyboards", "with_objects"]
 
-_UUID: Final = re.compile("[0-9a-f]{32}")  # a button may hold anything, as users' clients can be made to lie
+_UUID: Final = re.compile("[0-9a-f]{32}")  # a button may hold anything: a manipulated client can send any text
 
 
 def missing_keyboards(update: Update) -> list[str]:
-    """The ids of keyboards that an update refers to, and that PTB has not found."""
+    """The ids of the keyboards that an update refers to and PTB did not find."""
     query = update.callback_query
     texts = [_text(query.data)] if query is not None else []
     texts += [_text(button.callback_data) for message in _messages(update) for button in _buttons(message)]
@@ -27,7 +27,7 @@ def missing_keyboards(update: Update) -> list[str]:
 
 
 def with_objects(update: Update, cache: CallbackDataCache) -> Update:
-    """The update, with what the cache holds by now in all places where PTB has found nothing before."""
+    """The update, with objects from the cache wherever PTB did not find them before."""
     for message in _messages(update):
         missing = [(button, text) for button in _buttons(message) if (text := _text(button.callback_data)) is not None]
         if missing:
@@ -56,7 +56,7 @@ def with_objects(update: Update, cache: CallbackDataCache) -> Update:
 
 
 def _text(data: object) -> str | None:
-    """What was in a button for which PTB has found nothing."""
+    """The text of a button that PTB did not find."""
     return data.callback_data if isinstance(data, InvalidCallbackData) else None
 
 

@@ -1,7 +1,7 @@
-"""The states that `ConversationHandler`s hold: which of them an update concerns, and how others' states get in.
+"""The states that `ConversationHandler`s hold: which ones an update concerns, and how those of other workers get in.
 
-PTB keeps them in the memory of one process, behind a private name. That name stands in `_held_by` and nowhere
-else; everything else is done through public names.
+PTB keeps the states in the memory of one process, in a private attribute. Only `_held_by` uses that attribute;
+everything else uses public names.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from telegram import Update
 from telegram.ext import BaseHandler, ConversationHandler
 
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING
-from ptb_mongo.scopes.conversations import ConversationEntry
 from ptb_mongo.types import ConversationKey
 
 __all__ = ["Conversations", "Handler", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
@@ -28,7 +28,7 @@ _Parts = tuple[bool, bool, bool]
 
 
 def _held_by(handler: Handler) -> dict[ConversationKey, object] | None:
-    """The states of a persistent handler, to be changed without PTB's taking it for a change of the bot's.
+    """The states of a persistent handler; PTB does not take a change of them for one that has to be saved.
 
     Returns:
         `None` before they are loaded.
@@ -43,15 +43,15 @@ def _held_by(handler: Handler) -> dict[ConversationKey, object] | None:
 
 
 def _is_pending(state: object) -> bool:
-    """Whether a state stands for a handler with `block=False` that has begun; PTB's class for that is private."""
+    """Whether a state stands for a running handler with `block=False`; PTB's class for that is private."""
     return isinstance(getattr(state, "task", None), asyncio.Task) and hasattr(state, "old_state")
 
 
 def check_ptb() -> None:
-    """Refuses a version of PTB that keeps the states in another place.
+    """Checks where PTB keeps the states.
 
     Raises:
-        ConfigurationError: If so.
+        ConfigurationError: If this version of PTB keeps them elsewhere.
     """
     _held_by(ConversationHandler([], {}, []))
 
@@ -60,12 +60,12 @@ class Conversations:
     """The states of all persistent handlers of an application.
 
     Args:
-        handlers: Gives the application's handlers.
+        handlers: Returns the application's handlers.
         read: Reads a conversation in the background.
     """
 
     def __init__(
-        self, handlers: Callable[[], Iterable[BaseHandler[Any, Any, Any]]], read: Callable[[ConversationEntry], None]
+        self, handlers: Callable[[], Iterable[BaseHandler[Any, Any, Any]]], read: Callable[[Replica], None]
     ) -> None:
         self._handlers = handlers
         self._read = read
@@ -101,7 +101,7 @@ class Conversations:
                 found += [(handler, key) for handler in handlers if _held_by(handler) is not None]
         return found
 
-    # -- what the scope asks and tells ------------------------------------------------------------------
+    # -- for the scope (see `scopes.conversations.States`) ----------------------------------------------
 
     def now(self, handler: str, key: ConversationKey) -> object:
         """See `States.now`."""
@@ -126,11 +126,11 @@ class Conversations:
         for one in self.named(handler):
             _cancel_timeout(one, key)
 
-    def noticed(self, entry: ConversationEntry) -> None:
-        """See `States.noticed`; whether a timeout that runs here is void must be known before it is over."""
-        key = tuple(entry.id["key"])
-        if any(key in handler.timeout_jobs for handler in self.named(entry.id["handler"])):
-            self._read(entry)
+    def noticed(self, replica: Replica) -> None:
+        """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
+        key = tuple(replica.id["key"])
+        if any(key in handler.timeout_jobs for handler in self.named(replica.id["handler"])):
+            self._read(replica)
 
 
 def conversation_handlers(handlers: Iterable[BaseHandler[Any, Any, Any]]) -> Iterator[Handler]:
@@ -153,7 +153,7 @@ def conversation_key(
     per_user: bool,
     per_message: bool,
 ) -> ConversationKey | None:
-    """The key of an update's conversation, as `ConversationHandler` makes it; `None` if it takes no such update."""
+    """The key of an update's conversation, as `ConversationHandler` makes it; `None` if it ignores such updates."""
     if update.channel_post or update.edited_channel_post:
         return None
     query = update.callback_query
@@ -189,7 +189,7 @@ def ids_in(handler: Handler, key: ConversationKey) -> tuple[list[int], list[int]
 
 
 def state_of(handler: Handler, key: ConversationKey) -> object:
-    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is at work."""
+    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is running."""
     held = _held_by(handler)
     if held is None:
         return MISSING
@@ -205,8 +205,8 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
 
 
 def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:
-    """Ends the job that would end a conversation: another worker has gone on with it, and has a job of its own."""
+    """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
     if job is not None:
-        with contextlib.suppress(LookupError):  # it is about to run, and will find that it is not wanted
+        with contextlib.suppress(LookupError):  # it is about to run, and will find that it is void
             job.schedule_removal()

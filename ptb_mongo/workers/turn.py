@@ -1,4 +1,4 @@
-"""One update that is being handled: what it concerns, and what has to be saved when it is over."""
+"""One update that is being handled: what it concerns, and what has to be saved when it is done."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Conversation = tuple[Handler, ConversationKey]
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One update that is being handled, or the end of a conversation's time.
+    """One update that is being handled, or the timeout of a conversation.
 
     Attributes:
-        update: The update; `None` where a conversation's time is over.
-        user_ids, chat_ids: Whose data is saved when it is over.
+        update: The update; `None` for a timeout.
+        user_ids, chat_ids: Whose data is saved when it is done.
         conversations: The conversations that it may concern.
-        read: Whether to read them, whatever was said of them.
-        timeouts: The timeout jobs of those, as they were before.
-        leases: What no other update may hold until this is over.
-        everything: Whether PTB's own pass has to save, as something was dropped or moved.
-        errors: What is wrong with documents.
+        read: Whether to read them, stale or not.
+        timeouts: Their timeout jobs before the handlers ran.
+        leases: The leases that it holds.
+        everything: Whether PTB's own save pass has to run, because something was dropped or moved.
+        errors: The errors of single documents.
     """
 
     update: object
@@ -56,7 +56,7 @@ class Turn:
 
     @classmethod
     def of_timeout(cls, handler: Handler, key: ConversationKey) -> Turn:
-        """What the end of a conversation's time concerns."""
+        """What the timeout of a conversation concerns."""
         chat, user = ids_in(handler, key)
         turn = cls(None, conversations=[(handler, key)], read=True)
         turn.chat_ids.update(chat)
@@ -65,17 +65,19 @@ class Turn:
 
     @property
     def number(self) -> int:
-        """Its place among those that wait: what is over goes before all updates."""
+        """Its place among the updates that wait: timeouts sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
 
     def lease_keys(self) -> frozenset[str]:
-        """What no two updates may hold at once: their user, or else their chat, and what conversations need besides."""
+        """The leases it needs: of its user, or else of its chat, and those that its conversations need besides."""
         keys = {f"user:{user_id}" for user_id in self.user_ids} or {f"chat:{chat_id}" for chat_id in self.chat_ids}
         for handler, key in self.conversations:
             if handler.per_user:
                 continue
             chats, _ = ids_in(handler, key)
-            keys |= {f"chat:{chat_id}" for chat_id in chats if chat_id not in self.user_ids}  # but not a private one
+            keys |= {
+                f"chat:{chat_id}" for chat_id in chats if chat_id not in self.user_ids
+            }  # unless it is a private chat
             if not chats:
                 keys.add(f"message:{key[0]}")
         return frozenset(keys)

@@ -1,6 +1,6 @@
 """What one of several workers does for an update, before and after its handlers.
 
-It brings in what others have changed, and saves what the update has changed before that counts as done.
+It merges in what other workers have changed, and saves what the update has changed before that counts as done.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from telegram.ext import Application
 
 from ptb_mongo.errors import DocumentError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.scopes.conversations import ConversationEntry
-from ptb_mongo.session import Session, Sharing
-from ptb_mongo.sync.reader import Source
-from ptb_mongo.sync.retry import end, until_it_works
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.session import Session
+from ptb_mongo.settings import Sharing
+from ptb_mongo.sync.reader import DocumentCollection
+from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
 from ptb_mongo.workers.conversations import Conversations, Handler, state_of
@@ -31,17 +32,17 @@ __all__ = ["Consistency", "Worker"]
 Consistency = Literal["stream", "strict"]
 
 _ROUNDS: Final = 3
-_TURNS: Final = 8  # of the event loop: a change passes through several hands
+_TURNS: Final = 8  # of the event loop, in which an event that has arrived gets from the socket to the scope
 
 
 class Worker:
-    """The side of a `SharedApplication` that knows the database.
+    """The part of a `SharedApplication` that deals with the database.
 
     Args:
         application: The application.
         persistence: Its persistence.
-        consistency: Whether what the change stream has told is enough.
-        lease_timeout: Where only one worker at a time handles a user's updates: seconds until another one takes over.
+        consistency: Whether to rely on the change stream, or to read before each update.
+        lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
     """
 
     def __init__(
@@ -73,97 +74,99 @@ class Worker:
             yield from handlers
 
     @property
-    def store(self) -> Session | None:
+    def session(self) -> Session | None:
         """What is open; `None` while the application is not initialized."""
-        return self._persistence.store
+        return self._persistence.session
 
     # -- one update -------------------------------------------------------------------------------------
 
-    async def handle(self, turn: Turn, store: Session, handlers: Callable[[], Awaitable[None]]) -> bool:
-        """Lets handlers run, between bringing in what others have changed and saving what they have changed.
+    async def handle(self, turn: Turn, session: Session, handlers: Callable[[], Awaitable[None]]) -> bool:
+        """Merges in what others have changed, runs the handlers, and saves what they have changed.
 
         Args:
             turn: The update.
-            store: What is open.
+            session: What is open.
             handlers: Runs the handlers.
 
         Returns:
             Whether the server has acknowledged what was changed.
 
         Raises:
-            UnavailableError: If it was not possible to bring in what others have changed.
+            UnavailableError: If what others have changed could not be read.
         """
-        async with await self._lease(turn, TURN.get(), store):
+        async with await self._lease(turn, TURN.get(), session):
             token = TURN.set(turn)
             try:
-                await self._bring_in(turn, store)
+                await self._bring_in(turn, session)
                 await handlers()
-                return await self.save(turn, store)
+                return await self.save(turn, session)
             finally:
                 turn.leases = frozenset()
                 TURN.reset(token)
 
-    async def _lease(self, turn: Turn, around: Turn | None, store: Session) -> AsyncExitStack:
-        """Waits until no other update of this user is being handled; what is returned ends that when it is closed.
+    async def _lease(self, turn: Turn, around: Turn | None, session: Session) -> AsyncExitStack:
+        """Acquires the leases of an update; closing the returned stack releases them.
 
         Args:
             turn: The update.
-            around: The update whose handler has handed over this one; it holds leases already.
-            store: What is open.
+            around: The update whose handler processes this one; its leases are held already.
+            session: What is open.
 
         Raises:
-            UnavailableError: If the server is away.
+            UnavailableError: If the server is unreachable.
         """
         stack = AsyncExitStack()
-        if store.leases is not None:
-            if store.writer.away:
-                raise UnavailableError("MongoDB is away")
+        if session.leases is not None:
+            if session.availability.is_unreachable:
+                raise UnavailableError("MongoDB is unreachable")
             held = around.leases if around is not None else frozenset()
             wanted = turn.lease_keys() - held
             try:
-                await stack.enter_async_context(store.leases.hold(wanted, turn.number))
+                await stack.enter_async_context(session.leases.hold(wanted, turn.number))
             except UnavailableError as error:
-                store.writer.lost(error)
+                session.availability.mark_unreachable(error)
                 raise
             turn.leases = wanted | held
         return stack
 
-    async def with_callback_data(self, update: object, store: Session) -> object:
-        """The update, with the objects of buttons that another worker has made.
+    async def with_callback_data(self, update: object, session: Session) -> object:
+        """The update, with the objects of buttons that another worker has sent.
 
         Raises:
             UnavailableError: If they cannot be read.
         """
-        scope = store.callback_data
+        scope = session.scopes.callback_data
         if scope.live is None or not isinstance(update, Update) or not self._persistence.store_data.callback_data:
             return update
         missing = missing_keyboards(update)
         if not missing:
             return update
-        scope.live.load_persistence_data(await scope.fetch(missing))
+        replicas = [scope.replica(uuid, uuid) for uuid in missing]
+        await session.reader.refresh({scope: replicas}, every=True)
+        scope.live.load_persistence_data(scope.fetched(replicas))
         return with_objects(update, scope.live)
 
-    async def _bring_in(self, turn: Turn, store: Session) -> None:
-        """Brings in what others have changed; without I/O where nothing has been told of a change.
+    async def _bring_in(self, turn: Turn, session: Session) -> None:
+        """Merges in what others have changed; without I/O if nothing is stale.
 
-        Where the change stream is late, as this machine or the server is busy, all is read.
+        While the change stream is delayed, because this machine or the server is busy, everything is read.
 
         Raises:
-            UnavailableError: If that cannot be known, and what is loaded will not do.
+            UnavailableError: If it cannot be read, and what is loaded does not suffice.
         """
-        if not (self._strict or store.reads):
+        if not (self._strict or session.reads):
             await _let_events_in()
-        read = self._strict or store.reads or turn.read or store.is_told_late
-        scopes = scopes_of(turn, store, self._persistence.store_data)
+        read = self._strict or session.reads or turn.read or session.is_stream_delayed
+        scopes = scopes_of(turn, session, self._persistence.store_data)
         for _ in range(_ROUNDS):
-            wanted: dict[Source, list[Any]] = {}
+            wanted: dict[DocumentCollection, list[Any]] = {}
             for scope, keys in scopes:
-                if entries := [entry for key in keys if (entry := scope.outdated(key, read=read))]:
-                    wanted[scope] = entries
-            if states := self._outdated_states(turn, store, read=read):
-                wanted[store.conversations] = states
-            if not wanted or not await self._read(wanted, store, read=read) or read:
-                break  # else more may have been told while these were read
+                if replicas := [replica for key in keys if (replica := scope.outdated(key, read=read))]:
+                    wanted[scope] = replicas
+            if states := self._outdated_states(turn, session, read=read):
+                wanted[session.scopes.conversations] = states
+            if not wanted or not await self._read(wanted, session, read=read) or read:
+                break  # otherwise more documents may have become stale during the read
         for scope, keys in scopes:
             for key in keys:
                 scope.catch_up(key)
@@ -173,54 +176,55 @@ class Worker:
             if handler.conversation_timeout
         }
 
-    def _outdated_states(self, turn: Turn, store: Session, *, read: bool) -> list[ConversationEntry]:
+    def _outdated_states(self, turn: Turn, session: Session, *, read: bool) -> list[Replica]:
         outdated = []
         for handler, key in turn.conversations:
-            entry = store.conversations.outdated(handler.name or "", key, read=read)
-            if entry is None:
+            replica = session.scopes.conversations.outdated(handler.name or "", key, read=read)
+            if replica is None:
                 continue
             state = state_of(handler, key)
-            if entry.loaded or state is not None:  # what has changed here and was not saved yet stays
+            if replica.is_loaded or state is not None:  # a state that was changed here and is not saved yet stays
                 try:
-                    store.conversations.save_now(handler.name or "", key, state)
+                    staged = session.scopes.conversations.stage_now(handler.name or "", key, state)
+                    session.exchange.offer(session.scopes.conversations, staged)
                 except DocumentError as error:
                     turn.errors.append(error)
-            outdated.append(entry)
+            outdated.append(replica)
         return outdated
 
-    async def _read(self, wanted: Mapping[Source, list[Any]], store: Session, *, read: bool) -> bool:
-        """Reads documents; whether they could be."""
+    async def _read(self, wanted: Mapping[DocumentCollection, list[Any]], session: Session, *, read: bool) -> bool:
+        """Reads documents; returns whether that was possible."""
         try:
-            await store.reader.bring(wanted, every=read)
+            await session.reader.refresh(wanted, every=read)
         except UnavailableError as error:
-            if self._strict or not all(entry.loaded for entries in wanted.values() for entry in entries):
+            if self._strict or not all(replica.is_loaded for replicas in wanted.values() for replica in replicas):
                 raise UnavailableError(f"what others have changed cannot be read: {error}") from error
             return False
         return True
 
     # -- after ------------------------------------------------------------------------------------------
 
-    async def save(self, turn: Turn, store: Session) -> bool:
+    async def save(self, turn: Turn, session: Session) -> bool:
         """Saves what an update may have changed.
 
         Returns:
             Whether the server has acknowledged everything.
         """
-        done = await acknowledged(turn, offer(turn, store, self._persistence.store_data))
+        done = await acknowledged(turn, offer(turn, session, self._persistence.store_data))
         self._watch_timeouts(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            done = done and not store.writer.away
+            done = done and not session.availability.is_unreachable
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
         return done
 
-    # -- conversations whose time is over ---------------------------------------------------------------
+    # -- conversations that time out --------------------------------------------------------------------
 
     def _watch_timeouts(self, turn: Turn) -> None:
-        """Sees to it that the end of a conversation's time is told to the others, as an update is."""
+        """Makes the timeout of a conversation run like an update, so that the other workers hear of it."""
         for (handler, key), before in turn.timeouts.items():
             job = handler.timeout_jobs.get(key)
             if job is not None and job is not before:
@@ -229,9 +233,9 @@ class Worker:
     async def _time_is_over(
         self, handler: Handler, key: ConversationKey, callback: Callable[[Any], Awaitable[None]], context: Any
     ) -> None:
-        store = self.store
-        if store is not None:  # what is brought in may void the timeout, as another worker has gone on
-            await self.handle(Turn.of_timeout(handler, key), store, partial(callback, context))
+        session = self.session
+        if session is not None:  # the timeout may be void by now, as another worker has continued the conversation
+            await self.handle(Turn.of_timeout(handler, key), session, partial(callback, context))
 
     # -- in the background ------------------------------------------------------------------------------
 
@@ -242,29 +246,30 @@ class Worker:
         task.add_done_callback(tasks.discard)
 
     def save_later(self, turn: Turn) -> None:
-        """Saves what a task that an update has left behind may have changed; called when the task is over."""
-        store = self.store
-        if store is not None:
-            self._run(self._saves, self.save(turn, store))
+        """Saves what a background task of an update may have changed; called when the task is done."""
+        session = self.session
+        if session is not None:
+            self._run(self._saves, self.save(turn, session))
 
-    def _read_in_background(self, entry: ConversationEntry) -> None:
-        store = self.store
-        if store is not None:
-            self._run(self._reads, until_it_works(partial(store.conversations.bring, [entry], every=False), _ignore))
+    def _read_in_background(self, replica: Replica) -> None:
+        session = self.session
+        if session is not None:
+            reads = partial(session.reader.refresh, {session.scopes.conversations: [replica]}, every=False)
+            self._run(self._reads, retry_forever(reads, _ignore))
 
     async def close(self) -> None:
-        """Waits for the saves that are under way."""
+        """Waits for the saves in progress."""
         for read in [*self._reads]:
-            await end(read)
+            await cancel_and_wait(read)
         while self._saves:
             await asyncio.wait(self._saves)
 
 
 async def _let_events_in() -> None:
-    """What has arrived, in the sockets too, is taken in before an update that was waiting with it."""
+    """Lets events that have arrived, even if still in the sockets, be processed before the update."""
     for _ in range(_TURNS):
         await asyncio.sleep(0)
 
 
 def _ignore(_: BaseException) -> None:
-    """An error that the writer has told of already."""
+    """Ignores an error that was logged already."""

@@ -18,9 +18,10 @@ from ptb_mongo.sync import spill
 
 
 def spilled(folder: Path, database: str, *users: int) -> Path:
-    base, wanted = (bson.encode({"data": {"n": n}}) for n in (1, 2))
+    """A file with users who were new, and never saved."""
+    wanted = bson.encode({"data": {"n": 2}})
     return spill.write(
-        folder, database, "", "earlier", [spill.Spilled("user_data", u, base, wanted, {}) for u in users]
+        folder, database, "", "earlier", [spill.Spilled("user_data", u, None, wanted, {}) for u in users]
     )
 
 
@@ -92,8 +93,8 @@ async def test_what_was_saved_while_flush_gave_up_is_not_deleted_by_the_next_sta
     bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, **options))
     await bot.application.initialize()
     await bot.hears(lambda context: (context.user_data.update(n=1), context.chat_data.update(n=1)))
-    assert bot.persistence._store
-    driver = bot.persistence._store._driver
+    assert bot.persistence.session
+    driver = bot.persistence.session._driver
     write = driver.write
 
     async def no_answer_for_chats(collection: str, operations: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Keeps Python's garbage collector from looking, again and again, through what is being made and will be kept."""
+"""Pauses Python's garbage collector while many objects are created that will be kept.
+
+Otherwise the collector would scan them again and again, and find nothing to free.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ __all__ = ["collector_paused"]
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pauses it, for code that makes thousands of objects; while it runs, nothing may wait for anything slow."""
+    """Pauses the collector for code that creates thousands of objects; such code must not wait for anything slow."""
     enabled = gc.isenabled()
     gc.disable()
     try:

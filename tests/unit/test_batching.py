@@ -9,7 +9,7 @@ import pytest
 from bots import turns
 
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.sync.batching import Gathered
+from ptb_mongo.sync.batching import Batcher
 
 
 class Counter:
@@ -35,18 +35,18 @@ def counter() -> Counter:
 
 
 @pytest.fixture
-async def gathered(counter: Counter) -> AsyncIterator[Gathered[str]]:
-    gathered = Gathered(counter.serve, "a counter")
-    yield gathered
-    await gathered.close()
+async def batcher(counter: Counter) -> AsyncIterator[Batcher[str]]:
+    batcher = Batcher(counter.serve, "a counter")
+    yield batcher
+    await batcher.close()
 
 
-def asking(gathered: Gathered[str], *items: str) -> list[asyncio.Task[None]]:
-    return [asyncio.create_task(gathered.ask(item)) for item in items]
+def asking(batcher: Batcher[str], *items: str) -> list[asyncio.Task[None]]:
+    return [asyncio.create_task(batcher.submit(item)) for item in items]
 
 
-async def test_who_comes_alone_is_served_at_once(gathered: Gathered[str], counter: Counter) -> None:
-    (asked,) = asking(gathered, "a")
+async def test_who_comes_alone_is_served_at_once(batcher: Batcher[str], counter: Counter) -> None:
+    (asked,) = asking(batcher, "a")
     await turns()
 
     assert counter.served == [["a"]]
@@ -55,11 +55,11 @@ async def test_who_comes_alone_is_served_at_once(gathered: Gathered[str], counte
 
 
 async def test_who_comes_while_others_are_served_is_served_with_those_who_come_then(
-    gathered: Gathered[str], counter: Counter
+    batcher: Batcher[str], counter: Counter
 ) -> None:
-    first = asking(gathered, "a")
+    first = asking(batcher, "a")
     await turns()
-    later = asking(gathered, "b", "c")
+    later = asking(batcher, "b", "c")
     await turns()
     assert counter.served == [["a"]]
 
@@ -73,11 +73,11 @@ async def test_who_comes_while_others_are_served_is_served_with_those_who_come_t
 
 @pytest.mark.parametrize("error", [UnavailableError("gone"), RefusedError("not you")])
 async def test_an_error_is_that_of_all_who_were_served_together_and_of_nobody_else(
-    gathered: Gathered[str], counter: Counter, error: Exception
+    batcher: Batcher[str], counter: Counter, error: Exception
 ) -> None:
-    together = asking(gathered, "a", "b")
+    together = asking(batcher, "a", "b")
     await turns()
-    later = asking(gathered, "c")
+    later = asking(batcher, "c")
     await turns()
 
     await counter.answers(error)
@@ -89,8 +89,8 @@ async def test_an_error_is_that_of_all_who_were_served_together_and_of_nobody_el
     await asyncio.gather(*later)
 
 
-async def test_who_has_asked_and_is_cancelled_is_served_all_the_same(gathered: Gathered[str], counter: Counter) -> None:
-    leaving, staying = asking(gathered, "a", "b")
+async def test_who_has_asked_and_is_cancelled_is_served_all_the_same(batcher: Batcher[str], counter: Counter) -> None:
+    leaving, staying = asking(batcher, "a", "b")
     await turns()
     leaving.cancel()
     await counter.answers()
@@ -100,13 +100,13 @@ async def test_who_has_asked_and_is_cancelled_is_served_all_the_same(gathered: G
     assert counter.served == [["a", "b"]]
 
 
-async def test_who_waits_when_it_is_closed_is_told_so(gathered: Gathered[str], counter: Counter) -> None:
-    tasks = asking(gathered, "a")
+async def test_who_waits_when_it_is_closed_is_told_so(batcher: Batcher[str], counter: Counter) -> None:
+    tasks = asking(batcher, "a")
     await turns()
-    tasks += asking(gathered, "b")
+    tasks += asking(batcher, "b")
     await turns()
 
-    await gathered.close()
+    await batcher.close()
 
     for task in tasks:
         with pytest.raises(UnavailableError, match="closed"):

@@ -11,7 +11,7 @@ import pytest
 from bots import turns, until
 from bson.timestamp import Timestamp
 
-from ptb_mongo.driver import Changes
+from ptb_mongo.driver import Events
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.sync.change_stream import ChangeStream
 
@@ -22,14 +22,14 @@ LATER = Timestamp(2, 1)
 class Server:
     """Gives one stream after another, each of which breaks; the last one stays open."""
 
-    def __init__(self, *streams: Iterable[Changes | Exception]) -> None:
+    def __init__(self, *streams: Iterable[Events | Exception]) -> None:
         self.opened: list[dict[str, Any]] = []
         self._streams = iter(streams)
 
     async def hello(self) -> dict[str, Any]:
         return {"operationTime": LATER}
 
-    async def watch(self, _: object, **place: Any) -> AsyncIterator[Changes]:
+    async def watch(self, _: object, **place: Any) -> AsyncIterator[Events]:
         self.opened.append(place)
         for one in next(self._streams, ()):
             if isinstance(one, Exception):
@@ -38,33 +38,40 @@ class Server:
         await asyncio.Event().wait()
 
 
+class Availability:
+    """Notes what is said of the server."""
+
+    def __init__(self, errors: list[BaseException]) -> None:
+        self.mark_unreachable = errors.append
+
+
 class Documents:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.notes: list[Any] = []
 
-    def mark_stale(self, document_id: Any, *, deleted: bool = False) -> None:
-        self.told.append((document_id, deleted))
+    def told(self, document_id: Any, *, deleted: bool = False) -> None:
+        self.notes.append((document_id, deleted))
 
-    def mark_all_stale(self) -> None:
-        self.told.append("all")
+    def told_all(self) -> None:
+        self.notes.append("all")
 
 
-def changes(*document_ids: int, token: str | None) -> Changes:
+def changes(*document_ids: int, token: str | None) -> Events:
     events = [
         {"_id": {}, "operationType": "update", "ns": {"coll": "users"}, "documentKey": {"_id": one}}
         for one in document_ids
     ]
-    return Changes(events, {"_data": token} if token else None)
+    return Events(events, {"_data": token} if token else None)
 
 
 @contextlib.asynccontextmanager
 async def following(server: Server, scope: Documents, number: int) -> AsyncIterator[list[BaseException]]:
-    """Follows until so many streams were opened; gives what was said of the server's being away."""
+    """Follows until so many streams were opened; gives what was said of the server's being unreachable."""
     lost: list[BaseException] = []
     scopes: Any = {"users": scope}
-    watcher = ChangeStream(server, "me", scopes, BEGINNING, lost.append)  # type: ignore[arg-type]
+    watcher = ChangeStream(server, "me", scopes, BEGINNING, Availability(lost))  # type: ignore[arg-type]
     try:
         await until(lambda: len(server.opened) == number)
         yield lost
@@ -84,7 +91,7 @@ def place(start_at: Timestamp | None = None, token: str | None = None) -> dict[s
 async def test_what_a_stream_tells_is_marked() -> None:
     scope = Documents()
     async with following(Server([changes(1, 2, token="a"), UnavailableError()]), scope, 2):
-        assert scope.told == [(1, False), (2, False)]
+        assert scope.notes == [(1, False), (2, False)]
 
 
 async def test_a_stream_is_resumed_where_it_was_though_it_has_told_nothing() -> None:
@@ -102,7 +109,7 @@ async def test_interruptions_of_an_open_stream_are_no_outage_however_quiet_it_is
     scope = Documents()
     async with following(server, scope, 6) as lost:
         assert lost == []
-        assert scope.told == []
+        assert scope.notes == []
 
 
 async def test_a_stream_that_cannot_be_opened_is_an_outage() -> None:
@@ -116,7 +123,7 @@ async def test_after_a_stream_that_cannot_be_resumed_everything_is_stale(caplog:
     server = Server([changes(token="a"), RefusedError("history lost")])
     scope = Documents()
     async with following(server, scope, 2) as lost:
-        assert scope.told == ["all"]
+        assert scope.notes == ["all"]
         assert lost == []
         assert server.opened[1] == place(Timestamp(2, 2))
         assert "history lost" in caplog.text

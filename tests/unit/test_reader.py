@@ -10,8 +10,10 @@ import pytest
 from bots import turns
 
 from ptb_mongo.driver import ByIds
-from ptb_mongo.entries import Entry
 from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.reader import Reader
 
 
@@ -33,37 +35,32 @@ class Server:
         await turns()
 
 
-class Log:
-    """Stands for the writer, which knows whether the server is away."""
+class Log(Availability):
+    """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.away = False
+        super().__init__(Counters())
         self.errors: list[BaseException] = []
 
-    def lost(self, error: BaseException) -> None:
-        self.away = True
+    def mark_unreachable(self, error: BaseException) -> None:
+        super().mark_unreachable(error)
         self.errors.append(error)
 
 
-class Collection:
-    """Notes what it is told."""
+class Source:
+    """Notes what was read."""
+
+    fields = ("data",)
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.taken: list[Any] = []
+        self.collection = name
 
-    def asked(self, entries: Sequence[Entry]) -> ByIds:
-        for entry in entries:
-            entry.begun += 1
-        return ByIds(self.name, [entry.id for entry in entries], ("data",))
-
-    def answered(self, entries: Sequence[Entry], _: Iterable[bytes]) -> None:
-        for entry in entries:
-            entry.read, entry.stale = entry.begun, False
-        self.taken += [entry.id for entry in entries]
+    def answered(self, asked: Iterable[tuple[Replica, int]], _: Iterable[bytes]) -> None:
+        for replica, moment in asked:
+            replica.unreadable(moment, None, None)  # type: ignore[arg-type]  # it is read, whatever it may be
 
 
-USERS, BOTS = Collection("users"), Collection("bots")
+USERS, BOTS = Source("users"), Source("bots")
 
 
 @pytest.fixture
@@ -83,13 +80,13 @@ async def reader(server: Server, log: Log) -> AsyncIterator[Reader]:
     await reader.close()
 
 
-def stale(number: int) -> Entry:
-    return Entry(number, stale=True)
+def stale(number: int) -> Replica:
+    return Replica(number, known=False)
 
 
-def asking(reader: Reader, *entries: Entry, bot: Entry | None = None, every: bool = False) -> asyncio.Task[None]:
-    wanted = {USERS: entries, **({BOTS: [bot]} if bot else {})}
-    return asyncio.create_task(reader.bring(wanted, every=every))
+def asking(reader: Reader, *replicas: Replica, bot: Replica | None = None, every: bool = False) -> asyncio.Task[None]:
+    wanted = {USERS: replicas, **({BOTS: [bot]} if bot else {})}
+    return asyncio.create_task(reader.refresh(wanted, every=every))
 
 
 async def test_what_nobody_reads_is_asked_for_at_once_in_all_collections(reader: Reader, server: Server) -> None:
@@ -116,7 +113,7 @@ async def test_what_is_asked_for_during_a_read_goes_together_afterwards(reader: 
 
 
 async def test_what_is_not_stale_is_read_if_everything_is(reader: Reader, server: Server) -> None:
-    fresh = Entry(1)
+    fresh = Replica(1)
     await asking(reader, fresh)
     assert server.asked == []
 
@@ -129,10 +126,10 @@ async def test_what_is_not_stale_is_read_if_everything_is(reader: Reader, server
 
 
 async def test_a_read_that_has_begun_before_does_not_count(reader: Reader, server: Server) -> None:
-    entry = stale(1)
-    first = asking(reader, entry, every=True)
+    replica = stale(1)
+    first = asking(reader, replica, every=True)
     await turns()
-    second = asking(reader, entry, every=True)
+    second = asking(reader, replica, every=True)
     await server.answers()
     await first
 
@@ -143,10 +140,10 @@ async def test_a_read_that_has_begun_before_does_not_count(reader: Reader, serve
 
 
 async def test_a_read_that_has_begun_afterwards_counts_for_all_who_wait(reader: Reader, server: Server) -> None:
-    entry = stale(1)
-    tasks = [asking(reader, entry, every=True)]
+    replica = stale(1)
+    tasks = [asking(reader, replica, every=True)]
     await turns()
-    tasks += [asking(reader, entry, every=True) for _ in range(5)]
+    tasks += [asking(reader, replica, every=True) for _ in range(5)]
     await server.answers()
     await server.answers()
     await asyncio.gather(*tasks)
@@ -154,9 +151,7 @@ async def test_a_read_that_has_begun_afterwards_counts_for_all_who_wait(reader: 
     assert len(server.asked) == 2
 
 
-async def test_who_needs_a_document_that_is_being_read_does_not_wait_for_it_to_ask_for_the_rest(
-    reader: Reader, server: Server
-) -> None:
+async def test_a_document_that_is_being_read_is_read_again_with_the_rest(reader: Reader, server: Server) -> None:
     bot = stale(9)
     tasks = [asking(reader, stale(1), bot=bot, every=True)]
     await turns()
@@ -164,9 +159,8 @@ async def test_who_needs_a_document_that_is_being_read_does_not_wait_for_it_to_a
     await turns()
     await server.answers()
     await server.answers()
-    await server.answers()
 
-    assert server.asked == [{"users": [1], "bots": [9]}, {"users": [2, 3]}, {"bots": [9]}]
+    assert server.asked == [{"users": [1], "bots": [9]}, {"users": [2, 3], "bots": [9]}]
     await asyncio.gather(*tasks)
 
 
@@ -176,18 +170,16 @@ async def test_who_is_cancelled_leaves_the_read_to_the_others(reader: Reader, se
     await turns()
     leaving.cancel()
     await turns()
-    assert mine.busy is not None
 
     await server.answers()
     await staying
 
-    assert mine.busy is theirs.busy is None
-    assert not mine.stale
+    assert not mine.is_stale
 
 
 async def test_all_who_wait_are_told_that_no_server_answers(reader: Reader, server: Server, log: Log) -> None:
-    entries = [stale(1), Entry(2)]
-    tasks = [asking(reader, entry, every=True) for entry in entries]
+    replicas = [stale(1), Replica(2)]
+    tasks = [asking(reader, replica, every=True) for replica in replicas]
     await turns()
 
     await server.answers(UnavailableError("gone"))
@@ -196,8 +188,8 @@ async def test_all_who_wait_are_told_that_no_server_answers(reader: Reader, serv
         with pytest.raises(UnavailableError, match="gone"):
             await task
     assert len(log.errors) == 1
-    assert all(entry.stale and entry.busy is None for entry in entries)
-    with pytest.raises(UnavailableError, match="away"):
+    assert all(replica.is_stale for replica in replicas)
+    with pytest.raises(UnavailableError, match="unreachable"):
         await asking(reader, stale(3))
 
 
@@ -226,7 +218,7 @@ async def test_all_who_wait_are_told_that_the_server_refuses(reader: Reader, ser
     for task in tasks:
         with pytest.raises(RefusedError, match="not you"):
             await task
-    assert not log.away
+    assert not log.is_unreachable
     again = asking(reader, stale(3))
     await turns()
     await server.answers()
@@ -237,25 +229,24 @@ async def test_nobody_waits_for_a_server_that_is_silent(
     reader: Reader, server: Server, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptb_mongo.sync.reader._PATIENCE", 0.02)
-    entry = stale(1)
+    replica = stale(1)
 
     with pytest.raises(UnavailableError, match="no answer"):
-        await asking(reader, entry)
+        await asking(reader, replica)
 
     await turns()
-    assert log.away
-    assert entry.stale
-    assert entry.busy is None
+    assert log.is_unreachable
+    assert replica.is_stale
 
 
 class Patience:
-    """Stands for `within`: the time is over when a test says so."""
+    """Stands for `wait_at_most`: the time is over when a test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._over: list[asyncio.Event] = []
-        monkeypatch.setattr("ptb_mongo.sync.reader.within", self._within)
+        monkeypatch.setattr("ptb_mongo.sync.reader.wait_at_most", self._wait_at_most)
 
-    async def _within(self, _: float, coroutine: Any, again: Callable[[], bool] = lambda: False) -> None:
+    async def _wait_at_most(self, _: float, coroutine: Any, again: Callable[[], bool] = lambda: False) -> None:
         over = asyncio.Event()
         self._over.append(over)
         task = asyncio.ensure_future(coroutine)
@@ -291,7 +282,7 @@ async def test_a_slow_server_is_waited_for_while_it_answers_others(
     assert not second.done()
     await server.answers()
     await second
-    assert not log.away
+    assert not log.is_unreachable
 
 
 async def test_a_server_that_has_answered_nobody_meanwhile_is_given_up(
@@ -307,7 +298,7 @@ async def test_a_server_that_has_answered_nobody_meanwhile_is_given_up(
 
     with pytest.raises(UnavailableError, match="no answer"):
         await second
-    assert log.away
+    assert log.is_unreachable
     await server.answers()
     await first
 
@@ -315,10 +306,10 @@ async def test_a_server_that_has_answered_nobody_meanwhile_is_given_up(
 async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_called_away(
     reader: Reader, server: Server, log: Log
 ) -> None:
-    entries = [stale(1), stale(2)]
-    tasks = [asking(reader, entries[0])]
+    replicas = [stale(1), stale(2)]
+    tasks = [asking(reader, replicas[0])]
     await turns()
-    tasks.append(asking(reader, entries[1]))
+    tasks.append(asking(reader, replicas[1]))
     await turns()
 
     await reader.close()
@@ -327,6 +318,5 @@ async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_call
         with pytest.raises(UnavailableError, match="closed"):
             await task
     with pytest.raises(UnavailableError, match="closed"):
-        await asking(reader, entries[0])
-    assert not log.away
-    assert all(entry.busy is None for entry in entries)
+        await asking(reader, replicas[0])
+    assert not log.is_unreachable
