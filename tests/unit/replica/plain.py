@@ -29,6 +29,16 @@ def a_deque(items: list[Any], maxlen: int | None = None) -> dict[str, Any]:
     return {"_py": "deque", **({} if maxlen is None else {"maxlen": maxlen}), "v": items}
 
 
+def in_our_form(value: Any) -> Any:
+    """The same value with its sets sorted: what is added to a stored set stands at the end of it."""
+    if isinstance(value, list):
+        return [in_our_form(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    fields = {name: in_our_form(item) for name, item in value.items()}
+    return a_set(fields["v"], fields["_py"]) if fields.get("_py") in {"set", "frozenset"} else fields
+
+
 def without_repetition(items: list[Any]) -> list[Any]:
     """The elements, each once."""
     return list(dict(zip(fingerprints(items), items, strict=True)).values())
