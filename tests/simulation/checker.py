@@ -91,7 +91,7 @@ class Checker:
         """A handler has changed its data; `whole` if it has dropped all of it."""
         view = self._view(life, document)
         for path, old, new in differences(view.leaves, after):
-            node = self._node(document, path, new, life, at(view.nodes, path))
+            node = self._node(document, path, new, life, self._seen(life, document, path))
             if node.seen is not None and node.seen.author is life:
                 node.seen.next = node
             view.nodes[path] = node
@@ -102,6 +102,14 @@ class Checker:
         if whole:
             view.nodes[WHOLE] = self._node(document, WHOLE, ABSENT, life, view.nodes.get(WHOLE))
         view.leaves = after
+
+    def _seen(self, life: Life, document: Document, path: Path) -> Node | None:
+        """What stands at a leaf for a process; where that is nothing, what has removed it."""
+        node = at(self._view(life, document).nodes, path)
+        if node is None and (removal := self._now(document, path)) is not None and removal.value is ABSENT:
+            reads = self._reads_of(life, document)
+            return removal if any(read_at >= (removal.stored_at or 0) for _, read_at in reads) else None
+        return node
 
     def saw(self, life: Life, document: Document, after: Leaves, why: str) -> None:
         """Something else than a handler has changed what a process has in memory."""
@@ -319,14 +327,19 @@ class Checker:
         alike = self._nodes.get((document, node.path), {}).get(now.value, ())
         if any(node.has_seen(one) for one in alike):
             return  # it has seen that value, and cannot tell that it was written anew
+        if any(one.path == WHOLE and one.made_at >= (now.stored_at or 0) for one in node.chain()):
+            return  # it has dropped all that was there
         if now.value is not ABSENT and node.value is not ABSENT:
             self.violated("conflict", f"{what}, although others win")
 
-    def _has_read(self, request: Request, document: Document, at: int) -> bool:
+    def _has_read(self, request: Request, document: Document, moment: int) -> bool:
         """Whether a process had read a version of a document, or a newer one, when it sent a request."""
-        life = request.life
-        reads = self._reads.get((life, document), []) + self._reads.get((life, (document[0], None)), [])
-        return any(read_at >= at and sent < request.number for sent, read_at in reads)
+        reads = self._reads_of(request.life, document)
+        return any(read_at >= moment and sent < request.number for sent, read_at in reads)
+
+    def _reads_of(self, life: Life, document: Document) -> list[tuple[int, int]]:
+        """When a process has read a document: how many requests it had sent then, and how long the history was."""
+        return self._reads.get((life, document), []) + self._reads.get((life, (document[0], None)), [])
 
     def _candidates(self, life: Life, document: Document, path: Path, value: Hashable) -> list[Node]:
         """What a process has written there that looks like this, the newest first."""
