@@ -15,13 +15,16 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy_link import Link, Mode
 from wire import Message, read_message
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of no use, and perhaps not there, at run time
+
+
+_TURNS: Final = 10  # of the event loop, after which it has brought all connections that it had accepted already
 
 
 @dataclass
@@ -77,6 +80,9 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._listener.close()
+        self.refuse()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         tasks = [*self._links.values()]
         self.cut()
         await asyncio.gather(*tasks, return_exceptions=True)

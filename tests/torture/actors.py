@@ -53,9 +53,15 @@ class BotProcess:
     def _errors(self) -> Path:
         return self._folder / f"{self.actor}.stderr"
 
+    @property
+    def memory(self) -> Path:
+        """Where it writes down what it has in memory."""
+        return self._folder / f"{self.name}.memory"
+
     def start(self) -> None:
         """Starts the next process."""
         self._runs += 1
+        self.memory.unlink(missing_ok=True)  # it is the last one's
         # A driver that is cancelled while it connects leaves a socket to the garbage collector.
         warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]
         command = [sys.executable, *warnings, str(_HERE / "bot.py"), self.name, str(self._runs)]

@@ -186,8 +186,7 @@ class Torture:
             while True:
                 stored, found = Stored(client, self._database), []
                 for bot in self._bots:
-                    file = result.folder / f"{bot.name}.memory"
-                    found += differences(stored, bot.name, self._documents(bot), file)
+                    found += differences(stored, bot.name, self._documents(bot), bot.memory)
                 if not found:
                     break
                 if time.monotonic() - begun > _AGREE_WITHIN:
