@@ -341,6 +341,8 @@ class Process(Life):
             took = self.world.loop.time() - began
             if failed == link.failed and took < _PATIENCE:
                 checker.violated("early", f"a save pass of {self} ended while {health.waiting} documents wait")
+        if health.quarantined:  # it was said once that they are not saved
+            self._offered = [node for node in self._offered if node.document not in checker.ever_unreadable]
         self.look_at_health()
 
     def _storable(self, document: Document) -> list[Node]:

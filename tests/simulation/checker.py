@@ -53,6 +53,8 @@ class Checker:
         self._began: dict[Life, int] = {}
         self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
         self._unreadable: dict[Document, int] = {}
+        self.ever_unreadable: set[Document] = set()
+        """Documents whose changes were refused for a while; each refusal is told once."""
         self.history = 0
         """How many changes of documents there have been."""
 
@@ -181,7 +183,7 @@ class Checker:
     def _gives_up(self, life: Life, node: Node) -> bool:
         """Whether a process may give up a change: where others win conflicts, and somebody else has changed it."""
         document, path = node.document, node.path
-        if document not in self._unreadable:
+        if document not in self.ever_unreadable:
             if not self._others_win(life, path):
                 return False
             view = self._view(life, document)
@@ -406,6 +408,7 @@ class Checker:
             after = leaves_of(change.collection, change.after)
             if after is None:
                 self._unreadable.setdefault(document, self.history)
+                self.ever_unreadable.add(document)
                 continue
             if document in self._unreadable:
                 self._made_readable(service, document, after)
@@ -488,9 +491,16 @@ class Checker:
             request is not None and request.life is not life and at > self._began[life] for request, at in requests
         )
 
+    def _others_have_changed(self, life: Life, document: Document) -> bool:
+        nodes = self._view(life, document).nodes
+        stored = self._stored.get(document, {}).items()
+        return any(node.author is not life and nodes.get(path) is not node for path, node in stored)
+
     def spilled(self, life: Life) -> None:
         """What a process could not save is saved by its successors, unless others have changed it meanwhile."""
         for (owner, document), view in self._views.items():
+            if WHOLE in view.nodes and self._others_have_changed(life, document):
+                continue  # a drop loses against whatever others have changed
             for node in view.own.values() if owner is life else ():
                 if not self._is_resolved(node) and node.has_seen(self._now(document, node.path)):
                     self.violated(
