@@ -24,9 +24,11 @@ from mongod.expressions import Scope, add
 from mongod.matching import matches, split
 from mongod.values import MISSING, Document, compare, identical, is_number, type_name
 
-__all__ = ["Changed", "Path", "changed"]
+__all__ = ["Change", "Changed", "Path", "changed", "parsed"]
 
 Path = tuple[str, ...]
+Change = tuple[Path, str, Any]
+"""Where, by which operator, and its argument."""
 
 
 class Changed(NamedTuple):
@@ -43,17 +45,17 @@ class Changed(NamedTuple):
     removed: Sequence[Path]
 
 
-def changed(document: Document, update: Mapping[str, Any], now: dtm.datetime, *, inserting: bool = False) -> Changed:
+def changed(document: Document, changes: Sequence[Change], now: dtm.datetime, *, inserting: bool = False) -> Changed:
     """Applies operators.
 
     Args:
         document: What they are applied to; it is left as it is.
-        update: The operators.
+        changes: The single changes, from `parsed`.
         now: For `$currentDate`.
         inserting: Whether the document is one that an upsert makes.
     """
     work = _Work(document, now)
-    for path, name, argument in _parsed(update):
+    for path, name, argument in changes:
         if name == "$setOnInsert":
             if not inserting:
                 continue
@@ -62,9 +64,13 @@ def changed(document: Document, update: Mapping[str, Any], now: dtm.datetime, *,
     return Changed(work.document, work.written, work.removed)
 
 
-def _parsed(update: Mapping[str, Any]) -> list[tuple[Path, str, Any]]:
-    """The single changes, in the order in which the server makes them."""
-    parsed: list[tuple[Path, str, Any]] = []
+def parsed(update: Mapping[str, Any]) -> list[Change]:
+    """The single changes that operators stand for, in the order in which the server makes them.
+
+    Raises:
+        StatementError: If they are refused whatever the document is.
+    """
+    changes: list[Change] = []
     for name, fields in update.items():
         if name not in _OPERATORS and name != "$setOnInsert":
             raise StatementError(FAILED_TO_PARSE, f"Unknown modifier: {name}")
@@ -76,18 +82,18 @@ def _parsed(update: Mapping[str, Any]) -> list[tuple[Path, str, Any]]:
             _check_path(field)
             if check is not None:
                 check(argument)
-            parsed.append((path, name, argument))
-    if len(parsed) > 1:
-        parsed.sort(key=_place)
+            changes.append((path, name, argument))
+    if len(changes) > 1:
+        changes.sort(key=_place)
         before: Path = ()
-        for path, _, _ in parsed:
+        for path, _, _ in changes:
             if before and path[: len(before)] == before:
                 raise StatementError(
                     CONFLICT,
                     f"Updating the path '{'.'.join(path)}' would create a conflict at '{'.'.join(before)}'",
                 )
             before = path
-    return parsed
+    return changes
 
 
 @lru_cache(maxsize=10_000)
@@ -101,7 +107,7 @@ def _check_path(field: str) -> None:
             raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{part}' is not allowed")
 
 
-def _place(change: tuple[Path, str, Any]) -> tuple[tuple[bool, int, str], ...]:
+def _place(change: Change) -> tuple[tuple[bool, int, str], ...]:
     return tuple(map(_place_of, change[0]))
 
 
@@ -118,10 +124,11 @@ class _Work:
         self.now = now
         self.written: list[Path] = []
         self.removed: list[Path] = []
+        self._created: set[Path] = set()
         self._fresh: dict[int, Any] = {}
 
     def value(self, path: Path, *, lenient: bool = False) -> Any:
-        """What is at a path, for an operator that makes it (else it is refused), or that may do nothing."""
+        """What is at a path; one that leads through what holds no such fields is refused, unless `lenient`."""
         value: Any = self.document
         for position, part in enumerate(path):
             if type(value) is dict:
@@ -136,8 +143,10 @@ class _Work:
             elif lenient:
                 return MISSING
             else:
-                before = path[position - 1]
-                raise StatementError(PATH_NOT_VIABLE, f"Cannot create field '{part}' in element {{{before}}}")
+                raise StatementError(
+                    PATH_NOT_VIABLE,
+                    f"Cannot create field '{part}' in element {{{path[position - 1]}: {value!r}}}",
+                )
         return value
 
     def put(self, path: Path, value: Any) -> None:
@@ -155,9 +164,16 @@ class _Work:
                     node.append(value)
                 else:
                     node[where] = value
-                self.written.append(path[: position + 1])
+                self._note(path[: position + 1], path)
                 return
             node = self._changed(node, where)
+
+    def _note(self, written: Path, path: Path) -> None:
+        if self._created and any(written[:end] in self._created for end in range(1, len(written))):
+            return  # the document around it is new, too
+        self.written.append(written)
+        if len(written) < len(path):
+            self._created.add(written)
 
     def remove(self, path: Path) -> None:
         """Removes a field."""
@@ -186,7 +202,7 @@ class _Work:
 
 
 def _is_index(part: str) -> bool:
-    return part.isdecimal() and part.isascii() and (part == "0" or part[0] != "0")
+    return part.isdecimal() and part.isascii()
 
 
 # -- operators --------------------------------------------------------------------------------------------
@@ -238,13 +254,13 @@ def _each(argument: Any) -> list[Any] | None:
     return argument["$each"] if type(argument) is dict and "$each" in argument else None
 
 
-def _array(work: _Work, path: Path, *, lenient: bool = False) -> list[Any] | None:
-    before = work.value(path, lenient=lenient)
+def _array(work: _Work, path: Path, refusal: int = BAD_VALUE) -> list[Any] | None:
+    before = work.value(path)
     if before is MISSING:
         return None
     if type(before) is not list:
         raise StatementError(
-            TYPE_MISMATCH if lenient else BAD_VALUE,
+            refusal,
             f"The field '{'.'.join(path)}' must be an array but is of type {type_name(before)}",
         )
     return before
@@ -285,7 +301,7 @@ def _add_to_set(work: _Work, path: Path, argument: Any) -> None:
 
 
 def _pull(work: _Work, path: Path, condition: Any) -> None:
-    array = _array(work, path, lenient=True)
+    array = _array(work, path)
     if array is None:
         return
     after = [item for item in array if not _is_pulled(item, condition, work.now)]
@@ -303,7 +319,7 @@ def _is_pulled(item: Any, condition: Any, now: dtm.datetime) -> bool:
 
 
 def _pop(work: _Work, path: Path, which: Any) -> None:
-    array = _array(work, path, lenient=True)
+    array = _array(work, path, TYPE_MISMATCH)
     if array:
         work.put(path, array[1:] if which == -1 else array[:-1])
 

@@ -16,7 +16,7 @@ from mongod.matching import matches
 from mongod.queries import aggregated, candidates
 from mongod.stages import included
 from mongod.streams import Entry, Stream, refused
-from mongod.updates import Updated, updated, upserted
+from mongod.updates import Update, Updated
 from mongod.values import Document, key, normal
 
 __all__ = ["Mongod", "Written"]
@@ -153,18 +153,18 @@ class Mongod:
         collection, scope = command["update"], Scope(now)
 
         def update(statement: Document, index: int, answer: Document) -> None:
-            query, change = statement["q"], statement["u"]
-            multi = statement.get("multi", False)
+            query, multi = statement["q"], statement.get("multi", False)
+            change = Update(statement["u"], now, multi=multi)
             found = self._matching(collection, query, scope)
             matched = list(found) if multi else list(islice(found, 1))
             modified = 0
             for document in matched:
-                result = updated(document, change, now, multi=multi)
+                result = change.of(document)
                 if result is not None:
                     self._change(collection, document, result, now)
                     modified += 1
             if not matched and statement.get("upsert"):
-                made = self._with_id(upserted(query, change, now))
+                made = self._with_id(change.upserted(query))
                 self._add(collection, made, now)
                 answer.setdefault("upserted", []).append({"index": index, "_id": made["_id"]})
                 answer["n"] += 1

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, StatementError
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
-from mongod.operators import Path, changed
+from mongod.operators import Change, Path, changed, parsed
 from mongod.stages import transformed
 from mongod.values import MISSING, Document, identical
 
-__all__ = ["Updated", "updated", "upserted"]
+__all__ = ["Update", "Updated"]
 
 
 class Updated(NamedTuple):
@@ -34,50 +34,64 @@ class Updated(NamedTuple):
     truncated: Sequence[tuple[Path, int]] = ()
 
 
-def updated(document: Document, change: Any, now: dtm.datetime, *, multi: bool = False) -> Updated | None:
-    """The new version of a document; `None` if nothing changes."""
-    if type(change) is list:
-        result = Updated(transformed(document, change, Scope(now)), "replace")
-    elif _is_operators(change):
-        made = changed(document, change, now)
-        if made.document is document or not (made.written or made.removed):
-            return None
-        result = Updated(made.document, "update", made.written, made.removed)
-    else:
-        if multi:
+class Update:
+    """What a statement says is to be done.
+
+    Args:
+        change: Operators, a pipeline or a document.
+        now: The server's time.
+        multi: Whether it is for all documents that match.
+
+    Raises:
+        StatementError: If it is refused whatever the documents are.
+    """
+
+    def __init__(self, change: Any, now: dtm.datetime, *, multi: bool = False) -> None:
+        self._now = now
+        self._change = change
+        self._operators: Sequence[Change] | None = None
+        if type(change) is dict and next(iter(change), "")[:1] == "$":
+            self._operators = parsed(change)
+        elif type(change) is dict and multi:
             raise StatementError(FAILED_TO_PARSE, "multi update is not supported for replacement-style update")
-        result = Updated(_in_place_of(document, change), "replace")
-    if result.operation == "replace" and identical(document, result.document):
-        return None
-    if not identical(document["_id"], result.document.get("_id", MISSING)):
-        raise StatementError(
-            IMMUTABLE_FIELD, "Performing an update on the path '_id' would modify the immutable field '_id'"
-        )
-    return result
 
+    def of(self, document: Document) -> Updated | None:
+        """The new version of a document; `None` if nothing changes."""
+        if self._operators is not None:
+            made = changed(document, self._operators, self._now)
+            if not (made.written or made.removed):
+                return None
+            result = Updated(made.document, "update", made.written, made.removed)
+        else:
+            result = self._replaced(document)
+            if identical(document, result.document):
+                return None
+        if not identical(document["_id"], result.document.get("_id", MISSING)):
+            raise StatementError(
+                IMMUTABLE_FIELD, "Performing an update on the path '_id' would modify the immutable field '_id'"
+            )
+        return result
 
-def upserted(query: Mapping[str, Any], change: Any, now: dtm.datetime) -> Document:
-    """The document that an upsert makes."""
-    if type(change) is not list and not _is_operators(change):
-        wanted = dict(equalities(query)).get("_id", MISSING)
-        return change if "_id" in change or wanted is MISSING else {"_id": wanted, **change}
-    document: Document = {}
-    for path, value in equalities(query):
-        _put(document, split(path), value)
-    if type(change) is list:
-        return transformed(document, change, Scope(now))
-    return changed(document, change, now, inserting=True).document
+    def _replaced(self, document: Document) -> Updated:
+        change = self._change
+        if type(change) is list:
+            return Updated(transformed(document, change, Scope(self._now)), "replace")
+        return Updated(change if "_id" in change else {"_id": document["_id"], **change}, "replace")
+
+    def upserted(self, query: Mapping[str, Any]) -> Document:
+        """The document that is made if none matches."""
+        if self._operators is None and type(self._change) is dict:
+            wanted = dict(equalities(query)).get("_id", MISSING)
+            return self._change if "_id" in self._change or wanted is MISSING else {"_id": wanted, **self._change}
+        document: Document = {}
+        for path, value in equalities(query):
+            _put(document, split(path), value)
+        if self._operators is None:
+            return transformed(document, self._change, Scope(self._now))
+        return changed(document, self._operators, self._now, inserting=True).document
 
 
 def _put(document: Document, path: Path, value: Any) -> None:
     for part in path[:-1]:
         document = document.setdefault(part, {})
     document[path[-1]] = value
-
-
-def _is_operators(change: Mapping[str, Any]) -> bool:
-    return next(iter(change), "")[:1] == "$"
-
-
-def _in_place_of(document: Document, change: Document) -> Document:
-    return change if "_id" in change else {"_id": document["_id"], **change}
