@@ -97,3 +97,132 @@ def test_operators(both: BothServers, before: list[Any], updates: list[Any], ord
     both.execute({"update": COLLECTION, "updates": updates, "ordered": ordered})
 
     both.check(COLLECTION)
+
+
+@everywhere
+@given(
+    st.lists(st.lists(values, max_size=4), min_size=1, max_size=2).map(
+        lambda lists: [{"_id": number, "a": {"b": items}} for number, items in enumerate(lists, 1)]
+    ),
+    st.lists(
+        st.sampled_from(["$push", "$addToSet", "$pull", "$pop", "$unset", "$set"]).flatmap(
+            lambda name: st.fixed_dictionaries(
+                {
+                    "q": st.fixed_dictionaries({"_id": ids}, optional={"a.b": st.just({"$size": 2})}),
+                    "u": st.fixed_dictionaries(
+                        {
+                            name: st.dictionaries(
+                                st.sampled_from(["a.b", "a.b.1", "a.b.3.c"]), arguments[name], min_size=1
+                            )
+                        }
+                    ),
+                }
+            )
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_arrays(both: BothServers, before: list[Any], updates: list[Any]) -> None:
+    both.start(COLLECTION, before)
+
+    both.execute({"update": COLLECTION, "updates": updates, "ordered": False})
+
+    both.check(COLLECTION)
+
+
+# -- pipelines ------------------------------------------------------------------------------------------
+
+fields = paths.map("${}".format)
+variables = st.sampled_from(["$$ROOT", "$$ROOT.a", "$$NOW", "$$REMOVE"])
+literals = values.map(lambda value: {"$literal": value})
+elements = st.sampled_from(["$$this", "$$this.a", "$$this.k", "$$this.v"])
+
+
+def operator(*names: str, of: st.SearchStrategy[Any], count: int | None = None) -> st.SearchStrategy[Any]:
+    """One of several operators, with its arguments."""
+    least, most = (count, count) if count else (1, 3)
+    arguments = st.lists(of, min_size=least, max_size=most)
+    return st.tuples(st.sampled_from(names), arguments).map(lambda parts: {parts[0]: parts[1]})
+
+
+def of_three(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    three = st.tuples(anything, inner, inner)
+    return three.map(lambda parts: {"$cond": list(parts)}) | three.map(
+        lambda parts: {"$cond": {"if": parts[0], "then": parts[1], "else": parts[2]}}
+    )
+
+
+# Constants stand where they fit: the server refuses others even where it would not come to them.
+anything = st.deferred(
+    lambda: literals | fields | variables | truths | numbers | arrays | embedded | of_three(literals)
+)
+truths = st.deferred(
+    lambda: (
+        operator("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", of=anything, count=2)
+        | operator("$and", "$or", of=anything)
+        | operator("$not", "$isArray", of=anything, count=1)
+        | st.tuples(anything, arrays).map(lambda two: {"$in": list(two)})
+    )
+)
+numbers = st.deferred(
+    lambda: (
+        fields
+        | st.sampled_from([{"$literal": number} for number in (0, 1, -3, 2**31 - 1, 2**40, 2.5, Decimal128("1.5"))])
+        | operator("$add", of=numbers)
+        | operator("$subtract", of=numbers, count=2)
+        | operator("$min", "$max", of=numbers)
+        | arrays.map(lambda one: {"$size": [one]})
+    )
+)
+arrays = st.deferred(
+    lambda: (
+        fields
+        | st.lists(values, max_size=3).map(lambda items: {"$literal": items})
+        | st.lists(anything, max_size=3)
+        | operator("$concatArrays", of=arrays)
+        | st.tuples(arrays, elements | truths).map(lambda two: {"$filter": {"input": two[0], "cond": two[1]}})
+        | st.tuples(arrays, elements | truths).map(
+            lambda two: {"$map": {"input": two[0], "in": {"x": two[1], "y": "$$this"}}}
+        )
+        | embedded.map(lambda one: {"$objectToArray": [one]})
+        | st.tuples(arrays, small).map(lambda two: {"$slice": list(two)})
+        | st.tuples(arrays, small, st.integers(1, 3)).map(lambda three: {"$slice": list(three)})
+    )
+)
+embedded = st.deferred(
+    lambda: (
+        fields
+        | st.just("$$ROOT")
+        | st.dictionaries(keys, values, max_size=2).map(lambda value: {"$literal": value})
+        | st.dictionaries(keys, anything, min_size=1, max_size=2)
+        | operator("$mergeObjects", of=embedded)
+        | embedded.map(lambda one: {"$arrayToObject": {"$objectToArray": [one]}})
+    )
+)
+several_kinds = of_three(anything) | st.lists(anything, min_size=2, max_size=3).map(lambda some: {"$ifNull": some})
+expressions = (
+    anything
+    | several_kinds
+    | anything.map(lambda one: {"$type": [one]})
+    | st.tuples(arrays, small).map(lambda two: {"$arrayElemAt": list(two)})
+    | arrays.map(lambda one: {"$min": [one]})
+)
+stages = st.one_of(
+    st.dictionaries(paths, expressions, min_size=1, max_size=3).map(lambda sets: {"$set": sets}),
+    st.dictionaries(paths, values.map(lambda value: {"$literal": value}), min_size=1, max_size=3).map(
+        lambda sets: {"$set": sets}
+    ),
+    st.lists(paths, min_size=1, max_size=2, unique=True).map(lambda unsets: {"$unset": unsets}),
+    expressions.map(lambda one: {"$replaceWith": {"$mergeObjects": ["$$ROOT", {"a": one}]}}),
+)
+
+
+@everywhere
+@given(documents, statements(st.lists(stages, min_size=1, max_size=3)))
+def test_pipelines(both: BothServers, before: list[Any], updates: list[Any]) -> None:
+    both.start(COLLECTION, before)
+
+    both.execute({"update": COLLECTION, "updates": updates, "ordered": False})
+
+    both.check(COLLECTION)

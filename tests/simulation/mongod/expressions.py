@@ -14,7 +14,7 @@ from bson.int64 import Int64
 from mongod.errors import TYPE_MISMATCH, StatementError
 from mongod.values import MISSING, Document, compare, is_number, type_name
 
-__all__ = ["Scope", "add", "evaluate", "field_at", "is_true"]
+__all__ = ["Scope", "add", "evaluate", "field_at", "is_true", "present"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,13 @@ def field_at(value: Any, path: Sequence[str]) -> Any:
     return value
 
 
+def present(value: Any) -> Any:
+    """A value without the places of fields that a stage has removed."""
+    if type(value) is dict:
+        return {name: present(item) for name, item in value.items() if item is not MISSING}
+    return list(map(present, value)) if type(value) is list else value
+
+
 def _document(expression: Document, scope: Scope) -> Document:
     evaluated = ((name, evaluate(item, scope)) for name, item in expression.items())
     return {name: value for name, value in evaluated if value is not MISSING}
@@ -161,7 +168,7 @@ def _if_null(expression: Any, scope: Scope) -> Any:
 def _comparison(accepts: Callable[[int], bool]) -> Callable[[Any, Scope], bool]:
     def compared(expression: Any, scope: Scope) -> bool:
         one, other = _arguments(expression, scope, 2)
-        return accepts(compare(one, other))
+        return accepts(compare(present(one), present(other)))
 
     return compared
 
@@ -170,7 +177,8 @@ def _in(expression: Any, scope: Scope) -> bool:
     value, array = _arguments(expression, scope, 2)
     if type(array) is not list:
         raise _mismatch(40081, "$in", array)
-    return any(compare(value, item) == 0 for item in array)
+    value = present(value)
+    return any(compare(value, present(item)) == 0 for item in array)
 
 
 # -- numbers ----------------------------------------------------------------------------------------------
@@ -242,7 +250,7 @@ def _extreme(sign: int) -> Callable[[Any, Scope], Any]:
             values = values[0]
         best: Any = None
         for value in values:
-            if not _is_nothing(value) and (best is None or compare(value, best) * sign > 0):
+            if not _is_nothing(value) and (best is None or compare(present(value), present(best)) * sign > 0):
                 best = value
         return best
 
@@ -273,13 +281,14 @@ def _map(expression: Document, scope: Scope) -> Any:
 
 
 def _concatenated(expression: Any, scope: Scope) -> Any:
-    arrays = _arguments(expression, scope)
-    if any(map(_is_nothing, arrays)):
-        return None
-    for array in arrays:
+    items: list[Any] = []
+    for array in _arguments(expression, scope):
+        if _is_nothing(array):
+            return None
         if type(array) is not list:
             raise _mismatch(28664, "$concatArrays", array)
-    return [item for array in arrays for item in array]
+        items += array
+    return items
 
 
 def _element(expression: Any, scope: Scope) -> Any:
@@ -323,7 +332,7 @@ def _fields(expression: Any, scope: Scope) -> Any:
         return None
     if type(document) is not dict:
         raise _mismatch(40390, "$objectToArray", document)
-    return [{"k": name, "v": value} for name, value in document.items()]
+    return [{"k": name, "v": value} for name, value in document.items() if value is not MISSING]
 
 
 def _from_fields(expression: Any, scope: Scope) -> Any:
@@ -353,7 +362,7 @@ def _merged(expression: Any, scope: Scope) -> Document:
             continue
         if type(value) is not dict:
             raise _mismatch(40400, "$mergeObjects", value)
-        merged.update(value)
+        merged.update((name, item) for name, item in value.items() if item is not MISSING)
     return merged
 
 

@@ -71,6 +71,8 @@ def parsed(update: Mapping[str, Any]) -> list[Change]:
         StatementError: If they are refused whatever the document is.
     """
     changes: list[Change] = []
+    taken: set[Path] = set()
+    inner: set[Path] = set()
     for name, fields in update.items():
         if name not in _OPERATORS and name != "$setOnInsert":
             raise StatementError(FAILED_TO_PARSE, f"Unknown modifier: {name}")
@@ -82,18 +84,19 @@ def parsed(update: Mapping[str, Any]) -> list[Change]:
             _check_path(field)
             if check is not None:
                 check(argument)
+            _check_conflict(path, taken, inner)
             changes.append((path, name, argument))
     if len(changes) > 1:
         changes.sort(key=_place)
-        before: Path = ()
-        for path, _, _ in changes:
-            if before and path[: len(before)] == before:
-                raise StatementError(
-                    CONFLICT,
-                    f"Updating the path '{'.'.join(path)}' would create a conflict at '{'.'.join(before)}'",
-                )
-            before = path
     return changes
+
+
+def _check_conflict(path: Path, taken: set[Path], inner: set[Path]) -> None:
+    before = [path[:end] for end in range(1, len(path))]
+    if path in taken or path in inner or not taken.isdisjoint(before):
+        raise StatementError(CONFLICT, f"Updating the path '{'.'.join(path)}' would create a conflict")
+    taken.add(path)
+    inner.update(before)
 
 
 @lru_cache(maxsize=10_000)

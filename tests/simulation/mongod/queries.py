@@ -10,7 +10,7 @@ from bson.regex import Regex
 
 from mongod.expressions import Scope
 from mongod.matching import matches
-from mongod.stages import transformed
+from mongod.stages import parsed, transformed
 from mongod.values import Document, compare, key
 
 __all__ = ["aggregated", "candidates"]
@@ -69,4 +69,5 @@ def _after(stage: Mapping[str, Any], found: Iterator[Document], scope: Scope, ma
         other = {"coll": argument} if type(argument) is str else argument
         yield from aggregated(other["coll"], other.get("pipeline", ()), scope, matching)
     else:
-        yield from (transformed(document, [stage], scope) for document in found)
+        stages = parsed([stage])
+        yield from (transformed(document, stages, scope) for document in found)

@@ -316,13 +316,13 @@ class Mongod:
                 keyValue={"_id": document["_id"]},
             )
         documents[place] = document
-        self._log("insert", now, collection, document["_id"], document)
+        self._log("insert", now, collection, document["_id"], None, document)
         self.history.append(Written(now, collection, document["_id"], None, document))
 
     def _change(self, collection: str, before: Document, result: Updated, now: dtm.datetime) -> None:
         document = result.document
         self._collections[collection][key(before["_id"])] = document
-        self._log(result.operation, now, collection, document["_id"], document, result)
+        self._log(result.operation, now, collection, document["_id"], before, document, result.written, result.removed)
         self.history.append(Written(now, collection, document["_id"], before, document))
 
     def _drop_one(self, collection: str, now: dtm.datetime) -> None:
@@ -333,23 +333,11 @@ class Mongod:
         for document in self._collections.pop(collection).values():
             self.history.append(Written(now, collection, document["_id"], document, None))
 
-    def _log(
-        self,
-        operation: str,
-        now: dtm.datetime,
-        collection: str = "",
-        document_id: Any = None,
-        document: Document | None = None,
-        result: Updated | None = None,
-        to: str = "",
-    ) -> None:
+    def _log(self, operation: str, now: dtm.datetime, collection: str = "", *what: Any, to: str = "") -> None:
         seconds = int(now.timestamp())
         last = self._last
         self._last = Timestamp(seconds, 1) if seconds > last.time else Timestamp(last.time, last.inc + 1)
-        written, removed, truncated = (result.written, result.removed, result.truncated) if result else ((), (), ())
-        self._oplog.append(
-            Entry(self._last, now, operation, collection, document_id, document, written, removed, to, truncated)
-        )
+        self._oplog.append(Entry(self._last, now, operation, collection, *what, to=to))
 
     def _cursor(self, collection: str, batch: Sequence[Document]) -> Document:
         return {"cursor": {"firstBatch": batch, "id": 0, "ns": f"{self.database}.{collection}"}}

@@ -6,29 +6,55 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mongod.errors import StatementError
-from mongod.expressions import Scope, evaluate
+from mongod.expressions import Scope, evaluate, present
 from mongod.matching import split
 from mongod.values import MISSING, Document, type_name
 
-__all__ = ["included", "transformed"]
+__all__ = ["included", "parsed", "transformed"]
+
+Path = tuple[str, ...]
 
 
-def transformed(document: Document, pipeline: Sequence[Mapping[str, Any]], scope: Scope) -> Document:
-    """A document after stages that change it."""
+def parsed(pipeline: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
+    """The stages that change a document, with the paths of their fields.
+
+    Raises:
+        StatementError: If they are refused whatever the document is.
+    """
+    stages: list[tuple[str, Any]] = []
     for stage in pipeline:
         ((name, argument),) = stage.items()
         if name in {"$set", "$addFields"}:
-            document = _with_fields(document, argument, scope.at(document))
+            stages.append(("$set", _checked(_leaves(argument, ()), 40176, 40176)))
         elif name == "$unset":
-            for path in [argument] if type(argument) is str else argument:
-                document = _without(document, split(path))
+            paths = [argument] if type(argument) is str else argument
+            stages.append(("$unset", _checked([(split(path), None) for path in paths], 31249, 31250)))
         elif name in {"$replaceWith", "$replaceRoot"}:
-            document = _replaced(argument if name == "$replaceWith" else argument["newRoot"], scope.at(document))
+            stages.append(("$replaceWith", argument if name == "$replaceWith" else argument["newRoot"]))
         elif name == "$project":
-            document = included(document, argument, scope.at(document))
+            stages.append((name, argument))
         else:
             raise NotImplementedError(name)
-    return document
+    return stages
+
+
+def transformed(document: Document, stages: Sequence[tuple[str, Any]], scope: Scope) -> Document:
+    """A document after stages, as `parsed` gives them."""
+    removed = False
+    for name, argument in stages:
+        if name == "$set":
+            at = scope.at(document)
+            for path, expression in argument:
+                document = _put(document, path, evaluate(expression, at))
+        elif name == "$unset":
+            for path, _ in argument:
+                document = _without(document, path)
+                removed = True
+        elif name == "$replaceWith":
+            document = _replaced(argument, scope.at(document))
+        else:
+            document = included(document, argument, scope.at(document))
+    return present(document) if removed else document
 
 
 def _replaced(expression: Any, scope: Scope) -> Document:
@@ -38,15 +64,20 @@ def _replaced(expression: Any, scope: Scope) -> Document:
     return value
 
 
-def _with_fields(document: Document, fields: Mapping[str, Any], scope: Scope) -> Document:
-    for path, expression in _leaves(fields, ()):
-        document = _put(document, path, evaluate(expression, scope))
-    return document
+def _checked(paths: Sequence[tuple[Path, Any]], below: int, again: int) -> Sequence[tuple[Path, Any]]:
+    taken: set[Path] = set()
+    for path, _ in paths:
+        if any(path[: len(other)] == other and path != other for other in taken):
+            raise StatementError(below, f"two paths collide at '{'.'.join(path)}'")
+        if any(other[: len(path)] == path for other in taken):
+            raise StatementError(again, f"two paths collide at '{'.'.join(path)}'")
+        taken.add(path)
+    return paths
 
 
-def _leaves(fields: Mapping[str, Any], before: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+def _leaves(fields: Mapping[str, Any], before: Path) -> list[tuple[Path, Any]]:
     """The paths of `$set` and their expressions; a document that is no expression holds further fields."""
-    leaves: list[tuple[tuple[str, ...], Any]] = []
+    leaves: list[tuple[Path, Any]] = []
     for name, expression in fields.items():
         path = (*before, *split(name))
         if type(expression) is dict and expression and next(iter(expression))[:1] != "$":
@@ -56,7 +87,7 @@ def _leaves(fields: Mapping[str, Any], before: tuple[str, ...]) -> list[tuple[tu
     return leaves
 
 
-def _put(value: Any, path: Sequence[str], new: Any) -> Any:
+def _put(value: Any, path: Path, new: Any) -> Any:
     """A copy with a value at a path: in each element of an array; a scalar on the way is replaced by a document."""
     if not path:
         return new
@@ -64,21 +95,18 @@ def _put(value: Any, path: Sequence[str], new: Any) -> Any:
         return [_put(item, path, new) for item in value]
     document = dict(value) if type(value) is dict else {}
     inner = _put(document.get(path[0], MISSING), path[1:], new)
-    if inner is MISSING:
-        document.pop(path[0], None)
-    else:
+    if inner is not MISSING or path[0] in document:
         document[path[0]] = inner
     return document
 
 
-def _without(value: Any, path: Sequence[str]) -> Any:
+def _without(value: Any, path: Path) -> Any:
+    """A copy without a field, whose place is kept: who sets it again finds it there, as on the server."""
     if type(value) is list:
         return [_without(item, path) for item in value]
     if type(value) is not dict or path[0] not in value:
         return value
-    if len(path) == 1:
-        return {name: item for name, item in value.items() if name != path[0]}
-    return {**value, path[0]: _without(value[path[0]], path[1:])}
+    return {**value, path[0]: MISSING if len(path) == 1 else _without(value[path[0]], path[1:])}
 
 
 def included(document: Document, projection: Mapping[str, Any], scope: Scope) -> Document:

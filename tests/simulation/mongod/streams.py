@@ -6,16 +6,17 @@ import datetime as dtm
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
 
+from mongod.diffs import difference
 from mongod.errors import NAMES
 from mongod.expressions import Scope
 from mongod.matching import matches
 from mongod.operators import Path
-from mongod.stages import transformed
+from mongod.stages import parsed, transformed
 from mongod.values import Document
 
 __all__ = ["Entry", "Stream", "refused"]
@@ -29,17 +30,19 @@ def refused(code: int, text: str, *labels: str) -> OperationFailure:
     return OperationFailure(text, code, details)
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)
+class Entry:
     """One change, as the oplog keeps it.
 
     Attributes:
         at: Its place in the oplog.
         wall_time: When it was made, by the server's clock.
-        operation: Its type, as change streams name it.
+        operation: Its type, as change streams name it; "transform" for an update by a pipeline.
         collection: Where; empty for the whole database.
         id: The document's `_id`.
-        document: The new version.
-        written: Of an update, the paths that have a new value.
+        before: The old version of the document.
+        after: The new version.
+        written: Of an update by operators, the paths that have a new value.
         removed: Those that are gone.
         to: The new name of a collection.
     """
@@ -49,11 +52,18 @@ class Entry(NamedTuple):
     operation: str
     collection: str = ""
     id: Any = None
-    document: Document | None = None
+    before: Document | None = None
+    after: Document | None = None
     written: Sequence[Path] = ()
     removed: Sequence[Path] = ()
     to: str = ""
-    truncated: Sequence[tuple[Path, int]] = ()
+    _event: Document | None = None
+
+    def event(self, database: str) -> Document:
+        """The event that tells of it; nobody changes that."""
+        if self._event is None:
+            self._event = _event(self, database)
+        return self._event
 
 
 _BEFORE, _EVENT, _INVALIDATE = "0", "1", "2"
@@ -72,28 +82,41 @@ def _place(token: Any) -> tuple[Timestamp, str]:
 
 
 def _event(entry: Entry, database: str) -> Document:
+    operation, description = entry.operation, None
+    if operation == "transform":
+        description = _difference(entry.before, entry.after)
+        operation = "replace" if description is None else "update"
+    elif operation == "update":
+        description = {
+            "updatedFields": {".".join(path): _value(entry.after, path) for path in entry.written},
+            "removedFields": list(map(".".join, entry.removed)),
+            "truncatedArrays": [],
+        }
     event: Document = {
-        "_id": _token(entry.at, _INVALIDATE if entry.operation == "invalidate" else _EVENT),
-        "operationType": entry.operation,
+        "_id": _token(entry.at, _INVALIDATE if operation == "invalidate" else _EVENT),
+        "operationType": operation,
         "clusterTime": entry.at,
         "wallTime": entry.wall_time,
     }
-    if entry.operation in {"insert", "replace"}:
-        event["fullDocument"] = entry.document
-    if entry.operation == "invalidate":
+    if operation in {"insert", "replace"}:
+        event["fullDocument"] = entry.after
+    if operation == "invalidate":
         return event
     event["ns"] = {"db": database, "coll": entry.collection} if entry.collection else {"db": database}
     if entry.to:
         event["to"] = {"db": database, "coll": entry.to}
-    if entry.operation in {"insert", "replace", "update", "delete"}:
+    if operation in {"insert", "replace", "update", "delete"}:
         event["documentKey"] = {"_id": entry.id}
-    if entry.operation == "update":
-        event["updateDescription"] = {
-            "updatedFields": {".".join(path): _value(entry.document, path) for path in entry.written},
-            "removedFields": list(map(".".join, entry.removed)),
-            "truncatedArrays": [{"field": ".".join(path), "newSize": size} for path, size in entry.truncated],
-        }
+    if description is not None:
+        event["updateDescription"] = description
     return event
+
+
+def _difference(before: Any, after: Any) -> Document | None:
+    found = difference(before, after)
+    if found is None:
+        return None
+    return {"updatedFields": found.updated, "removedFields": found.removed, "truncatedArrays": found.truncated}
 
 
 def _value(value: Any, path: Path) -> Any:
@@ -165,7 +188,7 @@ class Stream:
             self.token = _token(entry.at, _BEFORE)
             if entry.operation == "noop":
                 continue
-            event = _event(entry, self.database)
+            event = entry.event(self.database)
             shown = self._shown(event, entry.wall_time)
             if shown is not None:
                 events.append(shown)
@@ -181,7 +204,7 @@ class Stream:
                 if not matches(event, stage["$match"], scope):
                     return None
             else:
-                event = transformed(event, [stage], scope)
+                event = transformed(event, parsed([stage]), scope)
         return event
 
 

@@ -6,11 +6,11 @@ import datetime as dtm
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mongod import stages
 from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, StatementError
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
 from mongod.operators import Change, Path, changed, parsed
-from mongod.stages import transformed
 from mongod.values import MISSING, Document, identical
 
 __all__ = ["Update", "Updated"]
@@ -21,17 +21,15 @@ class Updated(NamedTuple):
 
     Attributes:
         document: The new version.
-        operation: "update" or "replace".
-        written: The paths that have a new value.
+        operation: "update", "transform" or "replace".
+        written: By an update, the paths that have a new value.
         removed: The paths that are gone.
-        truncated: The arrays that became shorter, and how long they are.
     """
 
     document: Document
     operation: str
     written: Sequence[Path] = ()
     removed: Sequence[Path] = ()
-    truncated: Sequence[tuple[Path, int]] = ()
 
 
 class Update:
@@ -52,7 +50,9 @@ class Update:
         self._operators: Sequence[Change] | None = None
         if type(change) is dict and next(iter(change), "")[:1] == "$":
             self._operators = parsed(change)
-        elif type(change) is dict and multi:
+        elif type(change) is list:
+            self._stages = stages.parsed(change)
+        elif multi:
             raise StatementError(FAILED_TO_PARSE, "multi update is not supported for replacement-style update")
 
     def of(self, document: Document) -> Updated | None:
@@ -75,7 +75,7 @@ class Update:
     def _replaced(self, document: Document) -> Updated:
         change = self._change
         if type(change) is list:
-            return Updated(transformed(document, change, Scope(self._now)), "replace")
+            return Updated(stages.transformed(document, self._stages, Scope(self._now)), "transform")
         return Updated(change if "_id" in change else {"_id": document["_id"], **change}, "replace")
 
     def upserted(self, query: Mapping[str, Any]) -> Document:
@@ -87,7 +87,7 @@ class Update:
         for path, value in equalities(query):
             _put(document, split(path), value)
         if self._operators is None:
-            return transformed(document, self._change, Scope(self._now))
+            return stages.transformed(document, self._stages, Scope(self._now))
         return changed(document, self._operators, self._now, inserting=True).document
 
 
