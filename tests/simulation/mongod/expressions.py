@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dtm
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from mongod.errors import TYPE_MISMATCH, StatementError
-from mongod.values import MISSING, Document, compare, is_number, type_name
+from mongod.values import MISSING, OPTIONS, Document, compare, is_number, type_name
 
 __all__ = ["Scope", "add", "evaluate", "field_at", "is_true", "present"]
 
@@ -94,7 +95,7 @@ def field_at(value: Any, path: Sequence[str]) -> Any:
         if type(value) is dict:
             value = value.get(part, MISSING)
         elif type(value) is list:
-            found = (field_at(item, path[position:]) for item in value)
+            found = (field_at(item, path[position:]) for item in value if type(item) is dict)
             return [item for item in found if item is not MISSING]
         else:
             return MISSING
@@ -121,6 +122,12 @@ def _is_nothing(value: Any) -> bool:
     return value is MISSING or value is None
 
 
+def _one_by_one(expression: Any, scope: Scope) -> Iterator[Any]:
+    """The arguments; what comes after one that decides is not evaluated."""
+    for item in expression if type(expression) is list else [expression]:
+        yield evaluate(item, scope)
+
+
 def _arguments(expression: Any, scope: Scope, count: int | None = None) -> list[Any]:
     expressions = expression if type(expression) is list else [expression]
     if count is not None and len(expressions) != count:
@@ -136,13 +143,11 @@ def _mismatch(code: int, name: str, value: Any) -> StatementError:
 
 
 def _and(expression: Any, scope: Scope) -> bool:
-    expressions = expression if type(expression) is list else [expression]
-    return all(is_true(evaluate(item, scope)) for item in expressions)
+    return all(map(is_true, _one_by_one(expression, scope)))
 
 
 def _or(expression: Any, scope: Scope) -> bool:
-    expressions = expression if type(expression) is list else [expression]
-    return any(is_true(evaluate(item, scope)) for item in expressions)
+    return any(map(is_true, _one_by_one(expression, scope)))
 
 
 def _not(expression: Any, scope: Scope) -> bool:
@@ -200,40 +205,43 @@ def _decimal(number: Any) -> Decimal:
 
 
 def _sum(expression: Any, scope: Scope) -> Any:
-    values = _arguments(expression, scope)
-    if any(map(_is_nothing, values)):
-        return None
-    dates = [value for value in values if type(value) is dtm.datetime]
+    date: dtm.datetime | None = None
     total: Any = 0
-    for value in values:
-        if type(value) is not dtm.datetime:
-            if not is_number(value):
-                raise _mismatch(TYPE_MISMATCH, "$add", value)
+    for value in _one_by_one(expression, scope):
+        if _is_nothing(value):
+            return None
+        if type(value) is dtm.datetime:
+            if date is not None:
+                raise StatementError(16612, "only one date allowed in an $add expression")
+            date = value
+        elif is_number(value):
             total = _representable(add(total, value))
-    if not dates:
-        return total
-    if len(dates) > 1:
-        raise StatementError(16612, "only one date allowed in an $add expression")
-    return dates[0] + dtm.timedelta(milliseconds=_whole(total))
+        else:
+            raise _mismatch(16554, "$add", value)
+    return total if date is None else _date(_decimal(_milliseconds(date)) + _decimal(total))
 
 
 def _representable(total: Any) -> Any:
     return float(total) if type(total) is int and not -(2**63) <= total < 2**63 else total
 
 
-def _whole(milliseconds: Any) -> int:
-    return round(_decimal(milliseconds))
+def _milliseconds(date: dtm.datetime) -> int:
+    return int(DatetimeMS(date))
+
+
+def _date(milliseconds: Any) -> dtm.datetime:
+    return DatetimeMS(int(milliseconds)).as_datetime(OPTIONS)
 
 
 def _difference(expression: Any, scope: Scope) -> Any:
-    one, other = _arguments(expression, scope, 2)
+    other, one = _arguments(expression[::-1], scope, 2)  # the server takes the second one first
     if _is_nothing(one) or _is_nothing(other):
         return None
     if type(one) is dtm.datetime:
         if type(other) is dtm.datetime:
-            return Int64((one - other) // dtm.timedelta(milliseconds=1))
+            return Int64(_milliseconds(one) - _milliseconds(other))
         if is_number(other):
-            return one - dtm.timedelta(milliseconds=_whole(other))
+            return _date(_milliseconds(one) - int(_decimal(other)))
     if not is_number(one) or not is_number(other):
         raise _mismatch(TYPE_MISMATCH, "$subtract", other if is_number(one) else one)
     return _representable(add(one, _negative(other)))
@@ -282,7 +290,7 @@ def _map(expression: Document, scope: Scope) -> Any:
 
 def _concatenated(expression: Any, scope: Scope) -> Any:
     items: list[Any] = []
-    for array in _arguments(expression, scope):
+    for array in _one_by_one(expression, scope):
         if _is_nothing(array):
             return None
         if type(array) is not list:
@@ -316,6 +324,9 @@ def _slice(expression: Any, scope: Scope) -> Any:
         return None
     if type(array) is not list:
         raise _mismatch(28724, "$slice", array)
+    for number, code in zip(numbers, (28725, 28727), strict=False):
+        if not is_number(number):
+            raise _mismatch(code, "$slice", number)
     if len(numbers) == 1:
         count = int(numbers[0])
         return array[:count] if count >= 0 else array[count:]
@@ -341,28 +352,35 @@ def _from_fields(expression: Any, scope: Scope) -> Any:
         return None
     if type(array) is not list:
         raise _mismatch(40386, "$arrayToObject", array)
-    document = {}
-    for item in array:
-        if type(item) is dict and item.keys() == {"k", "v"} and type(item["k"]) is str:
-            document[item["k"]] = item["v"]
-        elif type(item) is list and len(item) == 2 and type(item[0]) is str:
-            document[item[0]] = item[1]
-        else:
-            raise _mismatch(40398, "$arrayToObject", item)
-    return document
+    return dict(_pair(item, type(array[0])) for item in array)
+
+
+def _pair(item: Any, kind: type) -> tuple[str, Any]:
+    """A field, from a document or an array, as the first one is."""
+    if kind is not dict and kind is not list:
+        raise _mismatch(40398, "$arrayToObject", item)
+    if type(item) is not kind:
+        raise _mismatch(40391 if kind is dict else 40396, "$arrayToObject", item)
+    if len(item) != 2:
+        raise _mismatch(40392 if kind is dict else 40397, "$arrayToObject", item)
+    if kind is dict and item.keys() != {"k", "v"}:
+        raise _mismatch(40393, "$arrayToObject", item)
+    name, value = (item["k"], item["v"]) if kind is dict else item
+    if type(name) is not str:
+        raise _mismatch(40394 if kind is dict else 40395, "$arrayToObject", name)
+    return name, value
 
 
 def _merged(expression: Any, scope: Scope) -> Document:
-    values = _arguments(expression, scope)
-    if len(values) == 1 and type(values[0]) is list:
-        values = values[0]
     merged: Document = {}
-    for value in values:
-        if _is_nothing(value):
-            continue
-        if type(value) is not dict:
-            raise _mismatch(40400, "$mergeObjects", value)
-        merged.update((name, item) for name, item in value.items() if item is not MISSING)
+    for argument in _one_by_one(expression, scope):
+        is_only = type(expression) is not list or len(expression) == 1
+        for value in argument if type(argument) is list and is_only else [argument]:
+            if _is_nothing(value):
+                continue
+            if type(value) is not dict:
+                raise _mismatch(40400, "$mergeObjects", value)
+            merged.update((name, item) for name, item in value.items() if item is not MISSING)
     return merged
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mongod.errors import StatementError
@@ -40,16 +41,15 @@ def parsed(pipeline: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
 
 def transformed(document: Document, stages: Sequence[tuple[str, Any]], scope: Scope) -> Document:
     """A document after stages, as `parsed` gives them."""
-    removed = False
+    removed: list[Path] = []
     for name, argument in stages:
         if name == "$set":
             at = scope.at(document)
             for path, expression in argument:
-                document = _put(document, path, evaluate(expression, at))
+                document = _put(document, path, partial(evaluate, expression, at), removed)
         elif name == "$unset":
             for path, _ in argument:
-                document = _without(document, path)
-                removed = True
+                document = _without(document, path, removed)
         elif name == "$replaceWith":
             document = _replaced(argument, scope.at(document))
         else:
@@ -87,26 +87,32 @@ def _leaves(fields: Mapping[str, Any], before: Path) -> list[tuple[Path, Any]]:
     return leaves
 
 
-def _put(value: Any, path: Path, new: Any) -> Any:
+def _put(value: Any, path: Path, new: Callable[[], Any], removed: list[Path]) -> Any:
     """A copy with a value at a path: in each element of an array; a scalar on the way is replaced by a document."""
     if not path:
-        return new
+        return new()
     if type(value) is list:
-        return [_put(item, path, new) for item in value]
+        return [_put(item, path, new, removed) for item in value]
     document = dict(value) if type(value) is dict else {}
-    inner = _put(document.get(path[0], MISSING), path[1:], new)
-    if inner is not MISSING or path[0] in document:
+    inner = _put(document.get(path[0], MISSING), path[1:], new, removed)
+    if inner is not MISSING:
         document[path[0]] = inner
+    elif path[0] in document:
+        document[path[0]] = MISSING
+        removed.append(path)
     return document
 
 
-def _without(value: Any, path: Path) -> Any:
+def _without(value: Any, path: Path, removed: list[Path]) -> Any:
     """A copy without a field, whose place is kept: who sets it again finds it there, as on the server."""
     if type(value) is list:
-        return [_without(item, path) for item in value]
+        return [_without(item, path, removed) for item in value]
     if type(value) is not dict or path[0] not in value:
         return value
-    return {**value, path[0]: MISSING if len(path) == 1 else _without(value[path[0]], path[1:])}
+    if len(path) > 1:
+        return {**value, path[0]: _without(value[path[0]], path[1:], removed)}
+    removed.append(path)
+    return {**value, path[0]: MISSING}
 
 
 def included(document: Document, projection: Mapping[str, Any], scope: Scope) -> Document:
@@ -132,7 +138,7 @@ def included(document: Document, projection: Mapping[str, Any], scope: Scope) ->
         tree["_id"] = None
     result = _only(document, tree)
     for path, expression in computed:
-        result = _put(result, split(path), evaluate(expression, scope))
+        result = _put(result, split(path), partial(evaluate, expression, scope), [])
     return result
 
 
