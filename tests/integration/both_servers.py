@@ -7,9 +7,10 @@ import math
 import pathlib
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bson.timestamp import Timestamp
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
@@ -18,12 +19,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "simulation"))
 from mongod import Mongod
 from mongod.values import OPTIONS
 
-__all__ = ["BothServers", "plain"]
+__all__ = ["MARKS", "BothServers"]
+
+MARKS: Final = "marks"
+"""The collection that is written to when the real server shall have told all changes before."""
 
 _STEP: Final = 500  # seconds; dates of now are compared as multiples of it, as the two are not asked at the same time
 _DAY: Final = dtm.timedelta(days=1)
-_MARK: Final = "marks"
-_COMPARED: Final = ("n", "nModified", "upserted", "cursor", "cursorsKilled", "dropped", "ns")
+_COMPARED: Final = ("n", "nModified", "upserted", "cursor", "ns")
+_EVENT: Final = ("operationType", "ns", "to", "documentKey", "fullDocument")
+
+Pipeline = Sequence[Mapping[str, Any]]
 
 
 class BothServers:
@@ -36,97 +42,108 @@ class BothServers:
 
     def __init__(self, uri: str, database: str) -> None:
         self._client: MongoClient[dict[str, Any]] = MongoClient(uri)
-        self.real = self._client.get_database(database)
-        self.model = Mongod(database, self.real.command("hello")["setName"])
+        self._real = self._client.get_database(database)
         self._mark = 0
-        self._stream = self.open_stream()
-        self._model_stream = 0
+        self._started = self.ask({"hello": 1})["operationTime"]
+        self.model = Mongod(database)
+        self._streams = (0, 0)
+        self._restart()
 
     def close(self) -> None:
         """Disconnects."""
         self._client.close()
 
-    def open_stream(self) -> int:
-        """Opens a change stream of the real server."""
-        answer = self._ask("aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={})
-        return int(answer["cursor"]["id"])
+    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """What the real server answers."""
+        return self._real.command(command, codec_options=OPTIONS)
 
-    def start(self, collection: str, documents: list[dict[str, Any]]) -> None:
+    def ask_model(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model answers."""
+        return self.model.execute(command, _now())
+
+    def start(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> None:
         """Begins with a collection that holds these documents."""
-        self.real[collection].delete_many({})
-        self.real_events()
-        self.model = Mongod(self.model.database)
+        self.ask({"delete": collection, "deletes": [{"q": {}, "limit": 0}]})
+        if self._streams[0]:
+            self.real_events(self._streams[0])
+        self._started = self.ask({"hello": 1})["operationTime"]
+        self._restart()
         if documents:
             self.execute({"insert": collection, "documents": documents})
-        answer = (
-            self.model.execute(
-                {"aggregate": 1, "pipeline": [{"$changeStream": {}}], "cursor": {}}, self.model.history[-1].at
-            )
-            if documents
-            else self.model.execute({"aggregate": 1, "pipeline": [{"$changeStream": {}}], "cursor": {}}, _now())
-        )
-        self._model_stream = answer["cursor"]["id"]
-        if documents:
-            self.real_events()
 
-    def execute(self, command: Mapping[str, Any]) -> Any:
+    def _restart(self) -> None:
+        self.model = Mongod(self._real.name)
+        real = self._streams[0] or self.open_stream(self.ask, [{"$changeStream": {}}])
+        self._streams = (real, self.open_stream(self.ask_model, [{"$changeStream": {}}]))
+
+    def execute(self, command: Mapping[str, Any]) -> None:
         """Sends both the same; they must answer the same."""
-        expected = self._answer(self._ask, command)
-        got = self._answer(lambda sent: self.model.execute(sent, _now()), command)
-        assert got == expected, _difference(got, expected)
-        return got
+        expected, got = (_answer(ask, command) for ask in (self.ask, self.ask_model))
+        _check(got, expected)
 
-    def check(self, collection: str) -> None:
-        """The documents and the events are the same in both."""
-        answer = self._ask("find", collection, batchSize=1000)
-        expected = [plain(document) for document in answer["cursor"]["firstBatch"]]
-        got = [plain(document) for document in self.model.documents(collection).values()]
-        assert got == expected, _difference(got, expected)
-        events, expected = self._model_events(), [_event(event) for event in self.real_events()]
-        assert events == expected, _difference(events, expected)
+    def check(self, *collections: str) -> None:
+        """The documents of collections and the change events are the same in both."""
+        for collection in collections:
+            self.execute({"find": collection, "batchSize": 1000})
+        real, model = self._streams
+        _check([event_of(event) for event in self.model_events(model)], list(map(event_of, self.real_events(real))))
 
-    def real_events(self) -> list[dict[str, Any]]:
-        """What the change stream of the real server has told since it was asked last."""
+    def check_events(self, pipeline: Pipeline) -> None:
+        """The change events since the start are the same, also when seen through a pipeline, which lets marks pass."""
+        stages = [{"$changeStream": {"startAtOperationTime": self._started}}, *pipeline]
+        real = self.open_stream(self.ask, stages)
+        expected = self.real_events(real)
+        self.ask({"killCursors": "$cmd.aggregate", "cursors": [real]})
+        first = Timestamp(1, 1)
+        model = self.open_stream(self.ask_model, [{"$changeStream": {"startAtOperationTime": first}}, *pipeline])
+        _check([event_of(event) for event in self.model_events(model)], [event_of(event) for event in expected])
+
+    def open_stream(self, ask: Callable[[Mapping[str, Any]], Any], pipeline: Pipeline) -> int:
+        """Opens a change stream."""
+        return int(ask({"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}})["cursor"]["id"])
+
+    def real_events(self, stream: int) -> list[dict[str, Any]]:
+        """What a change stream of the real server has told since it was asked last, but for the marks."""
         self._mark += 1
-        self.real[_MARK].insert_one({"_id": self._mark})
+        self.ask({"insert": MARKS, "documents": [{"_id": self._mark}]})
         events: list[dict[str, Any]] = []
-        while not (
-            events and events[-1].get("documentKey") == {"_id": self._mark} and events[-1]["ns"]["coll"] == _MARK
-        ):
-            answer = self._ask("getMore", self._stream, collection="$cmd.aggregate", maxTimeMS=1000)
+        while not any(_is_mark(event) and event["documentKey"]["_id"] == self._mark for event in events):
+            answer = self.ask({"getMore": stream, "collection": "$cmd.aggregate", "maxTimeMS": 1000})
             events += answer["cursor"]["nextBatch"]
-        return events[:-1]
+        return [event for event in events if not _is_mark(event)]
 
-    def _model_events(self) -> list[Any]:
-        answer = self.model.execute({"getMore": self._model_stream, "collection": "$cmd.aggregate"}, _now())
-        return [_event(event) for event in answer["cursor"]["nextBatch"]]
-
-    def _ask(self, *command: Any, **fields: Any) -> Any:
-        return self.real.command(*command, **fields, codec_options=OPTIONS)
-
-    def _answer(self, send: Any, command: Mapping[str, Any]) -> Any:
-        try:
-            answer = send(command)
-        except OperationFailure as error:
-            return {"refused": error.code}
-        errors = [
-            (error["index"], error["code"], plain(error.get("keyPattern")), plain(error.get("keyValue")))
-            for error in answer.get("writeErrors", ())
-        ]
-        return {"writeErrors": errors, **{name: plain(answer[name]) for name in _COMPARED if name in answer}}
+    def model_events(self, stream: int) -> list[dict[str, Any]]:
+        """What a change stream of the model has told since it was asked last."""
+        return list(self.ask_model({"getMore": stream, "collection": "$cmd.aggregate"})["cursor"]["nextBatch"])
 
 
-def _event(event: Mapping[str, Any]) -> Any:
+def _is_mark(event: Mapping[str, Any]) -> bool:
+    return event.get("ns", {}).get("coll") == MARKS
+
+
+def _check(got: Any, expected: Any) -> None:
+    assert got == expected, f"\n  model:  {got}\n  server: {expected}"
+
+
+def _answer(ask: Callable[[Mapping[str, Any]], Any], command: Mapping[str, Any]) -> Any:
+    try:
+        answer = ask(command)
+    except OperationFailure as error:
+        return {"refused": error.code}
+    details = ("index", "code", "keyPattern", "keyValue")
+    errors = [[plain(error.get(name)) for name in details] for error in answer.get("writeErrors", ())]
+    return {"writeErrors": errors, **{name: plain(answer[name]) for name in _COMPARED if name in answer}}
+
+
+def event_of(event: Mapping[str, Any]) -> Any:
     """An event without what differs between two servers; the order of updated fields is not promised."""
-    kept: dict[str, Any] = {
-        name: event.get(name) for name in ("operationType", "ns", "documentKey", "fullDocument", "to")
-    }
+    kept: dict[str, Any] = {name: event.get(name) for name in _EVENT}
     description = event.get("updateDescription")
     if description is not None:
-        fields = description["updatedFields"]
+        fields = description.get("updatedFields", {})
         kept["updated"] = {name: fields[name] for name in sorted(fields)}
-        kept["removed"] = sorted(description["removedFields"])
-        kept["truncated"] = sorted(description["truncatedArrays"], key=str)
+        kept["removed"] = sorted(description.get("removedFields", ()))
+        kept["truncated"] = sorted(description.get("truncatedArrays", ()), key=str)
     return plain(kept)
 
 
@@ -137,14 +154,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, float):
-        return struct.pack("<d", value) if not math.isnan(value) else "nan"
+        return "nan" if math.isnan(value) else struct.pack("<d", value)
     if isinstance(value, dtm.datetime) and abs(value - _now()) < _DAY:
         return f"now + {round((value - _now()).total_seconds() / _STEP) * _STEP} s"
     return (type(value).__name__, repr(value))
-
-
-def _difference(got: Any, expected: Any) -> str:
-    return f"\n  model:  {got}\n  server: {expected}"
 
 
 def _now() -> dtm.datetime:

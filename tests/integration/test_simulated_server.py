@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from both_servers import BothServers
+from both_servers import MARKS, BothServers
 from bson import Decimal128, Int64, ObjectId, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from ptb_mongo.changes import diff
+from ptb_mongo.codec import Codec
+from ptb_mongo.leases import _handing_over, _renewing, _taking
+from ptb_mongo.watcher import events_of_others
 
 COLLECTION = "user_data"
 A_DAY = dtm.datetime(2020, 1, 1, tzinfo=dtm.timezone.utc)
@@ -146,6 +151,13 @@ def operator(*names: str, of: st.SearchStrategy[Any], count: int | None = None) 
     return st.tuples(st.sampled_from(names), arguments).map(lambda parts: {parts[0]: parts[1]})
 
 
+def refers(expression: Any) -> bool:
+    """Whether an expression is no constant: of `$and` and `$or`, the server looks at constants first."""
+    if isinstance(expression, dict):
+        return "$literal" not in expression and any(map(refers, expression.values()))
+    return any(map(refers, expression)) if isinstance(expression, list) else str(expression).startswith("$")
+
+
 def of_three(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     three = st.tuples(anything, inner, inner)
     return three.map(lambda parts: {"$cond": list(parts)}) | three.map(
@@ -160,7 +172,7 @@ anything = st.deferred(
 truths = st.deferred(
     lambda: (
         operator("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", of=anything, count=2)
-        | operator("$and", "$or", of=anything)
+        | operator("$and", "$or", of=anything.filter(refers))
         | operator("$not", "$isArray", of=anything, count=1)
         | st.tuples(anything, arrays).map(lambda two: {"$in": list(two)})
     )
@@ -224,5 +236,193 @@ def test_pipelines(both: BothServers, before: list[Any], updates: list[Any]) -> 
     both.start(COLLECTION, before)
 
     both.execute({"update": COLLECTION, "updates": updates, "ordered": False})
+
+    both.check(COLLECTION)
+
+
+# -- filters --------------------------------------------------------------------------------------------
+
+types = st.sampled_from(["array", "string", "int", "long", "double", "bool", "null", "date", "object", "number", 16])
+conditions = st.deferred(
+    lambda: (
+        values
+        | st.sampled_from(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]).flatmap(
+            lambda name: values.map(lambda value: {name: value})
+        )
+        | st.sampled_from(["$in", "$nin"]).flatmap(
+            lambda name: st.lists(values, max_size=3).map(lambda several: {name: several})
+        )
+        | st.booleans().map(lambda value: {"$exists": value})
+        | (types | st.lists(types, min_size=1, max_size=3)).map(lambda value: {"$type": value})
+        | st.integers(0, 3).map(lambda value: {"$size": value})
+        | st.sampled_from(["^a", "^te", "x"]).map(lambda value: {"$regex": value})
+        | st.tuples(values, values).map(lambda two: {"$gte": two[0], "$lt": two[1]})
+        | st.sampled_from([{"$not": {"$type": ["array", "int"]}}, {"$not": {"$size": 1}}, {"$not": {"$eq": None}}])
+    )
+)
+id_conditions = st.one_of(
+    st.integers(0, 4),
+    st.lists(st.integers(0, 4), max_size=3).map(lambda several: {"$in": several}),
+    st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$ne", "$eq"]), st.integers(0, 4)).map(
+        lambda parts: {parts[0]: parts[1]}
+    ),
+)
+filters = st.recursive(
+    st.dictionaries(paths, conditions, max_size=2) | id_conditions.map(lambda condition: {"_id": condition}),
+    lambda inner: st.sampled_from(["$and", "$or", "$nor"]).flatmap(
+        lambda name: st.lists(inner, min_size=1, max_size=2).map(lambda several: {name: several})
+    ),
+    max_leaves=3,
+)
+
+
+@everywhere
+@given(
+    documents,
+    st.lists(st.tuples(filters, st.lists(paths, max_size=2)), min_size=1, max_size=4),
+    st.lists(truths, min_size=1, max_size=2),
+)
+def test_filters_and_projections(both: BothServers, stored: list[Any], looked_for: list[Any], tests: list[Any]) -> None:
+    both.start(COLLECTION, stored)
+
+    for query, names in looked_for:
+        both.execute({"find": COLLECTION, "filter": query, "projection": dict.fromkeys(names, 1)})
+    for test in tests:
+        both.execute({"find": COLLECTION, "filter": {"$expr": test}})
+
+
+# -- other commands -------------------------------------------------------------------------------------
+
+commands = st.one_of(
+    statements(operators | bodies, multi=st.booleans()).map(lambda updates: {"update": COLLECTION, "updates": updates}),
+    st.lists(
+        st.fixed_dictionaries({"u": operators | bodies, "q": filters, "upsert": st.booleans(), "multi": st.booleans()}),
+        min_size=1,
+        max_size=2,
+    ).map(lambda updates: {"update": COLLECTION, "updates": updates}),
+    st.lists(st.fixed_dictionaries({"q": filters, "limit": st.integers(0, 1)}), min_size=1, max_size=2).map(
+        lambda deletes: {"delete": COLLECTION, "deletes": deletes}
+    ),
+    st.lists(st.tuples(ids, bodies).map(lambda parts: {**parts[1], "_id": parts[0]}), min_size=1, max_size=2).map(
+        lambda inserts: {"insert": COLLECTION, "documents": inserts}
+    ),
+)
+
+
+@everywhere
+@given(documents, st.lists(st.tuples(commands, st.booleans()), min_size=1, max_size=3))
+def test_writing_commands(both: BothServers, before: list[Any], written: list[Any]) -> None:
+    both.start(COLLECTION, before)
+
+    for command, ordered in written:
+        both.execute({**command, "ordered": ordered})
+
+    both.check(COLLECTION)
+
+
+# -- what ptb_mongo and the services send ---------------------------------------------------------------
+
+codec = Codec()
+bot_keys = st.sampled_from(
+    ["a", "b", "c", "a.b", "$set", "", "0", "1", "10", "é", "%", "_py", 5, -1, True, None, "rev"]
+)
+bot_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([1.0, 2**40, 2**70, "x", "$x", "$$NOW", b"", (1,), {1, 2}, A_DAY, dtm.timedelta(1)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(bot_keys, inner, max_size=4),
+    max_leaves=8,
+)
+versions = st.dictionaries(bot_keys, bot_values, max_size=6).map(lambda data: {"data": codec.encode(data)})
+edits = st.sampled_from(
+    [
+        {"$set": {"data.plan": "premium"}},
+        {"$set": {"data.a": 5}},
+        {"$set": {"data.a.x": 1}},
+        {"$set": {"data.a": {"b": 1}}, "$unset": {"data.c": ""}},
+        {"$unset": {"data.a": ""}},
+        {"$inc": {"data.balance": 500}},
+        {"$push": {"data.b": "more"}},
+        {"$addToSet": {"data.b.v": "tea"}},
+        {"$rev": None},
+    ]
+)
+
+
+@everywhere
+@given(versions, versions, edits, st.sampled_from(["upsert", "guarded", "new"]), st.sampled_from([1, 2]))
+def test_saves(both: BothServers, base: Any, local: Any, edit: Any, how: str, saved: int) -> None:
+    changes = diff(base, local, at_most=3)
+    if not changes:
+        return
+    both.start(COLLECTION, [{"_id": 1, "rev": "w:1", **base}])
+    if "$rev" not in edit:
+        both.execute({"update": COLLECTION, "updates": [{"q": {"_id": 1}, "u": edit, "upsert": True}]})
+
+    guard = {"upsert": {}, "guarded": {"rev": "w:1"}, "new": {"rev": {"$in": []}}}[how]
+    query = {"_id": saved, **guard, **changes.guard()}
+    for number in (2, 3):  # the second one is what a service that froze sends late
+        update = {"q": query, "u": changes.update(f"w:{number}"), "upsert": how != "guarded"}
+        both.execute({"update": COLLECTION, "updates": [update], "ordered": False})
+
+    both.check(COLLECTION)
+    both.check_events(events_of_others("w", [COLLECTION, MARKS], "leases"))
+
+
+workers = st.sampled_from(["one:1", "one:2", "two:1", "three:1"])
+untils = st.sampled_from([A_DAY, dtm.datetime(2100, 1, 1, tzinfo=dtm.timezone.utc)])
+places = st.fixed_dictionaries({"update_id": st.integers(1, 4), "ticket": workers, "until": untils})
+lease = st.fixed_dictionaries(
+    {"holder": workers | st.none(), "until": untils | st.none(), "waiting": st.lists(places, max_size=3)}
+)
+steps = st.one_of(
+    st.tuples(st.just("take"), workers, st.integers(1, 4)),
+    st.tuples(st.just("renew"), workers),
+    st.tuples(st.just("leave"), workers),
+    st.tuples(st.just("delete"), workers | st.none()),
+)
+KEY = "user:1"
+
+
+def statement_for(step: Any) -> dict[str, Any]:
+    """The command by which a worker takes, renews or gives up a lease."""
+    what, ticket, *update = step
+    if what == "delete":
+        query = {"_id": KEY, "holder": ticket, "waiting": []}
+        return {"delete": "leases", "deletes": [{"q": query, "limit": 1}]}
+    if what == "take":
+        statement = {"q": {"_id": KEY}, "u": _taking(ticket, update[0], 1000), "upsert": True}
+    else:
+        query = {"_id": KEY, "$or": [{"holder": ticket}, {"waiting.ticket": ticket}]}
+        change = _renewing(ticket, 1000) if what == "renew" else _handing_over(ticket, 1000)
+        statement = {"q": query, "u": change, "upsert": False}
+    return {"update": "leases", "updates": [statement], "ordered": False}
+
+
+@everywhere
+@given(lease | st.none(), st.lists(steps, min_size=1, max_size=6))
+def test_leases(both: BothServers, before: Any, taken: list[Any]) -> None:
+    both.start("leases", [] if before is None else [{"_id": KEY, **before}])
+
+    for step in taken:
+        both.execute(statement_for(step))
+
+    both.check("leases")
+    both.check_events(events_of_others("one", [MARKS], "leases"))
+
+
+history = st.lists(st.text("abc", max_size=3), max_size=4)
+
+
+@everywhere
+@given(history, st.lists(st.tuples(history, st.integers(-5, 5), st.integers(0, 4)), min_size=1, max_size=4))
+def test_lists_that_are_appended_to_and_cut_off(both: BothServers, before: list[str], pushes: list[Any]) -> None:
+    both.start(COLLECTION, [{"_id": 1, "data": {"history": before}, "rev": "w:0"}])
+
+    for number, (new, limit, size) in enumerate(pushes):
+        query = {"_id": 1, "rev": f"w:{number}", "data.history": {"$size": size}}
+        change = {"$push": {"data.history": {"$each": new, "$slice": limit}}, "$set": {"rev": f"w:{number + 1}"}}
+        both.execute({"update": COLLECTION, "updates": [{"q": query, "u": change}]})
 
     both.check(COLLECTION)

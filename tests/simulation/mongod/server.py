@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
@@ -14,7 +15,7 @@ from mongod.errors import StatementError
 from mongod.expressions import Scope
 from mongod.matching import matches
 from mongod.queries import aggregated, candidates
-from mongod.stages import included
+from mongod.stages import Projection
 from mongod.streams import Entry, Stream, refused
 from mongod.updates import Update, Updated
 from mongod.values import Document, key, normal
@@ -206,10 +207,10 @@ class Mongod:
 
     def _find(self, command: Document, now: dtm.datetime) -> Document:
         collection, scope = command["find"], Scope(now)
-        fields = command.get("projection") or {}
+        fields = Projection(command.get("projection") or {})
         found = self._matching(collection, command.get("filter", {}), scope)
         found = islice(found, abs(command.get("limit", 0)) or None)
-        return self._cursor(collection, [included(document, fields, scope.at(document)) for document in found])
+        return self._cursor(collection, [fields.of(document, scope) for document in found])
 
     def _aggregate(self, command: Document, now: dtm.datetime) -> Document:
         collection, pipeline = command["aggregate"], command["pipeline"]
@@ -223,7 +224,7 @@ class Mongod:
                 "cursor": {
                     "firstBatch": [],
                     "postBatchResumeToken": stream.token,
-                    "id": self._cursors,
+                    "id": Int64(self._cursors),
                     "ns": f"{self.database}.$cmd.aggregate",
                 }
             }
@@ -245,7 +246,7 @@ class Mongod:
             "cursor": {
                 "nextBatch": events,
                 "postBatchResumeToken": stream.token,
-                "id": 0 if ended else number,
+                "id": Int64(0 if ended else number),
                 "ns": f"{self.database}.$cmd.aggregate",
             }
         }
@@ -340,7 +341,7 @@ class Mongod:
         self._oplog.append(Entry(self._last, now, operation, collection, *what, to=to))
 
     def _cursor(self, collection: str, batch: Sequence[Document]) -> Document:
-        return {"cursor": {"firstBatch": batch, "id": 0, "ns": f"{self.database}.{collection}"}}
+        return {"cursor": {"firstBatch": batch, "id": Int64(0), "ns": f"{self.database}.{collection}"}}
 
 
 _COMMANDS: Final[Mapping[str, Callable[[Mongod, Document, dtm.datetime], Document]]] = {

@@ -11,7 +11,7 @@ from mongod.expressions import Scope, evaluate, present
 from mongod.matching import split
 from mongod.values import MISSING, Document, type_name
 
-__all__ = ["included", "parsed", "transformed"]
+__all__ = ["Projection", "parsed", "transformed"]
 
 Path = tuple[str, ...]
 
@@ -33,7 +33,7 @@ def parsed(pipeline: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
         elif name in {"$replaceWith", "$replaceRoot"}:
             stages.append(("$replaceWith", argument if name == "$replaceWith" else argument["newRoot"]))
         elif name == "$project":
-            stages.append((name, argument))
+            stages.append((name, Projection(argument)))
         else:
             raise NotImplementedError(name)
     return stages
@@ -53,7 +53,7 @@ def transformed(document: Document, stages: Sequence[tuple[str, Any]], scope: Sc
         elif name == "$replaceWith":
             document = _replaced(argument, scope.at(document))
         else:
-            document = included(document, argument, scope.at(document))
+            document = argument.of(document, scope)
     return present(document) if removed else document
 
 
@@ -115,31 +115,44 @@ def _without(value: Any, path: Path, removed: list[Path]) -> Any:
     return {**value, path[0]: MISSING}
 
 
-def included(document: Document, projection: Mapping[str, Any], scope: Scope) -> Document:
-    """The fields of a document that a projection includes, in the document's order, then those that it computes."""
-    if not projection:
-        return document
-    tree: Document = {}
-    computed: list[tuple[str, Any]] = []
-    for path, wanted in projection.items():
-        if path == "_id" and wanted in (0, False):
-            continue
-        if type(wanted) in {bool, int, float} and wanted:
-            node = tree
-            *way, last = split(path)
-            for part in way:
-                node = node.setdefault(part, {})
-            node[last] = None
-        elif type(wanted) in {bool, int, float}:
-            raise NotImplementedError("a projection that excludes")
-        else:
-            computed.append((path, wanted))
-    if projection.get("_id", 1) not in (0, False):
-        tree["_id"] = None
-    result = _only(document, tree)
-    for path, expression in computed:
-        result = _put(result, split(path), partial(evaluate, expression, scope), [])
-    return result
+class Projection:
+    """The fields that a find, or a stage, lets through, in the document's order, and those that it computes.
+
+    Args:
+        fields: What to include; nothing means everything.
+
+    Raises:
+        StatementError: If two of the paths collide.
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._tree: Document = {"_id": None}
+        self._computed: list[tuple[Path, Any]] = []
+        self._everything = not fields
+        for path, wanted in _checked([(split(name), wanted) for name, wanted in fields.items()], 31249, 31250):
+            if type(wanted) not in {bool, int, float}:
+                self._computed.append((path, wanted))
+            elif wanted:
+                self._include(path)
+            elif path == ("_id",):
+                del self._tree["_id"]
+            else:
+                raise NotImplementedError("a projection that excludes")
+
+    def _include(self, path: Path) -> None:
+        node = self._tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = None
+
+    def of(self, document: Document, scope: Scope) -> Document:
+        """What is let through of a document."""
+        if self._everything:
+            return document
+        result = _only(document, self._tree)
+        for path, expression in self._computed:
+            result = _put(result, path, partial(evaluate, expression, scope.at(document)), [])
+        return result
 
 
 def _only(value: Any, tree: Mapping[str, Any]) -> Any:

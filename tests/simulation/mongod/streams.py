@@ -24,7 +24,7 @@ __all__ = ["Entry", "Stream", "refused"]
 
 def refused(code: int, text: str, *labels: str) -> OperationFailure:
     """The error by which PyMongo tells that a command was refused."""
-    details: dict[str, Any] = {"ok": 0.0, "errmsg": text, "code": code, "codeName": NAMES[code]}
+    details: dict[str, Any] = {"ok": 0.0, "errmsg": text, "code": code, "codeName": NAMES.get(code, f"Location{code}")}
     if labels:
         details["errorLabels"] = list(labels)
     return OperationFailure(text, code, details)

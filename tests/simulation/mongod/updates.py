@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dtm
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mongod import stages
-from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, StatementError
+from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, NOT_SINGLE_VALUE, StatementError
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
 from mongod.operators import Change, Path, changed, parsed
@@ -84,8 +85,13 @@ class Update:
             wanted = dict(equalities(query)).get("_id", MISSING)
             return self._change if "_id" in self._change or wanted is MISSING else {"_id": wanted, **self._change}
         document: Document = {}
-        for path, value in equalities(query):
-            _put(document, split(path), value)
+        before: Path = ()
+        for field, value in sorted(equalities(query), key=itemgetter(0)):
+            path = split(field)
+            if before and path[: len(before)] == before:
+                raise StatementError(NOT_SINGLE_VALUE, f"both paths '{field}' and '{'.'.join(before)}' are matched")
+            _put(document, path, value)
+            before = path
         if self._operators is None:
             return stages.transformed(document, self._stages, Scope(self._now))
         return changed(document, self._operators, self._now, inserting=True).document
