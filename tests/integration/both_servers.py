@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
@@ -19,10 +20,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "simulation"))
 from mongod import Mongod
 from mongod.values import OPTIONS
 
-__all__ = ["MARKS", "BothServers"]
+__all__ = ["GIVEN_IDS", "MARKS", "BothServers"]
 
 MARKS: Final = "marks"
 """The collection that is written to when the real server shall have told all changes before."""
+
+GIVEN_IDS: Final = (ObjectId("0" * 24),)
+"""The only ObjectIds that a test uses."""
 
 _STEP: Final = 500  # seconds; dates of now are compared as multiples of it, as the two are not asked at the same time
 _DAY: Final = dtm.timedelta(days=1)
@@ -157,6 +161,8 @@ def plain(value: Any) -> Any:
         return "nan" if math.isnan(value) else struct.pack("<d", value)
     if isinstance(value, dtm.datetime) and abs(value - _now()) < _DAY:
         return f"now + {round((value - _now()).total_seconds() / _STEP) * _STEP} s"
+    if isinstance(value, ObjectId) and value not in GIVEN_IDS:
+        return "an ObjectId of the server's own"
     return (type(value).__name__, repr(value))
 
 

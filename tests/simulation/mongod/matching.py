@@ -62,7 +62,7 @@ def matches(document: Document, query: Mapping[str, Any], scope: Scope) -> bool:
 def equalities(query: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields and values that a document must have to match: what an upsert makes one from."""
     for name, condition in query.items():
-        if name == "$and":
+        if name == "$and" or (name == "$or" and len(condition) == 1):
             for part in condition:
                 yield from equalities(part)
         elif name[:1] != "$" and type(condition) is not Regex:
@@ -70,8 +70,12 @@ def equalities(query: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield name, condition
             elif "$eq" in condition:
                 yield name, condition["$eq"]
-            elif len(condition.get("$in", ())) == 1 and type(condition["$in"][0]) is not Regex:
-                yield name, condition["$in"][0]
+            elif (several := condition.get("$in")) and _is_one(several):
+                yield name, several[0]
+
+
+def _is_one(several: Sequence[Any]) -> bool:
+    return type(several[0]) is not Regex and all(equal(several[0], other) for other in several)
 
 
 def _is_operators(condition: Any) -> bool:

@@ -12,7 +12,7 @@ from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, NOT_SINGLE_VALUE, St
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
 from mongod.operators import Change, Path, changed, parsed
-from mongod.values import MISSING, Document, identical
+from mongod.values import MISSING, Document, equal, identical
 
 __all__ = ["Update", "Updated"]
 
@@ -60,41 +60,59 @@ class Update:
         """The new version of a document; `None` if nothing changes."""
         if self._operators is not None:
             made = changed(document, self._operators, self._now)
-            if not (made.written or made.removed):
-                return None
-            result = Updated(made.document, "update", made.written, made.removed)
-        else:
-            result = self._replaced(document)
-            if identical(document, result.document):
-                return None
-        if not identical(document["_id"], result.document.get("_id", MISSING)):
-            raise StatementError(
-                IMMUTABLE_FIELD, "Performing an update on the path '_id' would modify the immutable field '_id'"
+            if any(path[0] == "_id" for path in (*made.written, *made.removed)):
+                raise _immutable()
+            return (
+                Updated(made.document, "update", made.written, made.removed) if made.written or made.removed else None
             )
-        return result
+        result = self._replaced(document)
+        if identical(document, result):
+            return None
+        return Updated(_with_id_of(document, result), "replace" if type(self._change) is dict else "transform")
 
-    def _replaced(self, document: Document) -> Updated:
-        change = self._change
-        if type(change) is list:
-            return Updated(stages.transformed(document, self._stages, Scope(self._now)), "transform")
-        return Updated(change if "_id" in change else {"_id": document["_id"], **change}, "replace")
+    def _replaced(self, document: Document) -> Document:
+        if type(self._change) is dict:
+            return self._change
+        return stages.transformed(document, self._stages, Scope(self._now))
 
     def upserted(self, query: Mapping[str, Any]) -> Document:
         """The document that is made if none matches."""
-        if self._operators is None and type(self._change) is dict:
-            wanted = dict(equalities(query)).get("_id", MISSING)
-            return self._change if "_id" in self._change or wanted is MISSING else {"_id": wanted, **self._change}
-        document: Document = {}
-        before: Path = ()
-        for field, value in sorted(equalities(query), key=itemgetter(0)):
-            path = split(field)
-            if before and path[: len(before)] == before:
-                raise StatementError(NOT_SINGLE_VALUE, f"both paths '{field}' and '{'.'.join(before)}' are matched")
-            _put(document, path, value)
-            before = path
+        document = _described(query)
         if self._operators is None:
-            return stages.transformed(document, self._stages, Scope(self._now))
-        return changed(document, self._operators, self._now, inserting=True).document
+            return _with_id_of(document, self._replaced(document))
+        made = changed(document, self._operators, self._now, inserting=True)
+        if "_id" in document and any(path[0] == "_id" for path in (*made.written, *made.removed)):
+            raise _immutable()
+        return made.document
+
+
+def _immutable() -> StatementError:
+    text = "Performing an update on the path '_id' would modify the immutable field '_id'"
+    return StatementError(IMMUTABLE_FIELD, text)
+
+
+def _with_id_of(document: Document, result: Document) -> Document:
+    """A new version with the `_id` of the old one, in front; that of the new one may be another kind of number."""
+    wanted = document.get("_id", MISSING)
+    got = result.get("_id", wanted)
+    if got is MISSING:
+        return result
+    if wanted is not MISSING and not equal(wanted, got):
+        raise _immutable()
+    return result if next(iter(result), "") == "_id" else {"_id": got, **result}
+
+
+def _described(query: Mapping[str, Any]) -> Document:
+    """The document that has what a filter says is equal."""
+    document: Document = {}
+    before: Path = ()
+    for field, value in sorted(equalities(query), key=itemgetter(0)):
+        path = split(field)
+        if before and path[: len(before)] == before:
+            raise StatementError(NOT_SINGLE_VALUE, f"both paths '{field}' and '{'.'.join(before)}' are matched")
+        _put(document, path, value)
+        before = path
+    return document
 
 
 def _put(document: Document, path: Path, value: Any) -> None:
