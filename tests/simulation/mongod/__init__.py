@@ -8,7 +8,8 @@ and shares the rest. So a snapshot costs nearly nothing, and whoever is given a 
 `NotImplementedError`, rather than answer something that may be wrong.
 """
 
-from mongod.server import Mongod, Written
+from mongod.server import Mongod
+from mongod.storage import Written
 from mongod.values import key
 
 __all__ = ["Mongod", "Written", "key"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["StatementError"]
+from mongod.values import type_name
+
+__all__ = ["StatementError", "mismatch"]
 
 BAD_VALUE: Final = 2
 FAILED_TO_PARSE: Final = 9
@@ -47,3 +49,8 @@ class StatementError(Exception):
         self.code = code
         self.text = text
         self.details = details
+
+
+def mismatch(code: int, name: str, value: Any) -> StatementError:
+    """An operator is given a value of a type that it does not take."""
+    return StatementError(code, f"{name} does not take {type_name(value)}")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import datetime as dtm
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
 
-from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
-from bson.int64 import Int64
 
-from mongod.errors import TYPE_MISMATCH, StatementError
-from mongod.values import MISSING, OPTIONS, Document, compare, is_number, type_name
+from mongod.arithmetic import difference, total
+from mongod.containers import concatenated, element, fields, from_fields, length, merged, present, slice_of
+from mongod.errors import StatementError, mismatch
+from mongod.values import MISSING, Document, compare, is_nothing, is_number, type_name
 
-__all__ = ["Scope", "add", "evaluate", "field_at", "is_true", "present"]
+__all__ = ["Scope", "evaluate", "field_at", "is_true"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +101,6 @@ def field_at(value: Any, path: Sequence[str]) -> Any:
     return value
 
 
-def present(value: Any) -> Any:
-    """A value without the places of fields that a stage has removed."""
-    if type(value) is dict:
-        return {name: present(item) for name, item in value.items() if item is not MISSING}
-    return list(map(present, value)) if type(value) is list else value
-
-
 def _document(expression: Document, scope: Scope) -> Document:
     evaluated = ((name, evaluate(item, scope)) for name, item in expression.items())
     return {name: value for name, value in evaluated if value is not MISSING}
@@ -116,10 +108,6 @@ def _document(expression: Document, scope: Scope) -> Document:
 
 def _null_if_missing(value: Any) -> Any:
     return None if value is MISSING else value
-
-
-def _is_nothing(value: Any) -> bool:
-    return value is MISSING or value is None
 
 
 def _one_by_one(expression: Any, scope: Scope) -> Iterator[Any]:
@@ -135,23 +123,14 @@ def _arguments(expression: Any, scope: Scope, count: int | None = None) -> list[
     return [evaluate(item, scope) for item in expressions]
 
 
-def _mismatch(code: int, name: str, value: Any) -> StatementError:
-    return StatementError(code, f"{name} does not take {type_name(value)}")
+def _eager(function: Callable[..., Any], count: int | None = None) -> Callable[[Any, Scope], Any]:
+    def applied(expression: Any, scope: Scope) -> Any:
+        return function(*_arguments(expression, scope, count))
+
+    return applied
 
 
 # -- conditions -------------------------------------------------------------------------------------------
-
-
-def _and(expression: Any, scope: Scope) -> bool:
-    return all(map(is_true, _one_by_one(expression, scope)))
-
-
-def _or(expression: Any, scope: Scope) -> bool:
-    return any(map(is_true, _one_by_one(expression, scope)))
-
-
-def _not(expression: Any, scope: Scope) -> bool:
-    return not is_true(_arguments(expression, scope, 1)[0])
 
 
 def _cond(expression: Any, scope: Scope) -> Any:
@@ -165,90 +144,20 @@ def _if_null(expression: Any, scope: Scope) -> Any:
     *first, last = expression
     for item in first:
         value = evaluate(item, scope)
-        if not _is_nothing(value):
+        if not is_nothing(value):
             return value
     return evaluate(last, scope)
 
 
 def _comparison(accepts: Callable[[int], bool]) -> Callable[[Any, Scope], bool]:
-    def compared(expression: Any, scope: Scope) -> bool:
-        one, other = _arguments(expression, scope, 2)
-        return accepts(compare(present(one), present(other)))
-
-    return compared
+    return _eager(lambda one, other: accepts(compare(present(one), present(other))), 2)
 
 
-def _in(expression: Any, scope: Scope) -> bool:
-    value, array = _arguments(expression, scope, 2)
+def _is_in(value: Any, array: Any) -> bool:
     if type(array) is not list:
-        raise _mismatch(40081, "$in", array)
+        raise mismatch(40081, "$in", array)
     value = present(value)
     return any(compare(value, present(item)) == 0 for item in array)
-
-
-# -- numbers ----------------------------------------------------------------------------------------------
-
-
-def add(one: Any, other: Any) -> Any:
-    """The sum of two numbers, of the type that MongoDB gives it; an `int` of Python that fits no type is too large."""
-    if Decimal128 in {type(one), type(other)}:
-        return Decimal128(_decimal(one) + _decimal(other))
-    if float in {type(one), type(other)}:
-        return float(one) + float(other)
-    total = int(one) + int(other)
-    is_long = Int64 in {type(one), type(other)} or not -(2**31) <= total < 2**31
-    return Int64(total) if is_long and -(2**63) <= total < 2**63 else total
-
-
-def _decimal(number: Any) -> Decimal:
-    return number.to_decimal() if type(number) is Decimal128 else Decimal(number)
-
-
-def _sum(expression: Any, scope: Scope) -> Any:
-    date: dtm.datetime | None = None
-    total: Any = 0
-    for value in _one_by_one(expression, scope):
-        if _is_nothing(value):
-            return None
-        if type(value) is dtm.datetime:
-            if date is not None:
-                raise StatementError(16612, "only one date allowed in an $add expression")
-            date = value
-        elif is_number(value):
-            total = _representable(add(total, value))
-        else:
-            raise _mismatch(16554, "$add", value)
-    return total if date is None else _date(_decimal(_milliseconds(date)) + _decimal(total))
-
-
-def _representable(total: Any) -> Any:
-    return float(total) if type(total) is int and not -(2**63) <= total < 2**63 else total
-
-
-def _milliseconds(date: dtm.datetime) -> int:
-    return int(DatetimeMS(date))
-
-
-def _date(milliseconds: Any) -> dtm.datetime:
-    return DatetimeMS(int(milliseconds)).as_datetime(OPTIONS)
-
-
-def _difference(expression: Any, scope: Scope) -> Any:
-    other, one = _arguments(expression[::-1], scope, 2)  # the server takes the second one first
-    if _is_nothing(one) or _is_nothing(other):
-        return None
-    if type(one) is dtm.datetime:
-        if type(other) is dtm.datetime:
-            return Int64(_milliseconds(one) - _milliseconds(other))
-        if is_number(other):
-            return _date(_milliseconds(one) - int(_decimal(other)))
-    if not is_number(one) or not is_number(other):
-        raise _mismatch(TYPE_MISMATCH, "$subtract", other if is_number(one) else one)
-    return _representable(add(one, _negative(other)))
-
-
-def _negative(number: Any) -> Any:
-    return Decimal128(-number.to_decimal()) if type(number) is Decimal128 else type(number)(-number)
 
 
 def _extreme(sign: int) -> Callable[[Any, Scope], Any]:
@@ -258,7 +167,7 @@ def _extreme(sign: int) -> Callable[[Any, Scope], Any]:
             values = values[0]
         best: Any = None
         for value in values:
-            if not _is_nothing(value) and (best is None or compare(present(value), present(best)) * sign > 0):
+            if not is_nothing(value) and (best is None or compare(present(value), present(best)) * sign > 0):
                 best = value
         return best
 
@@ -270,125 +179,39 @@ def _extreme(sign: int) -> Callable[[Any, Scope], Any]:
 
 def _filter(expression: Document, scope: Scope) -> Any:
     array = evaluate(expression["input"], scope)
-    if _is_nothing(array):
+    if is_nothing(array):
         return None
     if type(array) is not list:
-        raise _mismatch(28651, "$filter", array)
+        raise mismatch(28651, "$filter", array)
     name = expression.get("as", "this")
     return [item for item in array if is_true(evaluate(expression["cond"], scope.with_variable(name, item)))]
 
 
 def _map(expression: Document, scope: Scope) -> Any:
     array = evaluate(expression["input"], scope)
-    if _is_nothing(array):
+    if is_nothing(array):
         return None
     if type(array) is not list:
-        raise _mismatch(16883, "$map", array)
+        raise mismatch(16883, "$map", array)
     name = expression.get("as", "this")
     return [_null_if_missing(evaluate(expression["in"], scope.with_variable(name, item))) for item in array]
 
 
-def _concatenated(expression: Any, scope: Scope) -> Any:
-    items: list[Any] = []
-    for array in _one_by_one(expression, scope):
-        if _is_nothing(array):
-            return None
-        if type(array) is not list:
-            raise _mismatch(28664, "$concatArrays", array)
-        items += array
-    return items
-
-
-def _element(expression: Any, scope: Scope) -> Any:
-    array, index = _arguments(expression, scope, 2)
-    if _is_nothing(array) or _is_nothing(index):
-        return None
-    if type(array) is not list:
-        raise _mismatch(28689, "$arrayElemAt", array)
-    if not is_number(index):
-        raise _mismatch(28690, "$arrayElemAt", index)
-    place = int(index)
-    return array[place] if -len(array) <= place < len(array) else MISSING
-
-
-def _size(expression: Any, scope: Scope) -> int:
-    (array,) = _arguments(expression, scope, 1)
-    if type(array) is not list:
-        raise _mismatch(17124, "$size", array)
-    return len(array)
-
-
-def _slice(expression: Any, scope: Scope) -> Any:
-    array, *numbers = _arguments(expression, scope)
-    if _is_nothing(array) or any(map(_is_nothing, numbers)):
-        return None
-    if type(array) is not list:
-        raise _mismatch(28724, "$slice", array)
-    for number, code in zip(numbers, (28725, 28727), strict=False):
-        if not is_number(number):
-            raise _mismatch(code, "$slice", number)
-    if len(numbers) == 1:
-        count = int(numbers[0])
-        return array[:count] if count >= 0 else array[count:]
-    start, count = map(int, numbers)
-    if count <= 0:
-        raise StatementError(28729, "Third argument to $slice must be positive")
-    first = start if start >= 0 else max(0, len(array) + start)
-    return array[first : first + count]
-
-
-def _fields(expression: Any, scope: Scope) -> Any:
-    (document,) = _arguments(expression, scope, 1)
-    if _is_nothing(document):
-        return None
-    if type(document) is not dict:
-        raise _mismatch(40390, "$objectToArray", document)
-    return [{"k": name, "v": value} for name, value in document.items() if value is not MISSING]
-
-
-def _from_fields(expression: Any, scope: Scope) -> Any:
-    (array,) = _arguments(expression, scope, 1)
-    if _is_nothing(array):
-        return None
-    if type(array) is not list:
-        raise _mismatch(40386, "$arrayToObject", array)
-    return dict(_pair(item, type(array[0])) for item in array)
-
-
-def _pair(item: Any, kind: type) -> tuple[str, Any]:
-    """A field, from a document or an array, as the first one is."""
-    if kind is not dict and kind is not list:
-        raise _mismatch(40398, "$arrayToObject", item)
-    if type(item) is not kind:
-        raise _mismatch(40391 if kind is dict else 40396, "$arrayToObject", item)
-    if len(item) != 2:
-        raise _mismatch(40392 if kind is dict else 40397, "$arrayToObject", item)
-    if kind is dict and item.keys() != {"k", "v"}:
-        raise _mismatch(40393, "$arrayToObject", item)
-    name, value = (item["k"], item["v"]) if kind is dict else item
-    if type(name) is not str:
-        raise _mismatch(40394 if kind is dict else 40395, "$arrayToObject", name)
-    return name, value
+def _difference(expression: Any, scope: Scope) -> Any:
+    other, one = _arguments(expression[::-1], scope, 2)  # the server takes the second one first
+    return difference(one, other)
 
 
 def _merged(expression: Any, scope: Scope) -> Document:
-    merged: Document = {}
-    for argument in _one_by_one(expression, scope):
-        is_only = type(expression) is not list or len(expression) == 1
-        for value in argument if type(argument) is list and is_only else [argument]:
-            if _is_nothing(value):
-                continue
-            if type(value) is not dict:
-                raise _mismatch(40400, "$mergeObjects", value)
-            merged.update((name, item) for name, item in value.items() if item is not MISSING)
-    return merged
+    are_several = type(expression) is list and len(expression) != 1
+    return merged(_one_by_one(expression, scope), are_several=are_several)
 
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Scope], Any]]] = {
     "$literal": lambda expression, scope: expression,
-    "$and": _and,
-    "$or": _or,
-    "$not": _not,
+    "$and": lambda expression, scope: all(map(is_true, _one_by_one(expression, scope))),
+    "$or": lambda expression, scope: any(map(is_true, _one_by_one(expression, scope))),
+    "$not": _eager(lambda value: not is_true(value), 1),
     "$cond": _cond,
     "$ifNull": _if_null,
     "$eq": _comparison(lambda result: result == 0),
@@ -397,20 +220,20 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Scope], Any]]] = {
     "$gte": _comparison(lambda result: result >= 0),
     "$lt": _comparison(lambda result: result < 0),
     "$lte": _comparison(lambda result: result <= 0),
-    "$in": _in,
-    "$add": _sum,
+    "$in": _eager(_is_in, 2),
+    "$add": lambda expression, scope: total(_one_by_one(expression, scope)),
     "$subtract": _difference,
     "$max": _extreme(1),
     "$min": _extreme(-1),
     "$filter": _filter,
     "$map": _map,
-    "$concatArrays": _concatenated,
-    "$arrayElemAt": _element,
-    "$size": _size,
-    "$slice": _slice,
-    "$isArray": lambda expression, scope: type(_arguments(expression, scope, 1)[0]) is list,
-    "$type": lambda expression, scope: type_name(_arguments(expression, scope, 1)[0]),
-    "$objectToArray": _fields,
-    "$arrayToObject": _from_fields,
+    "$concatArrays": lambda expression, scope: concatenated(_one_by_one(expression, scope)),
+    "$arrayElemAt": _eager(element, 2),
+    "$size": _eager(length, 1),
+    "$slice": _eager(slice_of),
+    "$isArray": _eager(lambda value: type(value) is list, 1),
+    "$type": _eager(type_name, 1),
+    "$objectToArray": _eager(fields, 1),
+    "$arrayToObject": _eager(from_fields, 1),
     "$mergeObjects": _merged,
 }

@@ -161,6 +161,8 @@ def _equal(value: Any, wanted: Any) -> bool:
 
 
 def _any_equal(document: Document, path: str, wanted: Any) -> bool:
+    if len(split(path)) == 1 and type(value := document.get(path, MISSING)) is not list:
+        return _equal(value, wanted)  # the usual case, without an iterator
     return any(_equal(value, wanted) for value in _values(document, path))
 
 

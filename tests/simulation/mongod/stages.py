@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from mongod.containers import present
 from mongod.errors import StatementError
-from mongod.expressions import Scope, evaluate, present
+from mongod.expressions import Scope, evaluate
 from mongod.matching import split
 from mongod.values import MISSING, Document, type_name
 
@@ -149,7 +150,7 @@ class Projection:
         """What is let through of a document."""
         if self._everything:
             return document
-        result = _only(document, self._tree)
+        result: Document = _only(document, self._tree)
         for path, expression in self._computed:
             result = _put(result, path, partial(evaluate, expression, scope.at(document)), [])
         return result

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dtm
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
@@ -15,11 +15,14 @@ from mongod.diffs import difference
 from mongod.errors import NAMES
 from mongod.expressions import Scope
 from mongod.matching import matches
-from mongod.operators import Path
 from mongod.stages import parsed, transformed
-from mongod.values import Document
+from mongod.values import Document, type_name
+from mongod.work import Path
 
 __all__ = ["Entry", "Stream", "refused"]
+
+
+_FATAL: Final = "NonResumableChangeStreamError"
 
 
 def refused(code: int, text: str, *labels: str) -> OperationFailure:
@@ -62,8 +65,37 @@ class Entry:
     def event(self, database: str) -> Document:
         """The event that tells of it; nobody changes that."""
         if self._event is None:
-            self._event = _event(self, database)
+            self._event = self._made(database)
         return self._event
+
+    def _made(self, database: str) -> Document:
+        operation, description = self.operation, None
+        if operation == "transform":
+            description = _difference(self.before, self.after)
+            operation = "replace" if description is None else "update"
+        elif operation == "update":
+            description = {
+                "updatedFields": {".".join(path): _value(self.after, path) for path in self.written},
+                "removedFields": list(map(".".join, self.removed)),
+                "truncatedArrays": [],
+            }
+        event: Document = {
+            "_id": _token(self.at, _INVALIDATE if operation == "invalidate" else _EVENT),
+            "operationType": operation,
+            "clusterTime": self.at,
+            "wallTime": self.wall_time,
+        }
+        if operation in {"insert", "replace"}:
+            event["fullDocument"] = self.after
+        if operation != "invalidate":
+            event["ns"] = {"db": database, "coll": self.collection} if self.collection else {"db": database}
+        if self.to:
+            event["to"] = {"db": database, "coll": self.to}
+        if operation in {"insert", "replace", "update", "delete"}:
+            event["documentKey"] = {"_id": self.id}
+        if description is not None:
+            event["updateDescription"] = description
+        return event
 
 
 _BEFORE, _EVENT, _INVALIDATE = "0", "1", "2"
@@ -74,42 +106,15 @@ def _token(at: Timestamp, kind: str) -> Document:
 
 
 def _place(token: Any) -> tuple[Timestamp, str]:
+    if type(token) is not dict:
+        raise refused(14, f"BSON field '$changeStream.resumeAfter' is the wrong type '{type_name(token)}'")
+    data = token.get("_data")
+    if type(data) is not str:
+        raise refused(40647, "Bad resume token: _data of missing or of wrong type")
     try:
-        data = token["_data"]
         return Timestamp(int(data[2:10], 16), int(data[10:18], 16)), data[18]
-    except (TypeError, KeyError, ValueError, IndexError) as error:
-        raise refused(260, "the resume token is not valid") from error
-
-
-def _event(entry: Entry, database: str) -> Document:
-    operation, description = entry.operation, None
-    if operation == "transform":
-        description = _difference(entry.before, entry.after)
-        operation = "replace" if description is None else "update"
-    elif operation == "update":
-        description = {
-            "updatedFields": {".".join(path): _value(entry.after, path) for path in entry.written},
-            "removedFields": list(map(".".join, entry.removed)),
-            "truncatedArrays": [],
-        }
-    event: Document = {
-        "_id": _token(entry.at, _INVALIDATE if operation == "invalidate" else _EVENT),
-        "operationType": operation,
-        "clusterTime": entry.at,
-        "wallTime": entry.wall_time,
-    }
-    if operation in {"insert", "replace"}:
-        event["fullDocument"] = entry.after
-    if operation == "invalidate":
-        return event
-    event["ns"] = {"db": database, "coll": entry.collection} if entry.collection else {"db": database}
-    if entry.to:
-        event["to"] = {"db": database, "coll": entry.to}
-    if operation in {"insert", "replace", "update", "delete"}:
-        event["documentKey"] = {"_id": entry.id}
-    if description is not None:
-        event["updateDescription"] = description
-    return event
+    except (ValueError, IndexError) as error:
+        raise refused(9, "resume token string was not a valid hex string") from error
 
 
 def _difference(before: Any, after: Any) -> Document | None:
@@ -130,59 +135,58 @@ class Stream:
     """A change stream's cursor.
 
     Attributes:
+        pipeline: What an event must match, and what is made of it.
         position: How many entries of the oplog it has passed.
         token: After which it may be resumed.
         missing: The place of the event to resume after, until it is seen.
     """
 
     database: str
-    pipeline: Sequence[Mapping[str, Any]]
+    pipeline: Sequence[tuple[Document, Sequence[tuple[str, Any]]]]
     position: int = 0
     token: Document = field(default_factory=dict)
     missing: Timestamp | None = None
 
     @classmethod
     def opened(cls, database: str, pipeline: Sequence[Mapping[str, Any]], oplog: Sequence[Entry]) -> Stream:
-        """A stream that begins where the first stage says."""
+        """A stream that begins where the first stage says.
+
+        Raises:
+            OperationFailure: If it cannot begin there.
+        """
         options = pipeline[0]["$changeStream"]
-        stream = cls(database, pipeline[1:])
-        token = options.get("resumeAfter") or options.get("startAfter")
-        if token is not None:
-            at, kind = _place(token)
-            if kind == _INVALIDATE and "resumeAfter" in options:
-                raise refused(
-                    260,
-                    "Attempting to resume a change stream using 'resumeAfter' is not allowed from an invalidate",
-                )
-            stream.token = token
-            stream.position = bisect_left(oplog, at, key=_at)
-            stream.missing = at if kind == _EVENT else None
+        stream = cls(database, _parsed(pipeline[1:]))
+        places = [name for name in ("resumeAfter", "startAfter", "startAtOperationTime") if name in options]
+        if len(places) > 1:
+            raise refused(40674, "Only one type of resume option is allowed, but multiple were found")
+        if not places or "startAtOperationTime" in options:
+            last = oplog[-1].at
+            at, kind = options.get("startAtOperationTime", Timestamp(last.time, last.inc + 1)), _BEFORE
+            stream.token = _token(at, kind)
         else:
-            at = options.get("startAtOperationTime")
-            if at is None:
-                last = oplog[-1].at
-                at = Timestamp(last.time, last.inc + 1)
-            stream.token = _token(at, _BEFORE)
-            stream.position = bisect_left(oplog, at, key=_at)
+            stream.token = options[places[0]]
+            at, kind = _place(stream.token)
+        if kind == _INVALIDATE and "resumeAfter" in options:
+            raise refused(260, "'resumeAfter' is not allowed from an invalidate notification")
         if at < oplog[0].at:
-            raise refused(
-                286,
-                "Resume of change stream was not possible, as the resume point may no longer be in the oplog.",
-                "NonResumableChangeStreamError",
-            )
+            raise refused(286, "the resume point may no longer be in the oplog", _FATAL)
+        stream.position = (bisect_right if kind == _INVALIDATE else bisect_left)(oplog, at, key=_at)
+        stream.missing = at if kind == _EVENT else None
         return stream
 
     def read(self, oplog: Sequence[Entry], end: int) -> tuple[list[Document], bool]:
-        """The events up to an end of the oplog; and whether the stream has ended with them."""
+        """The events up to an end of the oplog; and whether the stream has ended with them.
+
+        Raises:
+            OperationFailure: If the event to resume after is not there any more: that is seen at the next one.
+        """
         events: list[Document] = []
         while self.position < end:
             entry = oplog[self.position]
             self.position += 1
             if self.missing is not None and entry.operation != "noop":
                 if entry.at != self.missing:
-                    raise refused(
-                        280, "cannot resume stream; the resume token was not found.", "NonResumableChangeStreamError"
-                    )
+                    raise refused(280, "cannot resume stream; the resume token was not found", _FATAL)
                 self.missing = None
                 continue
             self.token = _token(entry.at, _BEFORE)
@@ -199,13 +203,16 @@ class Stream:
 
     def _shown(self, event: Document, now: dtm.datetime) -> Document | None:
         scope = Scope(now)
-        for stage in self.pipeline:
-            if "$match" in stage:
-                if not matches(event, stage["$match"], scope):
-                    return None
-            else:
-                event = transformed(event, parsed([stage]), scope)
+        for query, stages in self.pipeline:
+            if not matches(event, query, scope):
+                return None
+            event = transformed(event, stages, scope)
         return event
+
+
+def _parsed(pipeline: Sequence[Mapping[str, Any]]) -> list[tuple[Document, Sequence[tuple[str, Any]]]]:
+    """Each stage, as a filter and a change."""
+    return [(stage["$match"], ()) if "$match" in stage else ({}, parsed([stage])) for stage in pipeline]
 
 
 def _at(entry: Entry) -> Timestamp:

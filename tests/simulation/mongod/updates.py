@@ -11,8 +11,10 @@ from mongod import stages
 from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, NOT_SINGLE_VALUE, StatementError
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
-from mongod.operators import Change, Path, changed, parsed
+from mongod.operators import changed
+from mongod.parsing import Change, parsed
 from mongod.values import MISSING, Document, equal, identical
+from mongod.work import Path
 
 __all__ = ["Update", "Updated"]
 

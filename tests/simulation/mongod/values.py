@@ -23,7 +23,18 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-__all__ = ["MISSING", "Document", "compare", "equal", "identical", "is_number", "key", "normal", "type_name"]
+__all__ = [
+    "MISSING",
+    "Document",
+    "compare",
+    "equal",
+    "identical",
+    "is_nothing",
+    "is_number",
+    "key",
+    "normal",
+    "type_name",
+]
 
 Document = dict[str, Any]
 
@@ -111,6 +122,11 @@ def rank(value: object) -> int:
 def is_number(value: object) -> bool:
     """Whether a value is of one of the four types of numbers."""
     return type(value) in _NUMBERS
+
+
+def is_nothing(value: object) -> bool:
+    """Whether a value is missing, or null."""
+    return value is MISSING or value is None
 
 
 def equal(one: Any, other: Any) -> bool:
