@@ -59,7 +59,8 @@ class BothServers:
 
     def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """What the real server answers."""
-        return self._real.command(command, codec_options=OPTIONS)
+        database = self._client.admin if "renameCollection" in command else self._real
+        return database.command(command, codec_options=OPTIONS)
 
     def ask_model(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """What the model answers."""
