@@ -52,11 +52,17 @@ def matches(document: Document, query: Mapping[str, Any], scope: Scope) -> bool:
     """
     for name, condition in query.items():
         if name[:1] == "$":
-            if not _LOGICAL[name](document, condition, scope):
+            if not _known(_LOGICAL, name)(document, condition, scope):
                 return False
         elif not _matches_at(document, name, condition):
             return False
     return True
+
+
+def _known(tests: Mapping[str, Callable[..., bool]], name: str) -> Callable[..., bool]:
+    if name not in tests:
+        raise NotImplementedError(name)
+    return tests[name]
 
 
 def equalities(query: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -90,9 +96,7 @@ def _matches_at(document: Document, path: str, condition: Any) -> bool:
     for name, argument in condition.items():
         if name == "$options":
             continue
-        test = _OPERATORS.get(name)
-        if test is None:
-            raise StatementError(BAD_VALUE, f"unknown operator: {name}")
+        test = _known(_OPERATORS, name)
         if name == "$regex":
             argument = _regex(argument, condition.get("$options", ""))  # noqa: PLW2901
         if not test(document, path, argument):

@@ -38,7 +38,7 @@ def parsed(update: Mapping[str, Any]) -> list[Change]:
     inner: set[Path] = set()
     for name, fields in update.items():
         if name not in _NAMES:
-            raise StatementError(FAILED_TO_PARSE, f"Unknown modifier: {name}")
+            raise NotImplementedError(name)
         if type(fields) is not dict:
             raise StatementError(FAILED_TO_PARSE, f"Modifiers operate on fields but we found type {type_name(fields)}")
         check = _CHECKS.get(name)
@@ -69,6 +69,8 @@ def _check_path(field: str) -> None:
             raise StatementError(
                 EMPTY_FIELD_NAME, f"The update path '{field}' contains an empty field name, which is not allowed."
             )
+        if part == "$" or part[:2] == "$[":
+            raise NotImplementedError("a place in an array that is found by a filter")
         if part[0] == "$":
             raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{part}' is not allowed")
 

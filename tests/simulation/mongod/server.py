@@ -112,6 +112,7 @@ class Mongod:
         collection, scope = command["update"], Scope(now)
 
         def update(statement: Document, index: int, answer: Document) -> None:
+            _refuse(statement, "arrayFilters", "collation", "c")
             query, multi = statement["q"], statement.get("multi", False)
             change = Update(statement["u"], now, multi=multi)
             found = self._storage.matching(collection, query, scope)
@@ -145,6 +146,7 @@ class Mongod:
     # -- reading ------------------------------------------------------------------------------------------
 
     def _find(self, command: Document, now: dtm.datetime) -> Document:
+        _refuse(command, "sort", "skip", "collation", "let")
         collection, scope = command["find"], Scope(now)
         fields = Projection(command.get("projection") or {})
         found = self._storage.matching(collection, command.get("filter", {}), scope)
@@ -227,6 +229,12 @@ class Mongod:
 
     def _ping(self, command: Document, now: dtm.datetime) -> Document:
         return {}
+
+
+def _refuse(command: Document, *names: str) -> None:
+    for name in names:
+        if name in command:
+            raise NotImplementedError(name)
 
 
 def _each(command: Document, name: str, run: Callable[[Document, int, Document], None], **counts: int) -> Document:
