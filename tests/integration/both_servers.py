@@ -127,6 +127,9 @@ def _is_mark(event: Mapping[str, Any]) -> bool:
 
 
 def _check(got: Any, expected: Any) -> None:
+    if isinstance(got, list) and isinstance(expected, list) and len(got) == len(expected):
+        for one, other in zip(got, expected, strict=True):  # the first that differs tells most
+            assert one == other, f"\n  model:  {one}\n  server: {other}"
     assert got == expected, f"\n  model:  {got}\n  server: {expected}"
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dtm
+from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from both_servers import GIVEN_IDS
-from bson import Decimal128, Int64, Timestamp
+from bson import Decimal128, Int64, Regex, Timestamp
 from hypothesis import strategies as st
 
 COLLECTION = "user_data"
@@ -14,60 +16,88 @@ A_DAY = dtm.datetime(2020, 1, 1, tzinfo=dtm.timezone.utc)
 
 # -- documents --------------------------------------------------------------------------------------------
 
-keys = st.sampled_from(["a", "b", "c", "a", "b", "c", "0", "1", "10", "x", "B", "é"])
-paths = st.lists(keys, min_size=1, max_size=3).map(".".join)
-scalars = st.sampled_from(
+keys = st.sampled_from(["a", "b", "c", "n", "l", "d", "0", "1", "10", "9", "B", "é"])
+numerals = st.sampled_from(
+    [0, 1, 2, -1, 5, 2**31 - 1, 2**40, 2**63 - 1, Int64(1), 0.0, 1.0, -0.0, 2.5, Decimal128("1"), Decimal128("2.5")]
+)
+scalars = numerals | st.sampled_from(
     [
-        *(None, True, False, 0, 1, 2, -1, 5, 2**31 - 1, 2**40, 2**63 - 1, Int64(1), Int64(0)),
-        *(0.0, 1.0, -0.0, 2.5, float("nan"), float("inf")),
-        *("", "a", "b", "text", "long " * 20, b"", b"x", A_DAY, A_DAY + dtm.timedelta(days=40)),
-        *(Decimal128("1"), Decimal128("2.5"), GIVEN_IDS[0], Timestamp(1, 2)),
+        *(None, None, True, False, float("nan"), float("inf"), "", "a", "b", "text", "long " * 20, b"", b"x"),
+        *(A_DAY, A_DAY + dtm.timedelta(days=40), GIVEN_IDS[0], Timestamp(1, 2), Regex("^te"), UUID(int=5)),
     ]
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4), max_leaves=6
 )
-bodies = st.dictionaries(keys, values, max_size=5)
+lists = st.lists(values | numerals | st.dictionaries(keys, values, max_size=2), max_size=5)
+
+
+def with_fields(*more: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Documents in which a number, a list and a document are likely to be where they are looked for."""
+    fields = [st.tuples(st.just("n"), numerals), st.tuples(st.just("l"), lists), st.tuples(keys, values), *more]
+    return st.lists(st.one_of(fields), max_size=6, unique_by=itemgetter(0)).map(dict)
+
+
+bodies = with_fields(st.tuples(st.just("d"), with_fields()), st.tuples(st.just("d"), with_fields()))
 large = st.sampled_from([{}, {"large": "x" * 400}])  # the server tells small documents as they are, not what differs
 documents = st.lists(st.tuples(large, bodies), min_size=1, max_size=3).map(
     lambda several: [{"_id": number, **more, **body} for number, (more, body) in enumerate(several, 1)]
 )
+places = st.lists(keys, min_size=1, max_size=3).map(".".join)
+numbers_at = st.sampled_from(["n", "d.n", "l.0", "l.1", "d.l.0"])
+lists_at = st.sampled_from(["l", "d.l", "l.0"])
+anywhere = st.sampled_from(["a", "d", "d.a", "d.b", "d.10", "d.9", "l.0.a", "l.1.b", "l.7", "d.x.y", "d.x.z", "n.x"])
+paths = anywhere | places | numbers_at | lists_at
+odd_paths = st.sampled_from(["_id", "_id.a", "a..b", "", ".a", "a.", "$a", "d.$a"])
 
 
 # -- updates by operators ---------------------------------------------------------------------------------
 
 small = st.integers(-2, 5)
 modifiers = st.fixed_dictionaries(
-    {"$each": st.lists(values, max_size=3)},
+    {"$each": lists},
     optional={"$slice": st.integers(-4, 4), "$position": st.integers(-3, 4)},
 )
-arguments = {
-    "$set": values,
-    "$unset": st.just(""),
-    "$inc": st.sampled_from([0, 1, -1, 5, Int64(1), 2**31 - 1, 2**62, 0.5, 0.0, Decimal128("1.5"), "x", None]),
-    "$push": values | modifiers,
-    "$addToSet": values | st.fixed_dictionaries({"$each": st.lists(values, max_size=3)}),
-    "$pull": values | st.fixed_dictionaries({"$in": st.lists(values, max_size=3)}),
-    "$pop": st.sampled_from([1, -1, 1.0, 2]),
-    "$currentDate": st.sampled_from([True, {"$type": "date"}]),
-    "$setOnInsert": values,
-    "$min": values,
-    "$max": values,
-}
-operators = st.lists(
-    st.sampled_from(sorted(arguments)).flatmap(
-        lambda name: st.tuples(st.just(name), st.dictionaries(paths, arguments[name], min_size=1, max_size=3))
+odd_modifiers = st.sampled_from([{"$each": 5}, {"$each": [1], "$slice": "x"}, {"$each": [1], "$slices": 1}])
+items = values | numerals
+operations = {
+    "$set": (paths, values),
+    "$unset": (paths, st.just("")),
+    "$inc": (
+        numbers_at | paths,
+        st.sampled_from([0, 1, -1, 5, Int64(1), 2**31 - 1, 2**62, 0.5, 0.0, Decimal128("1.5")]) | values,
     ),
-    min_size=1,
-    max_size=3,
-).map(dict)
-ids = st.integers(1, 4)
-guards = st.dictionaries(
-    paths,
-    st.sampled_from([{"$exists": False}, {"$exists": True}, {"$size": 2}, {"$size": 0}, {"$in": []}])
-    | values.map(lambda value: {"$eq": value})
-    | st.just({"$not": {"$type": ["array", "int", "null", "string"]}}),
-    max_size=1,
+    "$push": (lists_at | paths, items | modifiers | odd_modifiers),
+    "$addToSet": (lists_at | paths, items | st.fixed_dictionaries({"$each": lists}) | st.just({"$each": 5})),
+    "$pull": (lists_at | paths, items | st.fixed_dictionaries({"$in": lists})),
+    "$pop": (lists_at | paths, st.sampled_from([1, -1, 1.0, 2])),
+    "$currentDate": (paths, st.sampled_from([True, {"$type": "date"}])),
+    "$setOnInsert": (paths, values),
+    "$min": (numbers_at | paths, items),
+    "$max": (numbers_at | paths, items),
+}
+
+
+def by(name: str) -> st.SearchStrategy[tuple[str, Any]]:
+    """One operator, and what it changes."""
+    at, argument = operations[name]
+    fields = st.dictionaries(at | at | at | odd_paths, argument, min_size=1, max_size=2)
+    return st.tuples(st.just(name), fields | fields | fields | st.just(5))
+
+
+operators = st.lists(st.sampled_from(sorted(operations)).flatmap(by), min_size=1, max_size=3).map(dict)
+ids = st.sampled_from([1, 1, 1, 2, 2, 3, 4])
+none: st.SearchStrategy[dict[str, Any]] = st.just({})
+guards = (
+    none
+    | none
+    | st.dictionaries(
+        paths,
+        st.sampled_from([{"$exists": False}, {"$exists": True}, {"$size": 2}, {"$size": 0}, {"$in": []}])
+        | values.map(lambda value: {"$eq": value})
+        | st.just({"$not": {"$type": ["array", "int", "null", "string"]}}),
+        max_size=2,
+    )
 )
 queries = st.tuples(ids, guards).map(lambda parts: {"_id": parts[0], **parts[1]})
 
@@ -82,7 +112,7 @@ def statements(updates: st.SearchStrategy[Any], **options: Any) -> st.SearchStra
 
 # -- pipelines --------------------------------------------------------------------------------------------
 
-fields = paths.map("${}".format)
+fields = (paths | lists_at | numbers_at).map("${}".format)
 variables = st.sampled_from(["$$ROOT", "$$ROOT.a", "$$NOW", "$$REMOVE"])
 literals = values.map(lambda value: {"$literal": value})
 elements = st.sampled_from(["$$this", "$$this.a", "$$this.k", "$$this.v"])
@@ -125,8 +155,9 @@ truths = st.deferred(
 )
 numbers = st.deferred(
     lambda: (
-        fields
-        | st.sampled_from([{"$literal": number} for number in (0, 1, -3, 2**31 - 1, 2**40, 2.5, Decimal128("1.5"))])
+        numbers_at.map("${}".format)
+        | fields
+        | numerals.map(lambda number: {"$literal": number})
         | operator("$add", of=numbers)
         | operator("$subtract", of=numbers, count=2)
         | operator("$min", "$max", of=numbers)
@@ -135,7 +166,8 @@ numbers = st.deferred(
 )
 arrays = st.deferred(
     lambda: (
-        fields
+        lists_at.map("${}".format)
+        | fields
         | st.lists(values, max_size=3).map(lambda items: {"$literal": items})
         | st.lists(anything, max_size=3)
         | operator("$concatArrays", of=arrays)
@@ -151,7 +183,7 @@ arrays = st.deferred(
 embedded = st.deferred(
     lambda: (
         fields
-        | st.just("$$ROOT")
+        | st.sampled_from(["$d", "$d", "$$ROOT"])
         | st.dictionaries(keys, values, max_size=2).map(lambda value: {"$literal": value})
         | st.dictionaries(keys, anything, min_size=1, max_size=2)
         | operator("$mergeObjects", of=embedded)
@@ -173,6 +205,8 @@ stages = st.one_of(
     ),
     st.lists(paths, min_size=1, max_size=2, unique=True).map(lambda unsets: {"$unset": unsets}),
     expressions.map(lambda one: {"$replaceWith": {"$mergeObjects": ["$$ROOT", {"a": one}]}}),
+    st.dictionaries(keys, anything, max_size=2).map(lambda sets: {"$set": {"d": sets, "l": sets}}),
+    embedded.map(lambda one: {"$replaceWith": one}),
 )
 
 

@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from mongodb_commands import (
     A_DAY,
     COLLECTION,
-    arguments,
     commands,
     documents,
     filters,
     ids,
     large,
+    lists,
+    operations,
     operators,
     paths,
     stages,
     statements,
     truths,
-    values,
 )
 
 from ptb_mongo.changes import diff
@@ -63,14 +63,15 @@ def test_operators_change_documents_as_on_the_server(
     both.check(COLLECTION)
 
 
-lists = st.lists(st.lists(values, max_size=4), min_size=1, max_size=2)
-with_lists = lists.map(lambda several: [{"_id": number, "a": {"b": items}} for number, items in enumerate(several, 1)])
-places_in_lists = st.sampled_from(["a.b", "a.b.1", "a.b.3.c"])
+with_lists = st.lists(lists, min_size=1, max_size=2).map(
+    lambda several: [{"_id": number, "a": {"b": items}} for number, items in enumerate(several, 1)]
+)
+places_in_lists = st.sampled_from(["a.b", "a.b", "a.b.1", "a.b.3.c"])
 on_lists = st.sampled_from(["$push", "$addToSet", "$pull", "$pop", "$unset", "$set"]).flatmap(
     lambda name: st.fixed_dictionaries(
         {
             "q": st.fixed_dictionaries({"_id": ids}, optional={"a.b": st.just({"$size": 2})}),
-            "u": st.fixed_dictionaries({name: st.dictionaries(places_in_lists, arguments[name], min_size=1)}),
+            "u": st.fixed_dictionaries({name: st.dictionaries(places_in_lists, operations[name][1], min_size=1)}),
         }
     )
 )

@@ -39,6 +39,8 @@ def element(array: Any, index: Any) -> Any:
     if not is_number(index):
         raise mismatch(28690, "$arrayElemAt", index)
     place = int(index)
+    if place != index:
+        raise StatementError(28691, f"$arrayElemAt's second argument must be representable as an integer: {index}")
     return array[place] if -len(array) <= place < len(array) else MISSING
 
 
@@ -86,7 +88,7 @@ def from_fields(array: Any) -> Any:
     return dict(_pair(item, type(array[0])) for item in array)
 
 
-def _pair(item: Any, kind: type) -> tuple[str, Any]:
+def _pair(item: Any, kind: Any) -> tuple[str, Any]:
     """A field, from a document or an array, as the first one is."""
     if kind is not dict and kind is not list:
         raise mismatch(40398, "$arrayToObject", item)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bson.regex import Regex
 
-from mongod.errors import BAD_VALUE, StatementError
+from mongod.errors import BAD_VALUE, FAILED_TO_PARSE, StatementError
 from mongod.expressions import Scope, evaluate, is_true
 from mongod.values import MISSING, Document, compare, equal, is_number, rank, type_name
 
@@ -34,6 +34,7 @@ _TYPES: Final = {
     -1: "minKey",
     127: "maxKey",
 }
+_TYPE_NAMES: Final = frozenset({*_TYPES.values(), "number"})
 
 
 @lru_cache(maxsize=10_000)
@@ -57,6 +58,12 @@ def matches(document: Document, query: Mapping[str, Any], scope: Scope) -> bool:
         elif not _matches_at(document, name, condition):
             return False
     return True
+
+
+def _each(document: Document, queries: Any, scope: Scope) -> Iterator[bool]:
+    if type(queries) is not list or not queries:
+        raise StatementError(BAD_VALUE, "$and/$or/$nor must be a nonempty array")
+    return (matches(document, query, scope) for query in queries)
 
 
 def _known(tests: Mapping[str, Callable[..., bool]], name: str) -> Callable[..., bool]:
@@ -116,43 +123,33 @@ def _values(document: Document, path: str) -> Iterator[Any]:
     return _below(document, parts)
 
 
-def _below(document: Document, parts: Sequence[str]) -> Iterator[Any]:
+def _below(document: Document, parts: Sequence[str], *, whole: bool = False) -> Iterator[Any]:
     value: Any = document
     for position, part in enumerate(parts):
         value = value.get(part, MISSING) if type(value) is dict else MISSING
         if type(value) is list:
-            yield from _in_array(value, parts[position + 1 :])
+            yield from _in_array(value, parts[position + 1 :], whole=whole)
             return
     yield value
 
 
-def _in_array(array: list[Any], rest: Sequence[str]) -> Iterator[Any]:
+def _in_array(array: list[Any], rest: Sequence[str], *, whole: bool) -> Iterator[Any]:
     if not rest:
-        yield from array
+        if not whole:
+            yield from array
         yield array
         return
     index = int(rest[0]) if rest[0].isdecimal() and str(int(rest[0])) == rest[0] else -1
     for position, item in enumerate(array):
         if type(item) is dict:
-            yield from _below(item, rest)
+            yield from _below(item, rest, whole=whole)
         if position == index:
             if len(rest) == 1:
                 yield item
             elif type(item) is dict:
-                yield from _below(item, rest[1:])
+                yield from _below(item, rest[1:], whole=whole)
             elif type(item) is list:
-                yield from _in_array(item, rest[1:])
-
-
-def _whole_values(document: Document, path: str) -> Iterator[Any]:
-    """The same, but of an array at the end not the elements."""
-    parts = split(path)
-    *way, last = parts
-    for value in _values(document, ".".join(way)) if way else iter((document,)):
-        if type(value) is dict:
-            yield value.get(last, MISSING)
-        elif type(value) is list and last.isdecimal() and int(last) < len(value):
-            yield value[int(last)]
+                yield from _in_array(item, rest[1:], whole=whole)
 
 
 # -- conditions -------------------------------------------------------------------------------------------
@@ -205,21 +202,35 @@ def _exists(document: Document, path: str, wanted: Any) -> bool:
 
 def _is_of_type(document: Document, path: str, wanted: Any) -> bool:
     names: set[str] = set()
-    for one in wanted if isinstance(wanted, list) else [wanted]:
-        names |= {"int", "long", "double", "decimal"} if one == "number" else {_TYPES.get(one, one)}
+    if wanted == []:
+        raise StatementError(FAILED_TO_PARSE, f"{path} must match at least one type")
+    for one in wanted if type(wanted) is list else [wanted]:
+        name = one if type(one) is str else _TYPES.get(one)
+        if name is None or name not in _TYPE_NAMES:
+            raise StatementError(BAD_VALUE, f"Unknown type name alias or code: {one}")
+        names |= {"int", "long", "double", "decimal"} if name == "number" else {name}
     return any(value is not MISSING and type_name(value) in names for value in _values(document, path))
 
 
 def _is_not(document: Document, path: str, condition: Any) -> bool:
+    if type(condition) is not dict and type(condition) is not Regex:
+        raise StatementError(BAD_VALUE, "$not needs a regex or a document")
     return not _matches_at(document, path, condition)
 
 
-def _has_size(document: Document, path: str, size: int) -> bool:
-    return any(type(value) is list and len(value) == size for value in _whole_values(document, path))
+def _has_size(document: Document, path: str, size: Any) -> bool:
+    if not is_number(size) or size < 0 or size != int(size):
+        raise StatementError(BAD_VALUE, f"Failed to parse $size. Expected a non-negative integer: {size}")
+    return any(type(value) is list and len(value) == size for value in _below(document, split(path), whole=True))
 
 
 def _regex(pattern: Any, options: str) -> Regex[str]:
-    return pattern if type(pattern) is Regex and not options else Regex(getattr(pattern, "pattern", pattern), options)
+    if type(pattern) is Regex and not options:
+        return pattern
+    text = getattr(pattern, "pattern", pattern)
+    if type(text) is not str:
+        raise StatementError(BAD_VALUE, "$regex has to be a string")
+    return Regex(text, options)
 
 
 @lru_cache(maxsize=1000)
@@ -251,9 +262,9 @@ _OPERATORS: Final[Mapping[str, Callable[[Document, str, Any], bool]]] = {
     "$regex": _any_fits,
 }
 _LOGICAL: Final[Mapping[str, Callable[[Document, Any, Scope], bool]]] = {
-    "$and": lambda document, queries, scope: all(matches(document, query, scope) for query in queries),
-    "$or": lambda document, queries, scope: any(matches(document, query, scope) for query in queries),
-    "$nor": lambda document, queries, scope: not any(matches(document, query, scope) for query in queries),
+    "$and": lambda document, queries, scope: all(_each(document, queries, scope)),
+    "$or": lambda document, queries, scope: any(_each(document, queries, scope)),
+    "$nor": lambda document, queries, scope: not any(_each(document, queries, scope)),
     "$expr": lambda document, expression, scope: is_true(evaluate(expression, scope.at(document))),
     "$comment": lambda document, text, scope: True,
 }

@@ -11,7 +11,6 @@ from bson.int64 import Int64
 from mongod.errors import (
     BAD_VALUE,
     CONFLICT,
-    DOLLAR_PREFIXED,
     EMPTY_FIELD_NAME,
     FAILED_TO_PARSE,
     TYPE_MISMATCH,
@@ -71,8 +70,6 @@ def _check_path(field: str) -> None:
             )
         if part == "$" or part[:2] == "$[":
             raise NotImplementedError("a place in an array that is found by a filter")
-        if part[0] == "$":
-            raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{part}' is not allowed")
 
 
 def _place(change: Change) -> tuple[tuple[bool, int, str], ...]:

@@ -66,8 +66,8 @@ def _after(stage: Mapping[str, Any], found: Iterator[Document], scope: Scope, ma
         yield from (document for document in found if matches(document, argument, scope))
     elif name == "$unionWith":
         yield from found
-        other = {"coll": argument} if type(argument) is str else argument
-        yield from aggregated(other["coll"], other.get("pipeline", ()), scope, matching)
+        collection, others = (argument, ()) if type(argument) is str else (argument["coll"], argument["pipeline"])
+        yield from aggregated(collection, others, scope, matching)
     else:
         stages = parsed([stage])
         yield from (transformed(document, stages, scope) for document in found)

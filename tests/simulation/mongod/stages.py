@@ -81,7 +81,9 @@ def _leaves(fields: Mapping[str, Any], before: Path) -> list[tuple[Path, Any]]:
     leaves: list[tuple[Path, Any]] = []
     for name, expression in fields.items():
         path = (*before, *split(name))
-        if type(expression) is dict and expression and next(iter(expression))[:1] != "$":
+        if type(expression) is dict and not expression:
+            raise StatementError(40180, "an empty object is not a valid value")
+        if type(expression) is dict and next(iter(expression))[:1] != "$":
             leaves += _leaves(expression, path)
         else:
             leaves.append((path, expression))

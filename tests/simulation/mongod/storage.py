@@ -107,7 +107,7 @@ class Storage:
         after = result.document
         document_id = after["_id"]
         self.collections[collection][key(document_id)] = after
-        self._log(result.operation, now, collection, document_id, before, after, result.written, result.removed)
+        self._log(result.operation, now, collection, before["_id"], before, result.told, result.written, result.removed)
         self.history.append(Written(now, collection, document_id, before, after))
 
     def delete(self, collection: str, document: Document, now: dtm.datetime) -> None:
@@ -140,11 +140,11 @@ class Storage:
         for document in self.collections.pop(collection).values():
             self.history.append(Written(now, collection, document["_id"], document, None))
 
-    def _log(self, operation: str, now: dtm.datetime, collection: str = "", *what: Any, to: str = "") -> None:
+    def _log(self, operation: str, now: dtm.datetime, *what: Any, to: str = "") -> None:
         seconds = int(now.timestamp())
         last = self._last
         self._last = Timestamp(seconds, 1) if seconds > last.time else Timestamp(last.time, last.inc + 1)
-        self.oplog.append(Entry(self._last, now, operation, collection, *what, to=to))
+        self.oplog.append(Entry(self._last, now, operation, *what, to=to))
 
     def snapshot(self) -> Snapshot:
         """What is there now."""

@@ -86,7 +86,8 @@ class Entry:
             "wallTime": self.wall_time,
         }
         if operation in {"insert", "replace"}:
-            event["fullDocument"] = self.after
+            document = self.after or {}
+            event["fullDocument"] = document if "_id" in document else {"_id": self.id, **document}
         if operation != "invalidate":
             event["ns"] = {"db": database, "coll": self.collection} if self.collection else {"db": database}
         if self.to:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mongod import stages
-from mongod.errors import FAILED_TO_PARSE, IMMUTABLE_FIELD, NOT_SINGLE_VALUE, StatementError
+from mongod.errors import DOLLAR_PREFIXED, FAILED_TO_PARSE, IMMUTABLE_FIELD, NOT_SINGLE_VALUE, StatementError
 from mongod.expressions import Scope
 from mongod.matching import equalities, split
 from mongod.operators import changed
@@ -24,12 +24,14 @@ class Updated(NamedTuple):
 
     Attributes:
         document: The new version.
+        told: The same as it goes into the oplog: with the `_id` where the update has put it, if it has.
         operation: "update", "transform" or "replace".
         written: By an update, the paths that have a new value.
         removed: The paths that are gone.
     """
 
     document: Document
+    told: Document
     operation: str
     written: Sequence[Path] = ()
     removed: Sequence[Path] = ()
@@ -62,15 +64,17 @@ class Update:
         """The new version of a document; `None` if nothing changes."""
         if self._operators is not None:
             made = changed(document, self._operators, self._now)
-            if any(path[0] == "_id" for path in (*made.written, *made.removed)):
-                raise _immutable()
-            return (
-                Updated(made.document, "update", made.written, made.removed) if made.written or made.removed else None
-            )
+            if not (made.written or made.removed):
+                return None
+            _check_names(made.written, made.removed)
+            return Updated(made.document, made.document, "update", made.written, made.removed)
         result = self._replaced(document)
         if identical(document, result):
             return None
-        return Updated(_with_id_of(document, result), "replace" if type(self._change) is dict else "transform")
+        if type(self._change) is dict:
+            _check_names([(name,) for name in result if name != "_id"], ())
+        operation = "replace" if type(self._change) is dict else "transform"
+        return Updated(_with_id_of(document, result), result, operation)
 
     def _replaced(self, document: Document) -> Document:
         if type(self._change) is dict:
@@ -86,6 +90,15 @@ class Update:
         if "_id" in document and any(path[0] == "_id" for path in (*made.written, *made.removed)):
             raise _immutable()
         return made.document
+
+
+def _check_names(written: Sequence[Path], removed: Sequence[Path]) -> None:
+    for path in (*written, *removed):
+        if path[0] == "_id":
+            raise _immutable()
+    for path in written:
+        if path[0][:1] == "$":
+            raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{path[0]}' is not allowed")
 
 
 def _immutable() -> StatementError:

@@ -58,7 +58,7 @@ class Work:
 
     def put(self, path: Path, value: Any) -> None:
         """Sets a value, with what is missing on the way; notes where that begins."""
-        node = self._changed_root()
+        node: Any = self._changed_root()
         last = len(path) - 1
         for position, part in enumerate(path):
             where: Any = int(part) if type(node) is list else part
@@ -84,7 +84,7 @@ class Work:
 
     def remove(self, path: Path) -> None:
         """Removes a field."""
-        node = self._changed_root()
+        node: Any = self._changed_root()
         for part in path[:-1]:
             node = self._changed(node, int(part) if type(node) is list else part)
         if type(node) is list:  # the places of the others stay
