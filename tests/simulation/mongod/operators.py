@@ -28,7 +28,7 @@ def changed(document: dict[str, Any], changes: Sequence[Change], now: dtm.dateti
         now: For `$currentDate`.
         inserting: Whether the document is one that an upsert makes.
     """
-    work = Work(document, now)
+    work = Work(document, now, inserting=inserting)
     for path, name, argument in changes:
         if name == "$setOnInsert":
             if not inserting:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from mongod.errors import DUPLICATE_KEY, StatementError
+from mongod.errors import DUPLICATE_KEY, INVALID_ID, StatementError
 from mongod.expressions import Scope
 from mongod.matching import matches
 from mongod.queries import candidates
 from mongod.streams import Entry
 from mongod.updates import Updated
-from mongod.values import Document, key
+from mongod.values import Document, key, type_name
 
 __all__ = ["Snapshot", "Storage", "Written"]
 
@@ -79,7 +79,7 @@ class Storage:
         """Stores a document, with its `_id` in front, and gives it back.
 
         Raises:
-            StatementError: If there is one with the same `_id`.
+            StatementError: If there is one with the same `_id`, or none can have it.
         """
         if "_id" not in document:
             self._ids += 1
@@ -88,6 +88,8 @@ class Storage:
             document = {"_id": document["_id"], **document}
         documents = self.collections.setdefault(collection, {})
         document_id = document["_id"]
+        if type_name(document_id) in {"array", "regex"}:
+            raise StatementError(INVALID_ID, f"The '_id' value cannot be of type {type_name(document_id)}")
         place = key(document_id)
         if place in documents:
             raise StatementError(

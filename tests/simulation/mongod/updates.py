@@ -66,15 +66,17 @@ class Update:
             made = changed(document, self._operators, self._now)
             if not (made.written or made.removed):
                 return None
-            _check_names(made.written, made.removed)
             return Updated(made.document, made.document, "update", made.written, made.removed)
         result = self._replaced(document)
         if identical(document, result):
             return None
-        if type(self._change) is dict:
-            _check_names([(name,) for name in result if name != "_id"], ())
-        operation = "replace" if type(self._change) is dict else "transform"
-        return Updated(_with_id_of(document, result), result, operation)
+        after = _with_id_of(document, result)
+        if type(self._change) is list:
+            return Updated(after, result, "transform")
+        for name in result:
+            if name[:1] == "$":
+                raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{name}' is not allowed")
+        return Updated(after, result, "replace")
 
     def _replaced(self, document: Document) -> Document:
         if type(self._change) is dict:
@@ -86,24 +88,7 @@ class Update:
         document = _described(query)
         if self._operators is None:
             return _with_id_of(document, self._replaced(document))
-        made = changed(document, self._operators, self._now, inserting=True)
-        if "_id" in document and any(path[0] == "_id" for path in (*made.written, *made.removed)):
-            raise _immutable()
-        return made.document
-
-
-def _check_names(written: Sequence[Path], removed: Sequence[Path]) -> None:
-    for path in (*written, *removed):
-        if path[0] == "_id":
-            raise _immutable()
-    for path in written:
-        if path[0][:1] == "$":
-            raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{path[0]}' is not allowed")
-
-
-def _immutable() -> StatementError:
-    text = "Performing an update on the path '_id' would modify the immutable field '_id'"
-    return StatementError(IMMUTABLE_FIELD, text)
+        return changed(document, self._operators, self._now, inserting=True).document
 
 
 def _with_id_of(document: Document, result: Document) -> Document:
@@ -113,7 +98,8 @@ def _with_id_of(document: Document, result: Document) -> Document:
     if got is MISSING:
         return result
     if wanted is not MISSING and not equal(wanted, got):
-        raise _immutable()
+        text = "After applying the update, the (immutable) field '_id' was found to have been altered"
+        raise StatementError(IMMUTABLE_FIELD, text)
     return result if next(iter(result), "") == "_id" else {"_id": got, **result}
 
 

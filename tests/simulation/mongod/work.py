@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dtm
 from typing import Any
 
-from mongod.errors import PATH_NOT_VIABLE, StatementError
+from mongod.errors import DOLLAR_PREFIXED, IMMUTABLE_FIELD, PATH_NOT_VIABLE, StatementError
 from mongod.values import MISSING, Document
 
 __all__ = ["Path", "Work"]
@@ -19,6 +19,7 @@ class Work:
     Args:
         document: The old version; it is left as it is.
         now: The server's time.
+        inserting: Whether it is one that an upsert makes.
 
     Attributes:
         document: What it has become; the old version itself, if nothing changed.
@@ -26,9 +27,10 @@ class Work:
         removed: The paths that are gone.
     """
 
-    def __init__(self, document: Document, now: dtm.datetime) -> None:
+    def __init__(self, document: Document, now: dtm.datetime, *, inserting: bool = False) -> None:
         self.document = document
         self.now = now
+        self.inserting = inserting
         self.written: list[Path] = []
         self.removed: list[Path] = []
         self._created: set[Path] = set()
@@ -58,6 +60,7 @@ class Work:
 
     def put(self, path: Path, value: Any) -> None:
         """Sets a value, with what is missing on the way; notes where that begins."""
+        self._check(path[0])
         node: Any = self._changed_root()
         last = len(path) - 1
         for position, part in enumerate(path):
@@ -75,6 +78,13 @@ class Work:
                 return
             node = self._changed(node, where)
 
+    def _check(self, name: str, *, removed: bool = False) -> None:
+        if name == "_id" and name in self.document:
+            text = "Performing an update on the path '_id' would modify the immutable field '_id'"
+            raise StatementError(IMMUTABLE_FIELD, text)
+        if name[:1] == "$" and not self.inserting and not removed:
+            raise StatementError(DOLLAR_PREFIXED, f"The dollar ($) prefixed field '{name}' is not allowed")
+
     def _note(self, written: Path, path: Path) -> None:
         if self._created and any(written[:end] in self._created for end in range(1, len(written))):
             return  # the document around it is new, too
@@ -84,6 +94,7 @@ class Work:
 
     def remove(self, path: Path) -> None:
         """Removes a field."""
+        self._check(path[0], removed=True)
         node: Any = self._changed_root()
         for part in path[:-1]:
             node = self._changed(node, int(part) if type(node) is list else part)
