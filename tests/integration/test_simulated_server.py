@@ -36,7 +36,7 @@ from ptb_mongo.leases import _handing_over, _renewing, _taking
 from ptb_mongo.watcher import events_of_others
 
 made_up = settings(
-    max_examples=settings.default.max_examples // 2,
+    max_examples=settings.default.max_examples // 3,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
