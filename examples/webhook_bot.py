@@ -88,12 +88,12 @@ def make_web_application(uri: str, database: str | None, webhook_url: str, secre
             await application.process_update(update)
             # Telegram delivers again what was not answered: an answer means that it is handled, and saved.
             await application.update_persistence()
-            later = bool(not_handled)  # the database is away, and this user's data had never been read
+            later = bool(not_handled)  # the database is unreachable, and this user's data was never read
             not_handled.clear()
         return Response(status_code=503 if later else 200)
 
     async def health(_: Request) -> Response:
-        """For monitoring: 503 while the database is away, or something in it cannot be read."""
+        """For monitoring: 503 while the database is unreachable, or something in it cannot be read."""
         state = asdict(persistence.health())
         well = state["connected"] and not state["quarantined"]
         shown = {name: state[name] for name in ("connected", "refresh", "waiting", "oldest_waiting", "quarantined")}

@@ -4,7 +4,6 @@
 >>> persistence = MongoPersistence("mongodb://localhost:27017", "my_bot")
 """
 
-from ptb_mongo.changes import MISSING
 from ptb_mongo.errors import (
     ConfigurationError,
     DecodeError,
@@ -21,8 +20,9 @@ from ptb_mongo.errors import (
 )
 from ptb_mongo.health import Health
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.shared import SharedApplication
+from ptb_mongo.replica.values import MISSING
 from ptb_mongo.types import Conflict
+from ptb_mongo.workers import SharedApplication
 
 __all__ = [
     "MISSING",

@@ -1,4 +1,4 @@
-"""How the persistence is doing: counted where things happen, asked for by a cloud's health check."""
+"""The state of the persistence, for health checks: counted where things happen."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Counters", "Health"]
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since the persistence was opened.
+    """What has happened since the persistence was created.
 
     Attributes:
-        saves: Versions that were offered and differed from what is stored.
+        saves: Documents that were handed to the writer.
         documents_written: Documents that the server has acknowledged.
-        conflicts: Keys that both sides had changed.
-        stale_reads: Documents that were read again because somebody else may have changed them.
+        conflicts: Values that both sides had changed.
+        stale_reads: Documents that were read because somebody else may have changed them.
         last_error: The last error of the connection, or of a document.
     """
 
@@ -32,16 +32,16 @@ class Health:
     """The state of a `MongoPersistence`.
 
     Attributes:
-        connected: Whether the server answered when it was asked last.
+        connected: Whether the server can be reached, as far as the last request has shown.
         refresh: How changes by others are noticed; `None` while the application is not initialized.
         waiting: Documents that are not written yet.
-        oldest_waiting: Seconds since the oldest of them changed; 0.0 if none waits.
+        oldest_waiting: Seconds that the oldest of them has waited; 0.0 if none waits.
         quarantined: Documents that cannot be read.
         last_error: The last error; `None` if there was none.
-        saves: Versions that were offered and differed from what is stored.
+        saves: Documents that were handed to the writer.
         documents_written: Documents that the server has acknowledged.
-        conflicts: Keys that both sides had changed.
-        stale_reads: Documents that were read again because somebody else may have changed them.
+        conflicts: Values that both sides had changed.
+        stale_reads: Documents that were read because somebody else may have changed them.
     """
 
     connected: bool = False

@@ -1,4 +1,4 @@
-"""The types of the public interface, and PTB's own that it does not export, spelled here."""
+"""The types of the public interface, and those of PTB that it does not export."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "OnConflict",
     "Refresh",
     "ScopeName",
+    "Strategy",
 ]
 
 UD = TypeVar("UD")
@@ -37,15 +38,16 @@ Exclude = Mapping[ScopeName, "set[str] | frozenset[str]"]
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One key that the bot and somebody else changed, differently, since they last agreed.
+    """One value that both the bot and somebody else have changed since they last agreed.
 
     Attributes:
         scope: "user_data", "chat_data" or "bot_data".
         id: The user's, chat's or bot's id.
-        path: The keys that lead to the value, from the outermost on.
-        base: The value that both started from; `ptb_mongo.MISSING` where there was none.
-        local: The bot's value; `MISSING` where the bot has removed it.
-        remote: The database's value; `MISSING` where it was removed there.
+        path: The keys that lead to the value, from the outermost on: keys of dicts, names of attributes, the index
+            of a list's element in `base`.
+        base: The value that both sides started from; `ptb_mongo.MISSING` if there was none.
+        local: The bot's value; `MISSING` if the bot has removed it.
+        remote: The database's value; `MISSING` if it was removed there.
     """
 
     scope: ScopeName
@@ -56,4 +58,8 @@ class Conflict:
     remote: Any
 
 
-OnConflict = Literal["local", "remote"] | Callable[[Conflict], Any]
+Strategy = Literal["local", "remote", "add", "max", "min"] | Callable[[Conflict], Any]
+"""What decides a conflict: one side, the sum of what both added, the larger or smaller value, or a function."""
+
+OnConflict = Literal["local", "remote"] | Callable[[Conflict], Any] | Mapping[ScopeName, Mapping[str, Strategy]]
+"""One strategy for all conflicts; or, by scope, strategies for patterns: "score", "prefs.*", "prefs.**"."""

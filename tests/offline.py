@@ -39,9 +39,16 @@ class OfflineRequest(BaseRequest):
         return 200, json.dumps({"ok": True, "result": result}).encode()
 
 
-def offline_application(persistence: Any, *handlers: Any, **builder: Any) -> Application[Any, Any, Any, Any, Any, Any]:
+def offline_application(
+    persistence: Any, *handlers: Any, callback_data_cache: bool | int = True, **builder: Any
+) -> Application[Any, Any, Any, Any, Any, Any]:
     """An application that is built, and not initialized yet."""
-    bot = ExtBot(TOKEN, request=OfflineRequest(), get_updates_request=OfflineRequest(), arbitrary_callback_data=True)
+    bot: Any = ExtBot(
+        TOKEN,
+        request=OfflineRequest(),
+        get_updates_request=OfflineRequest(),
+        arbitrary_callback_data=callback_data_cache,
+    )
     made = Application.builder().bot(bot).updater(None).persistence(persistence)
     for name, value in builder.items():
         made = getattr(made, name)(value)

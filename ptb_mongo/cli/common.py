@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from ptb_mongo.cli.script import stand_in_for_main
+from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
-from ptb_mongo.uri import without_password
 
 __all__ = [
     "ERROR",

@@ -36,24 +36,29 @@ from typing import Any
 import telegram
 
 from ptb_mongo.codec.decoder import Decoder
-from ptb_mongo.codec.documents import MAX_SIZE, dump, id_of, load, load_each, part_id
-from ptb_mongo.codec.encoder import OPTIONS, Encoder
+from ptb_mongo.codec.documents import BURIED, BURIED_FIELD, MAX_SIZE, Parts, dump, id_of, load, load_each, part
+from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
+from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
 from ptb_mongo.codec.trust import Trust
 
 __all__ = [
+    "BURIED",
+    "BURIED_FIELD",
     "MAX_SIZE",
     "OPTIONS",
     "TAG",
     "Codec",
+    "Parts",
     "dump",
     "escape",
     "id_of",
     "load",
     "load_each",
-    "part_id",
+    "part",
     "restore",
+    "sort_elements",
     "unescape",
 ]
 

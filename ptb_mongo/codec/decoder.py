@@ -22,9 +22,10 @@ from bson.int64 import Int64
 
 from ptb_mongo.codec import pickling
 from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, check_collisions, pattern
-from ptb_mongo.codec.encoder import OPTIONS
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.objects import is_plain, new_object
+from ptb_mongo.codec.options import OPTIONS
+from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
@@ -53,7 +54,7 @@ class Decoder:
             "int": lambda tagged: int(_field(tagged, "v", str), 0),
             "int64": lambda tagged: Int64(_field(tagged, "v", int)),
             "decimal": _decimal,
-            "fraction": lambda tagged: pickling.fraction(*self._integers(tagged, 2)),
+            "fraction": lambda tagged: fraction(*self._integers(tagged, 2)),
             "range": lambda tagged: range(*self._integers(tagged, 3)),
             "bytearray": lambda tagged: bytearray(_field(tagged, "v", bytes)),
             "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
@@ -66,8 +67,8 @@ class Decoder:
             "timedelta": _timedelta,
             "timezone": self._timezone,
             "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
-            "pytz": lambda _: pickling.pytz_utc(),
-            "enum": lambda tagged: pickling.enum_member(self._class(tagged), self.decode(tagged["name"])),
+            "pytz": lambda _: pytz_utc(),
+            "enum": lambda tagged: enum_member(self._class(tagged), self.decode(tagged["name"])),
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
             "pickle": lambda tagged: self._pickle(tagged, "v"),

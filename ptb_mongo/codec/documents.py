@@ -1,27 +1,55 @@
-"""Documents as BSON bytes: encoded, decoded, and parted from their `_id`."""
+"""Documents as BSON bytes: encoded, decoded, and parted into what is ours and what describes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import bson
 from bson.errors import BSONError
 
-from ptb_mongo.codec.encoder import OPTIONS
+from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["MAX_SIZE", "dump", "id_of", "load", "load_each", "part_id"]
+__all__ = ["BURIED", "BURIED_FIELD", "MAX_SIZE", "Parts", "dump", "id_of", "load", "load_each", "part"]
 
 MAX_SIZE: Final = 16 * 1024 * 1024
 """MongoDB's limit for one document, in bytes."""
 
-_ID_KEY: Final = b"_id\x00"
+BURIED_FIELD: Final = "buried"
+BURIED: Final = bson.encode({BURIED_FIELD: True})
+"""What is stored of a document that was deleted, while a write that would make it anew may still arrive."""
+
+_HEADER: Final = 4  # bytes: the length of the document
+_UNDEFINED, _REGEX, _POINTER = 0x06, 0x0B, 0x0C
+_ID: Final = b"_id"
+_REV: Final = b"rev"
+_REVS: Final = b"revs"
 # Those of double, int32, int64, decimal, ObjectId, date, timestamp, bool, null, MinKey, MaxKey.
 _FIXED_SIZES: Final = dict(
     zip(b"\x01\x10\x12\x13\x07\x09\x11\x08\x0a\xff\x7f", (8, 4, 8, 16, 12, 8, 8, 1, 0, 0, 0), strict=True)
 )
-_STRING, _EMBEDDED, _BINARY = 0x02, 0x03, 0x05
+# What stands before the content of text, code and symbols; documents and arrays; binary: its length is counted so.
+_SIZED: Final = {0x02: 4, 0x0D: 4, 0x0E: 4, 0x03: 0, 0x04: 0, 0x0F: 0, 0x05: 5}
+_STRING: Final = 0x02
+_ID_TYPES: Final = frozenset((*_FIXED_SIZES, 0x02, 0x03, 0x05))
+
+
+class Parts(NamedTuple):
+    """A stored document.
+
+    Attributes:
+        id: Its `_id`.
+        rev: Its last writer's name and the number of its write; `None` if no bot has written it, and anything if
+            a stranger has.
+        revs: The same for the writers before that one.
+        body: The bytes of all other fields.
+    """
+
+    id: Any
+    rev: Any
+    revs: tuple[str, ...]
+    body: bytes
 
 
 def dump(document: dict[str, Any]) -> bytes:
@@ -60,14 +88,41 @@ def load_each(raws: Sequence[bytes]) -> Iterator[dict[str, Any] | None]:
                 yield None
 
 
-def part_id(raw: bytes) -> bytes:
-    """The bytes of a document without its `_id`, which stands first in whatever the server sends.
+def part(raw: bytes) -> Parts:
+    """Parts a document; its `_id` stands first in whatever the server sends.
 
     Raises:
-        DecodeError: If it does not.
+        DecodeError: If its `_id` is of a type that is never ours, or the document is damaged.
     """
-    end = _end_of_id(raw)
-    return (len(raw) - end + 4).to_bytes(4, "little") + raw[end:]
+    try:
+        return _part(raw)
+    except (ValueError, IndexError) as error:
+        raise DecodeError(f"not valid BSON: {error}") from error
+
+
+def _part(raw: bytes) -> Parts:
+    rev: Any = None
+    revs: tuple[str, ...] = ()
+    start, end = _HEADER, len(raw) - 1
+    body: list[bytes] = []
+    document_id: Any = _ID
+    while start < end:
+        kind, name_end = raw[start], raw.index(b"\x00", start + 1)
+        name, next_one = raw[start + 1 : name_end], _end(raw, raw[start], name_end + 1)
+        if start == _HEADER:
+            if name != _ID or kind not in _ID_TYPES:
+                raise DecodeError(f"the document does not begin with an _id of ours, but with the type {kind:#04x}")
+            document_id = _value(raw, start, next_one)
+        elif name == _REV:
+            rev = _value(raw, start, next_one)
+        elif name == _REVS:
+            value = _value(raw, start, next_one)
+            revs = tuple(one for one in value if type(one) is str) if type(value) is list else ()
+        else:
+            body.append(raw[start:next_one])
+        start = next_one
+    rest = b"".join(body)
+    return Parts(document_id, rev, revs, (len(rest) + 5).to_bytes(4, "little") + rest + b"\x00")
 
 
 def id_of(raw: bytes) -> Any:
@@ -76,22 +131,29 @@ def id_of(raw: bytes) -> Any:
     Raises:
         DecodeError: If it is damaged itself.
     """
-    end = _end_of_id(raw)
-    return load((end + 1).to_bytes(4, "little") + raw[4:end] + b"\x00")["_id"]
+    name_end = 4 + 1 + len(_ID)
+    if raw[5:name_end] != _ID or raw[4] not in _ID_TYPES:
+        raise DecodeError(f"the document does not begin with an _id of ours, but with the type {raw[4]:#04x}")
+    return _value(raw, 4, _end(raw, raw[4], name_end + 1))
 
 
-def _end_of_id(raw: bytes) -> int:
-    kind = raw[4]
-    start = 5 + len(_ID_KEY)
-    if raw[5:start] != _ID_KEY:
-        raise DecodeError("the document does not begin with its _id")
-    length = int.from_bytes(raw[start : start + 4], "little")
-    if kind in _FIXED_SIZES:
-        return start + _FIXED_SIZES[kind]
-    if kind == _STRING:
-        return start + 4 + length
-    if kind == _EMBEDDED:
-        return start + length
-    if kind == _BINARY:
-        return start + 5 + length
-    raise DecodeError(f"its _id is of the BSON type {kind:#04x}")
+def _value(raw: bytes, start: int, end: int) -> Any:
+    """The value of one field, from its type on."""
+    element = raw[start:end]
+    (value,) = load((len(element) + 5).to_bytes(4, "little") + element + b"\x00").values()
+    return value
+
+
+def _end(raw: bytes, kind: int, start: int) -> int:
+    """Where the value ends that begins at `start`."""
+    if (size := _FIXED_SIZES.get(kind)) is not None:
+        return start + size
+    if (before := _SIZED.get(kind)) is not None:
+        return start + before + int.from_bytes(raw[start : start + 4], "little")
+    if kind == _UNDEFINED:
+        return start
+    if kind == _REGEX:  # two texts that end with a NUL
+        return raw.index(b"\x00", raw.index(b"\x00", start) + 1) + 1
+    if kind == _POINTER:  # text and ObjectId
+        return start + 4 + int.from_bytes(raw[start : start + 4], "little") + 12
+    raise DecodeError(f"the document holds the unknown BSON type {kind:#04x}")

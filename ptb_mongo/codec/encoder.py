@@ -18,9 +18,8 @@ from typing import Any, Final
 
 import bson
 import telegram
-from bson.binary import Binary, UuidRepresentation
+from bson.binary import Binary
 from bson.code import Code
-from bson.codec_options import CodecOptions, DatetimeConversion, TypeDecoder, TypeRegistry
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
@@ -36,34 +35,25 @@ from ptb_mongo.codec import pickling
 from ptb_mongo.codec.bounds import pattern
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, is_plain
+from ptb_mongo.codec.options import OPTIONS
+from ptb_mongo.codec.parts import enum_key, fraction
+from ptb_mongo.codec.scalars import (
+    MAX_INT64,
+    MIN_INT64,
+    binary_form,
+    decimal_form,
+    milliseconds_form,
+    regex_form,
+    view_of,
+)
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import EncodeError
 
-__all__ = ["OPTIONS", "Encoder"]
+__all__ = ["Encoder", "sort_elements"]
 
-
-class _PlainInt(TypeDecoder):
-    """64-bit integers come back as `int`, as they went in."""
-
-    bson_type = Int64
-
-    def transform_bson(self, value: Any) -> int:
-        return int(value)
-
-
-OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    tz_aware=True,
-    tzinfo=dtm.timezone.utc,  # else zones come back as bson.tz_util's
-    uuid_representation=UuidRepresentation.STANDARD,
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,  # others may write dates outside 1-9999
-    type_registry=TypeRegistry([_PlainInt()]),
-)
 
 _UTC: Final = dtm.timezone.utc
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_MIN_INT64: Final = -(2**63)
-_MAX_INT64: Final = 2**63 - 1
-_REGEX_FLAGS: Final = re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE
 _DECIMAL_DIGITS: Final = 1000  # beyond, in hexadecimal: Python limits long decimal texts
 # MongoDB takes about 180 levels of documents and arrays, and tags double the depth: what lies deeper is
 # packed into binary, where it counts anew.
@@ -71,8 +61,6 @@ _PACK_DEPTH: Final = 80
 _PACK_FROM: Final = 76  # a form with tags takes up to three levels at once
 _MAX_DEPTH: Final = 620
 _REMEMBERED_KEYS: Final = 10_000
-_OLD_UUID: Final = 3  # a subtype of BSON's binary
-_UUID_SIZE: Final = 16
 # What a document is bound to take at least: a small object graph that unfolds into more than MongoDB stores (shared
 # references to shared references) is stopped here, not by the memory.
 _MAX_SIZE: Final = 16 * 1024 * 1024
@@ -119,7 +107,7 @@ class Encoder:
             },
             dtm.timezone: self._timezone,
             zoneinfo.ZoneInfo: self._zone,
-            decimal.Decimal: _decimal,
+            decimal.Decimal: decimal_form,
             Fraction: self._fraction,
             range: lambda value, depth: {
                 TAG: "range",
@@ -127,13 +115,13 @@ class Encoder:
             },
             re.Pattern: self._pattern,
             Int64: lambda value, _: {TAG: "int64", "v": Int64(value)},
-            Binary: _binary,
+            Binary: binary_form,
             collections.deque: self._deque,
             collections.OrderedDict: self._mapping,
             collections.Counter: self._mapping,
             collections.defaultdict: self._mapping,
-            DatetimeMS: _milliseconds,
-            Regex: _regex,
+            DatetimeMS: milliseconds_form,
+            Regex: regex_form,
             Code: lambda value, depth: self._native(value, value.scope, depth),
             DBRef: lambda value, depth: self._native(value, list(value.as_doc().values()), depth),
         }
@@ -173,7 +161,7 @@ class Encoder:
         return {TAG: "str", "v": value.encode("utf-8", "surrogatepass")}
 
     def _int(self, value: int, _: int) -> Any:
-        if _MIN_INT64 <= value <= _MAX_INT64:
+        if MIN_INT64 <= value <= MAX_INT64:
             return value
         return {TAG: "int", "v": str(value) if abs(value) < 10**_DECIMAL_DIGITS else hex(value)}
 
@@ -244,11 +232,7 @@ class Encoder:
             elements = [self.encode(element, depth + 2) for element in value]
         except EncodeError as error:
             raise _within("v", error) from error
-        kinds = {type(element) for element in elements}
-        if kinds <= {str} or kinds <= {int}:
-            elements.sort()
-        else:
-            elements.sort(key=lambda element: bson.encode({"v": element}, codec_options=OPTIONS))
+        sort_elements(elements)
         return {TAG: type(value).__name__, "v": elements}
 
     def _deque(self, value: collections.deque[Any], depth: int) -> Any:
@@ -315,7 +299,7 @@ class Encoder:
 
     def _fraction(self, value: Fraction, depth: int) -> Any:
         try:
-            pickling.fraction(value.numerator, value.denominator)
+            fraction(value.numerator, value.denominator)
         except ValueError as error:
             raise EncodeError(str(error)) from error
         return {TAG: "fraction", "v": [self._int(part, depth) for part in value.as_integer_ratio()]}
@@ -354,7 +338,7 @@ class Encoder:
         return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": binary}
 
     def _enum(self, value: enum.Enum, depth: int) -> Any:
-        key = pickling.enum_key(value)
+        key = enum_key(value)
         plain = value.value
         native = {"v": plain} if type(plain) in {str, int, bool, float} else {}
         if native:
@@ -389,7 +373,7 @@ class Encoder:
 
     def _telegram(self, value: telegram.TelegramObject) -> Any:
         try:
-            view = _view(value.to_dict(), 1)
+            view = view_of(value.to_dict(), 1)
         except Exception:  # noqa: BLE001  (an attribute of another type than PTB expects; the pickle holds it)
             view = None
         return {
@@ -398,6 +382,15 @@ class Encoder:
             "pickle": pickling.dumps(value, trust=self._trust, bot=self._bot()),
             "view": view,
         }
+
+
+def sort_elements(elements: list[Any]) -> None:
+    """Brings the plain elements of a set into the order in which a set is stored."""
+    kinds = {type(element) for element in elements}
+    if kinds <= {str} or kinds <= {int}:
+        elements.sort()
+    else:
+        elements.sort(key=lambda element: bson.encode({"v": element}, codec_options=OPTIONS))
 
 
 def _within(key: str, error: EncodeError) -> EncodeError:
@@ -416,49 +409,3 @@ def _default_name(zone: dtm.timezone) -> str:
 def _is_named_tuple(cls: Any) -> bool:
     fields = getattr(cls, "_fields", None)
     return isinstance(fields, tuple) and cls.__reduce_ex__ is object.__reduce_ex__
-
-
-def _decimal(value: decimal.Decimal, _: int) -> Any:
-    try:
-        exact = Decimal128(value)
-    except (decimal.DecimalException, ValueError, TypeError):
-        return {TAG: "decimal", "v": str(value)}
-    same = exact.to_decimal().as_tuple() == value.as_tuple()
-    return {TAG: "decimal", "v": exact if same else str(value)}
-
-
-def _binary(value: Binary, _: int) -> Any:
-    if value.subtype in {0, 4} or (value.subtype == _OLD_UUID and len(value) != _UUID_SIZE):
-        # As they are, the first two would come back as bytes and as UUID, and the last not at all.
-        return {TAG: "binary", "v": bytes(value), "subtype": value.subtype}
-    return value
-
-
-def _milliseconds(value: DatetimeMS, _: int) -> Any:
-    if isinstance(value.as_datetime(OPTIONS), DatetimeMS):
-        return value  # outside the years 1-9999, as others may write it: comes back as it is
-    return {TAG: "milliseconds", "v": value}
-
-
-def _regex(value: Regex[Any], _: int) -> Any:
-    if not isinstance(value.pattern, str) or value.flags & ~_REGEX_FLAGS:
-        raise EncodeError("BSON has only text as a pattern, with the flags i, l, m, s, u and x; use re.compile")
-    return value
-
-
-def _view(value: Any, depth: int) -> Any:
-    """A Telegram object's `to_dict()` for queries; it is not read back, so what BSON lacks is left out."""
-    if isinstance(value, dict) and depth < _PACK_DEPTH:
-        view = {}
-        for key, item in value.items():
-            name, plain = escape(key), _view(item, depth + 1)
-            if name is not None and plain is not None:
-                view[name] = plain
-        return view
-    if isinstance(value, (list, tuple)) and depth < _PACK_DEPTH:
-        return [_view(item, depth + 1) for item in value]
-    if isinstance(value, str):
-        return str.__str__(value).encode("utf-8", "replace").decode()
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if _MIN_INT64 <= value <= _MAX_INT64 else float(value)
-    return value if type(value) in {bool, float, dtm.datetime} else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-__all__ = ["attributes_of", "is_plain", "new_object", "remove_attribute", "set_attribute"]
+__all__ = ["attributes_of", "is_plain", "new_object", "remove_attribute", "set_attribute", "slots_of"]
 
 _DEFAULT_GETSTATE: Final = getattr(object, "__getstate__", None)  # Python 3.11 gave every object one
 _SLOTS_OF: Final[WeakKeyDictionary[type, tuple[str, ...]]] = WeakKeyDictionary()

@@ -13,18 +13,17 @@ import enum
 import io
 import ipaddress
 import pickle
-import re
 import types
 import warnings
 import zoneinfo
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import Any, Final
 
 import telegram
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_UNFOLDED, check_collisions, pattern
 from ptb_mongo.codec.objects import set_attribute, slots_of
+from ptb_mongo.codec.parts import PARTS, enum_key, enum_member, fraction, pytz_utc
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
@@ -38,7 +37,6 @@ _CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
 _NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
 _OPENING: Final = (pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
 _MANY_LEVELS: Final = 250
-_MAX_FRACTION_BITS: Final = 100_000
 _CALLABLE_BUILTINS: Final = ("builtins.complex", "builtins.slice", "builtins.object")
 
 
@@ -135,8 +133,8 @@ class _Pickler(pickle.Pickler):
             return ("default",)
         if isinstance(obj, enum.Enum):
             return "enum", self._trust.name_of(cls), enum_key(obj)
-        if cls in _PARTS:
-            return _PARTS[cls](obj)
+        if cls in PARTS:
+            return PARTS[cls](obj)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":
             return ("pytz",)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
@@ -348,68 +346,3 @@ def telegram_object(cls: type, state: Any) -> Any:
     obj.__setstate__({name: None for name in slots_of(cls) if name != "api_kwargs"} | state)
     obj.set_bot(bot)
     return obj
-
-
-def enum_key(member: enum.Enum) -> object:
-    """What identifies a member: its name, or the number of a combination of flags."""
-    cls = type(member)
-    name = member.name
-    return name if name is not None and cls.__members__.get(name) is member else member.value
-
-
-def enum_member(cls: type, key: object) -> enum.Enum:
-    """The member that `enum_key` stands for.
-
-    Raises:
-        DecodeError: If there is no such member any more.
-    """
-    if not issubclass(cls, enum.Enum):
-        raise DecodeError(f"{cls.__qualname__} is not an enum")
-    if isinstance(key, str) and key in cls.__members__:
-        return cls.__members__[key]
-    if issubclass(cls, enum.Flag) and type(key) is int:
-        try:
-            return cls(key)
-        except ValueError as error:
-            raise DecodeError(f"{cls.__qualname__} has no flags {key!r:.80}") from error
-    raise DecodeError(f"{cls.__qualname__} has no member {key!r:.80}")
-
-
-def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:
-    if not zone.key:
-        raise EncodeError("a ZoneInfo that was read from a file cannot be stored; use one with a name")
-    return "zone", zone.key
-
-
-def _fraction_parts(value: Fraction) -> tuple[Any, ...]:
-    fraction(value.numerator, value.denominator)
-    return "fraction", value.numerator, value.denominator
-
-
-def fraction(numerator: Any, denominator: Any) -> Fraction:
-    """The fraction of two integers.
-
-    Raises:
-        TypeError: If they are no integers.
-        ValueError: If they are so long that reducing them, which takes the square of their length, would hang.
-    """
-    if type(numerator) is not int or type(denominator) is not int:
-        raise TypeError("a fraction is made of two integers")
-    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
-        raise ValueError("a fraction of such long numbers cannot be stored")
-    return Fraction(numerator, denominator)
-
-
-def pytz_utc() -> Any:
-    """The time zone that PTB 21 puts into its dates where `pytz` is installed."""
-    import pytz  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  (not a dependency of ours)
-
-    return pytz.utc
-
-
-_PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    zoneinfo.ZoneInfo: _zone_parts,
-    Fraction: _fraction_parts,
-    range: lambda value: ("range", value.start, value.stop, value.step),
-    re.Pattern: lambda value: ("pattern", value.pattern, value.flags),
-}

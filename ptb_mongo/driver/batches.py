@@ -1,11 +1,11 @@
-"""Documents as BSON bytes: a batch of them, and those of several collections in one answer."""
+"""Documents as BSON bytes: batches, and documents of several collections in one answer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["ByIds", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "identity", "numbered", "split", "unnumbered"]
 
 
 class ByIds(NamedTuple):
@@ -14,7 +14,7 @@ class ByIds(NamedTuple):
     Attributes:
         collection: Its name.
         ids: The documents' `_id`s.
-        fields: Those that are wanted besides.
+        fields: The other fields to read.
     """
 
     collection: str
@@ -23,7 +23,7 @@ class ByIds(NamedTuple):
 
 
 def numbered(number: int, wanted: ByIds) -> list[dict[str, Any]]:
-    """The part of a pipeline that reads the documents of one collection, each inside another that says of which."""
+    """The stages that read the documents of one collection, each wrapped with the number of its collection."""
     return [
         {"$match": {"_id": {"$in": wanted.ids}}},
         {"$project": dict.fromkeys(wanted.fields, 1)},
@@ -32,7 +32,7 @@ def numbered(number: int, wanted: ByIds) -> list[dict[str, Any]]:
 
 
 def unnumbered(raw: bytes) -> tuple[int, bytes]:
-    """The number and the document: a length, then the type, the name and the value of each, and an end."""
+    """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator."""
     return int.from_bytes(raw[7:11], "little"), raw[14:-1]
 
 
@@ -45,3 +45,12 @@ def split(batch: bytes) -> list[bytes]:
         documents.append(batch[start : start + length])
         start += length
     return documents
+
+
+def identity(document_id: Any) -> Any:
+    """A dict key for a document's `_id`; equal for ids that MongoDB treats as equal."""
+    if isinstance(document_id, dict):
+        return tuple((name, identity(part)) for name, part in document_id.items())
+    if isinstance(document_id, list):
+        return tuple(map(identity, document_id))
+    return (bool, document_id) if isinstance(document_id, bool) else document_id

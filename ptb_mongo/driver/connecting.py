@@ -10,8 +10,8 @@ from pymongo import AsyncMongoClient, MongoClient
 
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.mock import MockDriver
+from ptb_mongo.driver.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 from ptb_mongo.errors import ConfigurationError
-from ptb_mongo.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
 
 __all__ = ["connect", "database_of"]
 

@@ -7,22 +7,22 @@ import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
-from pymongo.errors import BulkWriteError
+from pymongo.collection import ReturnDocument
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from ptb_mongo.driver import streams
-from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
+from ptb_mongo.driver import statements, streams
+from ptb_mongo.driver.batches import ByIds, identity, numbered, split, unnumbered
 from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
-from ptb_mongo.driver.statements import can_be_updates, request, statement
-from ptb_mongo.driver.streams import Changes
+from ptb_mongo.driver.operations import Failure, Operation
+from ptb_mongo.driver.streams import Events
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.garbage import collector_paused
-from ptb_mongo.operations import Delete, Failure, Operation
+from ptb_mongo.gc_pause import collector_paused
 
 __all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
 
@@ -32,11 +32,11 @@ CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
 
 
 class Updated(NamedTuple):
-    """What an update of several documents has done.
+    """The outcome of an update of several documents.
 
     Attributes:
-        matched: How many were there, or were made.
-        made: The positions of those updates that have made one.
+        matched: How many documents matched or were inserted.
+        made: The positions of the updates that inserted one.
     """
 
     matched: int
@@ -54,16 +54,16 @@ class Driver:
         self._database = client.get_database(
             database,
             codec_options=CODEC_OPTIONS,
-            read_preference=ReadPreference.PRIMARY,  # never older than our own writes
+            read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
             write_concern=self._write_concern,
         )
 
     async def hello(self) -> dict[str, Any]:
-        """What the server says of itself.
+        """The server's description of itself.
 
         Raises:
-            UnavailableError: If none answers.
-            ConfigurationError: If it refuses the credentials.
+            UnavailableError: If no server answers.
+            ConfigurationError: If the server refuses the credentials.
         """
         with translated():
             answer: dict[str, Any] = await self._database.command("hello")
@@ -101,7 +101,7 @@ class Driver:
     async def find(
         self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
     ) -> AsyncIterator[dict[str, Any]]:
-        """The documents that match, or some fields of them, decoded; for the few that are not users' data."""
+        """The documents that match, or some of their fields, decoded; for documents without users' data."""
         with translated():
             async for document in self._database[collection].find(query, fields):
                 yield document
@@ -113,27 +113,28 @@ class Driver:
         return answer
 
     async def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-        """What a pipeline gives; for the command line."""
+        """The results of a pipeline; for the command line."""
         with translated():
             made = self._database[collection].aggregate(pipeline, allowDiskUse=True)
             async for document in await made if inspect.isawaitable(made) else made:
                 yield document
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
-        """Sends writes in one unordered bulk write.
+        """Sends writes, each a compare-and-set; deletions follow when all others are done.
+
+        Sends the same commands as a driver's bulk write, without its work for each request, and without its retries: if
+        the connection breaks, the caller has to read what was done before it sends anything again.
 
         Returns:
             The failures, by position.
 
         Raises:
-            UnavailableError: If it is not known whether the writes were done; all may be sent again.
-            RefusedError: If all are refused, for the lack of a permission, say.
+            UnavailableError: If it is not known whether the writes were done.
+            RefusedError: If the whole command is refused, for lack of a permission, say.
         """
         try:
             with translated():
-                if self._write_concern.acknowledged and can_be_updates(operations):
-                    return await self._update(collection, operations)
-                return await self._bulk_write(collection, operations)
+                return await self._write(collection, operations)
         except (BSONError, RefusedError) as error:
             if not is_for_one(error):
                 raise
@@ -145,41 +146,93 @@ class Driver:
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
 
-    async def _update(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
-        """The command that `bulk_write` sends, without what that does for each of its requests: half the time of all.
-
-        Nor is it sent again by itself when the connection breaks: what was done of it is read then. Documents that
-        are to be deleted are marked by it, and deleted afterwards.
-        """
+    async def _write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         with collector_paused():
-            updates = [statement(one) for one in operations]
+            updates = {
+                index: one for index, operation in enumerate(operations) if (one := statements.update(operation))
+            }
+        failures = await self._send("update", collection, operations, updates) if updates else {}
+        deletions = {
+            index: one
+            for index, operation in enumerate(operations)
+            if index not in failures and (one := statements.deletion(operation))
+        }
+        return failures | (await self._send("delete", collection, operations, deletions) if deletions else {})
+
+    async def _send(
+        self, command: str, collection: str, operations: Sequence[Operation], sent: Mapping[int, dict[str, Any]]
+    ) -> dict[int, Failure]:
+        """Sends one command.
+
+        Args:
+            command: "update" or "delete".
+            collection: Where to.
+            operations: All operations.
+            sent: The statements, by the positions of their operations.
+
+        Returns:
+            The failures, by that position.
+        """
+        positions = list(sent)
         answer = await self._database.command(
-            "update",
+            command,
             collection,
-            # The text of an error may quote what is no text in a broken document.
+            # The text of an error may quote bytes of a broken document that are not valid text.
             codec_options=CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
-            updates=updates,
             ordered=False,
             writeConcern=self._write_concern.document,
+            **{f"{command}s": list(sent.values())},
         )
-        failures = failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError"))
-        if marked := [Delete(one.id, {"rev": one.rev}) for one in operations if isinstance(one, Delete)]:
-            await self._bulk_write(collection, marked)
+        found = failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError"))
+        failures = {positions[index]: failure for index, failure in found.items()}
+        rest = {position: operations[position] for position in positions if position not in failures}
+        if answer["n"] < len(rest):  # some did not match, and the server does not say which
+            failures |= await self._not_done(command, collection, rest)
         return failures
 
-    async def _bulk_write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
-        requests = [request(operation) for operation in operations]
-        try:
-            await self._database[collection].bulk_write(requests, ordered=False)
-        except BulkWriteError as error:
-            details = error.details
-            return failures_in(details["writeErrors"], next(iter(details.get("writeConcernErrors", ())), None))
-        return {}
+    async def _not_done(self, command: str, collection: str, operations: Mapping[int, Operation]) -> dict[int, Failure]:
+        """The writes that matched nothing, or whose document was written again since."""
+        ids = ByIds(collection, [operation.id for operation in operations.values()], ("rev",))
+        revs = {}
+        for raw in await self._raw_documents(ids):
+            document = bson.decode(raw, CODEC_OPTIONS)
+            revs[identity(document["_id"])] = document.get("rev")
+
+        def is_done(operation: Operation) -> bool:
+            document_id = identity(operation.id)
+            if command == "delete":
+                return document_id not in revs
+            return document_id in revs and revs[document_id] == statements.rev_of(operation)
+
+        outdated = Failure("its document was changed by others", outdated=True)
+        return {position: outdated for position, operation in operations.items() if not is_done(operation)}
 
     async def insert_if_missing(self, collection: str, document_id: Any, fields: Mapping[str, Any]) -> None:
-        """Makes a document, unless it is there already."""
+        """Inserts a document, unless it exists."""
+        await self.set_fields(collection, document_id, {}, insert=fields)
+
+    async def set_fields(
+        self, collection: str, document_id: Any, fields: Mapping[str, Any], *, insert: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Sets fields of a document, or inserts it; returns its former version.
+
+        Args:
+            collection: Its collection.
+            document_id: Its `_id`.
+            fields: The fields to set.
+            insert: More fields to set if it is inserted.
+        """
+        update = {name: part for name, part in {"$set": {**fields}, "$setOnInsert": {**insert}}.items() if part}
         with translated():
-            await self._database[collection].update_one({"_id": document_id}, {"$setOnInsert": fields}, upsert=True)
+            before: dict[str, Any] | None = await self._database[collection].find_one_and_update(
+                {"_id": document_id}, update, upsert=True, return_document=ReturnDocument.BEFORE
+            )
+        return before
+
+    async def unset_field(self, collection: str, document_id: Any, field: str, value: Any) -> None:
+        """Removes a field of a document, if it has a certain value."""
+        with translated():
+            await self._database[collection].update_one({"_id": document_id, field: value}, {"$unset": {field: ""}})
 
     async def update_each(
         self,
@@ -188,24 +241,24 @@ class Driver:
         *,
         upsert: bool = False,
     ) -> Updated:
-        """Changes documents by pipelines, each by its own, in one command and for a majority.
+        """Changes documents, each by a pipeline of its own, in one command with majority write concern.
 
         Args:
-            collection: Where they are.
-            updates: Which document, and its pipeline; may be done more than once.
-            upsert: Whether a document is made where there is none.
+            collection: Their collection.
+            updates: A filter and a pipeline for each document; must be safe to repeat.
+            upsert: Whether to insert a document if none matches.
         """
         statements = [{"q": query, "u": list(pipeline), "upsert": upsert} for query, pipeline in updates]
         with translated():
             answer = await self._database.command(
                 "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
             )
-        # That two make a document at once is no failure: then the server tries again (MongoDB manual, upserts).
+        # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
         check_writes(answer)
         return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
 
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
-        """Deletes documents, one for each query and in one command; how many. A failover may undo it."""
+        """Deletes a document for each query, in one command; returns how many. A failover may undo it."""
         deletes = [{"q": query, "limit": 1} for query in queries]
         with translated():
             answer = await self._database.command(
@@ -214,8 +267,13 @@ class Driver:
         check_writes(answer)
         return int(answer["n"])
 
+    async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
+        """Deletes all documents that match."""
+        with translated():
+            await self._database[collection].delete_many(query)
+
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
-        """Why change streams cannot be had from this server; `None` if they can."""
+        """Why this server offers no change streams; `None` if it does."""
         return await streams.why_none(self._database, hello)
 
     async def watch(
@@ -224,39 +282,39 @@ class Driver:
         *,
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
-    ) -> AsyncIterator[Changes]:
-        """The changes of the database's collections, as they happen.
+    ) -> AsyncIterator[Events]:
+        """The events of the database's collections, as they happen.
 
-        Once it is open, and from time to time when nothing happens, it gives no changes, but a place to resume at.
+        Once the stream is open, and while nothing happens, a batch has no events, but a token to resume after.
 
         Args:
             pipeline: What to let through; must keep `_id`, the resume token.
             start_at: The server's time to begin at.
-            resume_after: The token after which to go on, instead.
+            resume_after: The token to resume after, instead.
 
         Raises:
-            UnavailableError: If the server is gone; the stream may be resumed.
-            RefusedError: If the stream cannot be had, or not be resumed.
+            UnavailableError: If the connection broke; the stream may be resumed.
+            RefusedError: If the server offers no stream, or cannot resume this one.
         """
         hello = await self.hello()
         follow = streams.of_sharded_cluster if streams.is_sharded(hello) else streams.of_replica_set
         try:
             with translated():
                 async with contextlib.aclosing(follow(self._database, pipeline, start_at, resume_after)) as stream:
-                    async for changes in stream:
-                        yield changes
+                    async for events in stream:
+                        yield events
         except RefusedError as error:
             if is_resumable(error.__cause__):
                 raise UnavailableError(f"the change stream was interrupted: {error}") from error
             raise
 
     async def create_index(self, collection: str, field: str) -> None:
-        """Makes an index, if it is not there yet."""
+        """Creates an index, if it does not exist."""
         with translated():
             await self._database[collection].create_index(field)
 
     async def close(self) -> None:
-        """Closes the client, if we have made it."""
+        """Closes the client, if it is ours."""
         if self._owned:
             closing = self._client.close()
             if inspect.isawaitable(closing):

@@ -1,4 +1,4 @@
-"""What the errors of a driver and the refusals of a server mean; none of the texts holds a password or users' data."""
+"""The errors of drivers and servers, translated into ours; no text holds a password or users' data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
+from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
-from ptb_mongo.operations import Failure
 
 __all__ = ["check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
 
@@ -33,7 +33,7 @@ _TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns a driver's errors into ours."""
+    """Translates a driver's errors into ours."""
     try:
         yield
     except (AutoReconnect, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError) as error:
@@ -59,23 +59,23 @@ def translated() -> Iterator[None]:
 
 
 def is_for_one(error: Exception) -> bool:
-    """Whether all writes were refused for what one of them is."""
+    """Whether a whole command was refused because of a single write in it."""
     cause = error.__cause__
     return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
 
 
 def is_resumable(error: BaseException | None) -> bool:
-    """Whether a change stream that was refused may go on elsewhere (MongoDB, change streams specification)."""
+    """Whether a change stream that was refused may be resumed (MongoDB, change streams specification)."""
     if not isinstance(error, OperationFailure):
         return False
     return error.code == _CURSOR_NOT_FOUND or error.has_error_label("ResumableChangeStreamError")
 
 
 def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:
-    """What a server said of writes that it has refused.
+    """The writes that a server has refused, by position.
 
     Raises:
-        UnavailableError: If it could not do them at all now, or cannot say that they will last.
+        UnavailableError: If the server cannot do them now, or cannot guarantee that they last.
     """
     if unacknowledged is not None:
         text = unacknowledged.get("errmsg", "")
@@ -86,10 +86,10 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
 
 
 def check_writes(answer: Mapping[str, Any]) -> None:
-    """Looks at the answer to a command that writes.
+    """Checks the answer to a command that writes.
 
     Raises:
-        RefusedError: If the server has refused some of it.
+        RefusedError: If the server has refused a part of it.
         UnavailableError: See `failures_in`.
     """
     for failure in failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError")).values():

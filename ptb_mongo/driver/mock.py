@@ -7,11 +7,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import bson
-from pymongo.errors import OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.database import CODEC_OPTIONS, Driver
-from ptb_mongo.operations import Delete, Failure, Insert, Operation
+from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
 
 __all__ = ["MockDriver"]
 
@@ -25,7 +25,7 @@ class MockDriver(Driver):
         self._database = client.get_database(database)
 
     async def hello(self) -> dict[str, Any]:
-        """What a standalone server would say."""
+        """The answer of a standalone server."""
         return {"isWritablePrimary": True}
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
@@ -44,18 +44,31 @@ class MockDriver(Driver):
         return [await self._raw_documents(one) for one in wanted]
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
-        """See `Driver.write`; one by one, as mongomock does not know the `UpdateOne` of PyMongo 4.11."""
-        target = self._database[collection]
+        """See `Driver.write`; one by one, as mongomock does not report which of several were done."""
+        outdated = Failure("its document was changed by others", outdated=True)
         failures = {}
         for index, operation in enumerate(operations):
             try:
-                if isinstance(operation, Delete):
-                    await target.delete_one({"_id": operation.id, **operation.guard})
-                elif isinstance(operation, Insert):
-                    await target.insert_one({"_id": operation.id, **operation.fields})
-                else:
-                    for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc)):
-                        await target.update_one({"_id": operation.id}, update, upsert=True)
+                if not await self._done(self._database[collection], operation):
+                    failures[index] = outdated
             except OperationFailure as error:
-                failures[index] = Failure(str(error), outdated=True)
+                taken = isinstance(error, DuplicateKeyError) and isinstance(operation, Insert)
+                # mongomock raises its own `WriteError` for a path through a value that is not a document
+                failures[index] = outdated if taken or type(error).__name__ == "WriteError" else Failure(str(error))
         return failures
+
+    @staticmethod
+    async def _done(target: Any, operation: Operation) -> bool:
+        if isinstance(operation, Insert):
+            now = datetime.now(timezone.utc)
+            await target.insert_one({"_id": operation.id, **operation.fields, "updated_at": now})
+            return True
+        if isinstance(operation, Delete):
+            return bool((await target.delete_one({"_id": operation.id, **operation.guard})).deleted_count)
+        guard = {**operation.guard, **operation.changes.guard()}
+        for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc), operation.extra):
+            # Nothing runs in between: mongomock never waits.
+            if not (await target.update_one({"_id": operation.id, **guard}, update)).matched_count:
+                return False
+            guard = {}
+        return True

@@ -1,39 +1,42 @@
-"""Writes, as requests for a driver's bulk write and as statements of the commands that it would send."""
+"""Writes as statements of MongoDB's `update` and `delete` commands."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from pymongo import DeleteOne, InsertOne, UpdateOne
+from ptb_mongo.driver.operations import Delete, Insert, Operation
 
-from ptb_mongo.operations import Delete, Insert, Operation, Upsert
+__all__ = ["deletion", "rev_of", "update"]
 
-__all__ = ["can_be_updates", "request", "statement"]
+# Matches no document, so an upsert either inserts one or fails because it exists.
+_NO_DOCUMENT: Final[dict[str, Any]] = {"rev": {"$in": []}}
+
+_NOW: Final = {"updated_at": "$$NOW"}
 
 
-def request(operation: Operation) -> UpdateOne | DeleteOne | InsertOne[dict[str, Any]]:
-    """A write, for a bulk write."""
-    if isinstance(operation, Delete):
-        return DeleteOne({"_id": operation.id, **operation.guard})
+def update(operation: Operation) -> dict[str, Any] | None:
+    """The statement of an `update` command; `None` for a deletion that marks nothing."""
     if isinstance(operation, Insert):
-        return InsertOne({"_id": operation.id, **operation.fields})
-    changes = operation.changes
-    return UpdateOne({"_id": operation.id, **changes.guard()}, changes.update(operation.rev), upsert=True)
-
-
-def can_be_updates(operations: Sequence[Operation]) -> bool:
-    """Whether there is something to update, and all that is to be deleted beside it can be marked first."""
-    deleted = [one for one in operations if isinstance(one, Delete)]
-    updated = sum(isinstance(one, Upsert) for one in operations)
-    return 0 < updated == len(operations) - len(deleted) and all(one.mark for one in deleted)
-
-
-def statement(operation: Operation) -> dict[str, Any]:
-    """An update, or the mark before a deletion, for the `update` command."""
+        # A pipeline, because operators would sort the fields by name.
+        made = [{"$set": {**{name: {"$literal": value} for name, value in operation.fields.items()}, **_NOW}}]
+        return {"q": {"_id": operation.id, **_NO_DOCUMENT}, "u": made, "upsert": True}
     if isinstance(operation, Delete):
+        if not operation.mark:
+            return None
         marked = {"$set": {**operation.mark, "rev": operation.rev}, "$currentDate": {"updated_at": True}}
         return {"q": {"_id": operation.id, **operation.guard}, "u": marked}
-    assert isinstance(operation, Upsert)  # noqa: S101  (for the type checker)
-    changes = operation.changes
-    return {"q": {"_id": operation.id, **changes.guard()}, "u": changes.update(operation.rev), "upsert": True}
+    guard = {"_id": operation.id, **operation.guard, **operation.changes.guard()}
+    return {"q": guard, "u": operation.changes.update(operation.rev, operation.extra)}
+
+
+def deletion(operation: Operation) -> dict[str, Any] | None:
+    """The statement of a `delete` command; `None` for a write that deletes nothing."""
+    if not isinstance(operation, Delete):
+        return None
+    guard = {"rev": operation.rev} if operation.mark else operation.guard
+    return {"q": {"_id": operation.id, **guard}, "limit": 1}
+
+
+def rev_of(operation: Operation) -> Any:
+    """The `rev` that a document has after a write."""
+    return operation.fields["rev"] if isinstance(operation, Insert) else operation.rev

@@ -1,4 +1,4 @@
-"""Change streams: whether they can be had, and the changes that they tell of."""
+"""Change streams: whether the server offers them, and the events in them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from ptb_mongo.errors import UnavailableError
 
-__all__ = ["Changes", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
+__all__ = ["Events", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
 
-_AWAIT_MS: Final = 500  # that the server waits for changes; a closing driver waits as long, and a socket longer
+_AWAIT_MS: Final = 500  # that the server waits for events; closing the driver takes as long
 
 
-class Changes(NamedTuple):
-    """Some changes that a change stream tells of.
+class Events(NamedTuple):
+    """A batch of events of a change stream.
 
     Attributes:
-        changes: The events.
-        token: After which the stream may be resumed; `None` if that is not known yet.
+        events: The events; none where the batch only moves the place to resume at.
+        token: The token after which the stream may be resumed; `None` if that is not known yet.
     """
 
-    changes: Sequence[Mapping[str, Any]]
+    events: Sequence[Mapping[str, Any]]
     token: Mapping[str, Any] | None
 
 
@@ -36,7 +36,7 @@ def is_sharded(hello: Mapping[str, Any]) -> bool:
 
 
 async def why_none(database: Any, hello: Mapping[str, Any]) -> str | None:
-    """Why change streams cannot be had from this server; `None` if they can."""
+    """Why this server offers no change streams; `None` if it does."""
     if "setName" not in hello and not is_sharded(hello):
         return "it is not a replica set"
     try:
@@ -54,8 +54,8 @@ async def of_replica_set(
     pipeline: Sequence[Mapping[str, Any]],
     start_at: Timestamp | None,
     resume_after: Mapping[str, Any] | None,
-) -> AsyncGenerator[Changes, None]:
-    """Sends the commands that a driver's `watch` sends: with Motor, that asks a thread for each single change."""
+) -> AsyncGenerator[Events, None]:
+    """Sends the commands that a driver's `watch` sends; with Motor, `watch` itself would use a thread per event."""
     where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
     started = database.client.start_session()
     session = await started if inspect.isawaitable(started) else started
@@ -66,17 +66,17 @@ async def of_replica_set(
         answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
         while True:
             cursor = answer["cursor"]
-            yield Changes(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
+            yield Events(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
             if not cursor["id"]:
                 return
             answer = await command(
                 "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=_AWAIT_MS, session=session
             )
-    except (GeneratorExit, asyncio.CancelledError):  # else it is gone
+    except (GeneratorExit, asyncio.CancelledError):  # otherwise the cursor is gone
         await _kill(database, cursor)
         raise
     finally:
-        with contextlib.suppress(PyMongoError):  # nothing may take the place of a cancellation
+        with contextlib.suppress(PyMongoError):  # an error must not replace a cancellation
             ended = session.end_session()
             if inspect.isawaitable(ended):
                 await ended
@@ -87,21 +87,21 @@ async def of_sharded_cluster(
     pipeline: Sequence[Mapping[str, Any]],
     start_at: Timestamp | None,
     resume_after: Mapping[str, Any] | None,
-) -> AsyncGenerator[Changes, None]:
-    """Of several routers, only a driver's own cursor finds the right one again."""
+) -> AsyncGenerator[Events, None]:
+    """Uses the driver's own cursor: of several routers, only that finds the right one again."""
     where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
     made = database.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
     stream = await made if inspect.isawaitable(made) else made
     try:
         while stream.alive:
             change = await stream.try_next()
-            yield Changes(() if change is None else (change,), stream.resume_token)
+            yield Events(() if change is None else (change,), stream.resume_token)
     finally:
         await stream.close()
 
 
 async def _kill(database: Any, cursor: Mapping[str, Any]) -> None:
-    """Ends a cursor on the server, if it can be reached; else that ends it by itself."""
+    """Closes a cursor on the server, if that can be reached; otherwise the server closes it after a timeout."""
     if cursor["id"]:
         with contextlib.suppress(PyMongoError):
             await database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])

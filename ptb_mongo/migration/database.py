@@ -10,20 +10,15 @@ from typing import Any, Final
 
 import telegram
 
-from ptb_mongo.changes import Document
 from ptb_mongo.codec import Codec, id_of, load
 from ptb_mongo.driver import Driver, connect, database_of
 from ptb_mongo.errors import DecodeError, FormatError
-from ptb_mongo.health import Counters
 from ptb_mongo.migration.data import Kind
-from ptb_mongo.scopes.callback_data import CallbackDataScope
-from ptb_mongo.scopes.conversations import ConversationScope
-from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import Reader
-from ptb_mongo.store import FORMAT_VERSION
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.values import Document
+from ptb_mongo.scopes.factory import make_scopes
+from ptb_mongo.sync.format import FORMAT_VERSION
 from ptb_mongo.types import ScopeName
-from ptb_mongo.writer import Writer
 
 __all__ = ["Database", "Stored"]
 
@@ -79,22 +74,16 @@ class Database:
         self.trusted = tuple(trusted)
         self.writer = uuid.uuid4().hex[:12]
         self.codec = codec = Codec(self.trusted, lambda: bot)
-        writer = Writer(driver, self.writer, Counters())
-        reader = Reader(driver, writer)
-
-        def data_scope(kind: ScopeName) -> DataScope[object]:
-            collection = f"{prefix}{kind}"
-            return DataScope(
-                kind, collection, reader, codec, writer, new=object, excluded=(), on_conflict="local"
-            )  # `object`: what type it should be, only the bot knows
-
-        self.callback_data = CallbackDataScope(f"{prefix}callback_data", reader, codec, writer)
-        self.scopes: dict[Kind, Documents[Any]] = {
-            "user_data": data_scope("user_data"),
-            "chat_data": data_scope("chat_data"),
-            "bot_data": data_scope("bot_data"),
-            "conversations": ConversationScope(f"{prefix}conversations", reader, codec, writer),
-            "callback_data": self.callback_data,
+        names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
+        # `object`: what type the data should be, only the bot knows
+        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object))
+        self.callback_data = scopes.callback_data
+        self.scopes: dict[Kind, Collection[Any]] = {
+            "user_data": scopes.user_data,
+            "chat_data": scopes.chat_data,
+            "bot_data": scopes.bot_data,
+            "conversations": scopes.conversations,
+            "callback_data": scopes.callback_data,
         }
 
     @classmethod
@@ -155,7 +144,7 @@ class Database:
         Args:
             kind: Which kind.
             query: Which documents; by default all.
-            also: Fields beside those that are ours, such as `rev`.
+            also: Fields beside those that are ours, such as `updated_at`.
         """
         scope = self.scopes[kind]
         async for raws in self.driver.raw_batches(scope.collection, query or {}, (*scope.fields, *also)):
@@ -170,13 +159,10 @@ class Database:
         try:
             document_id = id_of(raw)
             key = scope.key_of(document_id)
-            body = load(raw)
-            del body["_id"]
-            body = self.codec.decode_body(raw, body)
-            scope.check(key, body)
+            _, stored, body = scope.decoded(raw, load(raw))
         except DecodeError as error:
             # A new error: the traceback of the one that was raised holds the whole document.
             located = DecodeError(error.reason, path=error.path)
             located.located(scope.collection, document_id)
             return Stored(document_id, key, raw, {}, located)
-        return Stored(document_id, key, raw, body)
+        return Stored(document_id, key, raw, {**body, "rev": stored.rev})

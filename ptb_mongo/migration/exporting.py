@@ -38,6 +38,8 @@ async def collect(
                 advance(kind, 1000)
             if stored.error is not None:
                 data.problems.append(stored.error)
+            elif kind == "conversations" and "state" not in stored.body:
+                continue  # a bot is about to store something in it
             elif kind == "conversations":
                 handler, key = stored.key
                 data.conversations.setdefault(handler, {})[key] = stored.body["state"]
@@ -48,7 +50,10 @@ async def collect(
             else:
                 getattr(data, kind)[stored.key] = stored.body["data"]
         advance(kind, count % 1000)
-    data.callback_data = await database.callback_data.data()
+    scope = database.callback_data
+    raws = [batch async for batch in database.driver.raw_batches(scope.collection, {}, scope.fields)]
+    with scope.being_loaded():
+        data.callback_data = scope.data(raws)
     data.problems += database.callback_data.quarantined.values()
     advance("callback_data", sum(len(part) for part in data.callback_data or ()))
     return data

@@ -6,17 +6,17 @@ be imported counts as newer, and stays. So an import that was interrupted is sim
 
 from __future__ import annotations
 
-import datetime as dtm
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ptb_mongo.changes import Document, diff
-from ptb_mongo.codec import MAX_SIZE, dump, load, part_id
+from ptb_mongo.codec import MAX_SIZE, dump, load, part
+from ptb_mongo.driver.operations import Insert, Update
 from ptb_mongo.errors import ConfigurationError, DocumentError, EncodeError
 from ptb_mongo.migration.data import KINDS, BotData, Kind
 from ptb_mongo.migration.database import Database, Stored
-from ptb_mongo.operations import Insert, Upsert
+from ptb_mongo.replica.update import diff
+from ptb_mongo.replica.values import Document
 
 __all__ = ["Importer", "Report", "Tally"]
 
@@ -97,7 +97,6 @@ class Importer:
         self._bot_id = bot_id
         self._advance = advance
         self._count = 0
-        self._ahead = dtm.timedelta()  # the server's clock of ours
 
     async def run(self, data: BotData) -> Report:
         """Imports everything.
@@ -109,8 +108,6 @@ class Importer:
         """
         if data.bot_data and self._bot_id is None:
             raise ConfigurationError("there is data of the bot itself, which is stored under its id: which is that?")
-        server: dtm.datetime = (await self._database.driver.hello())["localTime"]
-        self._ahead = server.replace(tzinfo=dtm.timezone.utc) - dtm.datetime.now(dtm.timezone.utc)
         await self._database.format()
         if self._apply and self._bot_id is not None:
             await self._database.begin(self._bot_id)
@@ -203,24 +200,24 @@ class Importer:
             problem = DocumentError(f"it was not written: {failure.reason}")
             report.problems.append(problem.located(collection, operation.id))
 
-    def _operation(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Insert | Upsert | None:
+    def _operation(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Insert | Update | None:
         """What is to be written for a document; counts what is the case."""
         self._count += 1
         rev = f"{self._database.writer}:{self._count}"
         if stored is None:
             tally.new += 1
-            now = dtm.datetime.now(dtm.timezone.utc) + self._ahead
-            return Insert(wanted.id, {**wanted.plain, "rev": rev, "updated_at": now})
+            return Insert(wanted.id, {**wanted.plain, "rev": rev})
         if stored.error is not None:
             tally.unreadable += 1
             return None
-        base = load(part_id(stored.raw))
+        parts = part(stored.raw)
+        base = load(parts.body)
         plain = wanted.plain
         if "position" in plain:  # a place among others, which differs from database to database
             plain = {**plain, "position": base["position"]}
-        changes = diff(base, plain, self._database.scopes[kind].canonical)
+        changes = diff(base, plain, self._database.scopes[kind].canonical_value)
         if not changes:
             tally.same += 1
             return None
         tally.different += 1
-        return Upsert(stored.id, changes, rev) if self._overwrite else None
+        return Update(stored.id, {"rev": parts.rev}, changes, rev) if self._overwrite else None

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ptb_mongo.changes import Changes, Document, Path, addressable, fields_inside
 from ptb_mongo.codec import load
+from ptb_mongo.driver.operations import Delete, Update
 from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.inspection import is_untrusted
-from ptb_mongo.operations import Delete, Upsert
+from ptb_mongo.replica.update import Changes
+from ptb_mongo.replica.values import Document, Path, addressable, fields_inside
 
 __all__ = ["drop_bad_paths", "droppable", "move_aside", "quarantine_of"]
 
@@ -73,7 +74,7 @@ async def move_aside(database: Database, kind: Kind, stored: Stored) -> bool:
     pipeline: list[dict[str, Any]] = [{"$match": {"_id": {"$eq": stored.id}}}, {"$merge": into}]
     async for _ in database.driver.aggregate(collection, pipeline):
         pass
-    await _write(database, kind, Delete(stored.id))
+    await _write(database, kind, Delete(stored.id, {}))
     return True
 
 
@@ -104,7 +105,7 @@ async def drop_bad_paths(database: Database, kind: Kind, stored: Stored, *, untr
                 database.scopes[kind].collection, stored.id
             )
         dropped.append(".".join(path))
-        await _write(database, kind, Upsert(bad.id, Changes(unsets=[path]), f"{database.writer}:{len(dropped)}"))
+        await _write(database, kind, Update(bad.id, {}, Changes(unsets=[path]), f"{database.writer}:{len(dropped)}"))
     return dropped
 
 
@@ -114,7 +115,7 @@ async def _still_bad(database: Database, kind: Kind, stored: Stored) -> Stored |
     return None
 
 
-async def _write(database: Database, kind: Kind, operation: Upsert | Delete) -> None:
+async def _write(database: Database, kind: Kind, operation: Update | Delete) -> None:
     collection = database.scopes[kind].collection
     for failure in (await database.driver.write(collection, [operation])).values():
         raise DocumentError(failure.reason).located(collection, operation.id)

@@ -20,7 +20,8 @@ from typing import Any, ClassVar, Final
 import telegram
 
 from ptb_mongo.codec.bounds import pattern
-from ptb_mongo.codec.pickling import check_call, enum_member, fraction, pytz_utc, set_state, telegram_object
+from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.pickling import check_call, set_state, telegram_object
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError

@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 from ptb_mongo.errors import UnavailableError, WatchUnavailableError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database
-from ptb_mongo.watcher import just_after
+from ptb_mongo.sync.change_stream import just_after
 
 __all__ = ["Change", "beginning", "changes"]
 

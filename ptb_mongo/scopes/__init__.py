@@ -1,1 +1,1 @@
-"""What is stored: each scope is one collection, and all share one mechanism (`documents`)."""
+"""What is stored: each scope is one collection, and all build on `replica.collection`."""

@@ -6,55 +6,53 @@ and the buttons refer to it.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from telegram.ext import CallbackDataCache
 
-from ptb_mongo.changes import Document
-from ptb_mongo.codec import Codec, load
-from ptb_mongo.entries import Entry, Ticket
+from ptb_mongo.codec import BURIED, Codec, load
 from ptb_mongo.errors import DecodeError, DocumentError
-from ptb_mongo.scopes.documents import Documents
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.values import Document
+from ptb_mongo.replica.versions import Version
 from ptb_mongo.types import CDCData
-from ptb_mongo.writer import Writer
 
 __all__ = ["CallbackDataScope"]
 
-_LOGGER = logging.getLogger(__name__)
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 _QUERY: Final = "query:"
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
-Offered = tuple[list[tuple[Entry, Ticket | None]], list[DocumentError]]
-"""What is to be waited for, and what cannot be stored."""
+Staged = tuple[list[Replica], list[DocumentError]]
+"""What is to be written, and the errors of what cannot be stored."""
 
 
-class CallbackDataScope(Documents[Entry]):
+class CallbackDataScope(Collection[Replica]):
     """The collection of keyboards, and of the callback queries that came from them."""
 
-    always = _FIELDS  # each a small document; a click writes its keyboard whole
+    always = _FIELDS  # the documents are small: a click writes its whole keyboard
 
-    def __init__(self, collection: str, reader: Reader, codec: Codec, writer: Writer) -> None:
-        super().__init__(collection, _FIELDS, reader, codec, writer, Entry)
+    def __init__(self, collection: str, codec: Codec, counters: Counters) -> None:
+        super().__init__(collection, _FIELDS, codec, counters, Replica)
         self.complete = True
         self._positions: dict[str, int] = {}
         self.live: CallbackDataCache | None = None
-        """PTB's cache, where others use the same keyboards."""
+        """PTB's cache, where other workers use the same keyboards; otherwise `None`."""
         self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
 
     def key_of(self, document_id: Any) -> str:
-        """See `Documents.key_of`."""
+        """See `Collection.key_of`."""
         if isinstance(document_id, str):
             return document_id
         raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be a text")
 
     def check(self, key: str, body: Document) -> None:  # noqa: ARG002
-        """See `Documents.check`."""
+        """See `Collection.check`."""
         match body:
             case {"position": int(), "keyboard": str()}:
                 return
@@ -68,23 +66,26 @@ class CallbackDataScope(Documents[Entry]):
                     return
         raise DecodeError("it is neither a keyboard nor a callback query")
 
-    def entry(self, key: Any, document_id: Any) -> Entry:
-        """See `Documents.entry`; nobody else makes a document with an id that was made at random here."""
-        entry = self.entries.get(key)
-        if entry is None:
-            entry = self.entries[key] = Entry(document_id)
-        return entry
+    def replica(self, key: Any, document_id: Any) -> Replica:
+        """See `Collection.replica`; the ids are random, so a new one does not exist in the database."""
+        found = self.replicas.get(key)
+        if found is None:
+            found = self.replicas[key] = Replica(document_id)
+        return found
 
-    async def data(self) -> CDCData | None:
-        """Everything that is stored, in the order in which it was; `None` if that is nothing."""
+    def data(self, batches: Iterable[Sequence[bytes]]) -> CDCData | None:
+        """The cache in documents that were read, in its former order; `None` if it is empty."""
         keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]] = []
         queries: list[tuple[int, str, str]] = []
-        async for entry, body in self.load({}):
-            position = self._positions[entry.id] = body["position"]
-            if "keyboard" in body:
-                queries.append((position, entry.id.removeprefix(_QUERY), body["keyboard"]))
-            else:
-                keyboards.append((position, _keyboard(entry.id, body)))
+        for raws in batches:
+            for replica, body in self.loaded(raws):
+                if not body or replica.target is None:
+                    continue
+                position = self._positions[replica.id] = body["position"]
+                if "keyboard" in body:
+                    queries.append((position, replica.id.removeprefix(_QUERY), body["keyboard"]))
+                else:
+                    keyboards.append((position, _keyboard(replica.id, body)))
         if not keyboards and not queries:
             return None
         keyboards.sort(key=lambda keyboard: keyboard[0] if self.live is None else keyboard[1][1])
@@ -92,37 +93,21 @@ class CallbackDataScope(Documents[Entry]):
         self._seen |= {f"{_QUERY}{query}": 0.0 for _, query, _ in queries}
         return [keyboard for _, keyboard in keyboards], {query: keyboard for _, query, keyboard in sorted(queries)}
 
-    async def save(self, data: CDCData) -> None:
-        """Takes what PTB's cache holds now; writes what has changed, deletes what is gone.
-
-        Raises:
-            DocumentError: If a keyboard cannot be stored; all others are. Further errors are logged.
-        """
-        taken, failed = self.offer_all(data if self.live is None else self.live.persistence_data)
-        for entry, ticket in taken:
-            if ticket is not None:
-                try:
-                    await ticket.outcome(entry)
-                except DocumentError as error:
-                    failed.append(error)
-        for other in failed[1:]:
-            _LOGGER.error("Not saved: %s", other)
-        if failed:
-            raise failed[0]
-
-    def offer_all(self, data: CDCData) -> Offered:
-        """Takes what PTB's cache holds; what it does not hold is deleted."""
+    def stage_all(self, data: CDCData) -> Staged:
+        """Takes what PTB's cache holds now; everything else is deleted."""
+        if self.live is not None:
+            data = self.live.persistence_data
         plain = self.documents(data)
         if self.live is None:
             keyboards, queries = data
             self._place([uuid for uuid, _, _ in keyboards])
             self._place([f"{_QUERY}{query}" for query in queries])
-        # A keyboard that is being fetched has an entry before it is in the cache: it was not there, and is not gone.
-        known = self.entries if self.live is None else self._seen
-        return self._offer(plain, [one for one in known if one not in plain and one in self.entries])
+        # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
+        known = self.replicas if self.live is None else self._seen
+        return self._stage(plain, [one for one in known if one not in plain and one in self.replicas])
 
-    def offer_changed(self, cache: CallbackDataCache) -> Offered:
-        """Takes those keyboards that were made, used or dropped since the last time; most often that is none."""
+    def stage_changed(self, cache: CallbackDataCache) -> Staged:
+        """Takes the keyboards that were made, used or dropped since the last call; usually none."""
         keyboards, queries = cache.persistence_data
         seen = self._seen
         used = [keyboard for keyboard in keyboards if seen.get(keyboard[0]) != keyboard[1]]
@@ -137,39 +122,48 @@ class CallbackDataScope(Documents[Entry]):
                 del seen[document_id]
         if not used and not new and not gone:
             return [], []
-        return self._offer(
-            self.documents((used, new)), [document_id for document_id in gone if document_id in self.entries]
-        )
+        return self._stage(self.documents((used, new)), [one for one in gone if one in self.replicas])
 
-    def _offer(self, plain: Mapping[str, Document | DocumentError], gone: Iterable[str]) -> Offered:
-        taken: list[tuple[Entry, Ticket | None]] = []
+    def _stage(self, plain: Mapping[str, Document | DocumentError], gone: Iterable[str]) -> Staged:
+        staged: list[Replica] = []
         failed: list[DocumentError] = []
         for document_id, document in plain.items():
-            entry = self.entry(document_id, document_id)
+            replica = self.replica(document_id, document_id)
             try:
-                if isinstance(document, DocumentError):
-                    if entry.refused == str(document):
-                        continue
-                    entry.refused = str(document)
-                    raise document
-                position = self._positions.setdefault(document_id, int(time.time() * 1000))
-                taken.append((entry, self.offer(entry, {"position": position, **document})))
+                if self._has_changed(replica, document):
+                    staged.append(replica)
             except DocumentError as error:
                 failed.append(self.located(error, document_id))
         for document_id in gone:
-            self._positions.pop(document_id, None)
-            entry = self.entries[document_id]
-            if entry.base is not None or entry.dirty:
-                try:
-                    taken.append((entry, self.drop(entry)))
-                except DocumentError as error:
-                    failed.append(error)
-            elif self.refusal(entry) is None:
-                del self.entries[document_id]
-        return taken, failed
+            try:
+                if self._is_to_be_deleted(self.replicas[document_id]):
+                    staged.append(self.replicas[document_id])
+            except DocumentError as error:
+                failed.append(error)
+        return staged, failed
+
+    def _has_changed(self, replica: Replica, document: Document | DocumentError) -> bool:
+        """Whether a keyboard or query is to be written."""
+        if isinstance(document, DocumentError):
+            if replica.reported == str(document):
+                return False
+            replica.remember(str(document))
+            raise document
+        position = self._positions.setdefault(replica.id, int(time.time() * 1000))
+        version = self.version(replica, {"position": position, **document})
+        return version is not None and replica.staged(version)
+
+    def _is_to_be_deleted(self, replica: Replica) -> bool:
+        """Whether the document of a keyboard or query that is gone is to be deleted."""
+        self._positions.pop(replica.id, None)
+        if replica.is_buried or (replica.base is None and not replica.is_unsaved):
+            if self.refusal(replica) is None:
+                self.forget(replica)
+            return False
+        return not self.is_refused(replica) and replica.staged(Version(None, None))
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
-        """The document of each keyboard and each query, by `_id` and without its position; or why there is none."""
+        """The documents of all keyboards and queries, by `_id` and without their positions; or the errors."""
         keyboards, queries = data
         plain: dict[str, Document | DocumentError] = {}
         for uuid, accessed_at, buttons in keyboards:
@@ -194,7 +188,7 @@ class CallbackDataScope(Documents[Entry]):
         return {"buttons": references, **self.codec.encode({"objects": objects})}
 
     def _place(self, ordered: list[str]) -> None:
-        """Gives each document a position that grows along the order, changing as few as possible."""
+        """Gives each document a position that increases along the order, changing as few as possible."""
         last = -1
         for document_id in ordered:
             position = self._positions.get(document_id, -1)
@@ -202,51 +196,58 @@ class CallbackDataScope(Documents[Entry]):
                 position = last + 1
             self._positions[document_id] = last = position
 
-    def deletable(self, entry: Entry) -> Document:
-        """See `Documents.deletable`; a keyboard that this bot does not need may have been used in another worker."""
-        known = load(entry.base) if entry.base is not None and self.live is not None else {}
+    def deletable(self, replica: Replica) -> Document:
+        """See `Collection.deletable`; another worker may have used a keyboard that this one drops."""
+        known = load(replica.base) if replica.base is not None and self.live is not None else {}
         return {"accessed_at": {"$lte": known["accessed_at"]}} if "accessed_at" in known else {}
 
-    def written(self, entry: Entry) -> None:
-        """See `Documents.written`."""
-        if entry.base is None:
-            self.entries.pop(entry.id, None)
+    def still_deletes(self, base: bytes | None, remote: bytes) -> bool:
+        """See `Collection.still_deletes`."""
+        if self.live is None or base is None:
+            return True
+        return not _accessed_at(remote) > _accessed_at(base)
 
-    # -- what other workers have made -------------------------------------------------------------------
+    def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
+        """See `Collection.is_needless`."""
+        return True
 
-    async def fetch(self, uuids: Iterable[str]) -> CDCData:
-        """Reads keyboards that are not in PTB's cache, and gives those that are stored.
+    # -- keyboards of other workers ---------------------------------------------------------------------
 
-        Raises:
-            UnavailableError: If no server answers.
-        """
-        entries = [self.entry(uuid, uuid) for uuid in uuids]
-        await self.bring(entries, every=True)
+    def fetched(self, replicas: Iterable[Replica]) -> CDCData:
+        """Those keyboards, of some that were just read for PTB's cache, that are stored."""
         found = []
-        for entry in entries:
-            if entry.base is not None and not entry.dirty and entry.id not in self.quarantined:
-                body = self.codec.decode(load(entry.base))
+        for replica in replicas:
+            if (
+                replica.base is not None
+                and not replica.is_buried
+                and not replica.is_unsaved
+                and replica.id not in self.quarantined
+            ):
+                body = self.codec.decode(load(replica.base))
                 if "buttons" in body:
-                    self._positions[entry.id] = body["position"]
-                    found.append(_keyboard(entry.id, body))
+                    self._positions[replica.id] = body["position"]
+                    found.append(_keyboard(replica.id, body))
                     continue
-            if entry.base is None and not entry.dirty:
-                self.entries.pop(entry.id, None)
+            self.forget(replica)
         return found, {}
 
-    def _take(self, entry: Entry, raw: bytes | None) -> None:
-        before = entry.latest
-        super()._take(entry, raw)
-        after = entry.latest
-        if self.live is None or after in {None, before} or entry.id not in self._seen:
+    def arrived(self, replica: Replica, before: bytes | None, rev: Any) -> None:  # noqa: ARG002
+        """See `Collection.arrived`."""
+        after = replica.target
+        if self.live is None or after in {None, before} or replica.id not in self._seen:
             return
-        body = self.codec.decode(load(after))
-        if "buttons" in body:  # others have changed an object that several buttons share, say
-            self.live.load_persistence_data(([_keyboard(entry.id, body)], {}))
-            self._seen[entry.id] = body["accessed_at"]
+        body = self.codec.decode(load(after or BURIED))
+        if "buttons" in body:  # another worker has changed an object that buttons share, say
+            self.live.load_persistence_data(([_keyboard(replica.id, body)], {}))
+            self._seen[replica.id] = body["accessed_at"]
+
+
+def _accessed_at(raw: bytes) -> float:
+    value = load(raw).get("accessed_at")
+    return value if isinstance(value, float) else 0.0
 
 
 def _keyboard(uuid: str, body: Document) -> tuple[str, float, dict[str, Any]]:
-    """A keyboard, as PTB's cache wants it, of its decoded document."""
+    """A keyboard in the form of PTB's cache, from its decoded document."""
     objects = body["objects"]
     return uuid, body["accessed_at"], {button: objects[index] for button, index in body["buttons"].items()}

@@ -5,75 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from ptb_mongo.changes import MISSING, Document
-from ptb_mongo.codec import Codec, load
-from ptb_mongo.entries import Entry, Ticket
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
-from ptb_mongo.scopes.documents import Documents, whole_number
-from ptb_mongo.scopes.reading import Reader
+from ptb_mongo.codec import BURIED, Codec, load
+from ptb_mongo.errors import DecodeError, EncodeError
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.values import MISSING, Document
+from ptb_mongo.replica.versions import Version
+from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.types import ConversationDict, ConversationKey
-from ptb_mongo.writer import Writer
 
-__all__ = ["ConversationEntry", "ConversationScope", "States"]
+__all__ = ["ConversationScope", "States"]
 
 _FIELDS: Final = ("handler", "key", "state")
 _Key = tuple[str, ConversationKey]
 
 
 class States(Protocol):
-    """The states that the handlers hold, where others may change the stored ones."""
+    """The states that the handlers hold, where other workers may change the stored ones."""
 
     def now(self, handler: str, key: ConversationKey) -> object:
-        """The state of a conversation; `None` if there is none, `MISSING` if that cannot be said."""
+        """The state of a conversation; `None` if there is none, `MISSING` if it is not known."""
 
     def arrived(self, handler: str, key: ConversationKey, state: object) -> None:
-        """Somebody else has set another state; `None` has ended the conversation."""
+        """Another worker has set a new state; `None` ends the conversation."""
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
-        """Somebody else has handled an update of a conversation, and the state is the same."""
+        """Another worker has handled an update of a conversation, which left the state as it was."""
 
-    def noticed(self, entry: ConversationEntry) -> None:
-        """Somebody else has written a conversation, or deleted it."""
-
-
-class ConversationEntry(Entry):
-    """What is known of one conversation.
-
-    Attributes:
-        loaded: Whether the document was ever read, or is known not to exist.
-        read_rev: The `rev` that was read last.
-    """
-
-    __slots__ = ("loaded", "read_rev")
-
-    def __init__(self, document_id: Any, *, base: bytes | None = None, stale: bool = False) -> None:
-        super().__init__(document_id, base=base, stale=stale)
-        self.loaded = not stale
-        self.read_rev: object = None
+    def noticed(self, replica: Replica) -> None:
+        """Another worker has written or deleted a conversation."""
 
 
-_Saved = tuple[ConversationEntry, Ticket | None]
-
-
-class ConversationScope(Documents[ConversationEntry]):
+class ConversationScope(Collection[Replica]):
     """The collection of all conversations' states."""
 
     always: Sequence[str] = ("handler", "key")
-    # A state that is stored means that its update is over, with all that it has changed; and the states of
-    # conversations inside each other change together.
+    # A stored state means that its update is done, with everything that it changed; and the states of nested
+    # conversations change together.
     last: bool = True
     ended: Document = {"state": None}  # noqa: RUF012
 
     copied = False
 
-    def __init__(self, collection: str, reader: Reader, codec: Codec, writer: Writer) -> None:
-        super().__init__(collection, _FIELDS, reader, codec, writer, ConversationEntry)
-        self.complete = True  # a handler's states are all loaded before the first update
+    def __init__(self, collection: str, codec: Codec, counters: Counters) -> None:
+        super().__init__(collection, _FIELDS, codec, counters, Replica)
+        self.complete = True  # all states of a handler are loaded before the first update
         self.live: States | None = None
-        """The states that the handlers hold, where others may change the stored ones."""
+        """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
+        self._loaded_handlers: set[str] = set()
 
     def key_of(self, document_id: Any) -> _Key:
-        """See `Documents.key_of`."""
+        """See `Collection.key_of`."""
         match document_id:
             case {"handler": str(handler), "key": [*stored]}:
                 parts = [part if isinstance(part, str) else whole_number(part) for part in stored]
@@ -82,128 +65,130 @@ class ConversationScope(Documents[ConversationEntry]):
         raise DecodeError("its _id is not {handler: <text>, key: [<numbers and texts>]}")
 
     def check(self, key: _Key, body: Document) -> None:
-        """See `Documents.check`."""
+        """See `Collection.check`."""
         if self.key_of(body) != key:
             raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
 
-    async def states(self, handler: str) -> ConversationDict:
-        """All states of one handler."""
-        states: ConversationDict = {}
-        # Also those whose `handler` has been changed: they must not be taken for documents that do not exist.
+    @staticmethod
+    def stored(handler: str) -> Document:
+        """A filter for all conversations of a handler.
+
+        Also those whose `handler` field was changed: they must not be taken for missing documents.
+        """
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
-        with self.being_loaded():
-            async for entry, body in self.load({"$or": [{"handler": handler}, named]}):
-                if body["state"] is not None:
-                    states[self.key_of(entry.id)[1]] = body["state"]
+        return {"$or": [{"handler": handler}, named]}
+
+    def states(self, raws: Sequence[bytes]) -> ConversationDict:
+        """The states in documents that were read."""
+        states: ConversationDict = {}
+        for replica, _ in self.loaded(raws):
+            if not self._is_over(replica):
+                states[self.key_of(replica.id)[1]] = self._state(replica)
         return states
 
-    def of(self, handler: str, key: ConversationKey) -> ConversationEntry:
-        """The entry of a conversation, made if need be."""
-        entry = self.entries.get((handler, key))
-        return entry or self.entry((handler, key), {"handler": handler, "key": list(key)})
+    def all_loaded(self, handler: str) -> None:
+        """Notes that all conversations of a handler were loaded: one without a replica does not exist."""
+        self._loaded_handlers.add(handler)
 
-    def outdated(self, handler: str, key: ConversationKey, *, read: bool) -> ConversationEntry | None:
-        """What has to be read before an update of a conversation; `None` if nothing has."""
-        entry = self.entries.get((handler, key))
-        if entry is None:
+    def of(self, handler: str, key: ConversationKey) -> Replica:
+        """The replica of a conversation; created if necessary."""
+        found = self.replicas.get((handler, key))
+        if found is None:
+            known = self.complete and handler in self._loaded_handlers
+            found = Replica({"handler": handler, "key": list(key)}, known=known)
+            self.replicas[handler, key] = found
+        return found
+
+    def outdated(self, handler: str, key: ConversationKey, *, read: bool) -> Replica | None:
+        """The replica to be read before an update of a conversation; `None` if that is not necessary."""
+        replica = self.replicas.get((handler, key))
+        if replica is None:
             return self.of(handler, key) if read or not self.complete else None
-        return entry if read or entry.stale else None
+        return replica if read or replica.is_stale else None
 
-    def save(self, handler: str, key: ConversationKey, state: object | None) -> _Saved:
+    def stage(self, handler: str, key: ConversationKey, state: object | None) -> Replica | None:
         """Takes a conversation's new state; `None` ends it.
+
+        Returns:
+            What is to be written.
 
         Raises:
             EncodeError: If the state cannot be stored.
             QuarantinedError: If the stored document cannot be read.
         """
         key = tuple(key)
-        entry = self.of(handler, key)
-        document_id = entry.id
-        reported = entry.refused
+        replica = self.of(handler, key)
+        reported = replica.reported
         try:
             if state is None:
-                if self._is_over(entry) and not entry.dirty:
-                    if self._is_needless(entry) and self.refusal(entry) is None:
-                        del self.entries[handler, key]
-                    return entry, None
-                return entry, self.drop(entry)
-            plain = {**document_id, **self.codec.encode({"state": state})}
-            return entry, self.offer(entry, plain)
+                return self._end(replica)
+            version = self.version(replica, {**replica.id, **self.codec.encode({"state": state})})
+            return replica if version is not None and replica.staged(version) else None
         except EncodeError as error:
-            if reported == str(error):  # where each update is saved by itself, it is offered again and again
-                return entry, None
-            entry.refused = str(error)
-            raise self.located(error, document_id) from error
-        except DocumentError as error:
-            raise self.located(error, document_id) from error
+            if reported == str(error):  # where each update is saved separately, it is staged again and again
+                return None
+            replica.remember(str(error))
+            raise self.located(error, replica.id) from error
 
-    def save_now(
-        self, handler: str, key: ConversationKey, state: object | None
-    ) -> tuple[ConversationEntry, Ticket | None] | None:
-        """Takes the state that a handler holds now, which is not older than the one that PTB offers.
+    def _end(self, replica: Replica) -> Replica | None:
+        if self._is_over(replica) and not replica.is_unsaved and replica.is_loaded:
+            if self.refusal(replica) is None:
+                self.forget(replica)
+            return None
+        if self.is_refused(replica):
+            return None
+        return replica if replica.staged(Version(None, None)) else None
+
+    def stage_now(self, handler: str, key: ConversationKey, state: object | None) -> Replica | None:
+        """Takes the state that a handler holds now, which is not older than the one that PTB passes.
 
         Returns:
-            See `save`; `None` if there is nothing to save, as a handler is still at work.
+            See `stage`; `None` also while a non-blocking handler is running.
         """
         if self.live is not None:
             state = self.live.now(handler, tuple(key))
-        return None if state is MISSING else self.save(handler, key, state)
+        return None if state is MISSING else self.stage(handler, key, state)
 
-    def touch(self, entry: ConversationEntry) -> Ticket | None:
-        """Writes a state again that has not changed, so that others notice that the conversation goes on."""
-        if entry.base is None or entry.dirty or self.is_refused(entry):
+    def touch(self, replica: Replica) -> Replica | None:
+        """Writes an unchanged state again, so that other workers notice that the conversation is ongoing."""
+        if self._is_over(replica) or replica.base is None or replica.is_unsaved or self.is_refused(replica):
             return None
-        entry.plain, entry.wanted, entry.touching = load(entry.base), entry.base, True
-        return self.writer.submit(self, entry)
+        replica.staged(Version(load(replica.base), replica.base, touch=True))
+        return replica
 
-    def written(self, entry: Entry) -> None:
-        """See `Documents.written`."""
-        if entry.base is None and self._is_needless(entry):
-            self.entries.pop(self.key_of(entry.id), None)
+    def _state(self, replica: Replica) -> Any:
+        return self.codec.decode(load(replica.target or BURIED)).get("state")
 
-    @staticmethod
-    def _is_over(entry: Entry) -> bool:
-        """Whether there is no document, or one that another worker has marked, and was about to delete."""
-        return entry.base is None or load(entry.base)["state"] is None
+    def _is_over(self, replica: Replica) -> bool:
+        """Whether there is no conversation, or one that was marked as ended and is about to be deleted."""
+        return replica.target is None or load(replica.target).get("state") is None
 
-    def _is_needless(self, entry: Entry) -> bool:
-        """Whether the entry of a document that does not exist says nothing, and nobody holds it while it is read."""
-        return self.complete and not entry.stale and self.live is None
+    def is_needless(self, replica: Replica) -> bool:
+        """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""
+        return self.complete and not replica.is_stale and self.live is None
 
     # -- what others have written -----------------------------------------------------------------------
 
-    def rebase(self, entry: ConversationEntry, raw: bytes | None, remote: Document) -> None:
-        """See `Documents.rebase`; a conversation that others have ended is not begun anew by being touched."""
-        if raw is None and entry.touching:
-            entry.plain = entry.wanted = None
-        super().rebase(entry, raw, remote)
-        entry.loaded = True
-
-    def _take(self, entry: ConversationEntry, raw: bytes | None) -> None:
-        before = entry.latest
-        super()._take(entry, raw)
-        handler, key = self.key_of(entry.id)
-        if self.live is None or (handler, key) in self.quarantined:
+    def arrived(self, replica: Replica, before: bytes | None, rev: Any) -> None:
+        """See `Collection.arrived`."""
+        if self.live is None:
             return
-        rev, read_rev = load(raw).get("rev") if raw is not None else None, entry.read_rev
-        entry.read_rev = rev
-        after = entry.latest
-        if after != before:
-            state = None if after is None else self.codec.decode(load(after)["state"])
-            self.live.arrived(handler, key, state)
-        elif not entry.dirty and rev not in (None, entry.rev, read_rev):
+        handler, key = self.key_of(replica.id)
+        if replica.target != before:
+            self.live.arrived(handler, key, None if self._is_over(replica) else self._state(replica))
+        elif not replica.is_unsaved and replica.rev not in {None, rev}:
             self.live.went_on(handler, key)
 
-    def mark_stale(self, document_id: Any, *, deleted: bool = False) -> None:
-        """See `Documents.mark_stale`."""
-        super().mark_stale(document_id, deleted=deleted)
-        if self.live is not None and (entry := self._known(document_id)) is not None and entry.stale:
-            self.live.noticed(entry)
+    def told(self, document_id: Any, *, deleted: bool = False) -> None:
+        """See `Collection.told`."""
+        super().told(document_id, deleted=deleted)
+        if self.live is not None and (replica := self._known(document_id)) is not None and replica.is_stale:
+            self.live.noticed(replica)
 
-    def _known(self, document_id: Any) -> ConversationEntry | None:
+    def _known(self, document_id: Any) -> Replica | None:
         try:
-            return self.entries.get(self.key_of(document_id))
+            return self.replicas.get(self.key_of(document_id))
         except DecodeError:
             return None

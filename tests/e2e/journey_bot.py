@@ -137,11 +137,11 @@ async def count(_: Update, context: Any) -> None:
 async def report_update(update: Update, context: Any) -> None:
     """Nobody wants an update: it comes again, or this worker was told too late of what another has done."""
     user, late = update.effective_user.id, ""
-    if store := context.application.persistence.store:
+    if session := context.application.persistence.session:
         begun = time.monotonic()
         while time.monotonic() - begun < 1 and not late:
             await asyncio.sleep(0.001)  # the change stream has no event that could be waited for
-            if any(store.conversations.outdated(name, (user, user), read=False) for name in NAMES):
+            if any(session.scopes.conversations.outdated(name, (user, user), read=False) for name in NAMES):
                 late = f"; told {time.monotonic() - begun:.3f} s too late"
     print(f"left over: {describe(update)}{late}", flush=True)
 

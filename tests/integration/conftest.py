@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from bots import Bot
+from disturbed import Traffic
+from proxy_process import ProxyProcess
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.uri_parser import parse_uri
 from telegram.ext import ContextTypes
 from workers import SharedBot
 
@@ -58,3 +61,46 @@ def worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) ->
 def mode(request: pytest.FixtureRequest) -> str:
     """How a bot notices what others change."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def proxy_process(mongodb_server_uri: str) -> Iterator[ProxyProcess]:
+    host, port = parse_uri(mongodb_server_uri)["nodelist"][0]
+    with ProxyProcess(f"{host}:{port}") as process:
+        yield process
+
+
+@pytest.fixture
+async def traffic(proxy_process: ProxyProcess) -> AsyncIterator[Traffic]:
+    """What disturbs the traffic between a server and those who connect to it by this."""
+    traffic = Traffic(proxy_process)
+    yield traffic
+    await traffic.calm()
+
+
+@pytest.fixture
+async def proxied(request: pytest.FixtureRequest, traffic: Traffic) -> AsyncIterator[Any]:
+    """What a bot connects with by way of the proxy: a URI for Motor, or PyMongo's client."""
+    if getattr(request, "param", "motor") == "motor":
+        yield traffic.uri
+    else:
+        async with AsyncMongoClient(traffic.uri) as client:
+            yield client
+
+
+@pytest.fixture
+async def disturbed(proxied: Any, mongodb_database: str, traffic: Traffic) -> AsyncIterator[Bot]:
+    """A bot whose traffic may be disturbed."""
+    bot = Bot(MongoPersistence(proxied, mongodb_database))
+    async with bot.application:
+        await bot.persistence.get_conversations("order")
+        yield bot
+        await traffic.calm()
+
+
+@pytest.fixture
+async def others(mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator[Bot]:
+    """The same bot in another process, whose way to the server is not disturbed."""
+    bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, loading="lazy"))
+    async with bot.application:
+        yield bot

@@ -71,6 +71,7 @@ operations = {
     "$push": (lists_at | paths, items | modifiers | odd_modifiers),
     "$addToSet": (lists_at | paths, items | st.fixed_dictionaries({"$each": lists}) | st.just({"$each": 5})),
     "$pull": (lists_at | paths, items | st.fixed_dictionaries({"$in": lists})),
+    "$pullAll": (lists_at | paths, lists | values),
     "$pop": (lists_at | paths, st.sampled_from([1, -1, 1.0, 2])),
     "$currentDate": (paths, st.sampled_from([True, {"$type": "date"}])),
     "$setOnInsert": (paths, values),
@@ -172,6 +173,7 @@ arrays = st.deferred(
         | st.lists(values, max_size=3).map(lambda items: {"$literal": items})
         | st.lists(anything, max_size=3)
         | operator("$concatArrays", of=arrays)
+        | operator("$setDifference", of=arrays, count=2)
         | st.tuples(arrays, elements | truths).map(lambda two: {"$filter": {"input": two[0], "cond": two[1]}})
         | st.tuples(arrays, elements | truths).map(
             lambda two: {"$map": {"input": two[0], "in": {"x": two[1], "y": "$$this"}}}

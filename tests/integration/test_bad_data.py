@@ -20,7 +20,8 @@ from offline import BOT_ID, message_from, offline_application
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import FormatError, QuarantinedError, spill
+from ptb_mongo import FormatError, QuarantinedError
+from ptb_mongo.sync import spill
 
 OTHER_USER = 43
 SECRET = "4111-1111-1111-1111"
@@ -210,10 +211,10 @@ async def test_dropping_a_user_whose_document_has_been_repaired_unseen_does_not_
     plant(database.user_data, BAD["an unknown form"][0])
     bot = await start(refresh="watch")
     await bot.hears()
-    scope = bot.persistence._store.user_data
+    scope = bot.persistence.session.scopes.user_data
     database.user_data.update_one({"_id": USER}, {"$set": {"data": {"name": "Ada"}}})
     for _ in range(1500):
-        if scope.entries[USER].stale:
+        if scope.replicas[USER].is_stale:
             break
         await asyncio.sleep(0.002)  # the change stream has no event that a test could wait for
 
@@ -571,6 +572,7 @@ async def test_what_was_unsaved_at_the_last_shutdown_waits_alone_until_its_docum
     base, wanted = (bson.encode({"data": {"n": n}}) for n in (1, 2))
     unsaved = [spill.Spilled("user_data", user, base, wanted, {}) for user in (USER, OTHER_USER)]
     spill.write(tmp_path, mongodb_database, "", "earlier", unsaved)
+    database.user_data.insert_one({"_id": OTHER_USER, "data": {"n": 1}})
 
     for n in (2, 3):  # what the other has become meanwhile is not undone by the second start
         bot = Bot(mongo_persistence(spill_dir=tmp_path))

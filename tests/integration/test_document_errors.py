@@ -59,7 +59,7 @@ async def bot(
     mongodb_server_uri: str, mongodb_database: str, sent: Sent, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bot]:
     """A bot whose users cannot all be saved: the email is unique, and the age has an upper limit."""
-    monkeypatch.setattr("ptb_mongo.writer._PATIENCE", 300)  # a busy machine is not taken for an outage
+    monkeypatch.setattr("ptb_mongo.sync.writer._PATIENCE", 300)  # a busy machine is not taken for an outage
     database.create_collection("user_data", validator={"data.age": {"$not": {"$gt": 150}}})
     database.user_data.create_index("data.email", unique=True, sparse=True)
     async with AsyncMongoClient(mongodb_server_uri, event_listeners=[sent]) as client:

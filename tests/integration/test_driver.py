@@ -13,10 +13,10 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from ptb_mongo.driver import ByIds, Changes, Driver, connect
+from ptb_mongo.driver import ByIds, Driver, Events, connect
 from ptb_mongo.embedded import EmbeddedMongo
 from ptb_mongo.errors import RefusedError, UnavailableError
-from ptb_mongo.watcher import just_after
+from ptb_mongo.sync.change_stream import just_after
 
 CLIENTS = [AsyncIOMotorClient, AsyncMongoClient]
 
@@ -255,8 +255,8 @@ async def test_a_stream_whose_server_died_may_be_resumed(client_type: Any) -> No
 async def test_a_stream_that_may_go_on_elsewhere_does_not_count_as_refused(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, code: int, labels: list[str]
 ) -> None:
-    async def interrupted(*_: Any) -> AsyncGenerator[Changes, None]:
-        yield Changes([], None)
+    async def interrupted(*_: Any) -> AsyncGenerator[Events, None]:
+        yield Events([], None)
         raise OperationFailure("interrupted", code, {"errorLabels": labels})
 
     monkeypatch.setattr("ptb_mongo.driver.streams.of_replica_set", interrupted)

@@ -184,7 +184,7 @@ def test_a_database_name_in_a_connection_string_is_checked_too(name):
     [
         ({"loading": "fast"}, "'eager', 'lazy'"),
         ({"refresh": "poll"}, "'auto', 'watch', 'read', 'off'"),
-        ({"on_conflict": "theirs"}, "'local', 'remote'"),
+        ({"on_conflict": "theirs"}, '"local", "remote"'),
         ({"exclude": {"users": {"cache"}}}, "'user_data', 'chat_data', 'bot_data'"),
         ({"exclude": {"user_data": "cache"}}, "{'user_data': {'cache'}}"),
         ({"trusted": "mybot"}, "('mybot',)"),

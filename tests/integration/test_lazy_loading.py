@@ -94,8 +94,8 @@ async def test_only_the_users_that_came_are_in_memory(bot: Bot) -> None:
         await bot.hears(user=number)
 
     assert len(bot.application.user_data) == 10
-    store: Any = bot.persistence._store
-    assert len(store.user_data.entries) == 10
+    session: Any = bot.persistence.session
+    assert len(session.scopes.user_data.replicas) == 10
 
 
 async def test_what_a_job_stores_for_a_user_who_was_never_loaded_is_merged_key_by_key(bot: Bot, database: Any) -> None:

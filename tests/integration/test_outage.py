@@ -104,7 +104,7 @@ async def test_an_outage_is_told_once_and_its_end_with_the_number_that_was_waiti
 
     said = [record.getMessage() for record in caplog.records if record.name.startswith("ptb_mongo")]
     assert len(said) == 2
-    assert said[0].startswith("MongoDB is away")
+    assert said[0].startswith("MongoDB is unreachable")
     assert said[1] == "MongoDB is back; 3 documents were waiting"
 
 
@@ -155,15 +155,15 @@ async def test_a_user_who_was_never_loaded_gets_no_empty_data_during_an_outage(u
 
 
 async def test_an_update_waits_for_a_frozen_server_once_at_most(bot: Bot, server: EmbeddedMongo) -> None:
-    store: Any = bot.persistence._store
-    store.user_data.entries[USER].mark_stale()
+    session: Any = bot.persistence.session
+    session.scopes.user_data.replicas[USER].told()
     server.pause()
     await bot.hears(lambda context: context.user_data.update(n=1))  # notices it
     assert not bot.persistence.health().connected
 
     for _ in range(100):
         await at_once(bot.hears(lambda context: context.user_data.update(n=2)))
-    assert store.user_data.entries[USER].stale
+    assert session.scopes.user_data.replicas[USER].is_stale
 
     server.resume()
     await bot.saves()
@@ -358,12 +358,12 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
     async with bot.application:
         await bot.hears(lambda context: context.user_data.update(coins=10))
         await bot.saves()
-        store: Any = bot.persistence._store
+        session: Any = bot.persistence.session
         back = asyncio.Event()
-        write, hello, read = store._driver.write, store._driver.hello, store._driver.raw_batches
+        write, hello, read = session._driver.write, session._driver.hello, session._driver.raw_batches
 
         async def write_without_acknowledgement(*arguments: Any) -> Any:
-            monkeypatch.setattr(store._driver, "write", write)
+            monkeypatch.setattr(session._driver, "write", write)
             await write(*arguments)
             raise UnavailableError("the answer is lost")
 
@@ -377,9 +377,9 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
             async for batch in read(*arguments):
                 yield batch
 
-        monkeypatch.setattr(store._driver, "write", write_without_acknowledgement)
-        monkeypatch.setattr(store._driver, "hello", hello_when_back)
-        monkeypatch.setattr(store._driver, "raw_batches", read_when_back)
+        monkeypatch.setattr(session._driver, "write", write_without_acknowledgement)
+        monkeypatch.setattr(session._driver, "hello", hello_when_back)
+        monkeypatch.setattr(session._driver, "raw_batches", read_when_back)
         await bot.hears(lambda context: context.user_data.update(coins=15))
         await bot.saves()
         await bot.hears(lambda context: context.user_data.update(coins=16))
@@ -387,7 +387,7 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
         assert in_database(server) == {"coins": 15}
         with MongoClient(server.uri) as client:
             client[DATABASE].user_data.update_one({"_id": USER}, {"$set": {"data.gift": 1}})
-        await until(lambda: store.user_data.entries[USER].stale)
+        await until(lambda: session.scopes.user_data.replicas[USER].is_stale)
         back.set()
 
         await bot.sees(lambda data: data == {"coins": 16, "gift": 1})
@@ -404,22 +404,22 @@ async def test_a_write_whose_answer_is_lost_is_looked_for_before_it_is_sent_agai
     async with bot.application:
         await bot.hears(lambda context: context.user_data.update(coins=10))
         await bot.saves()
-        store: Any = bot.persistence._store
-        write = store._driver.write
+        session: Any = bot.persistence.session
+        write = session._driver.write
 
         async def write_without_acknowledgement(*arguments: Any) -> Any:
-            monkeypatch.setattr(store._driver, "write", write)
+            monkeypatch.setattr(session._driver, "write", write)
             await write(*arguments)
             with MongoClient(server.uri) as client:
                 client[DATABASE].user_data.update_one({"_id": USER}, {"$set": {"data.coins": 99}})
             raise UnavailableError("the answer is lost")
 
-        monkeypatch.setattr(store._driver, "write", write_without_acknowledgement)
+        monkeypatch.setattr(session._driver, "write", write_without_acknowledgement)
         await bot.hears(lambda context: context.user_data.update(coins=15))
         await bot.saves()
 
         assert in_database(server) == {"coins": 99}
-    assert "MongoDB is away" not in caplog.text
+    assert "MongoDB is unreachable" not in caplog.text
 
 
 async def test_a_save_that_is_offered_while_another_is_tried_again_ends_with_it(
@@ -429,16 +429,16 @@ async def test_a_save_that_is_offered_while_another_is_tried_again_ends_with_it(
     async with bot.application:
         await bot.hears(lambda context: context.user_data.update(coins=1))
         await bot.saves()
-        store: Any = bot.persistence._store
-        write, sent, broken = store._driver.write, asyncio.Event(), asyncio.Event()
+        session: Any = bot.persistence.session
+        write, sent, broken = session._driver.write, asyncio.Event(), asyncio.Event()
 
         async def write_that_breaks(*_: Any) -> Any:
-            monkeypatch.setattr(store._driver, "write", write)
+            monkeypatch.setattr(session._driver, "write", write)
             sent.set()
             await broken.wait()
             raise UnavailableError("the connection broke")
 
-        monkeypatch.setattr(store._driver, "write", write_that_breaks)
+        monkeypatch.setattr(session._driver, "write", write_that_breaks)
         first = asyncio.create_task(bot.persistence.update_user_data(USER, {"coins": 2}))
         await sent.wait()
         second = asyncio.create_task(bot.persistence.update_user_data(USER, {"coins": 3}))

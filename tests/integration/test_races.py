@@ -41,9 +41,9 @@ async def test_an_answer_that_was_on_its_way_during_a_save_does_not_undo_it(
     bot: Bot, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The save reads a stale document, and an update's refresh, too; its answer comes after the save has ended."""
-    store = bot.persistence._store
-    assert store
-    read = store._driver.raw_batches
+    session = bot.persistence.session
+    assert session
+    read = session._driver.raw_batches
     asked = [asyncio.Event(), asyncio.Event()]
     answered = [asyncio.Event(), asyncio.Event()]
     numbers = iter(range(2))
@@ -58,8 +58,8 @@ async def test_an_answer_that_was_on_its_way_during_a_save_does_not_undo_it(
             yield batch
 
     await bot.hears(lambda context: context.user_data.update(a=1))
-    monkeypatch.setattr(store._driver, "raw_batches", slowly)
-    store.user_data.entries[USER].mark_stale()
+    monkeypatch.setattr(session._driver, "raw_batches", slowly)
+    session.scopes.user_data.replicas[USER].told()
     saving = asyncio.create_task(bot.saves())
     await asked[0].wait()
     refreshing = asyncio.create_task(bot.hears())
@@ -84,7 +84,7 @@ async def test_a_conversation_that_others_deleted_is_made_anew_whole(
     await persistence.update_conversation("order", (1, 1), "one")
     database.conversations.delete_one({})
     if read_again:
-        persistence._store.conversations.mark_stale({"handler": "order", "key": [1, 1]})
+        persistence.session.scopes.conversations.told({"handler": "order", "key": [1, 1]})
 
     await persistence.update_conversation("order", (1, 1), "two")
     await persistence.flush()

@@ -241,12 +241,12 @@ async def test_a_change_undone_right_after_it_was_merged_stays_undone(start: Cal
     await bot.hears()
     database.user_data.update_one({"_id": USER}, {"$set": {"data.a": 1, "data.b": 1}})
     await bot.sees(lambda data: data["a"] == 1)
-    store: Any = bot.persistence._store
+    session: Any = bot.persistence.session
     live = bot.application.user_data[USER]
-    entry = store.user_data.entries[USER]
+    replica = session.scopes.user_data.replicas[USER]
     database.user_data.update_one({"_id": USER}, {"$set": {"data.a": 2, "data.b": 2}})
-    await until(lambda: entry.stale)
-    await store.user_data.reread([entry])
+    await until(lambda: replica.is_stale)
+    await session.reader.read({session.scopes.user_data: [replica]})
 
     refreshing = bot.persistence.refresh_user_data(user_id=USER, user_data=live)
     with pytest.raises(StopIteration):

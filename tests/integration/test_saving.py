@@ -36,7 +36,8 @@ class Writes(CommandListener):
         self.commands: list[Any] = []
 
     def started(self, event: Any) -> None:
-        if event.command_name in {"insert", "update", "delete", "findAndModify", "bulkWrite"}:
+        of_data = event.command.get(event.command_name) != "ptb_mongo"  # which says that the bot is running
+        if of_data and event.command_name in {"insert", "update", "delete", "findAndModify", "bulkWrite"}:
             self.commands.append(copy.deepcopy(dict(event.command)))
 
     def succeeded(self, event: Any) -> None:
@@ -202,6 +203,7 @@ def sent(writes: Writes, collection: str = "user_data") -> Any:
     ((update,),) = (command["updates"] for command in writes.to(collection))
     changes = copy.deepcopy(update["u"])
     assert changes["$set"].pop("rev")
+    changes["$set"].pop("revs", None)
     assert changes.pop("$currentDate") == {"updated_at": True}
     return changes
 

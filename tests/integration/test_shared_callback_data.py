@@ -141,7 +141,7 @@ async def test_what_a_click_elsewhere_has_changed_in_an_object_is_kept_and_seen_
         markup = await keyboard(one, ["a"])
         uuid = markup.inline_keyboard[0][0].callback_data[:32]
         await clicked(two, markup, 0, lambda update, _: update.callback_query.data.append("b"))
-        await until(lambda: one.persistence.store.callback_data.entries[uuid].stale)
+        await until(lambda: one.persistence.session.scopes.callback_data.replicas[uuid].is_stale)
 
         await clicked(one, markup)
 
@@ -213,7 +213,9 @@ async def test_a_keyboard_that_is_being_fetched_is_not_deleted_by_a_save_of_all(
         markup = await keyboard(made, "tea")
         uuid = markup.inline_keyboard[0][0].callback_data[:32]
 
-        await fetching.persistence.store.callback_data.fetch([uuid])  # it is not in PTB's cache yet
+        session = fetching.persistence.session
+        scope = session.scopes.callback_data
+        await session.reader.refresh({scope: [scope.replica(uuid, uuid)]}, every=True)  # it is not in PTB's cache yet
         await fetching.application.update_persistence()
 
         assert database.callback_data.count_documents({"_id": uuid}) == 1

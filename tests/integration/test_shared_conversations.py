@@ -15,7 +15,7 @@ from workers import USER, SharedBot, click, running, text
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.driver import Driver
-from ptb_mongo.scopes.documents import Documents
+from ptb_mongo.replica.collection import Collection
 
 END = ConversationHandler.END
 KEY = (USER, USER)
@@ -62,7 +62,7 @@ MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict"
 
 async def told(bot: SharedBot, name: str = "steps", key: tuple[int | str, ...] = KEY) -> None:
     """Waits until the change stream has told a worker of a conversation."""
-    scope = bot.persistence.store.conversations
+    scope = bot.persistence.session.scopes.conversations
     await until(lambda: scope.outdated(name, key, read=False) is not None)
 
 
@@ -105,7 +105,7 @@ async def test_a_conversation_that_ended_in_another_worker_is_over_here(workers,
         await two.takes(text("next"))
 
         assert state(two) is None
-        assert database.conversations.count_documents({}) == 0
+        assert database.conversations.count_documents({"buried": None}) == 0
 
 
 async def test_an_ended_conversation_can_be_started_again_in_another_worker(workers, database):
@@ -130,7 +130,7 @@ async def test_what_a_worker_saw_just_before_it_was_deleted_does_not_undo_a_new_
 ):
     document_id = {"handler": "steps", "key": [USER, USER]}
     database.conversations.insert_one({"_id": document_id, **document_id, "state": None, "rev": "other:1"})
-    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    monkeypatch.setattr("ptb_mongo.replica.collection.Collection.told", lambda *_, **__: None)
     one, two = workers(steps, consistency=consistency)
     async with running(one):
         database.conversations.delete_one({"_id": document_id})
@@ -154,7 +154,7 @@ async def test_a_conversation_that_a_killed_worker_was_about_to_delete_is_over_a
 
         assert database.conversations.find_one()["state"] == 1
         await bot.takes(text("stop"))
-        assert database.conversations.find_one() is None
+        assert database.conversations.find_one({"buried": None}) is None
 
 
 @pytest.mark.parametrize("moment", ["start", "update"])
@@ -163,11 +163,11 @@ async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_f
 ):
     document_id = {"handler": "steps", "key": [USER, USER]}
     stored = {"_id": document_id, **document_id, "state": 2, "rev": "other:1"}
-    read, mark_stale = Driver.raw_batches, Documents.mark_stale
+    read, noticed = Driver.raw_batches, Collection.told
     told_of_deletion = asyncio.Event()
 
     def noted(self: Any, document_id: Any, *, deleted: bool = False) -> None:
-        mark_stale(self, document_id, deleted=deleted)
+        noticed(self, document_id, deleted=deleted)
         if deleted:
             told_of_deletion.set()
 
@@ -175,7 +175,7 @@ async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_f
         batches = [batch async for batch in read(self, collection, query, fields)]
         if collection == "conversations" and any(batches):
             monkeypatch.undo()
-            monkeypatch.setattr(Documents, "mark_stale", noted)
+            monkeypatch.setattr(Collection, "told", noted)
             database.conversations.delete_one({"_id": document_id})
             await told_of_deletion.wait()
         for batch in batches:
@@ -229,14 +229,18 @@ async def test_a_nested_conversation_goes_on_in_another_worker_and_leads_back_to
         await two.takes(text("inside"))
         await one.takes(text("next"))
         await two.takes(text("out"))
-        assert {document["handler"]: document["state"] for document in database.conversations.find()} == {"outer": "UP"}
+        assert {
+            document["handler"]: document["state"] for document in database.conversations.find({"buried": None})
+        } == {"outer": "UP"}
         await one.takes(text("inside"))
         await two.takes(text("next"))
         await one.takes(text("over"))
 
         await two.takes(text("start"))
 
-        assert {document["handler"]: document["state"] for document in database.conversations.find()} == {"outer": "IN"}
+        assert {
+            document["handler"]: document["state"] for document in database.conversations.find({"buried": None})
+        } == {"outer": "IN"}
         assert state(two) == "IN"
 
 
@@ -285,15 +289,19 @@ async def test_states_of_conversations_inside_each_other_change_together(workers
     async with running(bot):
         for words in ("start", "inside", "next"):
             await bot.takes(text(words))
-        killed = Stopped(monkeypatch, "_bulk_write", "conversations")
-        task = asyncio.create_task(bot.takes(text("out")))
-        await killed.there.wait()
+        commands: list[str] = []
+        send = Driver._send
 
-        states = {document["handler"]: document["state"] for document in database.conversations.find()}
+        async def noted(self: Driver, command: str, collection: str, *rest: Any) -> Any:
+            commands.extend([command] if collection == "conversations" else [])
+            return await send(self, command, collection, *rest)
 
-        assert states == {"outer": "UP", "inner": None}
-        await killed.go_on(task)
-        assert [document["handler"] for document in database.conversations.find()] == ["outer"]
+        monkeypatch.setattr(Driver, "_send", noted)
+        await bot.takes(text("out"))
+
+        states = {one["handler"]: one["state"] for one in database.conversations.find({"buried": None})}
+        assert states == {"outer": "UP"}
+        assert commands == ["update"]
 
 
 def by_message() -> ConversationHandler[Any]:
@@ -320,7 +328,9 @@ async def test_conversations_of_single_messages_go_on_in_another_worker(workers,
         await one.takes(click("a", number=8))
         await two.takes(click("b", number=7))
 
-        stored = {tuple(document["key"]): document["state"] for document in database.conversations.find()}
+        stored = {
+            tuple(document["key"]): document["state"] for document in database.conversations.find({"buried": None})
+        }
         assert stored == {(USER, USER, 7): 2, (USER, USER, 8): 1}
         assert state(two, (USER, USER, 7)) == 2
 
@@ -412,14 +422,15 @@ async def test_an_update_that_changes_no_state_does_not_bring_back_a_conversatio
     (bot,) = workers(steps, number=1)
     async with running(bot):
         await bot.takes(text("start"))
-        scope = bot.persistence.store.conversations
-        entry = scope.of("steps", KEY)
+        scope = bot.persistence.session.scopes.conversations
+        replica = scope.of("steps", KEY)
         database.conversations.delete_many({})
-        entry.mark_stale()
+        replica.told()
 
-        await scope.touch(entry).outcome(entry)
+        exchange = bot.persistence.session.exchange
+        await exchange.outcome(exchange.offer(scope, scope.touch(replica)))
 
-        assert database.conversations.count_documents({}) == 0
+        assert database.conversations.count_documents({"buried": None}) == 0
         assert state(bot) is None
 
 
@@ -435,7 +446,7 @@ async def test_a_conversation_whose_time_is_over_is_over_in_all_workers(workers,
         await job.run(one.application)
 
         assert state(one) is None
-        assert database.conversations.count_documents({}) == 0
+        assert database.conversations.count_documents({"buried": None}) == 0
         assert database.chat_data.find_one()["data"] == {"over": True}
         await one.application.job_queue.stop()
 
@@ -443,7 +454,7 @@ async def test_a_conversation_whose_time_is_over_is_over_in_all_workers(workers,
 async def test_a_timeout_is_void_if_another_worker_has_gone_on_though_the_stream_has_not_told(
     workers, database, monkeypatch
 ):
-    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    monkeypatch.setattr("ptb_mongo.replica.collection.Collection.told", lambda *_, **__: None)
     one, two = workers(timed)
     async with running(one, two):
         for bot in (one, two):
@@ -470,12 +481,12 @@ async def test_a_handler_that_is_not_persistent_is_named(workers, caplog):
         assert "forgotten" in caplog.text
 
 
-async def test_a_conversation_is_known_by_one_entry_while_it_is_read(workers):
+async def test_a_conversation_is_known_by_one_replica_while_it_is_read(workers):
     (bot,) = workers(steps, number=1)
     async with running(bot):
-        scope = bot.persistence.store.conversations
+        scope = bot.persistence.session.scopes.conversations
         read = scope.outdated("steps", KEY, read=True)
 
-        scope.save("steps", KEY, None)  # PTB's own pass, which finds that it has ended here
+        scope.stage("steps", KEY, None)  # PTB's own pass, which finds that it has ended here
 
         assert scope.of("steps", KEY) is read

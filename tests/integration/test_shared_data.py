@@ -12,7 +12,7 @@ import pytest
 from bots import until
 from workers import USER, running
 
-from ptb_mongo.driver import Changes, Driver
+from ptb_mongo.driver import Driver, Events
 
 MODES = [("stream", "eager"), ("stream", "lazy"), ("strict", "eager"), ("strict", "lazy")]
 
@@ -54,7 +54,7 @@ async def test_with_stream_an_update_sees_what_another_worker_has_saved_as_soon_
     async with running(one, two):
         await two.hears()
         await one.hears(put(name="Ada"))
-        scope = two.persistence.store.user_data
+        scope = two.persistence.session.scopes.user_data
         await until(lambda: scope.outdated(USER, read=False) is not None)
 
         assert await two.hears() == {"name": "Ada"}
@@ -74,12 +74,12 @@ async def test_with_stream_nothing_is_read_where_nothing_has_changed(worker, dat
 async def test_with_stream_what_has_arrived_with_an_update_is_taken_in_before_it(worker, monkeypatch):
     arrived = asyncio.Event()
 
-    async def watch(*_: Any, **__: Any) -> AsyncIterator[Changes]:
+    async def watch(*_: Any, **__: Any) -> AsyncIterator[Events]:
         await arrived.wait()
         for _ in range(4):  # from the socket, or the thread, that reads it
             await asyncio.sleep(0)
         change = {"operationType": "update", "ns": {"coll": "user_data"}, "documentKey": {"_id": USER}}
-        yield Changes([change], None)
+        yield Events([change], None)
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Driver, "watch", watch)
@@ -99,19 +99,21 @@ async def test_with_stream_an_update_reads_while_the_stream_tells_late(worker, m
     async with running(one, two):
         await two.hears()
         await one.hears(put(a=1))
-        await until(lambda: two.persistence.store.user_data.outdated(USER, read=False) is not None)
+        await until(lambda: two.persistence.session.scopes.user_data.outdated(USER, read=False) is not None)
         late = time.time() + 3600
-        monkeypatch.setattr("ptb_mongo.watcher.time", SimpleNamespace(time=lambda: late, monotonic=time.monotonic))
+        monkeypatch.setattr(
+            "ptb_mongo.sync.change_stream.time", SimpleNamespace(time=lambda: late, monotonic=time.monotonic)
+        )
         await one.hears(put(a=2))
-        await until(lambda: two.persistence.store.is_told_late)
+        await until(lambda: two.persistence.session.is_stream_delayed)
         await two.hears()
-        monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)  # not told at all
+        monkeypatch.setattr("ptb_mongo.replica.collection.Collection.told", lambda *_, **__: None)  # not told at all
 
         await one.hears(put(a=3))
 
         assert await two.hears() == {"a": 3}
         late += 2
-        assert not two.persistence.store.is_told_late
+        assert not two.persistence.session.is_stream_delayed
 
 
 def reads(database: Any) -> int:

@@ -16,8 +16,8 @@ from workers import USER, SharedBot, click, running, text
 
 from ptb_mongo import ConfigurationError, MongoPersistence, WatchUnavailableError
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.leases import Leases
-from ptb_mongo.watcher import Watcher, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.leases import Leases
 
 KEY = "user:42"
 
@@ -34,7 +34,7 @@ async def party(mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator
         driver: Driver = await connect(mongodb_server_uri, mongodb_database)
         leases = Leases(driver, "leases", name, timeout)
         hello = await driver.hello()
-        watcher = Watcher(driver, name, {}, just_after(hello), lambda _: None, leases)
+        watcher = ChangeStream(driver, name, {}, just_after(hello), lambda _: None, leases)
         made.append((watcher, leases, driver))
         return leases
 
@@ -57,7 +57,7 @@ class Hold:
             self.got.set()
             await self._enough.wait()
 
-    async def give_up(self) -> None:
+    async def release(self) -> None:
         self._enough.set()
         await self.task
 
@@ -70,7 +70,7 @@ def waiting(database: Any, number: int) -> Callable[[], bool]:
     return enough
 
 
-async def test_a_lease_is_held_by_one_and_gone_when_it_was_given_up(party, database):
+async def test_a_lease_is_held_by_one_and_gone_when_it_was_released(party, database):
     leases = await party("a")
 
     async with leases.hold([KEY], 1):
@@ -88,13 +88,13 @@ async def test_the_next_holder_is_the_one_with_the_smallest_update(party, databa
         holds.append((update_id, Hold(leases, update_id)))
         await until(waiting(database, place + 1))
 
-    await first.give_up()
+    await first.release()
     order = []
     for update_id, hold in sorted(holds):
         await hold.got.wait()
         order.append(update_id)
         assert sum(other.got.is_set() for _, other in holds) == len(order)
-        await hold.give_up()
+        await hold.release()
 
     assert order == [6, 7, 8, 9]
     assert database.leases.count_documents({}) == 0
@@ -130,11 +130,11 @@ async def test_one_that_died_while_it_waited_is_passed_over(party, database):
     )
     hold = Hold(two, 2)
     await until(waiting(database, 2))
-    await first.give_up()
+    await first.release()
 
     await hold.got.wait()
 
-    await hold.give_up()
+    await hold.release()
     assert database.leases.count_documents({}) == 0
 
 
@@ -148,9 +148,9 @@ async def test_a_lease_that_is_held_for_long_is_not_taken_away(party, database):
     await until(lambda: (database.leases.find_one(KEY)["until"] - before).total_seconds() > 1)
 
     assert not second.got.is_set()
-    await first.give_up()
+    await first.release()
     await second.got.wait()
-    await second.give_up()
+    await second.release()
 
 
 async def test_one_that_is_cancelled_while_it_waits_or_holds_leaves_nothing_behind(party, database):
@@ -197,9 +197,9 @@ async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, datab
     hold = Hold(one, 1)
     await hold.got.wait()
     monkeypatch.setattr(Driver, "delete_each", silent_once)
-    monkeypatch.setattr("ptb_mongo.leases._PATIENCE", 0.5)
+    monkeypatch.setattr("ptb_mongo.sync.leases._PATIENCE", 0.5)
 
-    await hold.give_up()
+    await hold.release()
 
     await until(lambda: database.leases.find_one() is None)
 
@@ -214,7 +214,7 @@ async def test_leases_of_many_users_are_taken_together(party, database):
     holds = [Hold(one, number, (f"user:{number}",)) for number in range(50)]
     await asyncio.gather(*(hold.got.wait() for hold in holds))
     assert database.leases.count_documents({}) == 50
-    await asyncio.gather(*(hold.give_up() for hold in holds))
+    await asyncio.gather(*(hold.release() for hold in holds))
 
     assert database.leases.count_documents({}) == 0
     assert asked("update") - before[0] <= 2
@@ -254,10 +254,10 @@ async def test_who_waits_does_not_ask_again_and_again(party, database):
     await asyncio.sleep(1)
     assert asked() == before
 
-    await first.give_up()
+    await first.release()
     await second.got.wait()
     assert asked() == before + 1
-    await second.give_up()
+    await second.release()
 
 
 async def test_when_the_stream_has_missed_something_who_waits_asks_again(party, database):
@@ -270,7 +270,7 @@ async def test_when_the_stream_has_missed_something_who_waits_asks_again(party, 
     one.ask_again()
 
     await hold.got.wait()
-    await hold.give_up()
+    await hold.release()
 
 
 async def test_a_lease_that_was_lost_is_named(party, database, caplog):
@@ -283,11 +283,11 @@ async def test_a_lease_that_was_lost_is_named(party, database, caplog):
     await until(lambda: "was lost" in caplog.text)
     assert [record.levelno for record in caplog.records if "lost" in record.getMessage()] == [logging.ERROR]
     assert KEY in caplog.text
-    await hold.give_up()
+    await hold.release()
     assert database.leases.find_one(KEY)["holder"] == "b:1"
 
 
-async def test_a_lease_that_is_granted_while_the_signs_of_life_are_looked_at_is_not_taken_for_lost(
+async def test_a_lease_that_is_granted_while_renewals_are_checked_is_not_taken_for_lost(
     party, database, caplog, monkeypatch
 ):
     one = await party("a", timeout=0.5)
@@ -307,12 +307,12 @@ async def test_a_lease_that_is_granted_while_the_signs_of_life_are_looked_at_is_
     monkeypatch.setattr(Driver, "find", granted_meanwhile)
     hold = Hold(one, 1)
     await asked.wait()
-    database.leases.update_one({"_id": KEY}, {"$set": {"waiting": []}})  # so that one sign of life finds no place
+    database.leases.update_one({"_id": KEY}, {"$set": {"waiting": []}})  # so that one renewal finds no place
 
     await looked.wait()
     await asyncio.sleep(0)  # what was found is looked at
     assert "lost" not in caplog.text
-    await hold.give_up()
+    await hold.release()
 
 
 # -- in an application ------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ async def test_workers_that_count_in_one_key_lose_no_count(worker, database, loa
 
 
 async def test_under_a_lease_is_read_what_the_stream_has_not_told_yet(worker, monkeypatch):
-    monkeypatch.setattr("ptb_mongo.scopes.documents.Documents.mark_stale", lambda *_, **__: None)
+    monkeypatch.setattr("ptb_mongo.replica.collection.Collection.told", lambda *_, **__: None)
     one, two = worker(), worker()
     async with running(one, two):
         for number in range(1, 5):
@@ -375,7 +375,7 @@ async def test_updates_of_two_users_are_handled_side_by_side(worker):
         assert not two.errors
 
 
-async def test_a_lease_is_given_up_when_a_handler_raises_or_is_cancelled(worker, database):
+async def test_a_lease_is_released_when_a_handler_raises_or_is_cancelled(worker, database):
     bot = worker()
     async with running(bot):
 

@@ -30,7 +30,7 @@ async def test_what_an_update_drops_is_gone_when_it_is_over_and_in_other_workers
 
         await two.hears(lambda context: context.application.drop_user_data(USER))
 
-        assert database.user_data.find_one(USER) is None
+        assert database.user_data.find_one({"_id": USER, "buried": None}) is None
         assert await one.hears() == {}
 
 
@@ -47,7 +47,7 @@ async def test_what_a_handler_stores_after_a_drop_is_all_that_is_left(worker, da
 
         assert database.user_data.find_one(USER)["data"] == {"c": 3}
         await bot.hears(lambda context: context.application.drop_user_data(USER))
-        assert database.user_data.find_one(USER) is None
+        assert database.user_data.find_one({"_id": USER, "buried": None}) is None
 
 
 async def test_the_data_of_a_chat_that_migrates_is_moved_when_the_update_is_over(worker, database):
@@ -60,7 +60,7 @@ async def test_the_data_of_a_chat_that_migrates_is_moved_when_the_update_is_over
             lambda context: context.application.migrate_chat_data(old_chat_id=GROUP, new_chat_id=OTHER), chat=GROUP
         )
 
-        assert database.chat_data.find_one(GROUP) is None
+        assert database.chat_data.find_one({"_id": GROUP, "buried": None}) is None
         assert database.chat_data.find_one(OTHER)["data"] == {"topic": "tea"}
         await one.hears(lambda context: context.chat_data.update(topic="coffee"), chat=OTHER)
         assert database.chat_data.find_one(OTHER)["data"] == {"topic": "coffee"}
@@ -122,7 +122,7 @@ async def test_what_a_non_blocking_handler_changes_is_saved_when_it_is_over(star
 
     bot = await started(TypeHandler(Update, slow, block=False))
     await bot.hears()
-    assert database.user_data.find_one(USER) is None
+    assert database.user_data.find_one({"_id": USER, "buried": None}) is None
 
     go_on.set()
 

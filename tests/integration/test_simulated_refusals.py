@@ -59,6 +59,8 @@ EXPRESSIONS: list[Any] = [
         {"$concatArrays": several}
         for several in (["$list", "$list"], ["$text"], ["$null", "$text"], ["$list", "$missing"])
     ),
+    *({"$setDifference": [one, [[3], 1]]} for one in ("$list", "$text", "$null", "$missing")),
+    *({"$setDifference": [{"$literal": [3, 1, 3, 2.0, "b", "a"]}, one]} for one in ("$list", "$text", [2], "$missing")),
     *({"$in": [one, other]} for one in (1, [3], "$missing") for other in ("$list", "$text", "$missing")),
     *({"$filter": {"input": one, "as": "it", "cond": "$$it.a"}} for one in ("$list", "$text", "$null", "$missing")),
     *({"$map": {"input": one, "as": "it", "in": "$$it.a"}} for one in ("$list", "$text", "$null", "$missing")),

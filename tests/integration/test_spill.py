@@ -12,14 +12,16 @@ import bson
 import pytest
 from bots import USER, Bot
 
-import ptb_mongo.writer
-from ptb_mongo import MongoPersistence, UnsavedDataError, spill
+import ptb_mongo.sync.writer
+from ptb_mongo import MongoPersistence, UnsavedDataError
+from ptb_mongo.sync import spill
 
 
 def spilled(folder: Path, database: str, *users: int) -> Path:
-    base, wanted = (bson.encode({"data": {"n": n}}) for n in (1, 2))
+    """A file with users who were new, and never saved."""
+    wanted = bson.encode({"data": {"n": 2}})
     return spill.write(
-        folder, database, "", "earlier", [spill.Spilled("user_data", u, base, wanted, {}) for u in users]
+        folder, database, "", "earlier", [spill.Spilled("user_data", u, None, wanted, {}) for u in users]
     )
 
 
@@ -30,7 +32,7 @@ def files(folder: Path) -> list[Path]:
 def process_that_takes_in(folder: Path, database: str) -> subprocess.Popen[str]:
     """A process that has begun to take in a file, and never ends doing so."""
     code = (
-        "import pathlib, signal, sys; from ptb_mongo import spill\n"
+        "import pathlib, signal, sys; from ptb_mongo.sync import spill\n"
         "for path in spill.claim(pathlib.Path(sys.argv[1]), sys.argv[2], ''):\n"
         "    print(path.name, flush=True)\n"
         "    signal.pause()"
@@ -86,13 +88,13 @@ async def test_one_refused_document_waits_alone_for_the_next_start(
 async def test_what_was_saved_while_flush_gave_up_is_not_deleted_by_the_next_start(
     mongodb_server_uri: str, mongodb_database: str, database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ptb_mongo.writer, "_PATIENCE", 0.2)
+    monkeypatch.setattr(ptb_mongo.sync.writer, "_PATIENCE", 0.2)
     options: dict[str, Any] = {"shutdown_timeout": 0.3, "spill_dir": tmp_path}
     bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, **options))
     await bot.application.initialize()
     await bot.hears(lambda context: (context.user_data.update(n=1), context.chat_data.update(n=1)))
-    assert bot.persistence._store
-    driver = bot.persistence._store._driver
+    assert bot.persistence.session
+    driver = bot.persistence.session._driver
     write = driver.write
 
     async def no_answer_for_chats(collection: str, operations: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from typing import Any, Final
 from history import Recorder
 
 _HERE: Final = Path(__file__).parent
-_ENDS_WITHIN: Final = 60.0  # seconds; `shutdown_timeout` is half of that
+# The code beside these tests, whatever is installed.
+_ENVIRONMENT: Final = {**os.environ, "PYTHONPATH": str(_HERE.parents[1])}
+_ENDS_WITHIN: Final = 60.0  # seconds
+_LONGEST_OUTAGE: Final = 20.0
 
 
 class BotProcess:
@@ -24,16 +28,14 @@ class BotProcess:
         name: Of the bot.
         options: What `bot.py` is given.
         recorder: Notes when a process has ended.
-        may_spill: Whether it may end with data unsaved, which it has put into a file.
     """
 
-    def __init__(self, name: str, options: dict[str, Any], recorder: Recorder, *, may_spill: bool) -> None:
+    def __init__(self, name: str, options: dict[str, Any], recorder: Recorder) -> None:
         self.name = name
         self.options = options
         self.problems: list[str] = []
         self._folder = Path(options["folder"])
         self._recorder = recorder
-        self._may_spill = may_spill
         self._runs = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,18 +45,33 @@ class BotProcess:
         return f"{self.name}.{self._runs}"
 
     @property
+    def saves(self) -> bool:
+        """Whether it saves while it runs."""
+        return not self.options["persistence"]["on_flush"]
+
+    @property
     def _errors(self) -> Path:
         return self._folder / f"{self.actor}.stderr"
+
+    @property
+    def memory(self) -> Path:
+        """Where it writes down what it has in memory."""
+        return self._folder / f"{self.name}.memory"
 
     def start(self) -> None:
         """Starts the next process."""
         self._runs += 1
+        self.memory.unlink(missing_ok=True)  # it is the last one's
         # A driver that is cancelled while it connects leaves a socket to the garbage collector.
         warnings = ["-W", "error", "-W", "ignore::ResourceWarning"]
         command = [sys.executable, *warnings, str(_HERE / "bot.py"), self.name, str(self._runs)]
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                [*command, json.dumps(self.options)], stdin=subprocess.DEVNULL, stderr=errors, cwd=self._folder
+                [*command, json.dumps(self.options)],
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=self._folder,
+                env=_ENVIRONMENT,
             )
 
     def kill(self) -> None:
@@ -63,11 +80,20 @@ class BotProcess:
         self._signal(signal.SIGKILL)
         self._ended({-signal.SIGKILL})
 
-    def stop(self) -> None:
-        """Ends it as an administrator does."""
+    def stop(self) -> bool:
+        """Ends it as an administrator does; whether it has saved everything."""
+        self.begin_to_stop()
+        return self.has_saved()
+
+    def begin_to_stop(self) -> None:
+        """Tells it to end."""
         self._check_alive()
         self._signal(signal.SIGTERM)
-        self._ended({0, 3} if self._may_spill else {0})
+
+    def has_saved(self) -> bool:
+        """Waits for the end of one that was told to; whether it has saved everything."""
+        is_patient = self.options["persistence"]["shutdown_timeout"] > _LONGEST_OUTAGE
+        return self._ended({0} if is_patient else {0, 3}) == 0
 
     def kill_while_it_stops(self, after: float) -> None:
         """Ends it before it has ended by itself."""
@@ -112,7 +138,7 @@ class BotProcess:
         if self._process is not None and (status := self._process.poll()) is not None:
             self.problems.append(f"{self.actor} ended by itself with {status}")
 
-    def _ended(self, expected: set[int]) -> None:
+    def _ended(self, expected: set[int]) -> int:
         assert self._process is not None
         try:
             status = self._process.wait(_ENDS_WITHIN)
@@ -124,6 +150,7 @@ class BotProcess:
         said = self._errors.read_text(errors="replace").strip()
         if status not in expected or said:
             self.problems.append(f"{self.actor} ended with {status}: {said[-3000:]}")
+        return status
 
 
 class ServiceProcess:
@@ -132,7 +159,7 @@ class ServiceProcess:
     def __init__(self, name: str, seed: int, folder: Path, uri: str, database: str) -> None:
         command = [sys.executable, "-W", "error", str(_HERE / "service.py"), name, str(seed), str(folder)]
         self.name = name
-        self._process = subprocess.Popen([*command, uri, database], stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen([*command, uri, database], stdin=subprocess.DEVNULL, env=_ENVIRONMENT)
 
     def ends(self) -> list[str]:
         """Waits for its end; what is wrong about it."""

@@ -22,13 +22,15 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from edits import DOCUMENTS, FLAT, USERS, Edits
-from history import Document, Recorder
+from edits import DOCUMENTS, FLAT, RICH, USERS, Edits
+from history import Document, LogNotes, Recorder
+from keyboards import CACHE, SIZE, Keyboards, cache_exact
 from memory import Memory
 from offline import message_from, offline_application
 from ptb_private import conversation_state
 from pymongo import AsyncMongoClient
-from telegram.ext import ConversationHandler, MessageHandler, filters
+from telegram.ext import ConversationHandler, MessageHandler, PersistenceInput, filters
+from values import EXCLUDED, TRUSTED, exact, without_excluded
 
 from ptb_mongo import MongoPersistence, UnavailableError, UnsavedDataError
 
@@ -36,6 +38,7 @@ SAVE_INTERVAL = 0.2
 WORKERS = 2
 CONVERSATION = "torture"
 TALK = "/talk"
+SCOPES = ("user_data", "chat_data", "bot_data")
 UNSAVED = 3  # the exit status when `shutdown` could not save everything, and said so
 
 
@@ -44,24 +47,6 @@ class AnyState(dict[object, Any]):
 
     def __contains__(self, state: object) -> bool:
         return True
-
-
-class LogNotes(logging.Handler):
-    """Notes errors, and counts outages."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__(logging.WARNING)
-        self._recorder = recorder
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Takes one record."""
-        if record.name.startswith(("pymongo", "motor")):
-            return  # they log, and raise, what is then handled
-        if record.levelno >= logging.ERROR:
-            text = record.getMessage() + (f" ({record.exc_info[1]!r})" if record.exc_info else "")
-            self._recorder.note("problem", text=f"log of {record.name}: {text}")
-        elif record.name.startswith("ptb_mongo"):
-            self._recorder.note("outage" if "away" in record.getMessage() else "warning", text=record.getMessage())
 
 
 class TorturedBot:
@@ -77,21 +62,32 @@ class TorturedBot:
         self._folder = pathlib.Path(options["folder"])
         self._name = name
         self._recorder = Recorder(self._folder, f"{name}.{run}")
+        self._recorder.note("begun")
         self._chance = random.Random(f"{options['seed']} {name} {run}")
         self._edits = Edits(name, self._recorder, self._chance)
         self._talker = options["talker"]
         client = AsyncMongoClient(options["uri"]) if options["driver"] == "pymongo" else None
         self._client: AsyncMongoClient[Any] | None = client
+        self._options = options
         self._persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(
-            client or options["uri"], options["database"], **options["persistence"]
+            client or options["uri"],
+            options["database"],
+            store_data=PersistenceInput(callback_data=options["keyboards"]),
+            trusted=TRUSTED,
+            exclude={scope: {EXCLUDED} for scope in SCOPES},
+            **options["persistence"],
         )
         talk = MessageHandler(filters.Text([TALK]), self._talk)
         conversation: ConversationHandler[Any] = ConversationHandler(
             [talk], AnyState(), [], allow_reentry=True, persistent=True, name=CONVERSATION
         )
         self._application = offline_application(
-            self._persistence, conversation, MessageHandler(filters.ALL, self._handle)
+            self._persistence,
+            conversation,
+            MessageHandler(filters.ALL, self._handle),
+            callback_data_cache=SIZE,
         )
+        self._keyboards: Keyboards | None = None
         self._application.add_error_handler(self._failed)
         self._plans: dict[str, list[Callable[[], None]]] = {}
         self._plan_numbers = itertools.count()
@@ -121,8 +117,10 @@ class TorturedBot:
         self._talked.append(self._recorder.write(("conversations", update.effective_user.id), (), state))
         return ConversationHandler.END if state is None else state
 
-    async def _failed(self, _: object, context: Any) -> None:
-        if isinstance(context.error, UnavailableError) and "it was never loaded" in str(context.error):
+    async def _failed(self, update: Any, context: Any) -> None:
+        documents = _documents(update.effective_user.id) if update else []
+        is_loaded = all(map(self._memory.has_seen, documents))
+        if isinstance(context.error, UnavailableError) and not is_loaded:
             self._recorder.note("never loaded")
         else:
             self._recorder.note("problem", text=f"error handler: {context.error!r}")
@@ -144,6 +142,8 @@ class TorturedBot:
         steps: list[Callable[[], None]] = []
         for _ in range(self._chance.randint(1, 3)):
             document = self._edits.document(_documents(user))
+            if document[1] in RICH and self._chance.random() < 0.05:
+                steps.append(lambda document=document: self._memory.exclude(document))
             edit = self._edits.edit(document)
             steps.append(lambda document=document, edit=edit: numbers.extend(self._memory.change(document, edit)))
         return steps
@@ -160,11 +160,31 @@ class TorturedBot:
             elif chance < 0.12:
                 async with self._flat:  # between refresh and handler of an update it would be missed by both
                     self._drop(self._chance.choice(["user_data", "chat_data"]))
+            elif chance < 0.22 and self._keyboards is not None:
+                self._finished += self._keyboards.act()
+            elif chance < 0.24 and self._options["asks"]:
+                await self._ask()
             await asyncio.sleep(self._chance.uniform(0, 0.12))
 
     def _drop(self, scope: str) -> None:
         drop = getattr(self._application, f"drop_{scope}")
         self._finished += self._memory.drop((scope, FLAT), lambda: drop(FLAT))
+
+    async def _ask(self) -> None:
+        """Does what is harmless with a `PicklePersistence`: statistics, and a backup."""
+        persistence = self._persistence
+        ask: list[Callable[[], Any]] = [
+            persistence.get_user_data,
+            persistence.get_chat_data,
+            persistence.get_bot_data,
+            persistence.flush,
+        ]
+        chosen = self._chance.choice(ask)
+        self._recorder.note("asks", what=chosen.__name__)
+        try:
+            await chosen()
+        except (UnavailableError, UnsavedDataError) as error:
+            self._recorder.note("asked in vain", text=str(error))
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -176,7 +196,7 @@ class TorturedBot:
     async def _save(self) -> None:
         self._take()
         await self._application.update_persistence()
-        if not self._persistence.health().waiting:
+        if not self._options["persistence"]["on_flush"] and not self._persistence.health().waiting:
             self._recorder.acknowledged(self._carried)
             self._carried = []
 
@@ -209,8 +229,10 @@ class TorturedBot:
 
     def _dump(self) -> None:
         handler: Any = self._application.handlers[0][0]
-        memory = {f"{scope} {key}": self._live((scope, key)) for scope, key in DOCUMENTS}
+        memory = {f"{scope} {key}": exact(without_excluded(self._live((scope, key)))) for scope, key in DOCUMENTS}
         memory[f"conversations {self._talker}"] = conversation_state(handler, (self._talker, self._talker))
+        if self._keyboards is not None:
+            memory[f"{CACHE[0]} {CACHE[1]}"] = cache_exact(self._application.bot.callback_data_cache.persistence_data)
         waiting = self._persistence.health().waiting + len(self._carried) + len(self._finished)
         file = self._folder / f"{self._name}.memory"
         partial = file.with_suffix(".partial")
@@ -241,6 +263,9 @@ class TorturedBot:
             await asyncio.sleep(0.1)
             return False
         self._recorder.note("ready")
+        if self._options["keyboards"]:
+            file = self._folder / f"{self._name}.keyboards"
+            self._keyboards = Keyboards(self._application.bot, self._recorder, self._chance, file)
         return True
 
     async def _shut_down(self) -> int:
@@ -249,7 +274,7 @@ class TorturedBot:
         try:
             await self._application.shutdown()
         except UnsavedDataError as error:
-            kept = "they are kept in" in str(error)
+            kept = self._options["persistence"]["spill_dir"] is not None
             self._recorder.note("spilled" if kept else "unsaved", numbers=self._carried, text=str(error))
             return UNSAVED
         self._recorder.acknowledged(self._carried)

@@ -3,17 +3,19 @@
 Each write takes effect at some moment between its start and its end. So a value that is there in the end, or the
 absence of one, is in order if somebody wrote it whose write did not end before another, acknowledged write to the
 same path began. Else that other write is lost.
+
+An element of a list or set is such a value, too: 1 where it is there, 2 where it is there twice.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from history import Document, Keys, Sighting, Value, Write, leaves
+from history import GRACE, Document, Sighting, Write
+from values import Keys, Value, leaves
 
 _SHOWN: Final = 12  # writes of a path, in a report
 
@@ -23,7 +25,7 @@ class Violation:
     """Something that must not be.
 
     Attributes:
-        kind: "lost", "resurrected", "unknown value", "went back", or what the runner found.
+        kind: "lost", "resurrected", "unknown value", "twice", "out of order", "went back", or what the runner found.
         where: The document and the path.
         text: What happened.
     """
@@ -37,7 +39,12 @@ class Violation:
 
 
 def effect(write: Write, path: Keys) -> Value:
-    """What a write to a path, or to a parent of it, makes of that path."""
+    """What a write to a path, or to a parent of it, makes of that path; `None` also where a dict is then."""
+    value = _written(write, path)
+    return None if isinstance(value, dict) else value
+
+
+def _written(write: Write, path: Keys) -> Value:
     value = write.value
     for key in path[len(write.path) :]:
         value = value.get(key) if isinstance(value, dict) else None
@@ -68,6 +75,29 @@ class Checker:
             violations += [violation for violation in found if violation is not None]
         return violations
 
+    def check_orders(self, final: Mapping[Document, Any]) -> list[Violation]:
+        """Looks for lists in which what a process appended stands before what it had saved earlier.
+
+        Args:
+            final: What is there in the end: for each document, its lists by their paths.
+        """
+        violations = []
+        for document, lists in final.items():
+            for path, elements in lists.items():
+                written: dict[str, list[Write]] = defaultdict(list)
+                for element in elements:
+                    for write in self._by_path.get((document, (*path, element)), ()):
+                        if write.value is not None and write.acknowledged and write.spilled is None:
+                            written[write.actor].append(write)
+                for writes in written.values():
+                    latest = writes[0]
+                    for write in writes:
+                        latest = max(latest, write, key=lambda write: write.start)
+                        if write.end < latest.start:
+                            text = f"{_shown(latest)} stands before {_shown(write)}"
+                            violations.append(self._violation("out of order", document, path, text))
+        return violations
+
     def check_sightings(self, sightings: Iterable[Sighting]) -> list[Violation]:
         """Looks for bots whose memory went back to a value that was overwritten before by one that they knew.
 
@@ -88,9 +118,7 @@ class Checker:
                 continue
             before = memory.pop(moment.path, None)
             writers = self._writers(moment.document, moment.path, moment.value)
-            latest = max((write.end for write in writers), default=-math.inf)
-            lasting = before is not None and (before.actor == moment.actor or before.end <= moment.time)
-            if lasting and before is not None and latest < before.start:
+            if before is not None and self._went_back(before, moment, writers):
                 text = f"{moment.actor} had {_shown(before)}, and then saw {moment.value!r} at {moment.time:.3f}"
                 violations.append(self._violation("went back", moment.document, moment.path, text))
             if moment.value is not None and writers:
@@ -98,6 +126,13 @@ class Checker:
                 if first.acknowledged or first.actor == moment.actor:
                     memory[moment.path] = first
         return violations
+
+    def _went_back(self, before: Write, sighting: Sighting, writers: list[Write]) -> bool:
+        if before.actor != sighting.actor and before.end > sighting.time:
+            return False
+        if any(write.end >= before.start for write in writers):
+            return False
+        return sighting.value is None or not self._may_be_kept(sighting.document, sighting.path, before.start)
 
     def _relevant(self, document: Document, path: Keys) -> list[Write]:
         """The writes to a path, and to its parents."""
@@ -107,20 +142,34 @@ class Checker:
         return [write for write in self._relevant(document, path) if effect(write, path) == value]
 
     def _check_path(self, document: Document, path: Keys, value: Value) -> Violation | None:
+        if isinstance(value, int) and value > 1:
+            return self._violation("twice", document, path, f"it is there {value} times")
         writers = self._writers(document, path, value)
         if value is not None and not writers:
             return self._violation("unknown value", document, path, f"nobody wrote {value!r}")
-        latest = max((write.end for write in writers), default=-math.inf)
         for write in self._relevant(document, path):
-            if not (write.acknowledged and write.binding) or effect(write, path) == value or write.start <= latest:
+            if effect(write, path) == value or not self._binds(write, path):
                 continue
-            if value is not None and any(
-                self._may_be_undone(one, path) for one in self._relevant(document, path) if one.end >= write.start
-            ):
+            if any(_may_follow(writer, write) for writer in writers):
+                continue
+            if value is not None and self._may_be_kept(document, path, write.start):
                 continue
             kind = "lost" if write.value is not None else "resurrected"
             return self._violation(kind, document, path, f"{_shown(write)} is overwritten by nothing but {value!r}")
         return None
+
+    def _binds(self, write: Write, path: Keys) -> bool:
+        """Whether what was written has to be there if nobody has overwritten it.
+
+        What a bot has spilled loses every conflict: it need not come where others wrote, too.
+        """
+        if write.spilled is not None:
+            return all(one.name == write.name for one in self._relevant(write.document, path))
+        return write.acknowledged and write.binding
+
+    def _may_be_kept(self, document: Document, path: Keys, since: float) -> bool:
+        """Whether a bot may have kept an older value with a dict that others have removed since then."""
+        return any(self._may_be_undone(one, path) for one in self._relevant(document, path) if one.end >= since)
 
     def _may_be_undone(self, removal: Write, path: Keys) -> bool:
         """Whether a removal of a dict met a bot's unsaved change inside that: the bot's version of all of it stays.
@@ -129,7 +178,7 @@ class Checker:
         """
         for end in range(len(removal.path) or 1, len(path)):
             removed = path[:end]
-            if effect(removal, removed) is None:
+            if _written(removal, removed) is None:
                 return any(
                     write.by_bot
                     and len(write.path) > end
@@ -143,6 +192,17 @@ class Checker:
         writes = sorted(self._relevant(document, path), key=lambda write: write.start)[-_SHOWN:]
         story = "".join(f"\n    {_shown(write)}" for write in writes)
         return Violation(kind, f"{document[0]} {document[1]} {'.'.join(path)}", f"{text}; written there:{story}")
+
+
+def _may_follow(write: Write, other: Write) -> bool:
+    """Whether a write may have taken effect after another one.
+
+    What a bot has spilled does not, if the other one was made when it was old, and before the bot began again.
+    """
+    if write.spilled is not None:
+        is_old = write.spilled + GRACE < other.start and other.end < write.taken
+        return not is_old
+    return write.end >= other.start
 
 
 def _shown(write: Write) -> str:

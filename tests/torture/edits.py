@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from history import Document, Keys, Recorder, Value
+from history import Document, Recorder
 from offline import BOT_ID
+from values import CONTAINERS, Container, Keys, Value
 
 FLAT: Final = 4
 """The user, and chat, whose document is dropped now and then: it has no dicts in it."""
 PLANTED: Final = 5
 """The user whose document is put back whole, and loses dicts."""
+RICH: Final = (1, 2, 3, BOT_ID)
+"""Those whose documents have lists, sets and objects, from the beginning to the end."""
 USERS: Final = (1, 2, 3, FLAT, PLANTED)
 DOCUMENTS: Final[tuple[Document, ...]] = (
     *(("user_data", user) for user in USERS),
@@ -25,10 +28,22 @@ DOCUMENTS: Final[tuple[Document, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change to be made; the value `None` removes."""
+    """A change to be made.
+
+    Attributes:
+        path: Where; in a list or set it ends with the element.
+        value: What is to be there; `None` removes. Of an element, 1.
+        container: The list or set whose element this is.
+    """
 
     path: Keys
     value: Value
+    container: Container | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a list is to be cut off at the front; which elements go then is not known yet."""
+        return self.container is not None and self.path == self.container.path
 
 
 class Edits:
@@ -45,6 +60,7 @@ class Edits:
         self._recorder = recorder
         self._chance = chance
         self._fresh: list[tuple[Document, Keys]] = []
+        self._added: dict[tuple[Document, Keys], list[str]] = {}
 
     def document(self, documents: Sequence[Document] = DOCUMENTS) -> Document:
         """Where."""
@@ -52,8 +68,10 @@ class Edits:
 
     def edit(self, document: Document) -> Edit:
         """What."""
+        if document[1] in RICH and self._chance.random() < 0.4:
+            return self._rich_edit(document)
         chance = self._chance.random()
-        if chance < 0.06 and self._fresh:
+        if chance < 0.12 and self._fresh:
             return Edit(self._old(document), None)
         path = self._path(document)
         if chance < 0.2:
@@ -62,6 +80,26 @@ class Edits:
         if path == (self._own,):
             return Edit(path, {f"k{self._chance.randrange(3)}": value, "r": self._recorder.value()})
         return Edit(path, value)
+
+    def _rich_edit(self, document: Document) -> Edit:
+        """A change of a list, a set or an object."""
+        name, chance = self._name, self._chance
+        if chance.random() < 0.3:
+            value = self._recorder.value() if chance.random() < 0.8 else None
+            return Edit(chance.choice([("o", name), ("o", "items", f"{name}k{chance.randrange(2)}")]), value)
+        container = chance.choice(CONTAINERS)
+        if container.kind == "list":
+            is_cut = container.cutter == name and chance.random() < 0.3
+            element = () if is_cut else (self._recorder.value(),)
+            return Edit((*container.path, *element), 1, container)
+        own = self._added.setdefault((document, container.path), [])
+        if own and chance.random() < 0.25:
+            return Edit((*container.path, own.pop(chance.randrange(len(own)))), None, container)
+        if chance.random() < 0.6:
+            element = (f"{name}e{chance.randrange(3)}",)
+            return Edit((*container.path, *element), chance.choice([1, 1, None]), container)
+        own.append(self._recorder.value())
+        return Edit((*container.path, own[-1]), 1, container)
 
     @property
     def _own(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import time
 from collections import Counter, defaultdict
@@ -16,24 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from values import Keys, Value
+
 GRACE: Final = 10.0
-"""Seconds after which a write that nobody waits for any more cannot happen: longer than any freeze."""
+"""Seconds after which a write that nobody waits for any more cannot happen: longer than any hold and freeze."""
 
 Document = tuple[str, int]
 """A scope, and an id in it."""
-Keys = tuple[str, ...]
-"""The keys that lead to a value in a document."""
-Value = Any
-"""A text, a dict of them, or `None` where there is nothing."""
-
-
-def leaves(data: object, path: Keys = ()) -> Iterator[tuple[Keys, Value]]:
-    """The values of a document that are no dicts, with their paths."""
-    if isinstance(data, dict):
-        for key, value in data.items():
-            yield from leaves(value, (*path, key))
-    elif data is not None:
-        yield path, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +40,8 @@ class Write:
         acknowledged: Whether it was said to be done.
         binding: Whether an acknowledgement promises something: a removal of a whole dict does not for values that
             the remover has not seen.
+        spilled: When the bot ended without having saved it, but put it into a file; `None` if it did not.
+        taken: When the next process of that bot began, which takes the file in.
     """
 
     actor: str
@@ -60,6 +52,13 @@ class Write:
     end: float = math.inf
     acknowledged: bool = False
     binding: bool = True
+    spilled: float | None = None
+    taken: float = math.inf
+
+    @property
+    def name(self) -> str:
+        """Who made it: the same for all processes of a bot."""
+        return self.actor.partition(".")[0]
 
     @property
     def by_bot(self) -> bool:
@@ -140,18 +139,35 @@ class Recorder:
         self._file.close()
 
 
+class LogNotes(logging.Handler):
+    """Notes errors and warnings."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(logging.WARNING)
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes one record."""
+        if record.name.startswith(("pymongo", "motor")):
+            return  # they log, and raise, what is then handled
+        if record.levelno >= logging.ERROR:
+            text = record.getMessage() + (f" ({record.exc_info[1]!r})" if record.exc_info else "")
+            self._recorder.note("problem", text=f"log of {record.name}: {text}")
+        elif record.name.startswith("ptb_mongo"):
+            self._recorder.note("warning", text=record.getMessage())
+
+
 def load(folder: Path) -> History:
     """Reads all histories of a folder."""
-    events: dict[str, list[dict[str, Any]]] = {}
-    ended: dict[str, float] = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        events[file.stem] = list(_lines(file))
-        for event in events[file.stem]:
-            if event["event"] == "ended":
-                ended[event["actor"]] = event["time"]
+    events = {file.stem: list(_lines(file)) for file in sorted(folder.glob("*.jsonl"))}
+    noted = [event for one in events.values() for event in one]
+    ended: dict[str, float] = {event["actor"]: event["time"] for event in noted if event["event"] == "ended"}
     history = History()
-    for actor, noted in events.items():
-        _add(history, actor, noted, ended.get(actor, math.inf))
+    for actor, one in events.items():
+        name, _, run = actor.rpartition(".")
+        successor = events.get(f"{name}.{int(run) + 1}")
+        taken = successor[0]["time"] if successor else math.inf
+        _add(history, actor, one, ended=ended.get(actor, math.inf), taken=taken)
     return history
 
 
@@ -160,16 +176,18 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
     return map(json.loads, whole)
 
 
-def _add(history: History, actor: str, events: list[dict[str, Any]], ended: float) -> None:
+def _add(history: History, actor: str, events: list[dict[str, Any]], *, ended: float, taken: float) -> None:
     done: dict[int, float] = {}
+    spilled: dict[int, float] = {}
     given_up: dict[int, float] = defaultdict(lambda: ended)
     for event in events:
         history.counts[event["event"]] += 1
         match event:
             case {"event": "acknowledged", "numbers": numbers, "time": at}:
                 done |= dict.fromkeys(numbers, at)
-            case {"event": "spilled", "numbers": numbers}:
+            case {"event": "spilled", "numbers": numbers, "time": at}:
                 done |= dict.fromkeys(numbers, math.inf)  # some later process writes them
+                spilled |= dict.fromkeys(numbers, at)
             case {"event": "failed", "number": number, "time": at}:
                 given_up[number] = at
             case {"event": "health", "numbers": numbers}:
@@ -189,6 +207,8 @@ def _add(history: History, actor: str, events: list[dict[str, Any]], ended: floa
                     end=done[number] if number in done else given_up[number] + GRACE,
                     acknowledged=number in done,
                     binding=event["binding"],
+                    spilled=spilled.get(number),
+                    taken=taken,
                 )
             )
         elif event["event"] == "saw":

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from actors import BotProcess
-from edits import FLAT, PLANTED
-from history import Document, Keys, Recorder, Value
+from edits import FLAT, PLANTED, RICH
+from history import GRACE, Document, Recorder
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import PyMongoError
+from values import CONTAINERS, Keys, Value
 
 from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet
 
@@ -54,11 +56,18 @@ class Nemesis:
 
 
 class NodeNemesis(Nemesis):
-    """Kills and freezes servers."""
+    """Kills and freezes servers.
 
-    def __init__(self, servers: EmbeddedReplicaSet, *args: Any) -> None:
+    Args:
+        servers: Which.
+        starting: Held while a server starts: it must reach itself, and others, by the address that clients use.
+        args: See `Nemesis`.
+    """
+
+    def __init__(self, servers: EmbeddedReplicaSet, starting: threading.Lock, *args: Any) -> None:
         super().__init__(*args)
         self._servers = servers
+        self._starting = starting
         self._election = self._last_election()
 
     def actions(self) -> dict[Callable[[], None], int]:
@@ -82,6 +91,10 @@ class NodeNemesis(Nemesis):
             for member in self._servers.members:
                 if member.is_running:
                     member.resume()
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
             self._servers.start()
 
     def _last_election(self) -> object:
@@ -109,7 +122,7 @@ class NodeNemesis(Nemesis):
         for member in members:
             member.kill()
         time.sleep(self._chance.uniform(0, 2.5))
-        self._servers.start()
+        self._start()
 
     def _freeze(self, members: list[EmbeddedMongo], longest: float) -> None:
         for member in members:
@@ -159,7 +172,7 @@ class NodeNemesis(Nemesis):
         for member in others:
             member.resume()
         time.sleep(self._chance.uniform(1, 2.5))
-        self._servers.start()
+        self._start()
         self._over("primaries cut off, then killed")
 
 
@@ -182,7 +195,7 @@ class BotNemesis(Nemesis):
 
     def _kill_after_save(self) -> None:
         bot = self._chance.choice(self._bots)
-        if bot.waits_for("acknowledged", 5):
+        if bot.saves and bot.waits_for("acknowledged", 5):
             bot.kill()
             self._restart(bot, "kills of bots after a save")
 
@@ -194,7 +207,10 @@ class BotNemesis(Nemesis):
     def _stop(self) -> None:
         bot = self._chance.choice(self._bots)
         if bot.is_ready(15):
-            bot.stop()
+            saved = bot.stop()
+            if not saved and self._chance.random() < 0.4 and self._until - time.monotonic() > GRACE:
+                time.sleep(GRACE)  # what it has spilled is old then, and others have changed the same
+                self._count("bots stopped for long")
             self._restart(bot, "bots stopped")
 
     def _kill_while_it_stops(self) -> None:
@@ -216,7 +232,7 @@ class Planter(Nemesis):
 
     def actions(self) -> dict[Callable[[], None], int]:
         """See `Nemesis.actions`."""
-        return {self._put_back: 3, self._remove_dict: 3, self._delete: 1}
+        return {self._put_back: 3, self._remove_dict: 3, self._delete: 1, self._reorder_set: 3}
 
     def run(self) -> None:
         """See `Nemesis.run`."""
@@ -237,7 +253,7 @@ class Planter(Nemesis):
             self._count("planted edits")
 
     def _put_back(self) -> None:
-        """As a person at a GUI does it: reads a document, edits it, and stores all of it again, `rev` and all."""
+        """As a person at a GUI does it: reads a document, edits it, and stores all of it again, or all but `rev`."""
         target, query = self._database.user_data, {"_id": PLANTED}
         begun = time.monotonic()
         try:
@@ -248,6 +264,8 @@ class Planter(Nemesis):
             return
         time.sleep(self._chance.uniform(0, 0.3))
         found["data"]["planted"] = self._recorder.value()
+        if self._chance.random() < 0.5:
+            found = {"_id": found["_id"], "data": found["data"]}
         number = self._recorder.write(("user_data", PLANTED), (), found["data"], since=begun)
         self._done(number, lambda: target.replace_one(query, found))
 
@@ -261,3 +279,19 @@ class Planter(Nemesis):
         scope = self._chance.choice(["user_data", "chat_data"])
         target = self._database[scope]
         self._write((scope, FLAT), (), None, lambda: target.delete_one({"_id": FLAT}))
+
+    def _reorder_set(self) -> None:
+        """Stores the same set in another order, unless it has changed: nothing has happened."""
+        container = self._chance.choice([container for container in CONTAINERS if container.kind == "set"])
+        query = {"_id": self._chance.choice(RICH[:-1])}
+        try:
+            items: Any = self._database.user_data.find_one(query)
+            for key in container.field.split("."):
+                items = (items or {}).get(key)
+            if not items:
+                return
+            change = {"$set": {container.field: items[::-1]}}
+            self._database.user_data.update_one({**query, container.field: items}, change)
+        except PyMongoError:
+            return
+        self._count("sets in another order")

@@ -1,58 +1,48 @@
 """Three servers, several bots and services, and a nemesis; at the end a checker proves that nothing was lost.
 
-python tests/torture/run.py --seed 7 --seconds 30     # one run, or the same again
-python tests/torture/run.py --seeds 50 --seconds 20   # the long form
+python tests/torture/run.py --seed 7 --seconds 30                     # one run, or the same again
+python tests/torture/run.py --seeds 30 --driver motor                 # the long form
+python tests/torture/run.py --seeds 30 --driver motor --proxy         # the traffic is disturbed, too
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import datetime as dtm
 import pathlib
 import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from actors import BotProcess, ServiceProcess
-from checker import Checker, Violation
-from edits import DOCUMENTS
-from history import Document, Recorder, load
+from edits import DOCUMENTS, RICH
+from history import Document, Recorder
+from keyboards import CACHE
 from nemesis import BotNemesis, Nemesis, NodeNemesis, Planter
+from proxies import RequestNemesis, TrafficNemesis, proxied, proxied_uri
+from proxy_process import ProxyProcess
 from pymongo import MongoClient
-from pymongo.read_concern import ReadConcern
 from rich.console import Console
 from rich.table import Table
+from values import seed as seed_data
+from verdict import Result, Stored, differences, judge
 
 from ptb_mongo.embedded import EmbeddedReplicaSet
+
+Driver = Literal["motor", "pymongo"]
 
 SOON: Final = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
 _AGREE_WITHIN: Final = 45.0  # seconds
 _LONGEST_REPORT: Final = 10
-
-
-@dataclass
-class Result:
-    """What a run has shown.
-
-    Attributes:
-        seed: Of everything that was decided by chance.
-        counts: Of what happened.
-        violations: What must not be.
-        folder: The histories.
-    """
-
-    seed: int
-    folder: pathlib.Path
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: list[Violation] = field(default_factory=list)
 
 
 class Torture:
@@ -62,47 +52,62 @@ class Torture:
         servers: A replica set that is running, and is so in the end.
         seed: Decides on everything but time.
         seconds: How long the nemesis is at work.
+        proxies: Those of the servers, if there are any.
+        driver: What bots connect with; by default some with this, some with that.
         bots: How many.
         services: How many.
     """
 
     def __init__(
-        self, servers: EmbeddedReplicaSet, seed: int, seconds: float, *, bots: int = 3, services: int = 2
+        self,
+        servers: EmbeddedReplicaSet,
+        seed: int,
+        seconds: float,
+        *,
+        proxies: list[ProxyProcess] | None = None,
+        driver: Driver | None = None,
+        bots: int = 3,
+        services: int = 2,
     ) -> None:
         folder = pathlib.Path(tempfile.mkdtemp(prefix=f"torture-{seed}-"))
         self._servers = servers
+        self._proxies = proxies
         self._seconds = seconds
         self._services = services
         self._database = f"torture_{seed}"
-        self._uri = servers.uri + SOON
+        self._begun = dtm.datetime.now(dtm.timezone.utc)
+        self._uri = (servers.uri if proxies is None else proxied_uri(servers, proxies)) + SOON
         self._result = Result(seed, folder)
         self._recorder = Recorder(folder, "runner.0")
-        self._bots = [self._bot(index, random.Random(f"{seed} options {index}")) for index in range(bots)]
+        self._bots = [self._bot(index, driver, random.Random(f"{seed} options {index}")) for index in range(bots)]
 
-    def _bot(self, index: int, chance: random.Random) -> BotProcess:
-        spills = chance.random() < 0.4
+    def _bot(self, index: int, driver: Driver | None, chance: random.Random) -> BotProcess:
+        folder = str(self._result.folder)
+        at_the_end = chance.choices(["patient", "spills", "forgets"], [5, 4, 1])[0]
         persistence = {
             "loading": chance.choice(["eager", "lazy"]),
-            "refresh": chance.choice(["watch", "watch", "read"]),
-            "shutdown_timeout": 1 if spills else 30,
-            "spill_dir": str(self._result.folder / "spilled"),
+            "refresh": chance.choice(["watch", "watch", "read", "auto"]),
+            "on_flush": at_the_end == "patient" and chance.random() < 0.2,
+            "shutdown_timeout": 30 if at_the_end == "patient" else 1,
+            "spill_dir": None if at_the_end == "forgets" else f"{folder}/bot{index}.spilled",
         }
         options = {
-            "folder": str(self._result.folder),
+            "folder": folder,
             "seed": self._result.seed,
-            "uri": self._uri,
+            "uri": self._uri + chance.choice(["", "&retryWrites=false"]),
             "database": self._database,
-            "driver": ("motor", "pymongo")[(self._result.seed + index) % 2],
+            "driver": driver or ("motor", "pymongo")[(self._result.seed + index) % 2],
             "talker": index + 1,
+            "keyboards": index == 0,  # the cache of callback data is one bot's own
+            "asks": at_the_end == "patient" and not persistence["on_flush"] and chance.random() < 0.4,
             "persistence": persistence,
         }
-        return BotProcess(f"bot{index}", options, self._recorder, may_spill=spills)
+        return BotProcess(f"bot{index}", options, self._recorder)
 
     def run(self) -> Result:
         """Does it all."""
         result, folder = self._result, self._result.folder
-        with MongoClient(self._servers.uri) as client:
-            client.drop_database(self._database)
+        self._prepare()
         services: list[ServiceProcess] = []
         try:
             for bot in self._bots:
@@ -116,25 +121,33 @@ class Torture:
             self._let_loose()
             (folder / "quiet").touch()
             for service in services:
-                self._problems(service.ends())
+                result.add_problems(service.ends())
+            self._restart_those_that_have_not_saved()
             self._wait_for_agreement()
             for bot in self._bots:
-                bot.stop()
-                self._problems(bot.problems)
+                bot.begin_to_stop()
+            for bot in self._bots:
+                bot.has_saved()
+                result.add_problems(bot.problems)
         finally:
             for actor in (*self._bots, *services):
                 actor.close()
             self._recorder.close()
-        self._check()
         with MongoClient(self._servers.uri) as client:
+            judge(result, client, self._database, self._begun)
             client.drop_database(self._database)
         return result
 
-    def _problems(self, problems: list[str]) -> None:
-        self._result.violations += [Violation("problem", "", text) for text in problems]
+    def _prepare(self) -> None:
+        with MongoClient(self._servers.uri, w="majority") as client:
+            client.drop_database(self._database)
+            for scope, key in DOCUMENTS:
+                if key in RICH:
+                    client[self._database][scope].insert_one({"_id": key, "data": seed_data()})
 
     def _let_loose(self) -> None:
         seed, until, counts = self._result.seed, time.monotonic() + self._seconds, self._result.counts
+        starting = threading.Lock()
 
         def chosen(name: str) -> tuple[Recorder, random.Random, float, Counter[str]]:
             recorder = Recorder(self._result.folder, f"{name}.0")
@@ -143,97 +156,45 @@ class Torture:
 
         recorders: list[Recorder] = []
         nemeses: list[Nemesis] = [
-            NodeNemesis(self._servers, *chosen("nodes")),
+            NodeNemesis(self._servers, starting, *chosen("nodes")),
             BotNemesis(self._bots, *chosen("bot-nemesis")),
             Planter(self._uri, self._database, *chosen("planter")),
         ]
+        if (proxies := self._proxies) is not None:
+            nemeses.append(RequestNemesis(self._servers, proxies, *chosen("requests")))
+            nemeses.append(TrafficNemesis(starting, self._servers, proxies, *chosen("traffic")))
         with ThreadPoolExecutor(len(nemeses)) as pool:
             for running in [pool.submit(nemesis.run) for nemesis in nemeses]:
                 running.result()
         for recorder in recorders:
             recorder.close()
 
-    # -- the end ----------------------------------------------------------------------------------------
-
-    def _stored(self) -> dict[Document, Any]:
-        """What is in the database, by a majority."""
-        stored: dict[Document, Any] = {}
-        with MongoClient(self._servers.uri) as client:
-            database = client.get_database(self._database, read_concern=ReadConcern("majority"))
-            for scope in ("user_data", "chat_data", "bot_data"):
-                stored |= {(scope, found["_id"]): found.get("data", {}) for found in database[scope].find()}
-            for found in database.conversations.find():
-                stored["conversations", found["_id"]["key"][0]] = found.get("state")
-        return stored
-
-    def _differences(self, stored: dict[Document, Any]) -> list[str]:
-        differences = []
+    def _restart_those_that_have_not_saved(self) -> None:
         for bot in self._bots:
-            file = self._result.folder / f"{bot.name}.memory"
-            if not file.exists():
-                differences.append(f"{bot.name} has said nothing")
-                continue
-            dumped = json.loads(file.read_text(encoding="utf-8"))
-            if dumped["waiting"]:
-                differences.append(f"{bot.name} has {dumped['waiting']} changes that are not saved")
-            talk = ("conversations", bot.options["talker"])
-            for document in (*DOCUMENTS, talk):
-                memory = dumped["memory"][f"{document[0]} {document[1]}"] or {}
-                if memory != (there := stored.get(document) or {}):
-                    differences.append(f"{bot.name}, {document[0]} {document[1]}: {_difference(memory, there)}")
-        return differences
+            if not bot.saves and bot.is_ready(30):
+                bot.stop()
+                bot.start()
+
+    def _documents(self, bot: BotProcess) -> tuple[Document, ...]:
+        """What is compared at the end."""
+        talk = ("conversations", bot.options["talker"])
+        return (*DOCUMENTS, talk, CACHE) if bot.options["keyboards"] else (*DOCUMENTS, talk)
 
     def _wait_for_agreement(self) -> None:
-        begun = time.monotonic()
-        while differences := self._differences(stored := self._stored()):
-            if time.monotonic() - begun > _AGREE_WITHIN:
-                violations = [Violation("disagreement", "", text) for text in differences[:_LONGEST_REPORT]]
-                self._result.violations += violations
-                break
-            time.sleep(0.1)
-        self._result.counts["seconds until all agreed"] = round(time.monotonic() - begun)
-        self._result.counts["documents"] = len(stored)
-
-    def _check(self) -> None:
-        result = self._result
-        history = load(result.folder)
-        checker = Checker(history.writes)
-        self._problems(history.problems)
-        result.violations += checker.check(self._stored())
+        begun, result = time.monotonic(), self._result
         with MongoClient(self._servers.uri) as client:
-            for found in client[self._database].conversations.find():
-                if found["_id"] != {name: found.get(name) for name in ("handler", "key")}:
-                    self._problems([f"half a conversation is stored: {found}"])
-        result.violations += checker.check_sightings(history.sightings)
-        external = [write for write in history.writes if not write.by_bot]
-        health = history.health.values()
-        result.counts |= Counter(
-            {
-                "writes": len(history.writes),
-                "acknowledged": sum(write.acknowledged for write in history.writes),
-                "external edits": len(external),
-                "external, acknowledged": sum(write.acknowledged for write in external),
-                "save passes": history.counts["acknowledged"],
-                "merged values": len(history.sightings),
-                "conflicts": sum(numbers["conflicts"] for numbers in health),
-                "stale reads": sum(numbers["stale_reads"] for numbers in health),
-                "outages seen": history.counts["outage"],
-                "starts in vain": history.counts["no start"],
-                "updates refused, never loaded": history.counts["never loaded"],
-                "spilled": history.counts["spilled"],
-                "slowest update, ms": max((numbers["slowest"] for numbers in health), default=0),
-            }
-        )
-        if history.counts["unsaved"]:
-            self._problems([f"{history.counts['unsaved']} shutdowns lost data"])
-
-
-def _difference(memory: object, stored: object) -> str:
-    if not (isinstance(memory, dict) and isinstance(stored, dict)):
-        return f"memory {memory!r}, database {stored!r}"
-    parts = [key for key in {**memory, **stored} if memory.get(key) != stored.get(key)]
-    shown = [f"{key}: memory {memory.get(key)!r}, database {stored.get(key)!r}" for key in parts[:3]]
-    return f"{len(parts)} keys differ: {'; '.join(shown)}"[:1000]
+            while True:
+                stored, found = Stored(client, self._database), []
+                for bot in self._bots:
+                    found += differences(stored, bot.name, self._documents(bot), bot.memory)
+                if not found:
+                    break
+                if time.monotonic() - begun > _AGREE_WITHIN:
+                    result.add_disagreements(found[:_LONGEST_REPORT])
+                    break
+                time.sleep(0.1)
+        result.counts["seconds until all agreed"] = round(time.monotonic() - begun)
+        result.counts["documents"] = len(stored.data)
 
 
 def report(result: Result, console: Console) -> None:
@@ -245,7 +206,29 @@ def report(result: Result, console: Console) -> None:
     for violation in result.violations[:_LONGEST_REPORT]:
         console.print(str(violation), style="red", markup=False, highlight=False)
     if result.violations:
+        (result.folder / "violations.txt").write_text("\n".join(map(str, result.violations)))
         console.print(f"{len(result.violations)} violations; histories: {result.folder}", style="bold red")
+
+
+def summary(results: list[Result]) -> str:
+    """All runs in one line."""
+    total = Counter[str]()
+    for result in results:
+        total += result.counts
+    kills = sum(count for name, count in total.items() if "kill" in name)
+    numbers = {
+        "seeds": len(results),
+        "writes": total["writes"],
+        "acknowledged": total["acknowledged"],
+        "edits": total["external edits"],
+        "failovers": total["failovers"],
+        "kills": kills,
+        "stalls": total["stalls"] + sum(count for name, count in total.items() if name.startswith("freezes of")),
+        "lost answers": total["lost answers"],
+        "late requests": total["late requests"],
+        "violations": sum(len(result.violations) for result in results),
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in numbers.items())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -254,30 +237,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first, or only, seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--seconds", type=float, default=20, help="that the nemesis is at work, for each seed")
-    parser.add_argument("--bots", type=int, default=3)
-    parser.add_argument("--services", type=int, default=2)
+    parser.add_argument("--driver", choices=["motor", "pymongo"], help="of the bots; by default some with each")
+    parser.add_argument("--proxy", action="store_true", help="put a proxy in front of each server, and misuse it")
+    parser.add_argument("--bots", type=int, default=3, choices=[1, 2, 3])
+    parser.add_argument("--services", type=int, default=2, choices=[0, 1, 2])
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first loss")
     options = parser.parse_args(arguments)
     console = Console()
     results: list[Result] = []
-    with EmbeddedReplicaSet() as servers:
+    with contextlib.ExitStack() as stack:
+        servers = stack.enter_context(EmbeddedReplicaSet())
+        chosen: dict[str, Any] = {"driver": options.driver, "bots": options.bots, "services": options.services}
+        if options.proxy:
+            chosen["proxies"] = stack.enter_context(proxied(servers))
         for seed in range(options.seed, options.seed + options.seeds):
-            torture = Torture(servers, seed, options.seconds, bots=options.bots, services=options.services)
-            results.append(torture.run())
+            results.append(Torture(servers, seed, options.seconds, **chosen).run())
             report(results[-1], console)
             if not results[-1].violations:
                 shutil.rmtree(results[-1].folder)
             elif not options.keep_going:
                 break
-    total = Counter[str]()
-    for result in results:
-        total += result.counts
     failed = [result.seed for result in results if result.violations]
-    table = Table("", "total", title=f"{len(results)} seeds")
-    for name, count in sorted(total.items()):
-        table.add_row(name, f"{count:,}")
-    console.print(table)
     console.print(f"failed: {failed}" if failed else "nothing lost", style="bold red" if failed else "bold green")
+    console.print(summary(results), soft_wrap=True)
     return 1 if failed else 0
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pathlib
+from dataclasses import replace
 from typing import Any
 
-import pytest
 from checker import Checker, Violation
-from history import GRACE, Document, Recorder, Sighting, Write, leaves, load
+from history import GRACE, Document, Sighting, Write
+from keyboards import CACHE, cache_tree
+from values import Thing, tree
 
 USER: Document = ("user_data", 1)
 
@@ -23,7 +23,7 @@ def write(value: Any, start: float, end: float = math.inf, *, path: str = "k", *
 
 def found(final: Any, *writes: Write) -> list[str]:
     """What the checker finds wrong about the data of the one user."""
-    return [violation.kind for violation in Checker(writes).check({USER: final})]
+    return [violation.kind for violation in Checker(writes).check({USER: tree(final)})]
 
 
 def test_what_was_written_is_there() -> None:
@@ -78,6 +78,12 @@ def test_a_write_to_a_parent_overwrites_what_is_inside() -> None:
     assert found({"d": {"y": "b"}}, write({"y": "b"}, 1, 2, path="d"), write("a", 3, 4, path="d.x")) == ["lost"]
 
 
+def test_a_dict_in_the_place_of_a_text() -> None:
+    writes = write("a", 1, 2, path="d"), write({"x": "b"}, 3, 4, path="d")
+    assert found({"d": {"x": "b"}}, *writes) == []
+    assert found({"d": "a"}, *writes) == ["lost", "lost"]
+
+
 def test_a_document_that_is_put_back_brings_old_values_with_it() -> None:
     writes = write("a", 1, 2), write("b", 3, 4)
     assert found({"k": "a"}, *writes, write({"k": "a"}, 2.5, 5, path="", actor="planter.0")) == []
@@ -102,6 +108,104 @@ def test_what_a_bot_keeps_of_a_dict_that_others_remove_may_be_older_than_what_wa
     assert found({"d": {"x": "a", "y": "c"}}, older, newer, removal, inside) == []
     assert found({"d": {"x": "a", "y": "c"}}, older, newer, inside) == ["lost"]
     assert found({"d": {"x": "a", "y": "c"}}, older, newer, write(None, 2, 2.5, path="d"), inside) == ["lost"]
+
+
+# -- elements of lists and sets, attributes of objects, keyboards ----------------------------------------
+
+
+def test_an_element_that_was_added_is_there_once() -> None:
+    pushed = write(1, 1, 2, path="l.a"), write(1, 1, 2, path="l.b", actor="service0.0")
+    assert found({"l": ["b", "a"]}, *pushed) == []
+    assert found({"l": {"a", "b"}}, *pushed) == []
+    assert found({"l": ["b"]}, *pushed) == ["lost"]
+    assert found({"l": set()}, *pushed) == ["lost", "lost"]
+    assert found({"l": ["b", "a", "b"]}, *pushed) == ["twice"]
+    assert found({"l": ["b", "a", "c"]}, *pushed) == ["unknown value"]
+
+
+def test_an_element_that_was_removed_does_not_come_back() -> None:
+    writes = write(1, 1, 2, path="l.a"), write(None, 3, 4, path="l.a", actor="service0.0")
+    assert found({"l": []}, *writes) == []
+    assert found({"l": ["a"]}, *writes) == ["resurrected"]
+    assert found({"l": ["a"]}, *writes, write(1, 5, path="l.a")) == []
+    assert found({"l": ["a"]}, writes[0], write(None, 3, path="l.a")) == []
+
+
+def test_an_element_that_is_added_again_is_there() -> None:
+    writes = write(1, 1, 2, path="t.a"), write(None, 3, 4, path="t.a"), write(1, 5, 6, path="t.a")
+    assert found({"t": {"a"}}, *writes) == []
+    assert found({"t": set()}, *writes) == ["lost"]
+
+
+def test_an_attribute_of_an_object_is_lost() -> None:
+    writes = write("a", 1, 2, path="o.bot0"), write("b", 1, 2, path="o.service0", actor="service0.0")
+    assert found({"o": Thing(bot0="a", service0="b")}, *writes) == []
+    assert found({"o": Thing(bot0="a")}, *writes) == ["lost"]
+    removed = write(None, 3, 4, path="o.bot0")
+    assert found({"o": Thing(bot0="a", service0="b")}, *writes, removed) == ["resurrected"]
+
+
+def ordered(*elements: str, writes: list[Write]) -> list[str]:
+    """What the checker finds wrong about the order of a list."""
+    return [violation.kind for violation in Checker(writes).check_orders({USER: {("l",): [*elements]}})]
+
+
+def test_what_a_process_has_appended_later_stands_later() -> None:
+    writes = [write(1, 1, 2, path="l.a"), write(1, 3, 4, path="l.b"), write(1, 1.5, 4, path="l.c")]
+    assert ordered("a", "c", "b", writes=writes) == []
+    assert ordered("c", "a", "b", writes=writes) == []
+    assert ordered("b", "c", "a", writes=writes) == ["out of order"]
+    assert ordered("b", "a", writes=[*writes[:1], write(1, 3, path="l.b")]) == []
+    assert ordered("b", "a", writes=[*writes[:1], write(1, 3, 4, path="l.b", actor="service0.0")]) == []
+
+
+def cached(keyboards: dict[str, Any], queries: dict[str, str], *writes: Write) -> list[str]:
+    """What the checker finds wrong about the keyboards."""
+    data = [(uuid, 1.0, buttons) for uuid, buttons in keyboards.items()], queries
+    return [violation.kind for violation in Checker(writes).check({CACHE: cache_tree(data)})]
+
+
+def test_keyboards_and_queries_are_there_until_they_are_dropped() -> None:
+    made = replace(write({"button": {"text": "a"}}, 1, 2, path="keyboard"), document=CACHE)
+    used = replace(write("keyboard", 1, 2, path="query:1"), document=CACHE)
+    dropped = replace(write(None, 3, 4, path="keyboard"), document=CACHE)
+    keyboards = {"keyboard": {"button": {"text": "a"}}}
+    assert cached(keyboards, {"1": "keyboard"}, made, used) == []
+    assert cached({}, {"1": "keyboard"}, made, used) == ["lost"]
+    assert cached(keyboards, {}, made, used) == ["lost"]
+    assert cached({"keyboard": {"button": {"text": "b"}}}, {}, made) == ["unknown value"]
+    assert cached(keyboards, {}, made, dropped) == ["resurrected"]
+    assert cached({}, {}, made, dropped) == []
+
+
+# -- what was spilled ------------------------------------------------------------------------------------
+
+
+def spilled(value: Any, start: float, at: float, **fields: Any) -> Write:
+    return write(value, start, acknowledged=True, spilled=at, **fields)
+
+
+def test_what_was_spilled_is_written_some_time() -> None:
+    assert found({"k": "a"}, spilled("a", 1, 2)) == []
+    assert found({}, spilled("a", 1, 2)) == ["lost"]
+    assert found({"l": []}, spilled(1, 1, 2, path="l.a")) == ["lost"]
+    assert found({"l": ["a"]}, write(1, 1, 2, path="l.a"), spilled(None, 3, 4, path="l.a")) == ["resurrected"]
+
+
+def test_what_was_spilled_need_not_come_where_others_wrote_too() -> None:
+    assert found({"k": "b"}, write("b", 1, 2, actor="service0.0"), spilled("a", 3, 4)) == []
+    assert found({"k": "b"}, write("b", 1, 2), spilled("a", 3, 4, actor="bot0.2")) == ["lost"]
+
+
+def test_what_was_spilled_does_not_undo_what_is_newer() -> None:
+    newer = write("b", 3 + GRACE, 4 + GRACE, actor="service0.0")
+    assert found({"k": "b"}, spilled("a", 1, 2), newer) == []
+    assert found({"k": "a"}, spilled("a", 1, 2, taken=5 + GRACE), newer) == ["lost"]
+    assert found({"k": "a"}, spilled("a", 1, 2, taken=3 + GRACE), newer) == []
+    assert found({"k": "a"}, spilled("a", 1, 4, taken=5 + GRACE), newer) == []
+
+
+# -- what bots saw on the way ----------------------------------------------------------------------------
 
 
 def saw(*sightings: tuple[Any, float], writes: list[Write]) -> list[Violation]:
@@ -130,6 +234,16 @@ def test_memory_loses_what_the_bot_itself_has_written() -> None:
     assert saw((None, 3), writes=[write("a", 1, 2), removal]) == []
 
 
+def test_memory_may_go_back_to_what_a_bot_keeps_with_a_dict_that_others_have_removed() -> None:
+    older, newer = write("a", 1, 2, path="d.k"), write("b", 3, 4, path="d.k")
+    inside = write("c", 4.5, 6, path="d.x", actor="bot1.1")
+    removal = write(None, 5, 5.5, path="d", actor="planter.0")
+    back = [Sighting("bot0.1", USER, ("d", "k"), "a", 7)]
+    assert Checker([older, newer, removal, inside]).check_sightings(back) == []
+    for writes in ([older, newer, inside], [older, newer, removal]):
+        assert [violation.kind for violation in Checker(writes).check_sightings(back)] == ["went back"]
+
+
 def test_a_report_tells_who_wrote_there() -> None:
     writes = [write("a", 1, 2, path="d.x"), write("b", 3, 4, path="d.x")]
 
@@ -148,36 +262,3 @@ def test_a_conversation_is_a_document_of_one_value() -> None:
     state = Write("bot0.1", talk, (), "a", 1, 2, acknowledged=True)
     assert Checker([state]).check({talk: "a"}) == []
     assert [violation.kind for violation in Checker([state]).check({})] == ["lost"]
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [("a", {(): "a"}), (None, {}), ({}, {}), ({"d": {"x": "a", "e": {}}}, {("d", "x"): "a"})],
-)
-def test_leaves(data: Any, expected: Any) -> None:
-    assert dict(leaves(data)) == expected
-
-
-def test_histories_of_processes_that_were_killed(tmp_path: pathlib.Path) -> None:
-    recorder = Recorder(tmp_path, "bot0.1")
-    numbers = [recorder.write(USER, ("k",), recorder.value()) for _ in range(3)]
-    recorder.acknowledged(numbers[:1])
-    recorder.note("failed", number=numbers[1])
-    recorder.note("saw", document=USER, values=[(("x",), "service0.0:1"), (("y",), None)])
-    recorder.note("problem", text="something")
-    recorder.close()
-    with (tmp_path / "bot0.1.jsonl").open("a") as file:
-        file.write('{"event":"wri')
-    runner = Recorder(tmp_path, "runner.0")
-    runner.note("ended", actor="bot0.1", status=-9)
-    runner.close()
-
-    history = load(tmp_path)
-
-    events = [json.loads(line) for line in (tmp_path / "bot0.1.jsonl").read_text().splitlines()[:-1]]
-    ended = json.loads((tmp_path / "runner.0.jsonl").read_text())["time"]
-    assert [one.acknowledged for one in history.writes] == [True, False, False]
-    assert [one.end for one in history.writes] == [events[3]["time"], events[4]["time"] + GRACE, ended + GRACE]
-    assert len({one.value for one in history.writes}) == 3
-    assert [(one.path, one.value) for one in history.sightings] == [(("x",), "service0.0:1"), (("y",), None)]
-    assert history.problems == ["bot0.1: something"]

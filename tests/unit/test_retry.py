@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ptb_mongo.retry import until_it_works, within
+from ptb_mongo.sync.retry import retry_forever, wait_at_most
 
 
 async def result_of(future: asyncio.Future[int]) -> int:
@@ -21,7 +21,7 @@ async def test_a_result_that_comes_in_time() -> None:
     future = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(future.set_result, 1)
 
-    assert await within(30, result_of(future)) == 1
+    assert await wait_at_most(30, result_of(future)) == 1
 
 
 async def test_an_error_is_that_of_the_coroutine() -> None:
@@ -29,14 +29,14 @@ async def test_an_error_is_that_of_the_coroutine() -> None:
     future.set_exception(LookupError("none"))
 
     with pytest.raises(LookupError, match="none"):
-        await within(30, result_of(future))
+        await wait_at_most(30, result_of(future))
 
 
 async def test_what_takes_too_long_is_cancelled() -> None:
     future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     with pytest.raises(asyncio.TimeoutError):
-        await within(0, result_of(future))
+        await wait_at_most(0, result_of(future))
 
     assert future.cancelled()
 
@@ -54,9 +54,9 @@ async def test_an_error_in_place_of_a_cancellation_is_not_left_behind(how: str) 
 
     if how == "too long":
         with pytest.raises(asyncio.TimeoutError):
-            await within(0, breaks())
+            await wait_at_most(0, breaks())
     else:
-        task = asyncio.create_task(within(30, breaks()))
+        task = asyncio.create_task(wait_at_most(30, breaks()))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
@@ -71,7 +71,7 @@ async def test_an_error_in_place_of_a_cancellation_is_not_left_behind(how: str) 
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_cancellation_counts_also_when_the_result_comes_at_the_same_moment(turns: int) -> None:
     future = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(within(30, result_of(future)))
+    task = asyncio.create_task(wait_at_most(30, result_of(future)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     future.set_result(1)
@@ -89,7 +89,7 @@ async def test_a_cancellation_counts_also_when_the_result_comes_at_the_same_mome
 async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
     monkeypatch: pytest.MonkeyPatch, wrapped: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr("ptb_mongo.retry._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ptb_mongo.sync.retry._FIRST_PAUSE", 0.001)
     errors: list[BaseException] = []
     tried = 0
 
@@ -99,7 +99,7 @@ async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
         if tried < 3:
             raise ValueError(tried)
 
-    await until_it_works(wrapped(attempt), errors.append)
+    await retry_forever(wrapped(attempt), errors.append)
 
     assert tried == 3
     assert [str(error) for error in errors] == ["1", "2"]

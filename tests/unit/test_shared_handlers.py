@@ -13,8 +13,8 @@ from telegram.ext import ConversationHandler, MessageHandler, TypeHandler, filte
 from workers import click, message, text
 
 from ptb_mongo import ConfigurationError
-from ptb_mongo.shared import conversations
-from ptb_mongo.shared.conversations import check_ptb, conversation_handlers, conversation_key
+from ptb_mongo.workers import conversations
+from ptb_mongo.workers.conversations import check_ptb, conversation_handlers, conversation_key
 
 ADA = User(42, "Ada", is_bot=False)
 PTB_FAILS_FOR = [(False, True, True), (False, False, True)]
@@ -71,7 +71,7 @@ def test_this_version_of_ptb_keeps_the_states_where_they_are_looked_for():
     except ConfigurationError:
         pytest.fail(
             f"python-telegram-bot {telegram.__version__} keeps no ConversationHandler._conversations any more: "
-            "ptb_mongo.shared.conversations._held_by needs another way to the states"
+            "ptb_mongo.workers.conversations._held_by needs another way to the states"
         )
 
 

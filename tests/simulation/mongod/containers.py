@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from mongod.errors import StatementError, mismatch
-from mongod.values import MISSING, Document, is_nothing, is_number
+from mongod.values import MISSING, Document, compare, is_nothing, is_number
 
-__all__ = ["concatenated", "element", "fields", "from_fields", "length", "merged", "present", "slice_of"]
+__all__ = ["concatenated", "element", "fields", "from_fields", "length", "merged", "present", "slice_of", "without"]
 
 
 def present(value: Any) -> Any:
@@ -28,6 +28,22 @@ def concatenated(arrays: Iterable[Any]) -> Any:
             raise mismatch(28664, "$concatArrays", array)
         items += array
     return items
+
+
+def without(array: Any, others: Any) -> Any:
+    """The items of an array that are not in another one, each once."""
+    if is_nothing(array) or is_nothing(others):
+        return None
+    for code, one in ((17048, array), (17049, others)):
+        if type(one) is not list:
+            raise mismatch(code, "$setDifference", one)
+    known, found = list(map(present, others)), []
+    for item in array:
+        plain = present(item)
+        if not any(compare(plain, other) == 0 for other in known):
+            known.append(plain)
+            found.append(item)
+    return found
 
 
 def element(array: Any, index: Any) -> Any:

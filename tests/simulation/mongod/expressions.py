@@ -10,7 +10,7 @@ from typing import Any, Final
 from bson.decimal128 import Decimal128
 
 from mongod.arithmetic import difference, total
-from mongod.containers import concatenated, element, fields, from_fields, length, merged, present, slice_of
+from mongod.containers import concatenated, element, fields, from_fields, length, merged, present, slice_of, without
 from mongod.errors import StatementError, mismatch
 from mongod.values import MISSING, Document, compare, is_nothing, is_number, type_name
 
@@ -231,6 +231,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Scope], Any]]] = {
     "$filter": _filter,
     "$map": _map,
     "$concatArrays": lambda expression, scope: concatenated(_one_by_one(expression, scope)),
+    "$setDifference": _eager(without, 2),
     "$arrayElemAt": _eager(element, 2),
     "$size": _eager(length, 1),
     "$slice": _eager(slice_of),

@@ -138,6 +138,15 @@ def _pull(work: Work, path: Path, condition: Any) -> None:
         work.put(path, after)
 
 
+def _pull_all(work: Work, path: Path, items: Any) -> None:
+    array = _array(work, path)
+    if array is None:
+        return
+    after = [item for item in array if not any(compare(item, one) == 0 for one in items)]
+    if len(after) < len(array):
+        work.put(path, after)
+
+
 def _is_pulled(item: Any, condition: Any, now: dtm.datetime) -> bool:
     scope = Scope(now)
     if type(condition) is dict and next(iter(condition), "")[:1] != "$":
@@ -163,5 +172,6 @@ _OPERATORS: Final[Mapping[str, Callable[[Work, Path, Any], None]]] = {
     "$push": _push,
     "$addToSet": _add_to_set,
     "$pull": _pull,
+    "$pullAll": _pull_all,
     "$pop": _pop,
 }

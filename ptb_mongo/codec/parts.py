@@ -1,0 +1,82 @@
+"""What values of the standard library are taken apart into, and how they are made of that again."""
+
+from __future__ import annotations
+
+import enum
+import re
+import zoneinfo
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, Final
+
+from ptb_mongo.errors import DecodeError, EncodeError
+
+__all__ = ["PARTS", "enum_key", "enum_member", "fraction", "pytz_utc"]
+
+_MAX_FRACTION_BITS: Final = 100_000
+
+
+def enum_key(member: enum.Enum) -> object:
+    """What identifies a member: its name, or the number of a combination of flags."""
+    cls = type(member)
+    name = member.name
+    return name if name is not None and cls.__members__.get(name) is member else member.value
+
+
+def enum_member(cls: type, key: object) -> enum.Enum:
+    """The member that `enum_key` stands for.
+
+    Raises:
+        DecodeError: If there is no such member any more.
+    """
+    if not issubclass(cls, enum.Enum):
+        raise DecodeError(f"{cls.__qualname__} is not an enum")
+    if isinstance(key, str) and key in cls.__members__:
+        return cls.__members__[key]
+    if issubclass(cls, enum.Flag) and type(key) is int:
+        try:
+            return cls(key)
+        except ValueError as error:
+            raise DecodeError(f"{cls.__qualname__} has no flags {key!r:.80}") from error
+    raise DecodeError(f"{cls.__qualname__} has no member {key!r:.80}")
+
+
+def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:
+    if not zone.key:
+        raise EncodeError("a ZoneInfo that was read from a file cannot be stored; use one with a name")
+    return "zone", zone.key
+
+
+def _fraction_parts(value: Fraction) -> tuple[Any, ...]:
+    fraction(value.numerator, value.denominator)
+    return "fraction", value.numerator, value.denominator
+
+
+def fraction(numerator: Any, denominator: Any) -> Fraction:
+    """The fraction of two integers.
+
+    Raises:
+        TypeError: If they are no integers.
+        ValueError: If they are so long that reducing them, which takes the square of their length, would hang.
+    """
+    if type(numerator) is not int or type(denominator) is not int:
+        raise TypeError("a fraction is made of two integers")
+    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
+        raise ValueError("a fraction of such long numbers cannot be stored")
+    return Fraction(numerator, denominator)
+
+
+def pytz_utc() -> Any:
+    """The time zone that PTB 21 puts into its dates where `pytz` is installed."""
+    import pytz  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  (not a dependency of ours)
+
+    return pytz.utc
+
+
+PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    zoneinfo.ZoneInfo: _zone_parts,
+    Fraction: _fraction_parts,
+    range: lambda value: ("range", value.start, value.stop, value.step),
+    re.Pattern: lambda value: ("pattern", value.pattern, value.flags),
+}
+"""Takes values apart, by their type: a word that says what they are, and the parts."""

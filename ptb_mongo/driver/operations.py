@@ -1,0 +1,100 @@
+"""Writes of one document, and why one failed: between the writer and the driver; no I/O.
+
+Every write is a compare-and-set: it supposes a state of its document, and does nothing if the document has another.
+Its `guard` names the `rev` that the document must have; an insertion supposes that there is no document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+__all__ = ["Delete", "Failure", "Insert", "Operation", "Update"]
+
+
+class Changes(Protocol):
+    """The changes of a document."""
+
+    keeps_forms: bool
+    """Whether the document keeps values that are stored in another form than ours."""
+
+    def update(self, rev: str, extra: Mapping[str, Any] = ...) -> Any:
+        """The operators or the pipeline, which also set `rev` and the extra fields."""
+
+    def guard(self) -> dict[str, Any]:
+        """A filter, besides the operation's own guard, under which the update means what it should."""
+
+    def steps(self, rev: str, now: datetime, extra: Mapping[str, Any] = ...) -> list[dict[str, Any]]:
+        """The same as several updates without pipelines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change one document.
+
+    Attributes:
+        id: Its `_id`.
+        guard: A filter that must match; otherwise the operation fails as *outdated*.
+        changes: What to change; has a guard of its own.
+        rev: The writer's id and the number of its write.
+        extra: More top-level fields to set.
+    """
+
+    id: Any
+    guard: Mapping[str, Any]
+    changes: Changes
+    rev: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete one document.
+
+    Attributes:
+        id: Its `_id`.
+        guard: A filter that must match; otherwise the operation fails as *outdated*.
+        mark: Fields that are set first, in one command with the other writes, so that the document is marked even if
+            the process is killed before the deletion; may be empty.
+        rev: The `rev` that is set with the mark.
+    """
+
+    id: Any
+    guard: Mapping[str, Any]
+    mark: Mapping[str, Any] = field(default_factory=dict)
+    rev: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Insert one document; fails as *outdated* if it exists.
+
+    Attributes:
+        id: Its `_id`.
+        fields: Its fields, including `rev`; `updated_at` is added.
+    """
+
+    id: Any
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one write of several was not done.
+
+    Attributes:
+        reason: What the server said, without any of the document's content.
+        outdated: The document is not as supposed, or was changed since: read it, merge, and save again.
+        oversized: The update is too large to be sent.
+        path: The path in the document, if it is known.
+    """
+
+    reason: str
+    outdated: bool = False
+    oversized: bool = False
+    path: str = ""
+
+
+Operation = Update | Delete | Insert

@@ -1,0 +1,216 @@
+"""The state of a document with a live object: which version that object, and each copy of it, is based on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from ptb_mongo.codec import BURIED, TAG, dump
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.values import MISSING, Document, Path, fields_inside, same, value_at
+from ptb_mongo.replica.versions import Form, Stored, Version
+
+__all__ = ["LiveReplica"]
+
+_REMEMBERED: Final = 4
+_WITH_ELEMENTS: Final = ("set", "frozenset", "deque")
+
+
+class _Bring(NamedTuple):
+    """A merge into the live object: the version that it was based on before, and the version of the others."""
+
+    base: Document
+    remote: Document
+
+    def is_missing_in(self, copy: Document, live: Document | None) -> bool:
+        """Whether a copy of the object was made before this merge, judged by its contents.
+
+        Such a copy holds nothing of what the others had changed. It holds something of the earlier version, or differs
+        where the live object has the others' value.
+        """
+        is_older = False
+        for path, before, after in _leaves((), self.base, self.remote):
+            here = value_at(copy, path)
+            if _is_shown(before, after, here):
+                return False
+            is_older = is_older or _is_shown(after, before, here) or same(value_at(live or {}, path), after)
+        return is_older
+
+
+class LiveReplica(Replica):
+    """The state of the data of one user, chat or bot.
+
+    Attributes:
+        live: The object that handlers change; `None` while it has not been seen.
+        handed_out: An object that was loaded once more, and the version it is based on: PTB may use it instead.
+        is_replaced: Whether PTB has made a new object since the last save, as the old one was dropped.
+        view: The version that the live object is based on, if it lags behind the target; otherwise `None`.
+    """
+
+    __slots__ = ("_brings", "handed_out", "is_replaced", "live", "view")
+
+    def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
+        super().__init__(document_id, stored, known=known)
+        self.live: Any = None
+        self.handed_out: tuple[Any, bytes | None] | None = None
+        self.is_replaced = False
+        self.view: bytes | None = None
+        self._brings: list[_Bring] = []
+
+    # -- which object -----------------------------------------------------------------------------------
+
+    def attached(self, live: Any, *, is_again: bool) -> None:
+        """An object was created from the target.
+
+        Args:
+            live: The object.
+            is_again: Whether everything was loaded before: then PTB may use the object, or its caller only reads it.
+        """
+        if is_again:
+            self.handed_out = live, self.target
+        else:
+            self._watch(live, None)
+
+    def seen(self, live: Any) -> None:
+        """Handlers change this object; if it is not the one they changed before, PTB has dropped that one."""
+        handed_out, self.handed_out = self.handed_out, None
+        if self.live is live:
+            return
+        if handed_out is not None and handed_out[0] is live:
+            self._watch(live, None if handed_out[1] == self.target else handed_out[1] or BURIED)
+        elif self.live is not None:
+            self.replaced_by(live)
+        else:
+            self.live = live
+            if self.view is None and self.target is not None:
+                self.view = BURIED  # it was not created from what is stored
+
+    def replaced_by(self, live: Any) -> None:
+        """PTB has dropped the object, and made this new one."""
+        self.live = live
+        self.handed_out = None
+        self.is_replaced = True
+
+    def _watch(self, live: Any, view: bytes | None) -> None:
+        self.live = live
+        self.view = view
+        self.is_replaced = False
+        self._brings = []
+
+    def dropped(self) -> bool:
+        """The document is to be deleted; returns whether that needs a write."""
+        self._watch(None, None)
+        self.handed_out = None
+        return self.staged(Version(None, None))
+
+    # -- what the bot has changed -----------------------------------------------------------------------
+
+    def staged_copy(
+        self,
+        plain: Document,
+        form: Form,
+        live_now: Callable[[], Document | None],
+        version_of: Callable[[Document], Version | None],
+    ) -> bool:
+        """The bot's object, or a copy of it, is to be saved.
+
+        A copy that was made before a merge into the object is relative to the version that it was based on then,
+        however late it arrives.
+
+        Args:
+            plain: What it encodes to.
+            form: The form of the document.
+            live_now: Returns what the live object encodes to now; `None` if it cannot be encoded.
+            version_of: Returns the version to be stored; returns `None`, or raises an error, if it is refused.
+
+        Returns:
+            Whether something is to be written.
+        """
+        missing = self._missing_in(plain, live_now)
+        wanted = plain
+        if missing is not None:
+            wanted = form.merged(self.id, missing.base, plain, self.target_plain(form))
+        elif self.view is not None:
+            wanted = form.merged(self.id, form.canonical(self.view), plain, self.target_plain(form))
+        version = version_of(wanted)
+        if version is None:
+            return False
+        self.is_replaced = False
+        if missing is None:
+            self._brings = []
+            if self.view is not None:
+                self.view = dump(plain)
+        return self.staged(version)
+
+    def _missing_in(self, copy: Document, live_now: Callable[[], Document | None]) -> _Bring | None:
+        """The earliest merge into the live object that a copy of it lacks."""
+        if not self._brings:
+            return None
+        live = live_now()
+        if live is not None and same(live, copy):
+            return None
+        found = None
+        for bring in reversed(self._brings):
+            if not bring.is_missing_in(copy, live):
+                break
+            found = bring
+        return found
+
+    # -- what others have changed -----------------------------------------------------------------------
+
+    def target_plain(self, form: Form) -> Document:
+        """The target as a plain document."""
+        if self.pending is not None:
+            return self.pending.plain if self.pending.plain is not None else form.canonical(None)
+        return form.canonical(self.base)
+
+    def brought(self, before: Document, form: Form) -> Document:
+        """The live object catches up with the target.
+
+        Args:
+            before: What it encodes to now.
+            form: The form of the document.
+
+        Returns:
+            What it must encode to.
+        """
+        base, remote = form.canonical(self.view), self.target_plain(form)
+        self.view = None
+        self._brings = [*self._brings[1 - _REMEMBERED :], _Bring(base, remote)]
+        return form.merged(self.id, base, before, remote)
+
+    def _retarget(self, before: bytes | None) -> None:
+        if self.view is None:
+            self.view = BURIED if before is None else before  # which stands for no data
+
+
+def _leaves(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:
+    """The innermost values that differ between two documents, with their paths; a list or a set is one value."""
+    if same(before, after):
+        return
+    nothing: tuple[Path, Document] = ((), {})
+    one = nothing if before is MISSING else fields_inside(before)
+    other = nothing if after is MISSING else fields_inside(after)
+    if one is not None and other is not None and (one[1] or other[1]):
+        inner = one[0] or other[0]
+        for key in one[1].keys() | other[1].keys():
+            yield from _leaves((*path, *inner, key), one[1].get(key, MISSING), other[1].get(key, MISSING))
+        return
+    if any(type(value) is dict and value.get(TAG) in _WITH_ELEMENTS for value in (before, after)):
+        path = (*path, "v")
+        before, after = (value.get("v", MISSING) if type(value) is dict else MISSING for value in (before, after))
+    yield path, before, after
+
+
+def _is_shown(before: Any, after: Any, here: Any) -> bool:
+    """Whether a value holds something of a change.
+
+    Of a list: an element that was added, or the lack of one that was removed. Of any other value: all of it.
+    """
+    if any(type(value) is list for value in (before, after)) and all(
+        type(value) is list or value is MISSING for value in (before, after, here)
+    ):
+        old, new, now = (Counter(dump({"": item}) for item in value or ()) for value in (before, after, here))
+        return any(now[one] > old[one] for one in new - old) or any(now[one] < old[one] for one in old - new)
+    return same(after, here)

@@ -1,0 +1,197 @@
+"""Brings changes into a live object in place, so that whoever holds it, or something inside it, sees them.
+
+Dicts, lists, sets, deques and the objects of dataclasses and plain classes stay the same objects; what did not
+change in them is not touched. Everything else is replaced. Everything new is decoded before anything is changed.
+
+Nothing here waits: between reading the live object and changing it no other handler runs.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ptb_mongo.codec import unescape
+from ptb_mongo.codec.objects import attributes_of, is_plain, remove_attribute, set_attribute, slots_of
+from ptb_mongo.replica.sequences import edits
+from ptb_mongo.replica.values import (
+    MISSING,
+    Document,
+    Elements,
+    Path,
+    comparable,
+    elements_inside,
+    fingerprints,
+    same,
+)
+
+__all__ = ["bring_into"]
+
+Decode = Callable[[Any], Any]
+
+_MUTABLE: Final[dict[str, type]] = {"list": list, "deque": collections.deque, "set": set}
+
+
+def bring_into(live: Any, before: Any, after: Any, decode: Decode) -> None:
+    """Changes a live object from one version to another; what is equal in both is not touched.
+
+    Args:
+        live: The object; a dict, an object of a dataclass or of a plain class, or one of those inside.
+        before: What it encodes to now.
+        after: What it shall encode to.
+        decode: Makes a value of its plain form.
+
+    Raises:
+        DecodeError: If `after` cannot be decoded; nothing is changed then.
+    """
+    plan = _Plan(decode)
+    if not plan.patch(live, before, after):
+        plan.replace_contents(live, decode(after))
+    for step in plan.steps:
+        step()
+
+
+class _Plan:
+    """What is to be done to a live object, step by step."""
+
+    def __init__(self, decode: Decode) -> None:
+        self.decode = decode
+        self.steps: list[Callable[[], None]] = []
+
+    def patch(self, live: Any, before: Any, after: Any) -> bool:
+        """Plans the changes of a value; `False` if it must be replaced, and nothing is planned then."""
+        if same(before, after):
+            return True
+        if inside := comparable(before, after):
+            inner, old, new = inside
+            if not _has_fields(live, inner, new):
+                return False
+            if isinstance(live, dict):
+                self._dict(live, old, new)
+            else:
+                self._attributes(live, old, new)
+            return True
+        was, wanted = elements_inside(before), elements_inside(after)
+        if was is None or wanted is None or not was.is_like(wanted) or not _has_elements(live, was):
+            return False
+        if was.is_set:
+            self._set(live, was.items, wanted.items, after)
+        else:
+            self._sequence(live, was.items, wanted.items)
+        return True
+
+    def replace_contents(self, live: Any, value: Any) -> None:
+        """Plans to take over everything from another object of the same kind."""
+        if isinstance(live, dict):
+            self.steps.append(lambda: _replace_entries(live, value))
+        else:
+            attributes = attributes_of(value)
+            self._set_attributes(live, [name for name in attributes_of(live) if name not in attributes], attributes)
+
+    def _dict(self, live: dict[Any, Any], before: Document, after: Document) -> None:
+        removed = [unescape(name) for name in before if name not in after]
+        changed = {}
+        for name, value in after.items():
+            key = unescape(name)
+            if name not in before or key not in live or not self.patch(live[key], before[name], value):
+                changed[key] = self.decode(value)
+        moved = [unescape(name) for name in after] if list(before) != list(after) else []
+        if removed or changed or moved:
+            self.steps.append(lambda: _change_entries(live, removed, changed, moved))
+
+    def _attributes(self, live: Any, before: Document, after: Document) -> None:
+        own = attributes_of(live)
+        changed = {}
+        for name, value in after.items():
+            attribute = str(unescape(name))
+            known = before.get(name, MISSING)
+            if known is MISSING or attribute not in own or not self.patch(own[attribute], known, value):
+                changed[attribute] = self.decode(value)
+        self._set_attributes(live, [str(unescape(name)) for name in before if name not in after], changed)
+
+    def _set_attributes(self, live: Any, removed: list[str], changed: Mapping[str, Any]) -> None:
+        if removed or changed:
+            self.steps.append(lambda: _change_attributes(live, removed, changed))
+
+    def _sequence(self, live: Any, before: list[Any], after: list[Any]) -> None:
+        """A list or a deque; elements are told by their places in `before`."""
+        elements = list(live)
+        if len(elements) != len(before):
+            result = [self.decode(item) for item in after]
+        else:
+            occurrences = collections.Counter(map(id, elements))
+            result = []
+            position = 0
+            for edit in edits(fingerprints(before), fingerprints(after)):
+                result += elements[position : edit.start]
+                position = edit.end
+                for index in range(edit.new_start, edit.new_end):
+                    place = edit.start + index - edit.new_start
+                    stays = place < edit.end and occurrences[id(elements[place])] == 1
+                    if stays and self.patch(elements[place], before[place], after[index]):
+                        result.append(elements[place])
+                    else:
+                        result.append(self.decode(after[index]))
+            result += elements[position:]
+        self.steps.append(lambda: _replace_elements(live, result))
+
+    def _set(self, live: set[Any], before: list[Any], after: list[Any], whole: Any) -> None:
+        old, new = (dict(zip(fingerprints(items), items, strict=True)) for items in (before, after))
+        removed = [self.decode(item) for mark, item in old.items() if mark not in new]
+        added = [self.decode(item) for mark, item in new.items() if mark not in old]
+        result = live.difference(removed).union(added)
+        if len(result) != len(after):
+            # Elements that are not equal to what they are decoded to: NaN, or objects without `__eq__`.
+            removed, added = list(live), list(self.decode(whole))
+        self.steps.append(lambda: _change_set(live, removed, added))
+
+
+def _has_fields(live: Any, inner: Path, fields: Document) -> bool:
+    """Whether a live object is of the kind whose fields lie there, and has room for all of them."""
+    if inner != ("state",):
+        return isinstance(live, dict)
+    if not is_plain(type(live)):
+        return False
+    return hasattr(live, "__dict__") or all(unescape(name) in slots_of(type(live)) for name in fields)
+
+
+def _has_elements(live: Any, elements: Elements) -> bool:
+    """Whether a live object holds such elements, and can be changed."""
+    kind = _MUTABLE.get(elements.kind)
+    return kind is not None and isinstance(live, kind)
+
+
+def _change_entries(live: dict[Any, Any], removed: list[Any], changed: dict[Any, Any], moved: list[Any]) -> None:
+    for key in removed:
+        live.pop(key, None)
+    for key, value in changed.items():
+        live[key] = value  # noqa: PERF403  (the `update` of a Counter adds)
+    for key in moved:  # the order of keys is part of the value
+        if key in live:
+            live[key] = live.pop(key)
+
+
+def _replace_entries(live: dict[Any, Any], value: dict[Any, Any]) -> None:
+    live.clear()
+    live.update(value)
+
+
+def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any]) -> None:
+    for name in removed:
+        remove_attribute(live, name)
+    for name, value in changed.items():
+        set_attribute(live, name, value)
+
+
+def _replace_elements(live: Any, result: list[Any]) -> None:
+    if isinstance(live, list):
+        live[:] = result
+    else:
+        live.clear()
+        live.extend(result)
+
+
+def _change_set(live: set[Any], removed: list[Any], added: list[Any]) -> None:
+    live.difference_update(removed)
+    live.update(added)

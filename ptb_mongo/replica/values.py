@@ -1,0 +1,169 @@
+"""Plain documents as values: whether two are the same, and what lies inside them.
+
+Comparison is exact: 1, 1.0 and True differ, and so do two orders of the same keys.
+"""
+
+from __future__ import annotations
+
+import marshal
+import math
+from collections.abc import Iterable
+from typing import Any, Final, Literal, NamedTuple
+
+from ptb_mongo.codec.documents import dump
+from ptb_mongo.codec.keys import TAG
+
+__all__ = [
+    "MISSING",
+    "Document",
+    "Elements",
+    "Keys",
+    "Path",
+    "addressable",
+    "comparable",
+    "elements_inside",
+    "fields_inside",
+    "fingerprints",
+    "same",
+    "value_at",
+]
+
+Path = tuple[str, ...]
+"""The keys that lead to a field, as they are stored."""
+
+Keys = tuple[str, ...]
+"""The keys that lead to a value, as a user sees it: each in the form that we store, but without the "state" or "v"
+that the form of an object or a `Counter` puts between them; the index of a list's element is an integer's key."""
+
+Document = dict[str, Any]
+
+
+class _Missing:
+    """The value of a field that does not exist."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __deepcopy__(self, _: object) -> _Missing:
+        return self
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = _Missing()
+
+_SEQUENCES: Final = frozenset({"deque", "set", "frozenset"})
+_INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two plain values are the same: type, value, and order of keys at every level."""
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is dict or kind is list:
+        return len(one) == len(other) and _same_contents(one, other)  # type: ignore[arg-type]
+    if kind is float:
+        if one != one:  # noqa: PLR0124  (NaN)
+            return other != other  # noqa: PLR0124
+        return one == other and math.copysign(1.0, one) == math.copysign(1.0, other)  # type: ignore[arg-type]
+    return one == other
+
+
+def _same_contents(one: object, other: object) -> bool:
+    try:
+        # As exact as BSON and three times as fast; up to this version of its format, equal values give equal bytes.
+        return marshal.dumps(one, 2) == marshal.dumps(other, 2)  # type: ignore[arg-type]
+    except ValueError:  # a date, say
+        return dump({"": one}) == dump({"": other})
+
+
+def fields_inside(value: object) -> tuple[Path, Document] | None:
+    """The fields that a value is merged by, and where they lie in it; `None` for a value that is merged whole."""
+    if type(value) is not dict:
+        return None
+    tag = value.get(TAG)
+    if tag is None:
+        return (), value
+    inner = _INNER.get(tag) if isinstance(tag, str) else None
+    fields = value.get(inner) if inner else None
+    return ((inner,), fields) if inner and type(fields) is dict and TAG not in fields else None
+
+
+class Elements(NamedTuple):
+    """The elements that a value is merged by.
+
+    Attributes:
+        kind: What holds them.
+        inner: Where they lie in the value.
+        items: The elements themselves.
+        maxlen: How many a deque can hold; `None` if there is no limit.
+    """
+
+    kind: Literal["list", "deque", "set", "frozenset"]
+    inner: Path
+    items: list[Any]
+    maxlen: int | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether their order means nothing."""
+        return self.kind == "set" or self.kind == "frozenset"  # noqa: PLR1714  (mypy narrows this)
+
+    def is_like(self, other: Elements) -> bool:
+        """Whether both can be merged: the same kind, and the same limit."""
+        return self.kind == other.kind and self.maxlen == other.maxlen
+
+
+def elements_inside(value: object) -> Elements | None:
+    """The elements of a list, a deque or a set; `None` for every other value."""
+    if type(value) is list:
+        return Elements("list", (), value)
+    if type(value) is not dict:
+        return None
+    tag = value.get(TAG)
+    if not isinstance(tag, str) or tag not in _SEQUENCES:
+        return None
+    items, maxlen = value.get("v"), value.get("maxlen") if tag == "deque" else None
+    if type(items) is not list or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):
+        return None
+    return Elements(tag, ("v",), items, maxlen)  # type: ignore[arg-type]
+
+
+def fingerprints(items: Iterable[object]) -> list[bytes]:
+    """For each value bytes that are equal exactly where values are `same`."""
+    return [_fingerprint(item) for item in items]
+
+
+def _fingerprint(item: object) -> bytes:
+    try:
+        return marshal.dumps(item, 2)  # type: ignore[arg-type]
+    except ValueError:
+        return dump({"": item})
+
+
+def comparable(one: object, other: object) -> tuple[Path, Document, Document] | None:
+    """The fields of two values of the same kind, whose differences can be told field by field."""
+    first, second = fields_inside(one), fields_inside(other)
+    if first is None or second is None or first[0] != second[0]:
+        return None
+    if first[0]:
+        inner = first[0][0]
+        outside = [{key: item for key, item in value.items() if key != inner} for value in (one, other)]  # type: ignore[attr-defined]
+        if not same(*outside):
+            return None
+    return first[0], first[1], second[1]
+
+
+def value_at(document: Document, path: Path) -> Any:
+    """What stands at a path; `MISSING` if nothing does."""
+    value: Any = document
+    for key in path:
+        value = value.get(key, MISSING) if type(value) is dict else MISSING
+    return value
+
+
+def addressable(key: str) -> bool:
+    """Whether a stored key can stand in an update path (all of ours can; other services may write any)."""
+    return bool(key) and key[0] != "$" and "." not in key and "\0" not in key

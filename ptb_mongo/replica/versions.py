@@ -1,0 +1,141 @@
+"""What is to be stored of a document, what is stored, and the writes that may have been done between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
+
+from ptb_mongo.replica.values import Document
+
+__all__ = ["Form", "Stored", "Version", "Write", "done_by", "may_be_done", "revs_beneath", "revs_in", "writer_of"]
+
+_REMEMBERED_WRITERS: Final = 8
+
+
+class Version(NamedTuple):
+    """A version of a document that is to be stored.
+
+    Attributes:
+        plain: The document; `None` to delete it.
+        raw: The same as bytes.
+        touch: Whether it is written even if nothing has changed, so that others notice.
+        yields: Whether it is old, so that the database wins conflicts.
+    """
+
+    plain: Document | None
+    raw: bytes | None
+    touch: bool = False
+    yields: bool = False
+
+
+class Stored(NamedTuple):
+    """What is stored of a document.
+
+    Attributes:
+        rev: The last writer's id and the number of its write; `None` if no bot has written the document.
+        revs: The same for the writers before that one, the latest first.
+        body: The bytes of the fields that are ours.
+    """
+
+    rev: Any
+    revs: tuple[str, ...]
+    body: bytes
+
+
+class Write(NamedTuple):
+    """A write that may have been done.
+
+    Attributes:
+        version: What it stores; `None` for a write that only sets `rev`, so that earlier writes no longer match.
+        base: What it supposes to be stored.
+        supposes: The `rev` that it supposes.
+        revs: The `revs` that the document has after it.
+        buries: Whether a deletion leaves a mark, so that no earlier insertion can make the document again.
+        is_exact: Whether the document then equals `version`, and has no values in another form of the same.
+        may_arrive: Whether it may still be done, as its answer is missing.
+    """
+
+    version: Version | None
+    base: bytes | None
+    supposes: Any
+    revs: tuple[str, ...]
+    buries: bool = False
+    is_exact: bool = True
+    may_arrive: bool = True
+
+    @property
+    def deletes(self) -> bool:
+        """Whether it deletes the document."""
+        return self.version is not None and self.version.plain is None
+
+
+class Form(Protocol):
+    """The form of a scope's documents."""
+
+    def canonical(self, raw: bytes | None) -> Document:
+        """Our part of a stored document, in the form that we store; for `None`, what a missing document stands for."""
+
+    def gone(self, plain: Document) -> Document:
+        """What the database holds for a merge, where others have deleted a document and `plain` is to be stored."""
+
+    def merged(
+        self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
+    ) -> Document:
+        """Merges two versions; with `yields`, the remote one wins where the local one would."""
+
+    def still_deletes(self, base: bytes | None, remote: bytes) -> bool:
+        """Whether a document is still to be deleted although others have written it."""
+
+
+def writer_of(rev: str) -> str:
+    """The name of the writer in a `rev`."""
+    return rev.partition(":")[0]
+
+
+def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
+    """The last writes of other writers in a document, once another write is done.
+
+    Args:
+        rev: The `rev` of that write.
+        last: The `rev` that the document had before.
+        revs: The `revs` that it had before.
+    """
+    writer = writer_of(rev)
+    if not isinstance(last, str) or writer_of(last) == writer:
+        return revs
+    others = (one for one in revs if writer_of(one) not in {writer, writer_of(last)})
+    return (last, *others)[:_REMEMBERED_WRITERS]
+
+
+def revs_in(stored: Stored) -> set[str]:
+    """The `rev`s of the writes that a document shows to be done."""
+    return {stored.rev, *stored.revs} if isinstance(stored.rev, str) else set(stored.revs)
+
+
+def done_by(sent: Mapping[str, Write], stored: Stored | None) -> list[tuple[str, Write]]:
+    """Those of some writes that are done, by what is stored now."""
+    if stored is None:
+        return [(rev, write) for rev, write in sent.items() if write.deletes]
+    shown = revs_in(stored)
+    return [(rev, write) for rev, write in sent.items() if rev in shown or _is_made_anew(rev, write, stored)]
+
+
+def _is_made_anew(rev: str, write: Write, stored: Stored) -> bool:
+    """Whether the document that was to be deleted is gone, and this one was created since.
+
+    Others leave `rev` alone, and writers remember each other's writes. So a document without a `rev` is a new one, and
+    so is one that does not remember this writer's last write.
+    """
+    if not write.deletes or not isinstance(write.supposes, str):
+        return False
+    if not isinstance(stored.rev, str):
+        return True
+    is_own = writer_of(write.supposes) == writer_of(rev)
+    return is_own and len(stored.revs) < _REMEMBERED_WRITERS and not revs_in(stored) & {rev, write.supposes}
+
+
+def may_be_done(write: Write, stored: Stored | None) -> bool:
+    """Whether a write would match what is stored."""
+    if stored is None or write.base is None:
+        return stored is None and write.base is None
+    return bool(write.supposes == stored.rev)

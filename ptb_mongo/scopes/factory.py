@@ -1,0 +1,82 @@
+"""Creates the scopes of one database: for the bot, and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ptb_mongo.codec import Codec
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.types import Exclude, OnConflict, ScopeName
+
+__all__ = ["Scopes", "make_scopes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """The scopes of one database."""
+
+    user_data: DataScope[Any]
+    chat_data: DataScope[Any]
+    bot_data: DataScope[Any]
+    conversations: ConversationScope
+    callback_data: CallbackDataScope
+
+    @property
+    def data(self) -> tuple[DataScope[Any], ...]:
+        """The scopes with live objects."""
+        return self.user_data, self.chat_data, self.bot_data
+
+    @property
+    def are_unsaved(self) -> bool:
+        """Whether something is to be written."""
+        return any(replica.is_unsaved for scope in self for replica in scope.replicas.values())
+
+    def told_all(self) -> None:
+        """From now on documents may be written unnoticed."""
+        for scope in self if self.conversations.live is not None else self.data:
+            scope.told_all()
+
+    def __iter__(self) -> Iterator[Collection[Any]]:
+        return iter((*self.data, self.conversations, self.callback_data))
+
+
+def make_scopes(
+    codec: Codec,
+    *,
+    prefix: str,
+    new: Mapping[ScopeName, Callable[[], Any]],
+    counters: Counters | None = None,
+    exclude: Exclude | None = None,
+    on_conflict: OnConflict = "local",
+) -> Scopes:
+    """The scopes of one database.
+
+    Args:
+        codec: Encodes and decodes values.
+        prefix: What the names of the collections begin with.
+        new: Makes an empty object, for each scope with live objects.
+        counters: Count what happens.
+        exclude: Keys that are never stored.
+        on_conflict: Decides conflicts.
+    """
+    counts = counters or Counters()
+
+    def data_scope(name: ScopeName) -> DataScope[Any]:
+        excluded = (exclude or {}).get(name, ())
+        return DataScope(
+            name, f"{prefix}{name}", codec, counts, new=new[name], excluded=excluded, on_conflict=on_conflict
+        )
+
+    return Scopes(
+        user_data=data_scope("user_data"),
+        chat_data=data_scope("chat_data"),
+        bot_data=data_scope("bot_data"),
+        conversations=ConversationScope(f"{prefix}conversations", codec, counts),
+        callback_data=CallbackDataScope(f"{prefix}callback_data", codec, counts),
+    )

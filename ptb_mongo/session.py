@@ -1,0 +1,233 @@
+"""What is open between `initialize` and `flush`: opens, wires and closes; it has no rules of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import telegram
+
+from ptb_mongo.codec import Codec
+from ptb_mongo.driver import Driver, connect
+from ptb_mongo.errors import PersistenceError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.health import Counters, Health
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.scopes.factory import Scopes, make_scopes
+from ptb_mongo.settings import Settings
+from ptb_mongo.sync import format as stored_format
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.exchange import Exchange
+from ptb_mongo.sync.graves import LATE
+from ptb_mongo.sync.leases import Leases
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.spilled import SpillFolder
+from ptb_mongo.sync.writer import Writer
+
+__all__ = ["Session", "scopes_for"]
+
+_LOGGER = logging.getLogger(__name__)
+_NAMED_AT_MOST: Final = 5
+
+
+def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
+    """The scopes of a bot, without any document yet."""
+    scopes = make_scopes(
+        Codec(settings.trusted, lambda: bot),
+        prefix=settings.collection_prefix,
+        new=settings.new,
+        exclude=settings.exclude,
+        on_conflict=settings.on_conflict,
+    )
+    if (sharing := settings.sharing) is not None:
+        scopes.user_data.current = sharing.user_data
+        scopes.chat_data.current = sharing.chat_data
+        scopes.bot_data.current = sharing.bot_data
+        scopes.conversations.live = sharing.states
+        scopes.conversations.complete = settings.loading == "eager"
+        scopes.callback_data.live = sharing.callback_data
+        scopes.callback_data.complete = False
+    return scopes
+
+
+class Session:
+    """An open database; made by `Session.open`, of no use after `close`.
+
+    Attributes:
+        bot_id: The `_id` of the bot's own document.
+        scopes: The scopes.
+        availability: Whether the server can be reached.
+        reader, writer: Read and write documents.
+        exchange: Moves data between the scopes and the database.
+        leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        reads: Whether a refresh reads each document, stale or not.
+        refreshes: Whether a refresh does anything.
+    """
+
+    def __init__(self, settings: Settings, driver: Driver, scopes: Scopes, bot_id: int) -> None:
+        self._settings = settings
+        self._driver = driver
+        self._counters: Counters = scopes.user_data.counters
+        self._name = uuid.uuid4().hex[:12]
+        self._stream: ChangeStream | None = None
+        self.spilled_to: Path | None = None
+        self._format = f"{settings.collection_prefix}ptb_mongo"
+        self.bot_id = bot_id
+        self.scopes = scopes
+        self.reads = settings.refresh == "read"
+        self.refreshes = settings.refresh != "off"
+        self.availability = Availability(self._counters)
+        self.reader = Reader(driver, self.availability)
+        self._may_be_late = (
+            float("inf") if settings.sharing else 0.0
+        )  # until when insertions of other processes may arrive
+        self.writer = Writer(
+            driver,
+            self.reader,
+            self._name,
+            self.availability,
+            self._counters,
+            held=settings.on_flush,
+            buries=lambda: asyncio.get_running_loop().time() < self._may_be_late,
+        )
+        self.exchange = Exchange(driver, self.reader, self.writer)
+        self.leases: Leases | None = None
+        if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
+            collection = f"{settings.collection_prefix}leases"
+            self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
+
+    @classmethod
+    async def open(cls, settings: Settings, scopes: Scopes, bot_id: int, spilled: Path | None = None) -> Session:
+        """Connects, checks the format, and starts to follow changes.
+
+        Args:
+            settings: What the persistence was made with.
+            scopes: The scopes; what is unsaved in them is saved.
+            bot_id: The `_id` of the bot's own document.
+            spilled: A file with what is still known in `scopes`, of an earlier session of this process.
+
+        Raises:
+            ConfigurationError: If the server refuses the credentials.
+            UnavailableError: If no server answers.
+            FormatError: If the data was written by a newer version.
+            WatchUnavailableError: If `refresh="watch"` is not possible.
+        """
+        driver = await connect(settings.client, settings.database)
+        session = cls(settings, driver, scopes, bot_id)
+        try:
+            hello = await driver.hello()
+            if not await stored_format.begin(
+                driver, session._format, settings.database, bot_id, session._name
+            ):  # requests of an earlier process may still arrive
+                session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
+                session.writer.graves.sweep_later(scopes)
+            await driver.create_index(scopes.conversations.collection, "handler")
+            if (folder := session._spill_folder()) is not None:
+                if spilled is not None:
+                    folder.forget(spilled)
+                await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
+            session._submit_unsaved()
+            await session._follow(hello)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    def _spill_folder(self) -> SpillFolder | None:
+        settings = self._settings
+        if settings.spill_dir is None:
+            return None
+        return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, self._name)
+
+    def _submit_unsaved(self) -> None:
+        for scope in self.scopes:
+            for replica in scope.replicas.values():
+                if replica.is_unsaved:
+                    self.writer.submit(scope, replica)
+
+    async def _follow(self, hello: Mapping[str, Any]) -> None:
+        if self._settings.refresh not in {"auto", "watch"}:
+            return
+        if reason := await self._driver.can_watch(hello):
+            if self._settings.refresh == "watch" or self.leases:
+                raise WatchUnavailableError(
+                    f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
+                    "a single node: start mongod with --replSet rs0 and run rs.initiate() once in mongosh; Atlas is "
+                    'one already. Or use refresh="read", which reads once per update'
+                )
+            _LOGGER.warning("No change stream (%s): the data is read once per update instead", reason)
+            self.reads = True
+            return
+        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
+        collections = {scope.collection: scope for scope in followed}
+        self._stream = ChangeStream(
+            self._driver, self._name, collections, just_after(hello), self.availability, self.leases
+        )
+
+    @property
+    def refresh_mode(self) -> Literal["watch", "read", "off"]:
+        """How changes of others are noticed: "watch", "read" or "off"."""
+        if not self.refreshes:
+            return "off"
+        return "read" if self.reads else "watch"
+
+    @property
+    def is_stream_delayed(self) -> bool:
+        """Whether the change stream tells of others' changes later than usual."""
+        return self._stream is not None and self._stream.is_delayed
+
+    def health(self) -> Health:
+        """The current state, for `MongoPersistence.health`."""
+        return Health(
+            connected=not self.availability.is_unreachable,
+            refresh=self.refresh_mode,
+            waiting=len(self.writer.waiting),
+            oldest_waiting=self.writer.oldest_waiting(),
+            quarantined=sum(len(scope.quarantined) for scope in self.scopes),
+            **asdict(self._counters),
+        )
+
+    async def flush(self) -> None:
+        """Waits until everything is saved.
+
+        Raises:
+            UnsavedDataError: If that takes longer than `shutdown_timeout`.
+        """
+        timeout = self._settings.shutdown_timeout
+        try:
+            await asyncio.wait_for(self._drain(), timeout)
+        except asyncio.TimeoutError:
+            unsaved = self.writer.unsaved()
+            if not unsaved:
+                return  # the last one has just been acknowledged
+            names = [f"{scope.collection} {replica.id!r}" for scope, replica in unsaved]
+            named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
+            kept = "they are lost (spill_dir would keep them)"
+            if (folder := self._spill_folder()) is not None:
+                self.spilled_to = folder.keep(unsaved)
+                kept = f"they are kept in {self.spilled_to} for the next start"
+            raise UnsavedDataError(
+                f"MongoDB did not come back within {timeout:g} s; documents not saved: {len(unsaved)} ({named}); {kept}"
+            ) from None
+
+    async def _drain(self) -> None:
+        await self.writer.drain()
+        if not self.writer.graves.are_there and self._settings.sharing is None:
+            with contextlib.suppress(PersistenceError):  # then the next start takes precautions
+                await stored_format.end(self._driver, self._format, self._name)
+
+    async def close(self) -> None:
+        """Ends the tasks and closes the client, if it is ours."""
+        if self.leases is not None:
+            await self.leases.close()
+        if self._stream is not None:
+            await self._stream.close()
+        await self.reader.close()
+        await self.writer.close()
+        await self._driver.close()

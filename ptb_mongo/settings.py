@@ -1,0 +1,88 @@
+"""The settings of a `MongoPersistence`, and what it knows of a `SharedApplication`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from telegram.ext import CallbackDataCache
+
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.replica.conflicts import check_on_conflict
+from ptb_mongo.scopes.conversations import States
+from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
+
+__all__ = ["Settings", "Sharing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The application of one worker, which shares its data with other workers.
+
+    Attributes:
+        user_data, chat_data, bot_data: Return the object that handlers change now, by id; `None` if there is none.
+        states: The states of conversations that its handlers hold.
+        callback_data: The callback data cache of its bot; `None` if there is none.
+        lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+    """
+
+    user_data: Callable[[int], Any]
+    chat_data: Callable[[int], Any]
+    bot_data: Callable[[int], Any]
+    states: States
+    callback_data: CallbackDataCache | None
+    lease_timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments of `MongoPersistence`; see there."""
+
+    client: object
+    database: str
+    new: Mapping[ScopeName, Callable[[], Any]]
+    trusted: tuple[type | str, ...] = ()
+    loading: Loading = "eager"
+    refresh: Refresh = "auto"
+    on_conflict: OnConflict = "local"
+    on_flush: bool = False
+    collection_prefix: str = ""
+    exclude: Exclude = field(default_factory=dict)
+    shutdown_timeout: float = 30.0
+    spill_dir: Path | None = None
+    sharing: Sharing | None = None
+
+    def check(self) -> None:
+        """Refuses what cannot be used.
+
+        Raises:
+            ConfigurationError: If so.
+        """
+        _one_of("loading", self.loading, get_args(Loading))
+        _one_of("refresh", self.refresh, get_args(Refresh))
+        check_on_conflict(self.on_conflict)
+        for scope, keys in self.exclude.items():
+            _one_of("a key of exclude", scope, get_args(ScopeName))
+            if isinstance(keys, str):  # which is a collection of its letters
+                raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
+
+    def shared(self, sharing: Sharing) -> Settings:
+        """The same for one of several workers.
+
+        Raises:
+            ConfigurationError: If some of it does not go with that.
+        """
+        if self.refresh == "off":
+            raise ConfigurationError('refresh="off" and a SharedApplication, which must see the changes of others')
+        if self.refresh == "read" and sharing.lease_timeout is not None:
+            raise ConfigurationError('refresh="read" and exclusive=True, which needs the change stream')
+        if self.on_flush:
+            raise ConfigurationError("on_flush=True and a SharedApplication, which saves each update")
+        return replace(self, sharing=sharing)
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name} is one of {', '.join(map(repr, allowed))}, not {value!r}")

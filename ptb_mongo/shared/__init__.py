@@ -1,5 +1,0 @@
-"""One bot, several workers: an application that shares its data with others like it."""
-
-from ptb_mongo.shared.application import SharedApplication
-
-__all__ = ["SharedApplication"]

@@ -1,0 +1,1 @@
+"""Synchronises the documents in memory with the database: I/O only; the replicas hold the rules."""

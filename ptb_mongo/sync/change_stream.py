@@ -1,0 +1,178 @@
+"""The change stream: tells the scopes which documents somebody else has written, and nothing more.
+
+The server filters out our own writes, by their `rev`. An event only marks a document stale. If events may have been
+missed, everything is marked stale: an edit may be seen late, but is never missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from bson.timestamp import Timestamp
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import UnavailableError
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.lag import Lag
+from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
+
+__all__ = ["ChangeStream", "just_after"]
+
+_LOGGER = logging.getLogger(__name__)
+_LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
+
+
+class Grants(Protocol):
+    """Is told of leases that are handed over."""
+
+    collection: str
+
+    def granted(self, ticket: str) -> None:
+        """A lease was handed over to a ticket."""
+
+    def ask_again(self) -> None:
+        """A lease may have been handed over unnoticed."""
+
+
+class Followed(Protocol):
+    """A collection that is followed."""
+
+    def told(self, document_id: Any, *, deleted: bool = False) -> None:
+        """A document was written, or deleted, by somebody else."""
+
+    def is_own(self, document_id: Any, rev: Any) -> bool:
+        """Whether `rev` is that of a write of ours."""
+
+    def told_all(self) -> None:
+        """Any document may have been written."""
+
+
+def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
+    """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
+
+    An update is ours if it sets `rev` to one of ours. A replacement never is, as we make none. An insertion may be a
+    copy of our document that somebody puts back, so `_note` compares its `rev`.
+    """
+    ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
+    wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]
+    fields = {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
+    if leases is not None:
+        # The server may report the update of a small document as a replacement.
+        places = dict.fromkeys(("updateDescription.updatedFields.holder", "fullDocument.holder"), 1)
+        ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
+        wanted.append({"ns.coll": leases, "operationType": {"$in": ["update", "replace"]}, "$or": ours_now})
+        fields |= places
+    return [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
+
+
+def just_after(hello: Mapping[str, Any]) -> Timestamp:
+    """The first time after an answer: all that was written before it is in whatever is read from now on."""
+    answered: Timestamp = hello["operationTime"]
+    return Timestamp(answered.time, answered.inc + 1)
+
+
+class ChangeStream:
+    """Follows the changes of a database.
+
+    Args:
+        driver: The database.
+        writer: The id in the `rev` of our own writes.
+        collections: The collections to follow, by name.
+        start_at: The server's time from which on no event may be missed.
+        availability: Told when the server is unreachable.
+        leases: Is told of leases.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        writer: str,
+        collections: Mapping[str, Followed],
+        start_at: Timestamp,
+        availability: Availability,
+        leases: Grants | None = None,
+    ) -> None:
+        self._driver = driver
+        self._collections = collections
+        self._pipeline = events_of_others(writer, list(collections), leases.collection if leases is not None else None)
+        self._leases = leases
+        self._start_at: Timestamp | None = start_at
+        self._token: Mapping[str, Any] | None = None
+        self._lag = Lag()
+        self._availability = availability
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether an event of the last second arrived later than usual; known from MongoDB 6.0 on."""
+        return self._lag.is_delayed(time.time())
+
+    async def close(self) -> None:
+        """Ends the stream."""
+        await cancel_and_wait(self._task)
+
+    async def _run(self) -> None:
+        while True:
+            # When `_follow` returns, a stream was open: the pauses start small again.
+            await retry_forever(self._follow, self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, UnavailableError):
+            self._availability.mark_unreachable(error)
+        else:
+            _LOGGER.warning("The change stream broke; everything loaded is read again when needed: %s", error)
+            self._token = self._start_at = None
+
+    async def _follow(self) -> None:
+        if self._token is None and self._start_at is None:
+            self._start_at = just_after(await self._driver.hello())
+            self._mark_everything_stale()
+        opened = None
+        try:
+            async for events, token in self._driver.watch(
+                self._pipeline, start_at=self._start_at, resume_after=self._token
+            ):
+                opened = opened or asyncio.get_running_loop().time()
+                for change in events:
+                    self._note(change)
+                if token is not None:
+                    self._token, self._start_at = token, None
+        except UnavailableError:
+            if opened is None:
+                raise
+            # Because of an election, say. A stream that breaks again and again is not reopened at once.
+            await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
+            return
+        self._token = self._start_at = None  # it ended because the database was dropped
+
+    def _note(self, change: Mapping[str, Any]) -> None:
+        if (happened := change.get("wallTime")) is not None:
+            self._lag.note(happened.timestamp(), time.time())
+        operation = change["operationType"]
+        collection = change.get("ns", {}).get("coll", "")
+        if self._leases is not None and collection == self._leases.collection:
+            fields = change.get("updateDescription", {}).get("updatedFields") or change["fullDocument"]
+            self._leases.granted(fields["holder"])
+            return
+        scope = self._collections.get(collection)
+        if operation in {"insert", "update", "replace", "delete"}:
+            if scope is None:
+                return
+            document_id = change["documentKey"]["_id"]
+            rev = change.get("fullDocument", {}).get("rev") if operation == "insert" else None
+            if rev is None or not scope.is_own(document_id, rev):
+                scope.told(document_id, deleted=operation == "delete")
+        elif scope is not None:
+            scope.told_all()
+        else:
+            self._mark_everything_stale()
+
+    def _mark_everything_stale(self) -> None:
+        for scope in self._collections.values():
+            scope.told_all()
+        if self._leases is not None:
+            self._leases.ask_again()

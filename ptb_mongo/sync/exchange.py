@@ -1,0 +1,174 @@
+"""What PTB's calls do: data to save goes to the writer, data to load comes from the reader."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from ptb_mongo.codec import BURIED_FIELD, id_of
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import DecodeError, DocumentError, UnavailableError
+from ptb_mongo.gc_pause import collector_paused
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.sync.writer import Writer
+from ptb_mongo.types import CDCData, ConversationDict
+
+__all__ = ["Exchange", "Offer"]
+
+_LOGGER = logging.getLogger(__name__)
+_BATCH: Final = 250  # documents that are merged without a pause; more would block other tasks for too long
+
+Offer = tuple[Replica, "Ticket | None"]
+"""A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
+
+
+class Exchange:
+    """Moves data between the scopes and the database.
+
+    Args:
+        driver: The database.
+        reader, writer: Read and write documents.
+    """
+
+    def __init__(self, driver: Driver, reader: Reader, writer: Writer) -> None:
+        self._driver = driver
+        self._reader = reader
+        self._writer = writer
+
+    # -- loading ----------------------------------------------------------------------------------------
+
+    async def batches(self, collection: Collection[Any], query: Mapping[str, Any]) -> AsyncIterator[list[bytes]]:
+        """The documents of a collection that match."""
+        async for raws in self._driver.raw_batches(collection.collection, query, collection.fields):
+            yield raws
+
+    async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
+        """Loads every document; the returned objects become the live ones."""
+        loaded: dict[int, Any] = {}
+        with scope.being_loaded():
+            async for raws in self.batches(scope, {}):
+                with collector_paused():
+                    loaded.update(scope.attached(raws))
+        scope.all_loaded()
+        return loaded
+
+    async def load_one(self, scope: DataScope[Any], key: int) -> Any:
+        """Loads one document; a new object if there is none."""
+        loaded: dict[int, Any] = {}
+        with scope.being_loaded():
+            async for raws in self.batches(scope, {"_id": key}):
+                loaded.update(scope.attached(raws))
+        live = loaded[key] if key in loaded else scope.attached_new(key)
+        scope.all_loaded()
+        return live
+
+    async def load_states(self, scope: ConversationScope, handler: str) -> ConversationDict:
+        """Loads the states of all conversations of a handler."""
+        states: ConversationDict = {}
+        with scope.being_loaded():
+            async for raws in self.batches(scope, scope.stored(handler)):
+                states.update(scope.states(raws))
+        scope.all_loaded(handler)
+        return states
+
+    async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
+        """Loads the cache of arbitrary callback data; `None` if none is stored."""
+        with scope.being_loaded():
+            return scope.data([raws async for raws in self.batches(scope, {})])
+
+    async def copies(self, scope: DataScope[Any], query: Mapping[str, Any] | None = None) -> dict[int, Any]:
+        """Objects for documents as they are stored, which are never refreshed or saved."""
+        copies: dict[int, Any] = {}
+        async for raws in self.batches(scope, query or {}):
+            copies.update(scope.copies(raws))
+        return copies
+
+    async def ids(self, scope: DataScope[Any]) -> AsyncIterator[int]:
+        """The ids of all stored documents."""
+        async for raws in self._driver.raw_batches(scope.collection, {BURIED_FIELD: None}, ("_id",)):
+            for raw in raws:
+                try:
+                    yield scope.key_of(id_of(raw))
+                except DecodeError:
+                    continue
+
+    async def preload(self, scope: DataScope[Any], keys: Iterable[int], live: Callable[[int], Any]) -> None:
+        """Loads many documents into their live objects, with one query for hundreds.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), _BATCH):
+            batch = wanted[start : start + _BATCH]
+            while stale := [one for key in batch if (one := scope.replica(key, key)).is_stale]:
+                await self._reader.read({scope: stale})
+            scope.caught_up(batch, live)
+
+    # -- refreshing -------------------------------------------------------------------------------------
+
+    async def refresh(self, scope: DataScope[Any], key: int, live: Any, *, read: bool) -> None:
+        """Brings what others have changed into a live object.
+
+        Args:
+            scope: Which data.
+            key: The user's, chat's or bot's id.
+            live: The live object.
+            read: Whether to read the document even if it is not stale.
+
+        Raises:
+            UnavailableError: If the document was never loaded, and no server answers.
+        """
+        scope.see(key, live)
+        if replica := scope.outdated(key, read=read):
+            try:
+                await self._reader.refresh({scope: [replica]}, every=read)
+            except UnavailableError as error:
+                if not replica.is_loaded:
+                    raise scope.never_loaded(replica) from error
+        scope.catch_up(key)
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def offer(self, collection: Collection[Any], replica: Replica | None) -> Offer | None:
+        """Hands a document to the writer, if there is something to write."""
+        return (replica, self._writer.submit(collection, replica)) if replica is not None else None
+
+    @staticmethod
+    async def outcomes(offers: Sequence[Offer | None], failed: Sequence[DocumentError] = ()) -> None:
+        """Waits until what was offered is acknowledged, or until the background has taken over.
+
+        Args:
+            offers: What was offered.
+            failed: Errors that are known already.
+
+        Raises:
+            DocumentError: If something was refused. Further errors are logged.
+        """
+        errors = list(failed)
+        for offer in offers:
+            try:
+                await Exchange.outcome(offer)
+            except DocumentError as error:
+                errors.append(error)
+        for other in errors[1:]:
+            _LOGGER.error("Not saved: %s", other)
+        if errors:
+            raise errors[0]
+
+    @staticmethod
+    async def outcome(offer: Offer | None) -> None:
+        """Waits until what was offered is acknowledged, or until the background has taken over.
+
+        Raises:
+            DocumentError: If it was refused.
+        """
+        if offer is not None and offer[1] is not None:
+            await offer[1].outcome(offer[0])

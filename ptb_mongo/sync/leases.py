@@ -1,0 +1,339 @@
+"""Leases: which of several workers handles the updates of one user now, and which one comes next.
+
+There is one document for each user whose update is being handled or waits: it names the holder of the lease, when the
+lease expires, and which updates wait. All times are the server's. The holder hands the lease over to the waiting update
+with the smallest number, and the change stream tells that update's worker: nobody polls. Holders and waiting updates
+renew their place periodically; one that has not done so for `timeout` seconds has expired and is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator, Collection, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import PersistenceError, UnavailableError
+from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.retry import cancel_and_wait, retry_forever, wait_at_most
+
+__all__ = ["SHORTEST", "Leases"]
+
+_LOGGER = logging.getLogger(__name__)
+SHORTEST: Final = 0.5
+"""The shortest `timeout`, in seconds."""
+
+_A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
+_PATIENCE: Final = 5.0  # seconds that an update waits for an answer
+_RENEWALS: Final = 3  # during `timeout`
+_FIELDS: Final = {"holder": 1, "left": {"$subtract": ["$until", "$$NOW"]}}
+
+_Pipeline = list[dict[str, Any]]
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    """One update's place at one lease.
+
+    Attributes:
+        key: The lease's `_id`.
+        name: The worker's name and the number of the ticket.
+        update_id: The update.
+        told: Set when the lease was handed over, or when it is time to ask again.
+        asked: Set when the server has been asked for the lease.
+        held: Whether this ticket holds the lease.
+        left: Milliseconds until the lease of another holder expires.
+        lost: Whether this ticket held the lease, let it expire, and another one took over.
+    """
+
+    key: str
+    name: str
+    update_id: int
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    left: int = 0
+    held: bool = False
+    lost: bool = False
+
+
+class Leases:
+    """The leases of one worker.
+
+    Args:
+        driver: The database.
+        collection: Where the leases are.
+        worker: This worker's name, which all of its tickets begin with.
+        timeout: Seconds without a renewal after which a lease, or a place among those that wait, expires.
+    """
+
+    def __init__(self, driver: Driver, collection: str, worker: str, timeout: float) -> None:
+        self.collection = collection
+        self._driver = driver
+        self._worker = worker
+        self._timeout = timeout
+        self._numbers = itertools.count(1)
+        self._tickets: dict[str, _Ticket] = {}
+        self._acquired = Batcher(self._acquire_together, "ptb_mongo leases, acquired")
+        self._released = Batcher(self._release_together, "ptb_mongo leases, released")
+        self._renewal: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, keys: Collection[str], update_id: int) -> AsyncIterator[None]:
+        """Acquires leases when it is the turn of this update, and releases them at the end.
+
+        Args:
+            keys: The leases; all workers acquire them in the same order, so that there is no deadlock.
+            update_id: Of the updates that wait, the smallest is next.
+
+        Raises:
+            UnavailableError: If the server is unreachable.
+        """
+        tickets: list[_Ticket] = []
+        try:
+            for key in sorted(keys):
+                ticket = _Ticket(key, f"{self._worker}:{next(self._numbers)}", update_id)
+                tickets.append(ticket)
+                self._tickets[ticket.name] = ticket
+                self._start_renewals()
+                await self._acquire(ticket)
+            yield
+        finally:
+            for ticket in tickets:
+                del self._tickets[ticket.name]
+            if tickets:  # in a task of its own, so that a cancellation leaves no lease behind
+                await asyncio.wait({self._run(self._leave(tickets))}, timeout=_PATIENCE)
+
+    async def close(self) -> None:
+        """Waits for the leases that are being released, and ends the renewals."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._timeout)
+        for task in [*self._tasks, self._renewal]:
+            if task is not None:
+                await cancel_and_wait(task)
+        await self._acquired.close()
+        await self._released.close()
+
+    # -- what the change stream says --------------------------------------------------------------------
+
+    def granted(self, ticket: str) -> None:
+        """See `Grants.granted`."""
+        if (one := self._tickets.get(ticket)) is not None:
+            one.held = True
+            one.told.set()
+
+    def ask_again(self) -> None:
+        """See `Grants.ask_again`."""
+        for ticket in self._tickets.values():
+            ticket.told.set()
+
+    # -- acquiring --------------------------------------------------------------------------------------
+
+    async def _acquire(self, ticket: _Ticket) -> None:
+        while True:
+            ticket.told.clear()
+            ticket.asked.clear()
+            await self._acquired.submit(ticket)
+            if not ticket.held:  # there is a holder, who may have died
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await wait_at_most(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
+            if ticket.held:
+                return
+
+    async def _acquire_together(self, tickets: list[_Ticket]) -> None:
+        try:
+            await _in_time(self._acquire_at_most_twice(tickets))
+        finally:
+            for ticket in tickets:
+                ticket.asked.set()
+
+    async def _acquire_at_most_twice(self, tickets: list[_Ticket]) -> None:
+        try:
+            await self._acquire_free(tickets)
+        except UnavailableError:  # there may be another primary by now
+            await self._acquire_free(tickets)
+
+    async def _acquire_free(self, tickets: list[_Ticket]) -> None:
+        updates = [
+            ({"_id": ticket.key}, _acquiring(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets
+        ]
+        made = (await self._driver.update_each(self.collection, updates, upsert=True)).made
+        for position in made:
+            tickets[position].held = True
+        others = [ticket for position, ticket in enumerate(tickets) if position not in made]
+        if others:
+            query = {"_id": {"$in": list({ticket.key for ticket in others})}}
+            found = {one["_id"]: one async for one in self._driver.find(self.collection, query, _FIELDS)}
+            for ticket in others:
+                lease = found.get(ticket.key, {})  # it may have been deleted since: then it is asked for again
+                ticket.held = ticket.held or lease.get("holder") == ticket.name
+                ticket.left = max(lease.get("left") or 0, 0)
+
+    # -- releasing --------------------------------------------------------------------------------------
+
+    async def _leave(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            await ticket.asked.wait()
+        try:
+            await self._released.submit(tickets)
+        except UnavailableError:
+            self._run(self._release_later(tickets))
+        except PersistenceError as error:
+            keys = ", ".join(ticket.key for ticket in tickets)
+            _LOGGER.error("The leases %s could not be released, and will expire: %s", keys, error)  # noqa: TRY400
+
+    async def _release_together(self, several: list[list[_Ticket]]) -> None:
+        await _in_time(self._release_each([ticket for tickets in several for ticket in tickets]))
+
+    async def _release_each(self, tickets: list[_Ticket]) -> None:
+        mine: list[dict[str, Any]] = [{"_id": ticket.key, "holder": ticket.name, "waiting": []} for ticket in tickets]
+        if await self._driver.delete_each(self.collection, mine) == len(tickets):
+            return
+        updates = [
+            (
+                {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
+                _handing_over(ticket.name, self._timeout),
+            )
+            for ticket in tickets
+        ]
+        await self._driver.update_each(self.collection, updates)
+        nobodys: list[dict[str, Any]] = [{"_id": ticket.key, "holder": None, "waiting": []} for ticket in tickets]
+        await self._driver.delete_each(self.collection, nobodys)
+
+    async def _release_later(self, tickets: list[_Ticket]) -> None:
+        """Retries until the lease has expired."""
+
+        def failed(_: BaseException) -> None:
+            return
+
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(retry_forever(lambda: self._released.submit(tickets), failed), self._timeout)
+
+    # -- renewing ---------------------------------------------------------------------------------------
+
+    def _start_renewals(self) -> None:
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.get_running_loop().create_task(self._renew_all(), name="ptb_mongo leases")
+
+    async def _renew_all(self) -> None:
+        while self._tickets:
+            await asyncio.sleep(self._timeout / _RENEWALS)
+            tickets = [ticket for ticket in self._tickets.values() if not ticket.lost]
+            if not tickets:
+                continue
+            try:
+                await self._renew(tickets)
+            except PersistenceError as error:
+                _LOGGER.warning("%d leases could not be renewed: %s", len(tickets), error)
+
+    async def _renew(self, tickets: list[_Ticket]) -> None:
+        updates = [
+            (
+                {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
+                _renewing(ticket.name, self._timeout),
+            )
+            for ticket in tickets
+        ]
+        if (await self._driver.update_each(self.collection, updates)).matched == len(updates):
+            return
+        held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
+        query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
+        found = {document["_id"]: document async for document in self._driver.find(self.collection, query)}
+        for ticket in tickets:
+            document = found.get(ticket.key, {})
+            if ticket.name not in self._tickets or document.get("holder") == ticket.name:
+                continue  # it was released, or is still held
+            if ticket in held:
+                ticket.lost = True
+                _LOGGER.error(
+                    "The lease %r was lost: this worker did not renew it for %g s, and another one may have handled "
+                    "updates in the meantime",
+                    ticket.key,
+                    self._timeout,
+                )
+            elif not ticket.held and all(one["ticket"] != ticket.name for one in document.get("waiting", ())):
+                ticket.told.set()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _in_time(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Stops waiting for a server that does not answer: others wait for the same batch."""
+    try:
+        await wait_at_most(_PATIENCE, coroutine)
+    except asyncio.TimeoutError as error:
+        raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
+
+
+# -- what happens on the server -------------------------------------------------------------------------
+
+
+def _later(timeout: float) -> dict[str, Any]:
+    return {"$add": ["$$NOW", int(timeout * 1000)]}
+
+
+def _waiting_without(ticket: Any, *, unexpired: bool) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = [{"$ne": ["$$this.ticket", ticket]}]
+    if unexpired:
+        conditions.append({"$gt": ["$$this.until", "$$NOW"]})
+    return {"$filter": {"input": {"$ifNull": ["$waiting", []]}, "cond": {"$and": conditions}}}
+
+
+def _if(condition: Any, then: Any, otherwise: Any) -> dict[str, Any]:
+    return {"$cond": [condition, then, otherwise]}
+
+
+def _acquiring(ticket: str, update_id: int, timeout: float) -> _Pipeline:
+    """Joins the updates that wait for a lease; if it is free, the first of them gets it. May be repeated."""
+    place = {"update_id": update_id, "ticket": ticket, "until": _later(timeout)}
+    held = {"$gt": ["$until", "$$NOW"]}
+    mine = {"$and": [held, {"$eq": ["$holder", ticket]}]}
+    waiting = {"$concatArrays": [_waiting_without(ticket, unexpired=True), _if(mine, [], [place])]}
+    return [{"$set": {"waiting": waiting, "free": {"$not": [held]}}}, *_next_one_holds_it(timeout)]
+
+
+def _handing_over(ticket: str, timeout: float) -> _Pipeline:
+    """Leaves a lease, held or waited for; the next update gets it."""
+    free = {"$or": [{"$eq": ["$holder", ticket]}, {"$not": [{"$gt": ["$until", "$$NOW"]}]}]}
+    return [
+        {"$set": {"waiting": _waiting_without(ticket, unexpired=True), "free": free}},
+        *_next_one_holds_it(timeout),
+    ]
+
+
+def _next_one_holds_it(timeout: float) -> _Pipeline:
+    """If the lease is free, gives it to the waiting update with the smallest number."""
+    first = {"$eq": ["$$this.update_id", {"$min": "$waiting.update_id"}]}
+    return [
+        {"$set": {"next": {"$arrayElemAt": [{"$filter": {"input": "$waiting", "cond": first}}, 0]}}},
+        {
+            "$set": {
+                "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
+                "until": _if("$free", _if("$next", _later(timeout), None), "$until"),
+                "waiting": _if("$free", _waiting_without("$next.ticket", unexpired=False), "$waiting"),
+            }
+        },
+        {"$unset": ["free", "next"]},
+    ]
+
+
+def _renewing(ticket: str, timeout: float) -> _Pipeline:
+    """Renews a lease, or a place among those that wait for it."""
+    renewed = {"$mergeObjects": ["$$this", {"until": _later(timeout)}]}
+    place = _if({"$eq": ["$$this.ticket", ticket]}, renewed, "$$this")
+    return [
+        {
+            "$set": {
+                "until": _if({"$eq": ["$holder", ticket]}, _later(timeout), "$until"),
+                "waiting": {"$map": {"input": "$waiting", "as": "this", "in": place}},
+            }
+        }
+    ]

@@ -1,0 +1,137 @@
+"""Batches reads: what is asked for while a read is in progress is read next, from all collections at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from ptb_mongo.driver import ByIds, Driver
+from ptb_mongo.errors import UnavailableError
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.retry import wait_at_most
+
+__all__ = ["DocumentCollection", "Reader", "Wanted"]
+
+_PATIENCE: Final = 2.0  # seconds that an update waits for a read before it continues with what is loaded
+_MOST_READS: Final = 3  # that an update waits for: one in progress, its own, and one more if a write came in between
+
+
+class DocumentCollection(Protocol):
+    """The documents of one collection."""
+
+    @property
+    def collection(self) -> str:
+        """Its name."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields that are read."""
+
+    def answered(self, asked: Iterable[tuple[Any, int]], raws: Iterable[bytes]) -> None:
+        """Takes in what was read; each document comes with the moment when its read began."""
+
+
+Wanted = Mapping[DocumentCollection, Sequence[Replica]]
+"""The documents to be read, by collection."""
+
+
+class Reader:
+    """Reads documents.
+
+    Args:
+        driver: The database.
+        availability: Whether the server answers.
+    """
+
+    def __init__(self, driver: Driver, availability: Availability) -> None:
+        self.driver = driver
+        self._availability = availability
+        self._batcher = Batcher(self._read_together, "ptb_mongo reader")
+        self._answers = 0
+
+    async def refresh(self, wanted: Wanted, *, every: bool) -> None:
+        """Reads the documents that somebody else may have written; waits no longer than an update can.
+
+        Args:
+            wanted: The documents.
+            every: Whether to read all of them, stale or not.
+
+        Raises:
+            UnavailableError: If no server answers in time; the documents are stale then.
+        """
+        try:
+            await self._in_time(self._refresh(wanted, every=every), self._while_answered())
+        except UnavailableError:
+            for replicas in wanted.values():
+                for replica in replicas:
+                    replica.told()
+            raise
+
+    def _check_server(self) -> None:
+        if self._batcher.closed or self._availability.is_unreachable:
+            raise UnavailableError("the connection is closed" if self._batcher.closed else "MongoDB is unreachable")
+
+    async def _in_time(self, coroutine: Coroutine[Any, Any, None], again: Callable[[], bool] = lambda: False) -> None:
+        """Stops waiting for a server that does not answer."""
+        try:
+            await wait_at_most(_PATIENCE, coroutine, again)
+        except (UnavailableError, asyncio.TimeoutError) as error:
+            late = isinstance(error, asyncio.TimeoutError)
+            lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
+            if not self._batcher.closed and not self._availability.is_unreachable:
+                self._availability.mark_unreachable(lost)
+            raise lost from error
+
+    def _while_answered(self) -> Callable[[], bool]:
+        """A function that says whether the server has answered meanwhile and is only slow; true twice at most."""
+        answers = [self._answers]
+
+        def again() -> bool:
+            answers.append(self._answers)
+            return answers[-1] > answers[-2] and len(answers) <= _MOST_READS
+
+        return again
+
+    async def _refresh(self, wanted: Wanted, *, every: bool) -> None:
+        begun = {replica: replica.now for replicas in wanted.values() for replica in replicas}
+
+        def is_missing(replica: Replica) -> bool:  # otherwise a read that began later has shown it
+            return not replica.is_read_since(begun[replica]) and (every or replica.is_stale)
+
+        while missing := {
+            source: found
+            for source, replicas in wanted.items()
+            if (found := [one for one in replicas if is_missing(one)])
+        }:
+            self._check_server()
+            await self._batcher.submit(missing)
+
+    async def _read_together(self, several: list[Wanted]) -> None:
+        together: dict[DocumentCollection, dict[Replica, None]] = {}
+        for wanted in several:
+            for source, replicas in wanted.items():
+                together.setdefault(source, {}).update(dict.fromkeys(replicas))
+        self._check_server()
+        await self._in_time(self.read({source: list(replicas) for source, replicas in together.items()}))
+        self._answers += 1
+
+    async def read(self, wanted: Wanted) -> None:
+        """Reads documents, and passes them to their collections.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        asked = {source: [(replica, replica.reading()) for replica in replicas] for source, replicas in wanted.items()}
+        ids = [
+            ByIds(source.collection, [one.id for one in replicas], source.fields) for source, replicas in wanted.items()
+        ]
+        found = await self.driver.raw_documents(ids)
+        for (source, replicas), raws in zip(asked.items(), found, strict=True):
+            source.answered(replicas, raws)
+
+    async def close(self) -> None:
+        """Cancels the read in progress."""
+        await self._batcher.close()

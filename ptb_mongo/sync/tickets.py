@@ -1,0 +1,53 @@
+"""The outcome of a batch of writes, awaited by thousands of saves."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ptb_mongo.errors import DocumentError
+from ptb_mongo.replica.document import Replica
+
+__all__ = ["Ticket"]
+
+
+class _End(asyncio.Future[None]):
+    """The end of a batch; a waiting save that is cancelled does not cancel it for the others."""
+
+    def cancel(self, msg: object | None = None) -> bool:  # noqa: ARG002
+        return False
+
+
+class Ticket:
+    """The outcome of one batch, shared by all saves in it.
+
+    Attributes:
+        awaited: The documents whose saves wait for it.
+        errors: Why documents were refused.
+        acknowledged: Whether the server has answered for all of it; otherwise what is still unsaved is retried.
+    """
+
+    def __init__(self) -> None:
+        self._end = _End()
+        self.awaited: set[Replica] = set()
+        self.errors: dict[Replica, DocumentError] = {}
+        self.acknowledged = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the waiting has ended."""
+        return self._end.done()
+
+    def end(self) -> None:
+        """Ends the waiting of all saves."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    async def outcome(self, replica: Replica) -> None:
+        """Waits for the acknowledgement, or until the background has taken over.
+
+        Raises:
+            DocumentError: If the document was refused.
+        """
+        await self._end
+        if error := self.errors.get(replica):
+            raise error

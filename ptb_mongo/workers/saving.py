@@ -1,0 +1,110 @@
+"""Saving what one update has changed: all of it is handed to the writer at once, so that it is sent together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from telegram.ext import PersistenceInput
+
+from ptb_mongo.errors import DocumentError
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.session import Session
+from ptb_mongo.sync.exchange import Offer
+from ptb_mongo.workers.turn import Turn
+
+__all__ = ["acknowledged", "offer", "scopes_of"]
+
+
+def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
+    """The scopes to be stored, each with the ids that an update concerns."""
+    scopes: list[tuple[DataScope[Any], Iterable[int]]] = []
+    if kinds.user_data:
+        scopes.append((session.scopes.user_data, turn.user_ids))
+    if kinds.chat_data:
+        scopes.append((session.scopes.chat_data, turn.chat_ids))
+    if kinds.bot_data:
+        scopes.append((session.scopes.bot_data, (session.bot_id,)))
+    return scopes
+
+
+def offer(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+    """Hands to the writer what an update may have changed, without waiting.
+
+    Args:
+        turn: The update; collects the errors.
+        session: The open session.
+        kinds: The kinds of data to be stored.
+    """
+    offered = [*_offer_data(turn, session, kinds), *_offer_states(turn, session)]
+    callback_data = session.scopes.callback_data
+    if kinds.callback_data and (cache := callback_data.live) is not None:
+        staged, errors = callback_data.stage_changed(cache)
+        turn.errors += errors
+        for replica in staged:
+            offered += _unsaved(session, callback_data, replica)
+    return offered
+
+
+def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+    offered: list[Offer] = []
+    for scope, keys in scopes_of(turn, session, kinds):
+        for key in keys:
+            live = scope.current(key) if scope.current is not None else None
+            if live is None:
+                continue
+            try:
+                scope.stage_live(key, live)
+            except DocumentError as error:
+                turn.errors.append(error)
+                continue
+            offered += _unsaved(session, scope, scope.replicas.get(key))
+    return offered
+
+
+def _offer_states(turn: Turn, session: Session) -> list[Offer]:
+    scope = session.scopes.conversations
+    offered: list[Offer] = []
+    for handler, key in turn.conversations:
+        try:
+            staged = scope.stage_now(handler.name or "", key, None)
+            replica = staged or scope.replicas.get((handler.name or "", key))
+            if replica is not None and (handler, key) in turn.timeouts and not replica.is_unsaved:
+                before, after = turn.timeouts[handler, key], handler.timeout_jobs.get(key)
+                if after is not before:
+                    scope.touch(replica)
+        except DocumentError as error:
+            turn.errors.append(error)
+            continue
+        offered += _unsaved(session, scope, replica)
+    return offered
+
+
+def _unsaved(session: Session, scope: Collection[Any], replica: Replica | None) -> list[Offer]:
+    """What to wait for until a document is written; also if another update has submitted it before."""
+    if replica is None or not replica.is_unsaved:
+        return []
+    return [(replica, session.writer.submit(scope, replica))]
+
+
+async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
+    """Waits until the server has answered for everything, or is unreachable; returns whether it has answered.
+
+    Args:
+        turn: The update; collects the errors.
+        offered: What was handed to the writer.
+    """
+    every = True
+    for replica, ticket in offered:
+        if ticket is None:
+            every = False
+            continue
+        try:
+            await ticket.outcome(replica)
+        except DocumentError as error:
+            turn.errors.append(error)
+        if not ticket.acknowledged and replica.is_unsaved:
+            every = False
+    return every

@@ -1,0 +1,364 @@
+"""Makes schedules from seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Final
+
+from bot import BOT_ID, CHAT_ID
+from schedule import Action, Schedule
+from steps import BotOptions
+
+__all__ = ["Features", "make"]
+
+_USERS: Final = (1, 2, 3)
+_NAMES: Final = ("a", "b", "c.d")
+_TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a schedule may hold.
+
+    Attributes:
+        bots: How many there may be.
+        elements: Whether several sides change the same set or list.
+        remote: Whether others may win conflicts.
+        by_hand: Whether people flush, or count users, while the bot runs.
+        put_back: Whether services put back documents that they have read long ago.
+        spills: Whether bots have a folder for what is unsaved.
+        forms: Whether services write forms that are not the bot's.
+        refusals: Whether the server refuses whole commands for a while.
+        hostile: Whether services store what cannot be read, and handlers what cannot be stored.
+        rollback: Whether an election may undo what a majority has not got.
+        faults: Whether anything goes wrong at all.
+        keyboards: Whether there is a cache of callback data.
+        late: Whether what PTB's calls give may begin some time after they were made.
+        overrides: Whether bots may be subclasses that call us some time after PTB has called them: which version a copy
+            was made from can then only be guessed by what it holds.
+        sets: Whether there are sets.
+        counts: Whether all sides add to one number.
+        drops: Whether all of a user's data is dropped.
+        on_flush: Whether a bot may save only when it stops.
+        holds: Whether requests may arrive long after they were sent, or twice.
+    """
+
+    bots: int = 3
+    elements: bool = True
+    remote: bool = True
+    by_hand: bool = True
+    put_back: bool = True
+    spills: bool = True
+    forms: bool = True
+    hostile: bool = True
+    refusals: bool = False
+    rollback: bool = False
+    faults: bool = True
+    keyboards: bool = True
+    late: bool = True
+    overrides: bool = False
+    sets: bool = True
+    counts: bool = True
+    drops: bool = True
+    on_flush: bool = True
+    holds: bool = True
+
+
+class _Maker:
+    def __init__(self, seed: int, features: Features) -> None:
+        self.random = Random(seed)
+        self.seed = seed
+        self.features = features
+        self.count = self.powers = 0
+        draw = self.random
+        self.bots = tuple(map(self._bot, range(draw.choice([1, 1, 2, 3][: features.bots + 1]))))
+        if len(self.bots) > 1:
+            self.bots = tuple(replace(bot, on_flush=False) for bot in self.bots)
+        self.focus = draw.choice(_USERS)
+        names = ("a", "b", "c.d", "n", "log", "basket", "typed", *(["tags"] if features.sets else []))
+        # Everything happens to one or two keys of one user: then it meets.
+        self.is_tight = draw.random() < 0.4
+        self.names = draw.sample(names, draw.randint(1, 2) if self.is_tight else draw.randint(2, 4))
+        # A key that is written in both forms would be there twice: where it is unescaped, it is not written.
+        self.unescapes = features.forms and draw.random() < 0.3
+        self.plain = ("a", "b") if self.unescapes else _NAMES
+        self.typed = draw.sample(_TYPED, 2)
+        self.is_hostile = features.hostile and draw.random() < 0.15
+        self.others_key = draw.choice([name for name in ("a", "b") if name not in self.names] or ["a"])
+        # Which side changes a set or a list of which document, where not all may.
+        self.owners = {name: draw.choice(["service", *range(len(self.bots))]) for name in ("tags", "log")}
+
+    def _bot(self, number: int) -> BotOptions:
+        draw, features = self.random, self.features
+        return BotOptions(
+            loading=draw.choice(["eager", "eager", "lazy"]),
+            refresh=draw.choice(["watch", "watch", "read"]),
+            on_conflict=draw.choice(self._strategies()),
+            on_flush=features.on_flush and draw.random() < 0.08,
+            excludes=draw.random() < 0.2,
+            spills=features.spills and draw.random() < 0.4,
+            late=draw.choice([0, 0, 0, 1, 2, 3, 0.05, 0.5]) if features.late else 0,
+            overrides=features.overrides,
+            keyboards=features.keyboards and number == 0 and draw.random() < 0.3,
+        )
+
+    def _strategies(self) -> list[str]:
+        others = ["remote"] if self.features.remote else []
+        return ["local", "local", *others, *(["add"] if self.features.counts else [])]
+
+    def _power(self) -> int | None:
+        """Another one for each time that somebody counts; as many as a number of 64 bits has digits."""
+        self.powers += 1
+        return self.powers if self.powers < 15 else None
+
+    def token(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}{self.count}"
+
+    def user(self) -> int:
+        return self.focus if self.is_tight or self.random.random() < 0.75 else self.random.choice((*_USERS, 4))
+
+    def make(self) -> Schedule:
+        draw = self.random
+        actions: list[Action] = []
+        length = draw.randint(10, 40)
+        weights = self._weights()
+        kinds = list(weights)
+        while len(actions) < length:
+            if self.is_tight and draw.random() < 0.35:
+                actions += self._round()
+                continue
+            (kind,) = draw.choices(kinds, [weights[one] for one in kinds])
+            action = getattr(self, f"_{kind}")()
+            if action is None:
+                continue
+            actions.append(action)
+            if (pause := self._pause()) is not None:
+                actions.append(pause)
+        return Schedule(
+            self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
+        )
+
+    def _round(self) -> list[Action]:
+        """What goes together: something is changed and saved, and something goes wrong with that."""
+        draw, bot = self.random, self._which_bot()
+        faults: list[Action] = []
+        if self.features.faults:
+            kinds = draw.choice([[], ["lose answer"], ["lose answer", "lose request"], ["lose request"], ["hold"]])
+            kinds = [kind for kind in kinds if kind != "hold" or self.features.holds]
+            faults = [("fault", bot, kind, "write", draw.choice([0.01, 0.3, 2.0, 8.0])) for kind in kinds]
+        actions = faults
+        for _ in range(draw.choice([1, 1, 2])):
+            steps = tuple(filter(None, (self._step(bot) for _ in range(draw.choice([1, 1, 2])))))
+            actions.append(("update", bot, self.focus, steps, 0))
+            if draw.random() < 0.6:
+                actions.append(("turns", draw.randint(1, 4)))
+            actions += [("save", bot), self._wait(0.004, 0.01, 0.1, 0.5, 3.0)]
+        for _ in range(draw.choice([0, 1, 1, 2, 3])):
+            # Half of the edits are of a key that the bot leaves alone: there is nothing to be decided.
+            other = ("edit", "panel", "user_data", self.focus, ("set", self.others_key, self.token("s")))
+            actions += [other if draw.random() < 0.5 else self._edit(), self._wait(0.002, 0.05, 0.4, 2.5)]
+        return actions
+
+    def _wait(self, *seconds: float) -> Action:
+        return ("wait", round(self.random.choice(seconds) * self.random.uniform(0.8, 1.2), 4))
+
+    def _weights(self) -> dict[str, float]:
+        draw, features = self.random, self.features
+        weights: dict[str, float] = {"update": 10, "save": 8, "edit": 8, "drop": 0.5 if features.drops else 0}
+        if features.faults and self.is_tight:
+            weights |= {"fault": draw.choice([6, 10]), "kill": draw.choice([0, 0, 1]), "stop": draw.choice([0, 0, 1])}
+        elif features.faults:
+            weights |= {
+                "fault": draw.choice([0, 4, 8]),
+                "deaf": draw.choice([0, 0, 1]),
+                "reset": 0.5,
+                "freeze_server": draw.choice([0, 0, 1]),
+                "fail_over": draw.choice([0, 0, 1]),
+                "roll_back": draw.choice([0, 1, 2]) if features.rollback else 0,
+                "slow_replication": 1 if features.rollback else 0,
+                "slow_stream": draw.choice([0, 0, 1]),
+                "freeze": draw.choice([0, 0, 1]),
+                "kill": draw.choice([0, 0, 1]),
+                "stop": draw.choice([0, 1, 2]),
+            }
+        if features.by_hand:
+            weights |= {"count_users": draw.choice([0, 0, 1]), "flush": draw.choice([0, 0, 1])}
+        return weights
+
+    def _pause(self) -> Action | None:
+        draw = self.random
+        kind = draw.random()
+        if kind < 0.3:
+            return None
+        if kind < 0.45:
+            return ("turns", draw.randint(1, 6))
+        if kind < 0.65:
+            return ("wait", round(draw.uniform(0.0005, 0.006), 4))
+        if kind < 0.85:
+            return ("wait", round(draw.uniform(0.02, 0.3), 3))
+        if kind < 0.95:
+            return ("wait", round(draw.uniform(0.6, 3), 2))
+        return ("wait", round(draw.uniform(5, 12), 1))
+
+    def _which_bot(self) -> int:
+        return self.random.randrange(len(self.bots))
+
+    def _update(self) -> Action:
+        draw, bot, user = self.random, self._which_bot(), self.user()
+        steps = tuple(filter(None, (self._step(bot) for _ in range(draw.choice([0, 1, 1, 2, 3])))))
+        return ("update", bot, user, steps, draw.choice([0, 0, -1, 0.001, 0.02, 0.5]))
+
+    def _step(self, bot: int) -> tuple[Any, ...] | None:
+        draw = self.random
+        wheres = ["user", "chat", "bot", "conversation", "keyboard"]
+        where = "user" if self.is_tight else draw.choices(wheres, [8, 2, 2, 1, 1])[0]
+        if where == "conversation":
+            return (where, self.token("state") if draw.random() < 0.7 else None)
+        if where == "keyboard":
+            if not self.bots[bot].keyboards:
+                return None
+            board = f"board{draw.randint(1, 3)}"
+            if draw.random() < 0.4:
+                return (where, "new", self.token("board"), self.token("k"))
+            return (where, draw.choice(["use", "drop"]), board)
+        return (where, *self._bot_change(bot))
+
+    def _may(self, name: str, who: Any) -> bool:
+        return self.features.elements or self.owners[name] == who
+
+    def _bot_change(self, bot: int) -> tuple[Any, ...]:  # noqa: C901  (a list of what may happen)
+        draw = self.random
+        if self.is_hostile and draw.random() < 0.15:
+            return (draw.choice(["spoil", "mend"]),)
+        counts = self.bots[bot].on_conflict == "add" and draw.random() < 0.25
+        if counts and (power := self._power()) is not None:
+            return ("count", power)
+        name = draw.choice(self.names)
+        if name == "n":
+            if draw.random() < 0.15:
+                return ("new n", self.token("v"))
+            if draw.random() < 0.2:
+                return draw.choice([("remove", "n"), ("remove in n", draw.choice("xy"))])
+            return ("set in n", draw.choice("xyz"), self.token("v"))
+        if name == "tags" and self._may("tags", bot):
+            return ("discard",) if draw.random() < 0.3 else ("add", self.token("v"))
+        if name == "log" and self._may("log", bot):
+            return ("cut",) if draw.random() < 0.15 else ("append", self.token("v"))
+        if name == "basket":
+            return (
+                ("total", self.token("v"))
+                if draw.random() < 0.5
+                else ("item", draw.choice(["tea", "milk"]), self.token("v"))
+            )
+        if name == "typed":
+            self.count += 1
+            return ("typed", draw.choice(self.typed), self.count)
+        if self.bots[bot].excludes and draw.random() < 0.1:
+            return ("set", "cache", self.token("v"))
+        plain = name if name in self.plain else draw.choice(self.plain)
+        return ("remove", plain) if draw.random() < 0.2 else ("set", plain, self.token("v"))
+
+    def _edit(self) -> Action:
+        draw = self.random
+        wheres = ["user_data", "chat_data", "bot_data"]
+        where = "user_data" if self.is_tight else draw.choices(wheres, [8, 2, 2])[0]
+        number = {"user_data": self.user(), "chat_data": CHAT_ID, "bot_data": BOT_ID}[where]
+        return ("edit", draw.choice(["panel", "billing"]), where, number, self._service_change())
+
+    def _service_change(self) -> tuple[Any, ...]:  # noqa: C901  (a list of what may happen)
+        draw = self.random
+        if self.is_hostile and draw.random() < 0.15:
+            return (draw.choice(["poison", "poison", "cure"]), "a")
+        kind = draw.random()
+        if kind < 0.04:
+            return ("delete",)
+        if kind < 0.08 and (power := self._power()) is not None:
+            return ("count", power)
+        if self.features.put_back and kind < 0.14:
+            return ("look",) if draw.random() < 0.5 else ("put back", draw.choice("ab"), self.token("s"))
+        if kind < 0.17:
+            return ("replace", draw.choice("ab"), self.token("s"))
+        if self.features.forms and kind < 0.3:
+            return (
+                "reform",
+                draw.choice(["tags", "c.d" if self.unescapes else "m", "m", "deq", "basket", *self.typed]),
+            )
+        name = draw.choice(self.names)
+        if name == "n":
+            field = f"n.{draw.choice('xyz')}"
+            return ("remove", draw.choice([field, "n"])) if draw.random() < 0.25 else ("set", field, self.token("s"))
+        if name == "tags" and self._may("tags", "service"):
+            return ("discard",) if draw.random() < 0.3 else ("add", self.token("s"))
+        if name == "log" and self._may("log", "service"):
+            return ("cut",) if draw.random() < 0.15 else ("append", self.token("s"))
+        if name == "basket":
+            return ("set", draw.choice(["basket.state.total", "basket.state.items.tea"]), self.token("s"))
+        if name == "typed":
+            self.count += 1
+            typed = draw.choice(self.typed)
+            if draw.random() < 0.3:
+                return ("remove", typed)
+            return ("typed", typed, self.count, draw.randint(0, 2) if self.features.forms else -1)
+        plain = (name if name in self.plain else draw.choice(self.plain)).replace(".", "%2E")
+        return ("remove", plain) if draw.random() < 0.25 else ("set", plain, self.token("s"))
+
+    def _save(self) -> Action:
+        return ("save", self._which_bot())
+
+    def _drop(self) -> Action:
+        return ("drop", self._which_bot(), self.user())
+
+    def _fault(self) -> Action:
+        draw = self.random
+        held = ["hold", "hold", "duplicate"] if self.features.holds else []
+        kind = draw.choice(["lose answer", "lose answer", "lose request", *held])
+        target = draw.choices(["write", "read", "stream", "any"], [8, 2, 1, 1])[0]
+        delay = (
+            draw.choice([0.01, 0.2, 1.0, 3.0, 8.0]) if kind.startswith("lose") else draw.choice([0.05, 0.5, 3.0, 20.0])
+        )
+        if self.features.refusals and draw.random() < 0.2:
+            return ("fault", self._which_bot(), "refuse", target, 0.0, draw.choice([13, 371]))
+        return ("fault", self._which_bot(), kind, target, delay)
+
+    def _deaf(self) -> Action:
+        return ("deaf", self._which_bot(), self.random.choice([0.5, 3.0, 7.0, 15.0]))
+
+    def _reset(self) -> Action:
+        return ("reset", self._which_bot())
+
+    def _freeze_server(self) -> Action:
+        return ("freeze server", self.random.choice([0.1, 1.0, 3.0, 7.0, 12.0]))
+
+    def _fail_over(self) -> Action:
+        return ("fail over", self.random.choice([0.1, 1.0, 4.0, 8.0]))
+
+    def _roll_back(self) -> Action:
+        return ("roll back", self.random.choice([0.1, 1.0, 4.0]))
+
+    def _slow_replication(self) -> Action:
+        return ("slow replication", self.random.choice([0.002, 0.1, 1.0, 3.0]))
+
+    def _slow_stream(self) -> Action:
+        return ("slow stream", self.random.choice([0.1, 0.5, 2.0, 5.0]))
+
+    def _freeze(self) -> Action:
+        return ("freeze", self._which_bot(), self.random.choice([0.3, 3.0, 8.0, 15.0]))
+
+    def _kill(self) -> Action:
+        return ("kill", self._which_bot(), self.random.choice([0.01, 1.0, 5.0]))
+
+    def _stop(self) -> Action:
+        return ("stop", self._which_bot(), self.random.choice([0.01, 1.0, 5.0]))
+
+    def _count_users(self) -> Action:
+        return ("count users", self._which_bot())
+
+    def _flush(self) -> Action:
+        return ("flush", self._which_bot())
+
+
+def make(seed: int, features: Features) -> Schedule:
+    """The schedule of a seed."""
+    return _Maker(seed, features).make()

@@ -1,0 +1,190 @@
+"""Faults that the simulation has found, each as the shortest schedule that shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bot import CHAT_ID
+from schedule import Schedule
+from steps import BotOptions
+from world import play
+
+_BOT = BotOptions()
+_SEED = 6114
+"""How long each request takes: so that each fault shows."""
+
+
+def _edit(user: int, *edit: Any) -> tuple[Any, ...]:
+    return ("edit", "panel", "user_data", user, edit)
+
+
+def _update(user: int, *steps: tuple[Any, ...], bot: int = 0) -> tuple[Any, ...]:
+    return ("update", bot, user, steps, 0)
+
+
+FOUND = {
+    "an answer that got lost is taken twice": (
+        (_BOT,),
+        [
+            ("fault", 0, "lose answer", "write", 7.0),
+            ("fault", 0, "lose request", "write", 8.0),
+            _update(2, ("user", "set", "n1", "v1")),
+            ("turns", 3),
+            ("save", 0),
+            ("wait", 5.5),
+            _update(2, ("user", "set", "n2", "v2")),
+            ("turns", 3),
+            ("save", 0),
+            _edit(2, "set", "plan", "trial"),
+            ("wait", 4.0),
+            _edit(2, "set", "plan", "premium"),
+        ],
+    ),
+    "another form of a set is taken for a change of the bot": (
+        (_BOT,),
+        [_edit(1, "add", "t3"), ("wait", 0.1), _update(1), ("wait", 0.1), ("save", 0)],
+    ),
+    "a document that holds another form and is deleted comes back": (
+        (_BOT,),
+        [_edit(1, "delete"), ("wait", 0.1), _update(1), ("wait", 0.1), ("save", 0)],
+    ),
+    "a late write undoes a newer one of the same bot": (
+        (_BOT,),
+        [
+            ("fault", 0, "hold", "write", 20.0),
+            _update(3, ("user", "set", "a", "v1")),
+            ("save", 0),
+            ("wait", 0.3),
+            _update(3, ("user", "set", "a", "v2")),
+            ("save", 0),
+        ],
+    ),
+    "a late write undoes that of another bot": (
+        (_BOT, _BOT),
+        [
+            ("fault", 0, "hold", "write", 20.0),
+            _update(3, ("user", "set", "a", "v1")),
+            ("save", 0),
+            ("wait", 0.3),
+            ("kill", 0, 1.0),
+            _update(3, ("user", "set", "a", "v2"), bot=1),
+            ("wait", 0.1),
+            ("save", 1),
+        ],
+    ),
+    "a copy that was made before a merge is offered later": (
+        (BotOptions(late=0.5),),
+        [_update(1), ("save", 0), ("wait", 0.01), _edit(1, "set", "b", "s1"), ("wait", 0.05), _update(1)],
+    ),
+    "what was spilled undoes what is newer": (
+        (BotOptions(spills=True),),
+        [
+            _update(1, ("user", "set", "a", "v1")),
+            ("turns", 3),
+            ("fail over", 4.0),
+            ("stop", 0, 1.0),
+            ("wait", 2.0),
+            _edit(1, "set", "a", "s1"),
+        ],
+    ),
+    "statistics on a running bot replace what handlers change": (
+        (_BOT,),
+        [("edit", "panel", "bot_data", 0, ("set", "b", "s1")), ("count users", 0), ("wait", 0.1)],
+    ),
+    "a flush by hand forgets every base": (
+        (_BOT,),
+        [
+            ("flush", 0),
+            ("wait", 0.1),
+            _update(1, ("user", "remove", "a"), ("conversation", "state1")),
+            ("save", 0),
+            ("wait", 0.1),
+            ("flush", 0),
+            ("wait", 0.1),
+            _update(1, ("user", "remove", "n"), ("conversation", None)),
+            ("save", 0),
+        ],
+    ),
+    "an object in a document that was deleted is made anew in part": (
+        (_BOT,),
+        [
+            _update(2, ("user", "item", "tea", "v1")),
+            ("turns", 3),
+            ("save", 0),
+            _edit(2, "delete"),
+        ],
+    ),
+    "an element that a service adds to a set is lost when the bot adds one": (
+        (_BOT,),
+        [_edit(1, "add", "s1"), _update(1, ("user", "add", "v1")), ("save", 0), _edit(1, "add", "s2")],
+    ),
+    "an element that a service appends to a list is lost when the bot appends one": (
+        (_BOT,),
+        [_update(1, ("user", "append", "v1")), ("turns", 3), _edit(1, "append", "s1"), ("save", 0)],
+    ),
+    "another bot's edit is overwritten where others win": (
+        (BotOptions(on_conflict="remote"),),
+        [_update(2, ("user", "set", "b", "v1")), ("turns", 3), ("save", 0), _edit(2, "set", "b", "s1")],
+    ),
+    "what was read while a write was under way is taken for a change of the bot when that write is settled": (
+        (BotOptions(refresh="read"),),
+        [
+            ("update", 0, 3, (("user", "add", "v1"),), -1),
+            ("wait", 0.092),
+            _update(3, ("user", "discard")),
+            ("save", 0),
+            ("wait", 0.5358),
+            _edit(3, "replace", "b", "s5"),
+            ("fault", 0, "hold", "write", 0.01),
+            _update(3),
+            ("save", 0),
+            ("wait", 0.0085),
+            _edit(3, "set", "b", "s11"),
+        ],
+    ),
+    "a flush by hand that fails leaves a file behind, which is merged once more": (
+        (BotOptions(spills=True),),
+        [
+            ("deaf", 0, 15.0),
+            ("update", 0, 2, (("chat", "append", "v1"),), 0.5),
+            ("save", 0),
+            ("flush", 0),
+            ("edit", "billing", "chat_data", CHAT_ID, ("append", "s6")),
+            ("wait", 0.095),
+        ],
+    ),
+    "a deletion whose answer got lost is done again, although somebody has made the document anew": (
+        (_BOT, _BOT, _BOT),
+        [
+            _update(2, ("user", "add", "v1")),
+            ("save", 0),
+            ("wait", 0.0518),
+            ("drop", 0, 2),
+            ("fault", 0, "lose answer", "write", 2.0),
+            ("save", 0),
+            ("wait", 0.109),
+            _edit(2, "set", "c%2Ed", "s8"),
+        ],
+    ),
+    "a write whose answer got lost is done again after somebody has made the document unreadable for a while": (
+        (_BOT,),
+        [
+            ("fault", 0, "lose answer", "write", 8.0),
+            ("save", 0),
+            ("fault", 0, "lose answer", "write", 8.0),
+            _update(3, ("user", "set", "a", "v4")),
+            ("save", 0),
+            ("wait", 2.71),
+            ("wait", 6.7),
+            _edit(3, "poison", "a"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_fault_that_was_found_is_gone(name: str) -> None:
+    bots, actions = FOUND[name]
+    schedule = Schedule(_SEED, bots, tuple(actions), hostile="poison" in str(actions))
+    assert play(schedule).violation is None

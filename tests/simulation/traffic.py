@@ -1,0 +1,101 @@
+"""What is on its way between a process and the server, and what may happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from loop import Life
+
+__all__ = ["Fault", "Link", "Request"]
+
+_WRITES: Final = frozenset({"update", "insert", "delete", "findAndModify"})
+
+
+@dataclass(slots=True)
+class Fault:
+    """What happens to one request.
+
+    Attributes:
+        kind: "lose answer", "lose request", "hold", "duplicate" or "refuse".
+        target: "write", "read", "stream" or "any": to the next request of that kind.
+        delay: Of "hold" and "duplicate": seconds until it is delivered (once more). Of the others: seconds until the
+            client learns that something is wrong.
+        code: Of "refuse": the error.
+    """
+
+    kind: str
+    target: str
+    delay: float
+    code: int = 0
+
+
+@dataclass(eq=False)
+class Request:
+    """A command on its way.
+
+    Attributes:
+        life: Who has sent it.
+        number: Which of that process's requests it is.
+        sent: When.
+        answer: What the client waits for.
+        fault: What happens to it.
+        started: When the server has begun with it.
+        is_over: Whether the server has answered.
+        executed_at: How many changes of documents there were when it was executed.
+        stored: What it has changed, for the checker.
+    """
+
+    life: Life
+    number: int
+    command: dict[str, Any]
+    sent: float
+    answer: asyncio.Future[dict[str, Any]]
+    fault: Fault | None = None
+    started: float | None = None
+    is_over: bool = False
+    executed_at: int = 0
+    stored: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.command))
+
+    @property
+    def target(self) -> str:
+        name = self.name
+        if name in _WRITES:
+            return "write"
+        if name == "getMore" or (name == "aggregate" and self.command[name] == 1):
+            return "stream"
+        return "read" if name in {"find", "aggregate"} else "other"
+
+    def __repr__(self) -> str:
+        return f"{self.life.name}#{self.number} {self.name}"
+
+
+@dataclass(eq=False)
+class Link:
+    """What connects one process with the server.
+
+    Attributes:
+        faults: What will happen to its requests.
+        dead_until: Until when nothing is answered, and nothing that is sent arrives.
+        sent: How many requests it has sent.
+        failed: How many of them the client has seen fail.
+        flying: Those whose answer the client waits for.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    dead_until: float = 0.0
+    sent: int = 0
+    failed: int = 0
+    flying: set[Request] = field(default_factory=set)
+
+    def fault_for(self, target: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.target == target or (fault.target == "any" and target != "stream"):
+                self.faults.remove(fault)
+                return fault
+        return None

@@ -1,0 +1,137 @@
+"""How the watcher follows a stream that breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import pytest
+from bots import turns, until
+from bson.timestamp import Timestamp
+
+from ptb_mongo.driver import Events
+from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.sync.change_stream import ChangeStream
+
+BEGINNING = Timestamp(1, 1)
+LATER = Timestamp(2, 1)
+
+
+class Server:
+    """Gives one stream after another, each of which breaks; the last one stays open."""
+
+    def __init__(self, *streams: Iterable[Events | Exception]) -> None:
+        self.opened: list[dict[str, Any]] = []
+        self._streams = iter(streams)
+
+    async def hello(self) -> dict[str, Any]:
+        return {"operationTime": LATER}
+
+    async def watch(self, _: object, **place: Any) -> AsyncIterator[Events]:
+        self.opened.append(place)
+        for one in next(self._streams, ()):
+            if isinstance(one, Exception):
+                raise one
+            yield one
+        await asyncio.Event().wait()
+
+
+class Availability:
+    """Notes what is said of the server."""
+
+    def __init__(self, errors: list[BaseException]) -> None:
+        self.mark_unreachable = errors.append
+
+
+class Documents:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[Any] = []
+
+    def told(self, document_id: Any, *, deleted: bool = False) -> None:
+        self.notes.append((document_id, deleted))
+
+    def told_all(self) -> None:
+        self.notes.append("all")
+
+
+def changes(*document_ids: int, token: str | None) -> Events:
+    events = [
+        {"_id": {}, "operationType": "update", "ns": {"coll": "users"}, "documentKey": {"_id": one}}
+        for one in document_ids
+    ]
+    return Events(events, {"_data": token} if token else None)
+
+
+@contextlib.asynccontextmanager
+async def following(server: Server, scope: Documents, number: int) -> AsyncIterator[list[BaseException]]:
+    """Follows until so many streams were opened; gives what was said of the server's being unreachable."""
+    lost: list[BaseException] = []
+    scopes: Any = {"users": scope}
+    watcher = ChangeStream(server, "me", scopes, BEGINNING, Availability(lost))  # type: ignore[arg-type]
+    try:
+        await until(lambda: len(server.opened) == number)
+        yield lost
+    finally:
+        await watcher.close()
+
+
+@pytest.fixture(autouse=True)
+def lifetime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ptb_mongo.sync.change_stream._LIFETIME", 0)
+
+
+def place(start_at: Timestamp | None = None, token: str | None = None) -> dict[str, Any]:
+    return {"start_at": start_at, "resume_after": {"_data": token} if token else None}
+
+
+async def test_what_a_stream_tells_is_marked() -> None:
+    scope = Documents()
+    async with following(Server([changes(1, 2, token="a"), UnavailableError()]), scope, 2):
+        assert scope.notes == [(1, False), (2, False)]
+
+
+async def test_a_stream_is_resumed_where_it_was_though_it_has_told_nothing() -> None:
+    server = Server(
+        [changes(token="a"), UnavailableError()],
+        [changes(token=None), UnavailableError()],
+        [changes(token="b"), changes(token="c"), UnavailableError()],
+    )
+    async with following(server, Documents(), 4):
+        assert server.opened == [place(BEGINNING), place(token="a"), place(token="a"), place(token="c")]
+
+
+async def test_interruptions_of_an_open_stream_are_no_outage_however_quiet_it_is() -> None:
+    server = Server(*([changes(token=str(number)), UnavailableError()] for number in range(5)))
+    scope = Documents()
+    async with following(server, scope, 6) as lost:
+        assert lost == []
+        assert scope.notes == []
+
+
+async def test_a_stream_that_cannot_be_opened_is_an_outage() -> None:
+    server = Server([UnavailableError("gone")])
+    async with following(server, Documents(), 2) as lost:
+        assert [str(error) for error in lost] == ["gone"]
+        assert server.opened == [place(BEGINNING), place(BEGINNING)]
+
+
+async def test_after_a_stream_that_cannot_be_resumed_everything_is_stale(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server([changes(token="a"), RefusedError("history lost")])
+    scope = Documents()
+    async with following(server, scope, 2) as lost:
+        assert scope.notes == ["all"]
+        assert lost == []
+        assert server.opened[1] == place(Timestamp(2, 2))
+        assert "history lost" in caplog.text
+
+
+async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ptb_mongo.sync.change_stream._LIFETIME", 3600)
+    server = Server([changes(token="a"), UnavailableError()])
+    async with following(server, Documents(), 1):
+        await turns()
+        assert len(server.opened) == 1
