@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from both_servers import BothServers
+from bson import Regex
 
 COLLECTION = "user_data"
 STORED = {
@@ -102,6 +103,7 @@ def test_each_expression_has_the_value_or_the_error_that_it_has_on_the_server(bo
 
 
 FILTERS: list[Any] = [
+    *({"text": {name: Regex("^x")}} for name in ("$eq", "$ne", "$gt", "$lte", "$in", "$not", "$regex")),
     *({"list": {"$size": size}} for size in (3, 0, -1, 1.5, 3.0, "x")),
     *({"text": {"$type": kind}} for kind in (2, "string", ["int", "string"], "number", "nothing", 99, [])),
     *({"text": {name: 5}} for name in ("$in", "$nin", "$regex", "$not", "$exists", "$size")),

@@ -109,9 +109,9 @@ def test_filters_find_what_they_find_on_the_server(
     both.start(COLLECTION, stored)
 
     for query, names in searched:
-        both.execute({"find": COLLECTION, "filter": query, "projection": dict.fromkeys(names, 1)})
+        both.find({"find": COLLECTION, "filter": query, "projection": dict.fromkeys(names, 1)})
     for test in tests:
-        both.execute({"find": COLLECTION, "filter": {"$expr": test}})
+        both.find({"find": COLLECTION, "filter": {"$expr": test}})
 
 
 @made_up
