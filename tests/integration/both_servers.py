@@ -86,6 +86,11 @@ class BothServers:
         expected, got = (_answer(ask, command) for ask in (self.ask, self.ask_model))
         _check(got, expected)
 
+    def find(self, command: Mapping[str, Any]) -> None:
+        """Sends both a find; they must find the same. In which order is the business of the server's plan."""
+        expected, got = (_answer(ask, command) for ask in (self.ask, self.ask_model))
+        _check(_in_any_order(got), _in_any_order(expected))
+
     def check(self, *collections: str) -> None:
         """The documents of collections and the change events are the same in both."""
         for collection in collections:
@@ -141,6 +146,10 @@ def _answer(ask: Callable[[Mapping[str, Any]], Any], command: Mapping[str, Any])
     details = ("index", "code", "keyPattern", "keyValue")
     errors = [[plain(error.get(name)) for name in details] for error in answer.get("writeErrors", ())]
     return {"writeErrors": errors, **{name: plain(answer[name]) for name in _COMPARED if name in answer}}
+
+
+def _in_any_order(answer: Any) -> Any:
+    return sorted(dict(answer["cursor"])["firstBatch"], key=str) if "cursor" in answer else answer
 
 
 def event_of(event: Mapping[str, Any]) -> Any:

@@ -71,6 +71,7 @@ operations = {
     "$push": (lists_at | paths, items | modifiers | odd_modifiers),
     "$addToSet": (lists_at | paths, items | st.fixed_dictionaries({"$each": lists}) | st.just({"$each": 5})),
     "$pull": (lists_at | paths, items | st.fixed_dictionaries({"$in": lists})),
+    "$pullAll": (lists_at | paths, lists | values),
     "$pop": (lists_at | paths, st.sampled_from([1, -1, 1.0, 2])),
     "$currentDate": (paths, st.sampled_from([True, {"$type": "date"}])),
     "$setOnInsert": (paths, values),
@@ -172,6 +173,7 @@ arrays = st.deferred(
         | st.lists(values, max_size=3).map(lambda items: {"$literal": items})
         | st.lists(anything, max_size=3)
         | operator("$concatArrays", of=arrays)
+        | operator("$setDifference", of=arrays, count=2)
         | st.tuples(arrays, elements | truths).map(lambda two: {"$filter": {"input": two[0], "cond": two[1]}})
         | st.tuples(arrays, elements | truths).map(
             lambda two: {"$map": {"input": two[0], "in": {"x": two[1], "y": "$$this"}}}
@@ -214,11 +216,12 @@ stages = st.one_of(
 # -- filters ----------------------------------------------------------------------------------------------
 
 types = st.sampled_from(["array", "string", "int", "long", "double", "bool", "null", "date", "object", "number", 16])
+ordered = values.filter(lambda value: not isinstance(value, Regex))
 conditions = st.deferred(
     lambda: (
         values
         | st.sampled_from(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]).flatmap(
-            lambda name: values.map(lambda value: {name: value})
+            lambda name: ordered.map(lambda value: {name: value})
         )
         | st.sampled_from(["$in", "$nin"]).flatmap(
             lambda name: st.lists(values, max_size=3).map(lambda several: {name: several})
@@ -227,7 +230,7 @@ conditions = st.deferred(
         | (types | st.lists(types, min_size=1, max_size=3)).map(lambda value: {"$type": value})
         | st.integers(0, 3).map(lambda value: {"$size": value})
         | st.sampled_from(["^a", "^te", "x"]).map(lambda value: {"$regex": value})
-        | st.tuples(values, values).map(lambda two: {"$gte": two[0], "$lt": two[1]})
+        | st.tuples(ordered, ordered).map(lambda two: {"$gte": two[0], "$lt": two[1]})
         | st.sampled_from([{"$not": {"$type": ["array", "int"]}}, {"$not": {"$size": 1}}, {"$not": {"$eq": None}}])
     )
 )

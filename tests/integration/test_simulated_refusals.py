@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dtm
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from both_servers import BothServers
+from bson import Decimal128, Regex
 
 COLLECTION = "user_data"
 STORED = {
@@ -59,6 +61,8 @@ EXPRESSIONS: list[Any] = [
         {"$concatArrays": several}
         for several in (["$list", "$list"], ["$text"], ["$null", "$text"], ["$list", "$missing"])
     ),
+    *({"$setDifference": [one, [[3], 1]]} for one in ("$list", "$text", "$null", "$missing")),
+    *({"$setDifference": [{"$literal": [3, 1, 3, 2.0, "b", "a"]}, one]} for one in ("$list", "$text", [2], "$missing")),
     *({"$in": [one, other]} for one in (1, [3], "$missing") for other in ("$list", "$text", "$missing")),
     *({"$filter": {"input": one, "as": "it", "cond": "$$it.a"}} for one in ("$list", "$text", "$null", "$missing")),
     *({"$map": {"input": one, "as": "it", "in": "$$it.a"}} for one in ("$list", "$text", "$null", "$missing")),
@@ -100,6 +104,7 @@ def test_each_expression_has_the_value_or_the_error_that_it_has_on_the_server(bo
 
 
 FILTERS: list[Any] = [
+    *({"text": {name: Regex("^x")}} for name in ("$eq", "$ne", "$gt", "$lte", "$in", "$not", "$regex")),
     *({"list": {"$size": size}} for size in (3, 0, -1, 1.5, 3.0, "x")),
     *({"text": {"$type": kind}} for kind in (2, "string", ["int", "string"], "number", "nothing", 99, [])),
     *({"text": {name: 5}} for name in ("$in", "$nin", "$regex", "$not", "$exists", "$size")),
@@ -133,6 +138,61 @@ def test_each_projection_lets_through_what_it_does_on_the_server(both: BothServe
 
     for projection in PROJECTIONS:
         both.execute({"find": COLLECTION, "projection": projection})
+
+
+UPDATES: list[Any] = [
+    *({"$inc": {"long": 2**63 - 1}}, {"$inc": {"int": Decimal128("1.5")}}, {"$inc": {"int": 2**31 - 1}}),
+    *({"$max": {"double": float("nan")}}, {"$min": {"double": float("nan")}}, {"$max": {"int": 1.0, "text": 5}}),
+    *(
+        {"$pullAll": {"list": [1, [3]]}},
+        {"$pullAll": {"text": []}},
+        {"$pullAll": {"list": 1}},
+        {"$pull": {"list": {"a": 2}}},
+    ),
+    *(
+        {"$unset": {"list.9": "", "list.1.b": ""}},
+        {"$unset": {"list.0": ""}},
+        {"$set": {"list.5": 1}},
+        {"$set": {"list.x": 1}},
+    ),
+    *({"a": 1, "$b": 2}, {}, {"$set": {}}, {"$set": {"a": 1, "b.c": 2, "b.a": 3, "10": 4, "9": 5}}),
+    *(
+        [{"$set": {"document": {"y": "$int", "z": {"a": 1}}}}],
+        [{"$unset": ["list.a", "document.x"]}],
+        [{"$set": {"a": {}}}],
+    ),
+    *(
+        [{"$set": {"list.a": "$int"}}],
+        [{"$set": {"text.a": 1}}],
+        [{"$set": {"a": "$missing"}}, {"$set": {"b": 1, "a": 2}}],
+    ),
+    *([{"$unset": "int"}, {"$set": {"new": 1, "int": 2}}], [{"$replaceWith": "$document"}], [{"$replaceWith": "$int"}]),
+]
+
+
+@pytest.mark.parametrize("large", [{}, {"large": "x" * 400}], ids=["small", "large"])
+def test_each_update_does_what_it_does_on_the_server(both: BothServers, large: dict[str, Any]) -> None:
+    for change in UPDATES:
+        both.start(COLLECTION, [{**STORED, **large}])
+        both.execute({"update": COLLECTION, "updates": [{"q": {"_id": 1}, "u": change}]})
+        both.check(COLLECTION)
+
+
+def test_ids_of_every_kind_are_found_as_on_the_server(both: BothServers) -> None:
+    ids = [1, "1", True, None, 2.5, b"x", UUID(int=5), Decimal128("7"), {"handler": "a", "key": [1]}, STORED["date"]]
+    both.start(COLLECTION, [{"_id": one, "n": number} for number, one in enumerate(ids)])
+
+    for query in [
+        *ids,
+        1.0,
+        7,
+        Regex("^1"),
+        [1],
+        {"$gte": {"handler": "a"}, "$lt": {"handler": "a\0"}},
+        {"$in": [7, 2.5]},
+    ]:
+        both.execute({"find": COLLECTION, "filter": {"_id": query}})
+    both.execute({"find": COLLECTION, "filter": {"_id": {"$eq": 1.0}, "n": 0}})
 
 
 UPSERTS: list[Any] = [

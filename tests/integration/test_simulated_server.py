@@ -6,6 +6,7 @@ Documents and commands are made up at random; HYPOTHESIS_PROFILE=deep makes up f
 from __future__ import annotations
 
 import datetime as dtm
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +37,7 @@ from ptb_mongo.sync.change_stream import events_of_others
 from ptb_mongo.sync.leases import _acquiring, _handing_over, _renewing
 
 made_up = settings(
-    max_examples=settings.default.max_examples // 2,
+    max_examples=settings.default.max_examples // 3,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -67,7 +68,7 @@ with_lists = st.lists(lists, min_size=1, max_size=2).map(
     lambda several: [{"_id": number, "a": {"b": items}} for number, items in enumerate(several, 1)]
 )
 places_in_lists = st.sampled_from(["a.b", "a.b", "a.b.1", "a.b.3.c"])
-on_lists = st.sampled_from(["$push", "$addToSet", "$pull", "$pop", "$unset", "$set"]).flatmap(
+on_lists = st.sampled_from(["$push", "$addToSet", "$pull", "$pullAll", "$pop", "$unset", "$set"]).flatmap(
     lambda name: st.fixed_dictionaries(
         {
             "q": st.fixed_dictionaries({"_id": ids}, optional={"a.b": st.just({"$size": 2})}),
@@ -108,9 +109,9 @@ def test_filters_find_what_they_find_on_the_server(
     both.start(COLLECTION, stored)
 
     for query, names in searched:
-        both.execute({"find": COLLECTION, "filter": query, "projection": dict.fromkeys(names, 1)})
+        both.find({"find": COLLECTION, "filter": query, "projection": dict.fromkeys(names, 1)})
     for test in tests:
-        both.execute({"find": COLLECTION, "filter": {"$expr": test}})
+        both.find({"find": COLLECTION, "filter": {"$expr": test}})
 
 
 @made_up
@@ -130,13 +131,16 @@ def test_commands_that_write_do_what_they_do_on_the_server(
 
 codec = Codec()
 bot_keys = st.sampled_from(
-    ["a", "b", "c", "a.b", "$set", "", "0", "1", "10", "é", "%", "_py", 5, -1, True, None, "rev"]
+    ["a", "a", "a", "b", "b", "c", "a.b", "$set", "", "0", "1", "10", "é", "%", "_py", 5, True, None, "rev"]
+)
+grown = st.sampled_from(
+    [[1], [1, 2], [1, 2, 3], [2, 3], [2, 3, "x"], [], {1}, {1, 2}, {1, 2, "x"}, {2}, deque([1]), deque([1, 2]), (1,)]
 )
 bot_values = st.recursive(
-    st.none()
-    | st.booleans()
+    grown
+    | grown
     | st.integers(-3, 3)
-    | st.sampled_from([1.0, 2**40, 2**70, "x", "$x", "$$NOW", b"", (1,), {1, 2}, A_DAY, dtm.timedelta(1)]),
+    | st.sampled_from([None, True, 1.0, 2**40, 2**70, "x", "$x", "$$NOW", b"", A_DAY, dtm.timedelta(1)]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(bot_keys, inner, max_size=4),
     max_leaves=8,
 )

@@ -173,12 +173,22 @@ def test_resuming_after_an_event_that_is_not_there_is_refused_when_the_next_one_
         },
         {"getMore": Int64(5), "collection": "$cmd.aggregate"},
         {"drop": "nothing"},
+        {"renameCollection": "other.nothing", "to": "other.something"},
         {"nothing": 1},
     ],
     ids=lambda command: str(command)[:60],
 )
 def test_what_cannot_be_done_is_refused_with_the_same_code(both: BothServers, command: dict[str, Any]) -> None:
     assert refusal(both.ask_model, command) == refusal(both.ask, command)
+
+
+def test_a_collection_takes_no_name_that_another_has_unless_told_to(ask: Ask, both: BothServers) -> None:
+    database = both.model.database
+    for collection in ("made", "user_data"):
+        ask({"createIndexes": collection, "indexes": [{"key": {"handler": 1}, "name": "handler_1"}]})
+
+    assert refusal(ask, {"renameCollection": f"{database}.made", "to": f"{database}.user_data"}) == (48, False)
+    assert ask({"ping": 1})["ok"] == 1
 
 
 def test_a_cursor_that_was_killed_is_not_found(ask: Ask) -> None:
@@ -219,3 +229,5 @@ def test_documents_of_several_collections_are_read_in_one_round_trip(both: BothS
 
     union = {"$unionWith": {"coll": "chat_data", "pipeline": numbered(1, [2, 5])}}
     both.execute({"aggregate": "user_data", "pipeline": [*numbered(0, [3, 1, 7]), union], "cursor": {}})
+    later = [{"$match": {"data.n": {"$gt": 1}}}, {"$match": {"rev": "w:1"}}, {"$unionWith": "chat_data"}]
+    both.execute({"aggregate": "user_data", "pipeline": later, "cursor": {}})

@@ -6,6 +6,7 @@ import datetime as dtm
 from typing import Any
 
 import pytest
+from bson.timestamp import Timestamp
 from mongod import Mongod, key
 from pymongo.errors import OperationFailure
 
@@ -101,6 +102,17 @@ def test_no_event_gets_the_token_of_one_that_was_undone(mongod: Mongod) -> None:
         mongod.restore(snapshot)
 
     assert tokens == sorted(set(tokens))
+
+
+def test_a_stream_cannot_begin_before_the_first_change_that_is_known(mongod: Mongod) -> None:
+    with pytest.raises(OperationFailure) as refused:
+        stream(mongod, startAtOperationTime=Timestamp(0, 1))
+    assert refused.value.code == 286
+    assert refused.value.has_error_label("NonResumableChangeStreamError")
+
+
+def test_a_time_without_a_zone_is_taken_for_utc(mongod: Mongod) -> None:
+    assert mongod.execute({"hello": 1}, NOW.replace(tzinfo=None)) == mongod.execute({"hello": 1}, NOW)
 
 
 def test_the_time_of_the_server_never_goes_back(mongod: Mongod) -> None:

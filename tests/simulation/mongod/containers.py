@@ -31,15 +31,17 @@ def concatenated(arrays: Iterable[Any]) -> Any:
 
 
 def without(array: Any, others: Any) -> Any:
-    """The items of an array that are not in another one, each once; the real server may give them in another order."""
+    """The items of an array that are not in another one, each once."""
     if is_nothing(array) or is_nothing(others):
         return None
-    for one in (array, others):
+    for code, one in ((17048, array), (17049, others)):
         if type(one) is not list:
-            raise mismatch(17048, "$setDifference", one)
-    found: list[Any] = []
+            raise mismatch(code, "$setDifference", one)
+    known, found = list(map(present, others)), []
     for item in array:
-        if not any(compare(item, known) == 0 for known in (*others, *found)):
+        plain = present(item)
+        if not any(compare(plain, other) == 0 for other in known):
+            known.append(plain)
             found.append(item)
     return found
 

@@ -25,19 +25,21 @@ class Scope:
         now: The server's time.
         root: The document.
         variables: Those of `$filter` and `$map`.
+        empty: The places that were made in documents for values that are missing.
     """
 
     now: dtm.datetime
     root: Any = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
 
     def at(self, document: Document) -> Scope:
         """The same for another document."""
-        return Scope(self.now, document)
+        return Scope(self.now, document, {}, self.empty)
 
     def with_variable(self, name: str, value: Any) -> Scope:
         """The same with one variable more."""
-        return Scope(self.now, self.root, {**self.variables, name: value})
+        return Scope(self.now, self.root, {**self.variables, name: value}, self.empty)
 
     def variable(self, name: str) -> Any:
         """The value of a variable."""
@@ -102,8 +104,9 @@ def field_at(value: Any, path: Sequence[str]) -> Any:
 
 
 def _document(expression: Document, scope: Scope) -> Document:
-    evaluated = ((name, evaluate(item, scope)) for name, item in expression.items())
-    return {name: value for name, value in evaluated if value is not MISSING}
+    document = {name: evaluate(item, scope) for name, item in expression.items()}
+    scope.empty.extend(name for name, value in document.items() if value is MISSING)
+    return document
 
 
 def _null_if_missing(value: Any) -> Any:

@@ -181,9 +181,15 @@ def _any_in(document: Document, path: str, wanted: Sequence[Any]) -> bool:
 
 def _ordered(accepts: Callable[[int], bool]) -> Callable[[Document, str, Any], bool]:
     def test(document: Document, path: str, limit: Any) -> bool:
+        _check_no_regex(limit)
         return any(_is_ordered(value, limit, accepts) for value in _values(document, path))
 
     return test
+
+
+def _check_no_regex(argument: Any) -> None:
+    if type(argument) is Regex:
+        raise StatementError(BAD_VALUE, "Can't have RegEx as arg to predicate")
 
 
 def _is_ordered(value: Any, limit: Any, accepts: Callable[[int], bool]) -> bool:
@@ -210,6 +216,11 @@ def _is_of_type(document: Document, path: str, wanted: Any) -> bool:
             raise StatementError(BAD_VALUE, f"Unknown type name alias or code: {one}")
         names |= {"int", "long", "double", "decimal"} if name == "number" else {name}
     return any(value is not MISSING and type_name(value) in names for value in _values(document, path))
+
+
+def _differs(document: Document, path: str, unwanted: Any) -> bool:
+    _check_no_regex(unwanted)
+    return not _any_equal(document, path, unwanted)
 
 
 def _is_not(document: Document, path: str, condition: Any) -> bool:
@@ -248,7 +259,7 @@ def _any_fits(document: Document, path: str, regex: Regex[str]) -> bool:
 
 _OPERATORS: Final[Mapping[str, Callable[[Document, str, Any], bool]]] = {
     "$eq": _any_equal,
-    "$ne": lambda document, path, wanted: not _any_equal(document, path, wanted),
+    "$ne": _differs,
     "$gt": _ordered(lambda result: result > 0),
     "$gte": _ordered(lambda result: result >= 0),
     "$lt": _ordered(lambda result: result < 0),

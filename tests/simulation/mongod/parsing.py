@@ -118,10 +118,16 @@ def _check_pop(argument: Any) -> None:
         raise StatementError(FAILED_TO_PARSE, "$pop expects 1 or -1")
 
 
+def _check_items(argument: Any) -> None:
+    if type(argument) is not list:
+        raise StatementError(BAD_VALUE, "$pullAll requires an array argument")
+
+
 _CHECKS: Final[Mapping[str, Callable[[Any], None]]] = {
     "$inc": _check_number,
     "$push": _check_push,
     "$addToSet": _check_each,
+    "$pullAll": _check_items,
     "$pop": _check_pop,
 }
 _NAMES: Final = frozenset(

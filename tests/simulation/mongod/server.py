@@ -12,7 +12,7 @@ from bson.int64 import Int64
 from mongod.errors import StatementError
 from mongod.expressions import Scope
 from mongod.queries import aggregated
-from mongod.stages import Projection
+from mongod.stages import parsed, transformed
 from mongod.storage import Snapshot, Storage, Written
 from mongod.streams import Stream, refused
 from mongod.updates import Update
@@ -148,10 +148,10 @@ class Mongod:
     def _find(self, command: Document, now: dtm.datetime) -> Document:
         _refuse(command, "sort", "skip", "collation", "let")
         collection, scope = command["find"], Scope(now)
-        fields = Projection(command.get("projection") or {})
+        fields = parsed([{"$project": command.get("projection") or {}}])
         found = self._storage.matching(collection, command.get("filter", {}), scope)
         found = islice(found, abs(command.get("limit", 0)) or None)
-        return self._cursor(collection, [fields.of(document, scope) for document in found])
+        return self._cursor(collection, [transformed(document, fields, scope) for document in found])
 
     def _aggregate(self, command: Document, now: dtm.datetime) -> Document:
         collection, pipeline = command["aggregate"], command["pipeline"]

@@ -41,21 +41,24 @@ def parsed(pipeline: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def transformed(document: Document, stages: Sequence[tuple[str, Any]], scope: Scope) -> Document:
-    """A document after stages, as `parsed` gives them."""
-    removed: list[Path] = []
+    """A document after stages, as `parsed` gives them.
+
+    A field that is removed, or set to nothing, has its place kept: a later stage that sets it finds it there.
+    """
+    empty = scope.empty
     for name, argument in stages:
+        at = scope.at(document)
         if name == "$set":
-            at = scope.at(document)
             for path, expression in argument:
-                document = _put(document, path, partial(evaluate, expression, at), removed)
+                document = _put(document, path, partial(evaluate, expression, at), empty)
         elif name == "$unset":
             for path, _ in argument:
-                document = _without(document, path, removed)
+                document = _without(document, path, empty)
         elif name == "$replaceWith":
-            document = _replaced(argument, scope.at(document))
+            document = _replaced(argument, at)
         else:
-            document = argument.of(document, scope)
-    return present(document) if removed else document
+            document = argument.of(document, at)
+    return present(document) if empty else document
 
 
 def _replaced(expression: Any, scope: Scope) -> Document:
@@ -90,31 +93,28 @@ def _leaves(fields: Mapping[str, Any], before: Path) -> list[tuple[Path, Any]]:
     return leaves
 
 
-def _put(value: Any, path: Path, new: Callable[[], Any], removed: list[Path]) -> Any:
+def _put(value: Any, path: Path, new: Callable[[], Any], empty: list[str]) -> Any:
     """A copy with a value at a path: in each element of an array; a scalar on the way is replaced by a document."""
     if not path:
         return new()
     if type(value) is list:
-        return [_put(item, path, new, removed) for item in value]
+        return [_put(item, path, new, empty) for item in value]
     document = dict(value) if type(value) is dict else {}
-    inner = _put(document.get(path[0], MISSING), path[1:], new, removed)
-    if inner is not MISSING:
-        document[path[0]] = inner
-    elif path[0] in document:
-        document[path[0]] = MISSING
-        removed.append(path)
+    document[path[0]] = inner = _put(document.get(path[0], MISSING), path[1:], new, empty)
+    if inner is MISSING:
+        empty.append(path[0])
     return document
 
 
-def _without(value: Any, path: Path, removed: list[Path]) -> Any:
-    """A copy without a field, whose place is kept: who sets it again finds it there, as on the server."""
+def _without(value: Any, path: Path, empty: list[str]) -> Any:
+    """A copy without a field."""
     if type(value) is list:
-        return [_without(item, path, removed) for item in value]
+        return [_without(item, path, empty) for item in value]
     if type(value) is not dict or path[0] not in value:
         return value
     if len(path) > 1:
-        return {**value, path[0]: _without(value[path[0]], path[1:], removed)}
-    removed.append(path)
+        return {**value, path[0]: _without(value[path[0]], path[1:], empty)}
+    empty.append(path[0])
     return {**value, path[0]: MISSING}
 
 
@@ -149,12 +149,12 @@ class Projection:
         node[path[-1]] = None
 
     def of(self, document: Document, scope: Scope) -> Document:
-        """What is let through of a document."""
+        """What is let through of a document; with the places of values that are missing."""
         if self._everything:
             return document
         result: Document = _only(document, self._tree)
         for path, expression in self._computed:
-            result = _put(result, path, partial(evaluate, expression, scope.at(document)), [])
+            result = _put(result, path, partial(evaluate, expression, scope), scope.empty)
         return result
 
 
