@@ -16,8 +16,8 @@ from pymongo.collection import ReturnDocument
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from ptb_mongo.driver import statements, streams
-from ptb_mongo.driver.batches import ByIds, identity, numbered, split, unnumbered
+from ptb_mongo.driver import reads, statements, streams
+from ptb_mongo.driver.batches import ByIds, identity
 from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
 from ptb_mongo.driver.operations import Failure, Operation
 from ptb_mongo.driver.streams import Events
@@ -44,7 +44,11 @@ class Updated(NamedTuple):
 
 
 class Driver:
-    """A database on a real server, through Motor or PyMongo's async API."""
+    """A database on a real server, through Motor or PyMongo's async API.
+
+    Attributes:
+        may_roll_back: Whether an election may undo what was read; known once the server has said `hello`.
+    """
 
     def __init__(self, client: Any, database: str, *, owned: bool) -> None:
         self._client = client
@@ -57,6 +61,7 @@ class Driver:
             read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
             write_concern=self._write_concern,
         )
+        self.may_roll_back = False
 
     async def hello(self) -> dict[str, Any]:
         """The server's description of itself.
@@ -67,6 +72,7 @@ class Driver:
         """
         with translated():
             answer: dict[str, Any] = await self._database.command("hello")
+        self.may_roll_back = "setName" in answer or streams.is_sharded(answer)
         return answer
 
     async def raw_batches(
@@ -74,29 +80,25 @@ class Driver:
     ) -> AsyncIterator[list[bytes]]:
         """The documents that match, as BSON bytes with `_id` first and only these fields (all, if none is named)."""
         with translated():
-            projection = dict.fromkeys(fields, 1) or None
-            cursor = self._database[collection].find_raw_batches(query, projection=projection)
-            async for batch in cursor:
-                yield split(batch)
+            async for raws in reads.batches(self._database[collection], query, fields):
+                yield raws
 
-    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
-        """Documents of several collections, by their ids and as `raw_batches` gives them, in one round trip."""
-        if len(wanted) == 1:
-            return [await self._raw_documents(wanted[0])]
-        collection, first, others = wanted[0].collection, numbered(0, wanted[0]), enumerate(wanted[1:], 1)
-        unions = [{"$unionWith": {"coll": one.collection, "pipeline": numbered(number, one)}} for number, one in others]
-        found: list[list[bytes]] = [[] for _ in wanted]
+    async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:
+        """Documents of several collections, by their ids and as `raw_batches` gives them, in one round trip.
+
+        Args:
+            wanted: The documents.
+            lasting: Whether to read what no election will undo, in as many round trips as there are collections.
+
+        Raises:
+            UnavailableError: If no server answers; with `lasting`, also if it has no majority.
+        """
         with translated():
-            made = self._database[collection].aggregate_raw_batches([*first, *unions])
-            async for batch in await made if inspect.isawaitable(made) else made:
-                for raw in split(batch):
-                    number, document = unnumbered(raw)
-                    found[number].append(document)
-        return found
-
-    async def _raw_documents(self, wanted: ByIds) -> list[bytes]:
-        query = {"_id": {"$in": wanted.ids}}
-        return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
+            if lasting and self.may_roll_back:
+                return [await reads.lasting_documents(self._database, one) for one in wanted]
+            if len(wanted) > 1:
+                return await reads.documents_of_several(self._database, wanted)
+            return [await reads.documents(self._database, one) for one in wanted]
 
     async def find(
         self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
@@ -194,7 +196,7 @@ class Driver:
         """The writes that matched nothing, or whose document was written again since."""
         ids = ByIds(collection, [operation.id for operation in operations.values()], ("rev",))
         revs = {}
-        for raw in await self._raw_documents(ids):
+        for raw in await reads.documents(self._database, ids):
             document = bson.decode(raw, CODEC_OPTIONS)
             revs[identity(document["_id"])] = document.get("rev")
 

@@ -23,6 +23,7 @@ class MockDriver(Driver):
         self._client = client
         self._owned = False
         self._database = client.get_database(database)
+        self.may_roll_back = False
 
     async def hello(self) -> dict[str, Any]:
         """The answer of a standalone server."""
@@ -39,9 +40,13 @@ class MockDriver(Driver):
         documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
         yield [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
 
-    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+    async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:  # noqa: ARG002
         """See `Driver.raw_documents`; one by one."""
-        return [await self._raw_documents(one) for one in wanted]
+        return [await self._by_ids(one) for one in wanted]
+
+    async def _by_ids(self, wanted: ByIds) -> list[bytes]:
+        query = {"_id": {"$in": wanted.ids}}
+        return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not report which of several were done."""

@@ -138,7 +138,7 @@ class Collection(DocumentForm, Generic[R]):
         if replica is None:
             replica = self.replicas[key] = self._new_replica(document_id, stored)
         else:
-            self._take(replica, self._loads[0].get(key, 0), stored)
+            self._take(replica, self._loads[0].get(key, 0), stored, lasts=False)
         return replica, decoded
 
     def decoded(self, raw: bytes, body: Document) -> tuple[Any, Stored, Document]:
@@ -204,19 +204,20 @@ class Collection(DocumentForm, Generic[R]):
 
     # -- reading ----------------------------------------------------------------------------------------
 
-    def answered(self, asked: Iterable[tuple[R, int]], raws: Iterable[bytes]) -> None:
+    def answered(self, asked: Iterable[tuple[R, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
         """Documents were read.
 
         Args:
             asked: Which ones, and the moment when each read began.
             raws: Those that exist.
+            lasts: Whether a majority has them.
         """
         found = {self.key_of(id_of(raw)): raw for raw in raws}
         with collector_paused():
             for replica, moment in asked:
-                self._answered(replica, moment, found.get(self.key_of(replica.id)))
+                self._answered(replica, moment, found.get(self.key_of(replica.id)), lasts=lasts)
 
-    def _answered(self, replica: R, moment: int, raw: bytes | None) -> None:
+    def _answered(self, replica: R, moment: int, raw: bytes | None, *, lasts: bool) -> None:
         key = self.key_of(replica.id)
         stored = None
         if raw is not None:
@@ -227,16 +228,16 @@ class Collection(DocumentForm, Generic[R]):
                 self._checked(key, raw, body)
             except DecodeError as error:
                 self._quarantine(replica.id, key, error)
-                replica.unreadable(moment, stored, self)
+                replica.unreadable(moment, stored, self, lasts=lasts)
                 return
         if self.quarantined.pop(key, None) is not None:
             replica.remember(None)  # so that what was refused is tried again
             _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, replica.id)
-        self._take(replica, moment, stored)
+        self._take(replica, moment, stored, lasts=lasts)
 
-    def _take(self, replica: R, moment: int, stored: Stored | None) -> None:
+    def _take(self, replica: R, moment: int, stored: Stored | None, *, lasts: bool) -> None:
         before, rev, was_stale = replica.target, replica.rev, replica.is_stale
-        if replica.read(moment, stored, self):
+        if replica.read(moment, stored, self, lasts=lasts):
             self.counters.stale_reads += was_stale
             self.arrived(replica, before, rev)
 

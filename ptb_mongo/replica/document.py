@@ -13,6 +13,8 @@ its fields. Readers and writers ask it what to do, and tell it what has happened
 - A write whose outcome is unknown is followed by another one, even if there is nothing else to save: until then, it
   may still arrive.
 - A read counts only if it began after the last thing that is known: otherwise it may show an older state.
+- A read settles writes only if a majority has what it shows: a primary that was cut off shows writes that are undone
+  later.
 """
 
 from __future__ import annotations
@@ -124,6 +126,11 @@ class Replica:
         """Whether an earlier write may still be done, as its answer is missing."""
         return any(write.may_arrive for write in self.sent.values())
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether only a read of what a majority has shows what became of a write."""
+        return any(write.is_in_doubt for write in self.sent.values())
+
     # -- what is to be saved ----------------------------------------------------------------------------
 
     def staged(self, version: Version) -> bool:
@@ -150,7 +157,7 @@ class Replica:
             sent: By their `rev`, the versions that may have been stored.
         """
         self.pending = version
-        self.sent = {rev: Write(one, self.base, self.rev, self.revs) for rev, one in sent.items()}
+        self.sent = {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
 
     def given_up(self, version: Version | None, reported: bytes | str) -> None:
         """A version was refused and will not be stored; a newer one stays pending.
@@ -187,38 +194,45 @@ class Replica:
         self._now += 1
         return self._now
 
-    def read(self, moment: int, stored: Stored | None, form: Form) -> bool:
+    def read(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> bool:
         """A read ended.
 
         Args:
             moment: When it began, as returned by `reading`.
             stored: What it showed; `None` if there is no document.
             form: The form of the document.
+            lasts: Whether a majority has what it showed.
 
         Returns:
-            Whether it counted; it does not if it may show an older state than what is known.
+            Whether it counted; it does not if it may show an older state than what is known, or shows a write to be
+            done that may be undone.
         """
-        if moment < self._known_at:
+        if moment < self._known_at or (not lasts and self._doubts(stored)):
             return False
         before, was_loaded = self.target, self.is_loaded
         self._read_at = moment
         self._know()
-        self._settle_by(stored, form)
+        if lasts:
+            self._settle_by(stored, form)
         self._rebase(stored, form)
         if self.target != before or not was_loaded:
             self._retarget(before)
         return True
 
-    def unreadable(self, moment: int, stored: Stored | None, form: Form) -> None:
+    def unreadable(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> None:
         """A read showed a document that cannot be decoded; what it says of our writes counts all the same.
 
         Args:
             moment: When it began, as returned by `reading`.
             stored: What it showed; `None` if not even that can be told.
             form: The form of the document.
+            lasts: Whether a majority has what it showed.
         """
         if stored is not None and moment >= self._known_at:
-            self._settle_by(stored, form)
+            if not lasts and self._doubts(stored):
+                return
+            if lasts:
+                self._settle_by(stored, form)
         self._read_at = max(self._read_at, moment)
 
     # -- writing ----------------------------------------------------------------------------------------
@@ -265,8 +279,9 @@ class Replica:
 
     def unknown(self, rev: str) -> None:
         """The outcome of a write is unknown: the document is read before the next one is sent."""
-        if (write := self.sent.get(rev)) is not None and write.base is None:
-            self.is_insertion_in_doubt = True
+        if (write := self.sent.get(rev)) is not None:
+            self.sent[rev] = write._replace(is_in_doubt=True)
+            self.is_insertion_in_doubt = self.is_insertion_in_doubt or write.base is None
         self.told()
 
     def refused(self, rev: str) -> None:
@@ -283,6 +298,13 @@ class Replica:
         self.base = None if stored is None else stored.body
         self.rev = None if stored is None else stored.rev
         self.revs = () if stored is None else stored.revs
+
+    def _doubts(self, stored: Stored | None) -> bool:
+        """Whether a read shows writes to be done that are not acknowledged: they are in doubt from now on."""
+        shown = done_by(self.sent, stored)
+        for rev, write in shown:
+            self.sent[rev] = write._replace(is_in_doubt=True)
+        return bool(shown)
 
     def _settle_by(self, stored: Stored | None, form: Form) -> None:
         """Settles the writes that a read shows to be done, or to be impossible from now on."""

@@ -53,6 +53,7 @@ class Write(NamedTuple):
         buries: Whether a deletion leaves a mark, so that no earlier insertion can make the document again.
         is_exact: Whether the document then equals `version`, and has no values in another form of the same.
         may_arrive: Whether it may still be done, as its answer is missing.
+        is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
     """
 
     version: Version | None
@@ -62,6 +63,7 @@ class Write(NamedTuple):
     buries: bool = False
     is_exact: bool = True
     may_arrive: bool = True
+    is_in_doubt: bool = False
 
     @property
     def deletes(self) -> bool:

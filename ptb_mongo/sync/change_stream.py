@@ -102,6 +102,7 @@ class ChangeStream:
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
+        self._election: object = None
         self._lag = Lag()
         self._availability = availability
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
@@ -136,7 +137,9 @@ class ChangeStream:
             async for events, token in self._driver.watch(
                 self._pipeline, start_at=self._start_at, resume_after=self._token
             ):
-                opened = opened or asyncio.get_running_loop().time()
+                if opened is None:
+                    opened = asyncio.get_running_loop().time()
+                    await self._note_election()
                 for change in events:
                     self._note(change)
                 if token is not None:
@@ -148,6 +151,16 @@ class ChangeStream:
             await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
             return
         self._token = self._start_at = None  # it ended because the database was dropped
+
+    async def _note_election(self) -> None:
+        """After an election: the former primary may have shown what a majority never had, and what is undone now.
+
+        No event tells of that. A stream breaks at each election, and is opened again: so it is enough to ask then.
+        """
+        election = (await self._driver.hello()).get("electionId")
+        if self._election not in {None, election}:
+            self._mark_everything_stale()
+        self._election = election
 
     def _note(self, change: Mapping[str, Any]) -> None:
         if (happened := change.get("wallTime")) is not None:

@@ -30,8 +30,14 @@ class DocumentCollection(Protocol):
     def fields(self) -> Sequence[str]:
         """The fields that are read."""
 
-    def answered(self, asked: Iterable[tuple[Any, int]], raws: Iterable[bytes]) -> None:
-        """Takes in what was read; each document comes with the moment when its read began."""
+    def answered(self, asked: Iterable[tuple[Any, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
+        """Takes in what was read; each document comes with the moment when its read began.
+
+        Args:
+            asked: What was to be read.
+            raws: What there is.
+            lasts: Whether a majority has it, so that no election undoes it.
+        """
 
 
 Wanted = Mapping[DocumentCollection, Sequence[Replica]]
@@ -119,7 +125,7 @@ class Reader:
         self._answers += 1
 
     async def read(self, wanted: Wanted) -> None:
-        """Reads documents, and passes them to their collections.
+        """Reads documents, and passes them to their collections; where writes are in doubt, what a majority has.
 
         Raises:
             UnavailableError: If no server answers.
@@ -128,9 +134,10 @@ class Reader:
         ids = [
             ByIds(source.collection, [one.id for one in replicas], source.fields) for source, replicas in wanted.items()
         ]
-        found = await self.driver.raw_documents(ids)
+        in_doubt = any(replica.is_in_doubt for replicas in wanted.values() for replica in replicas)
+        found = await self.driver.raw_documents(ids, lasting=in_doubt)
         for (source, replicas), raws in zip(asked.items(), found, strict=True):
-            source.answered(replicas, raws)
+            source.answered(replicas, raws, lasts=in_doubt or not self.driver.may_roll_back)
 
     async def close(self) -> None:
         """Cancels the read in progress."""

@@ -360,7 +360,7 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
         await bot.saves()
         session: Any = bot.persistence.session
         back = asyncio.Event()
-        write, hello, read = session._driver.write, session._driver.hello, session._driver.raw_batches
+        write, hello, read = session._driver.write, session._driver.hello, session._driver.raw_documents
 
         async def write_without_acknowledgement(*arguments: Any) -> Any:
             monkeypatch.setattr(session._driver, "write", write)
@@ -371,15 +371,15 @@ async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebo
             await back.wait()
             return await hello()
 
-        async def read_when_back(*arguments: Any) -> AsyncIterator[list[bytes]]:
+        async def read_when_back(*arguments: Any, **options: Any) -> list[list[bytes]]:
             if not back.is_set():
                 raise UnavailableError("nobody answers")
-            async for batch in read(*arguments):
-                yield batch
+            found: list[list[bytes]] = await read(*arguments, **options)
+            return found
 
         monkeypatch.setattr(session._driver, "write", write_without_acknowledgement)
         monkeypatch.setattr(session._driver, "hello", hello_when_back)
-        monkeypatch.setattr(session._driver, "raw_batches", read_when_back)
+        monkeypatch.setattr(session._driver, "raw_documents", read_when_back)
         await bot.hears(lambda context: context.user_data.update(coins=15))
         await bot.saves()
         await bot.hears(lambda context: context.user_data.update(coins=16))

@@ -43,22 +43,21 @@ async def test_an_answer_that_was_on_its_way_during_a_save_does_not_undo_it(
     """The save reads a stale document, and an update's refresh, too; its answer comes after the save has ended."""
     session = bot.persistence.session
     assert session
-    read = session._driver.raw_batches
+    read = session._driver.raw_documents
     asked = [asyncio.Event(), asyncio.Event()]
     answered = [asyncio.Event(), asyncio.Event()]
     numbers = iter(range(2))
 
-    async def slowly(collection: str, query: Any, fields: Any) -> AsyncIterator[list[bytes]]:
-        batches = [batch async for batch in read(collection, query, fields)]
-        number = next(numbers, None) if collection == "user_data" else None
+    async def slowly(wanted: Any, **options: Any) -> list[list[bytes]]:
+        found: list[list[bytes]] = await read(wanted, **options)
+        number = next(numbers, None) if wanted[0].collection == "user_data" else None
         if number is not None:
             asked[number].set()
             await answered[number].wait()
-        for batch in batches:
-            yield batch
+        return found
 
     await bot.hears(lambda context: context.user_data.update(a=1))
-    monkeypatch.setattr(session._driver, "raw_batches", slowly)
+    monkeypatch.setattr(session._driver, "raw_documents", slowly)
     session.scopes.user_data.replicas[USER].told()
     saving = asyncio.create_task(bot.saves())
     await asked[0].wait()

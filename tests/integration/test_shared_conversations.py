@@ -157,33 +157,50 @@ async def test_a_conversation_that_a_killed_worker_was_about_to_delete_is_over_a
         assert database.conversations.find_one({"buried": None}) is None
 
 
+def deletion_to_be_told(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """It is set when a worker is told of a deletion."""
+    told, was_told = Collection.told, asyncio.Event()
+
+    def noted(self: Any, document_id: Any, *, deleted: bool = False) -> None:
+        told(self, document_id, deleted=deleted)
+        if deleted:
+            was_told.set()
+
+    monkeypatch.setattr(Collection, "told", noted)
+    return was_told
+
+
 @pytest.mark.parametrize("moment", ["start", "update"])
 async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_forgotten(
     workers, database, monkeypatch, moment
 ):
     document_id = {"handler": "steps", "key": [USER, USER]}
     stored = {"_id": document_id, **document_id, "state": 2, "rev": "other:1"}
-    read, noticed = Driver.raw_batches, Collection.told
-    told_of_deletion = asyncio.Event()
+    load, read = Driver.raw_batches, Driver.raw_documents
 
-    def noted(self: Any, document_id: Any, *, deleted: bool = False) -> None:
-        noticed(self, document_id, deleted=deleted)
-        if deleted:
-            told_of_deletion.set()
+    async def overtaken() -> None:
+        monkeypatch.undo()
+        told_of_deletion = deletion_to_be_told(monkeypatch)
+        database.conversations.delete_one({"_id": document_id})
+        await told_of_deletion.wait()
 
-    async def overtaken(self: Driver, collection: str, query: Any, fields: Any) -> AsyncIterator[list[bytes]]:
-        batches = [batch async for batch in read(self, collection, query, fields)]
+    async def overtaken_load(self: Driver, collection: str, query: Any, fields: Any) -> AsyncIterator[list[bytes]]:
+        batches = [batch async for batch in load(self, collection, query, fields)]
         if collection == "conversations" and any(batches):
-            monkeypatch.undo()
-            monkeypatch.setattr(Collection, "told", noted)
-            database.conversations.delete_one({"_id": document_id})
-            await told_of_deletion.wait()
+            await overtaken()
         for batch in batches:
             yield batch
 
+    async def overtaken_read(self: Driver, wanted: Any, **options: Any) -> list[list[bytes]]:
+        found = await read(self, wanted, **options)
+        if any(one.collection == "conversations" and raws for one, raws in zip(wanted, found, strict=True)):
+            await overtaken()
+        return found
+
     if moment == "start":
         database.conversations.insert_one(stored)
-    monkeypatch.setattr(Driver, "raw_batches", overtaken)
+    monkeypatch.setattr(Driver, "raw_batches", overtaken_load)
+    monkeypatch.setattr(Driver, "raw_documents", overtaken_read)
     (bot,) = workers(steps, 1, "stream")
     async with running(bot):
         if moment == "start":

@@ -14,6 +14,7 @@ from loop import Life
 from network import Network
 from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 __all__ = ["Client"]
@@ -136,18 +137,21 @@ def _without_none(**fields: Any) -> dict[str, Any]:
 
 
 class Collection:
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, name: str, read_concern: ReadConcern | None = None) -> None:
         self.database = database
         self.name = name
+        self.read_concern = read_concern
 
-    def with_options(self, **options: Any) -> Collection:
-        return self
+    def with_options(self, read_concern: ReadConcern | None = None, **options: Any) -> Collection:
+        return Collection(self.database, self.name, read_concern)
 
     def _found(self, query: Mapping[str, Any] | None, projection: Any, raw: bool, options: Mapping[str, Any]) -> Cursor:
         if isinstance(projection, list):
             projection = dict.fromkeys(projection, 1)
         known = {name: value for name, value in options.items() if name in {"limit", "sort"} and value}
-        command = {"find": self.name, "filter": query or {}, **_without_none(projection=projection), **known}
+        concern = self.read_concern.document if self.read_concern is not None else None
+        more = _without_none(projection=projection, readConcern=concern)
+        command = {"find": self.name, "filter": query or {}, **more, **known}
         return Cursor(self.database, command, raw=raw)
 
     def find(self, query: Mapping[str, Any] | None = None, projection: Any = None, **options: Any) -> Cursor:

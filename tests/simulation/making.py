@@ -53,7 +53,7 @@ class Features:
     forms: bool = True
     hostile: bool = True
     refusals: bool = False
-    rollback: bool = False
+    rollback: bool = True
     faults: bool = True
     keyboards: bool = True
     late: bool = True
@@ -159,6 +159,9 @@ class _Maker:
             # Half of the edits are of a key that the bot leaves alone: there is nothing to be decided.
             other = ("edit", "panel", "user_data", self.focus, ("set", self.others_key, self.token("s")))
             actions += [other if draw.random() < 0.5 else self._edit(), self._wait(0.002, 0.05, 0.4, 2.5)]
+        if self.features.faults and self.features.rollback and draw.random() < 0.15:
+            # A majority has got none of it when another server becomes the primary.
+            return [("slow replication", 30.0), *actions, self._roll_back(), ("slow replication", 0.002)]
         return actions
 
     def _wait(self, *seconds: float) -> Action:

@@ -184,22 +184,36 @@ class Network:
         except OperationFailure as error:
             self._answer_later(request, error)
             return
-        if request.name == "getMore" and not answer["cursor"]["nextBatch"] and answer["cursor"]["id"]:
-            left = request.started + self._await_time(request) - self._loop.time()
-            if left > 1e-9:
-                if request not in self._listening:
-                    self._listening[request] = None
-                    self._later(left, self._stop_listening, request)
-                return
+        if not self._waits(request, answer):
+            self._executed(request, answer, kept, self.mongod.history[before:])
+
+    def _waits(self, request: Request, answer: Mapping[str, Any]) -> bool:
+        """Whether a stream has no events yet, and time left to wait for them."""
+        if request.name != "getMore" or answer["cursor"]["nextBatch"] or not answer["cursor"]["id"]:
+            return False
+        assert request.started is not None
+        left = request.started + self._await_time(request) - self._loop.time()
+        if left <= 1e-9:
+            return False
+        if request not in self._listening:
+            self._listening[request] = None
+            self._later(left, self._stop_listening, request)
+        return True
+
+    def _executed(self, request: Request, answer: dict[str, Any], kept: Any, changes: Sequence[Any]) -> None:
         self._listening.pop(request, None)
         request.executed_at = len(self.mongod.history)
         if number := answer.get("cursor", {}).get("id"):
             self._cursors[number] = None
-        if changes := self.mongod.history[before:]:
+        if changes:
             self._written(request, changes)
-            self._replicate(kept, lambda: self._answer_later(request, answer))
-            return
-        self._answer_later(request, answer)
+            if self._loses_answer(request):  # the connection breaks, whether or not a majority has it
+                self._answer_later(request, answer)
+            self._replicate(kept, lambda: request.is_over or self._answer_later(request, answer))
+        elif request.command.get("readConcern", {}).get("level") == "linearizable":
+            self._replicate(kept, lambda: self._answer_later(request, answer))  # the server writes a note, and waits
+        else:
+            self._answer_later(request, answer)
 
     def edit(self, action: Callable[[], bool]) -> None:
         """Lets somebody else do something at the server; whether that has changed something."""
@@ -246,9 +260,13 @@ class Network:
         if self._listening.pop(request, False) is None:
             self._arrive(request)
 
+    def _loses_answer(self, request: Request) -> bool:
+        return request.fault is not None and request.fault.kind == "lose answer" and not self._is_healed
+
     def _answer_later(self, request: Request, answer: dict[str, Any] | Exception) -> None:
         request.is_over = True
-        if request.fault is not None and request.fault.kind == "lose answer" and not self._is_healed:
+        if self._loses_answer(request):
+            assert request.fault is not None
             self._break_later(request, request.fault.delay)
             return
         self._later(self._delay(request, "back"), self._answer, request, answer)
@@ -289,6 +307,7 @@ class Network:
     def fail_over(self, seconds: float) -> None:
         """Leaves the server without a primary for a while: streams end, connections break."""
         self.failing_until = max(self.failing_until, self._loop.time() + seconds)
+        self.mongod.election += 1
         for life in self.links:
             self.reset(life)
         self._listening.clear()

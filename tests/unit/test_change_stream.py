@@ -19,19 +19,27 @@ BEGINNING = Timestamp(1, 1)
 LATER = Timestamp(2, 1)
 
 
+class Election:
+    """Another server becomes the primary."""
+
+
 class Server:
     """Gives one stream after another, each of which breaks; the last one stays open."""
 
-    def __init__(self, *streams: Iterable[Events | Exception]) -> None:
+    def __init__(self, *streams: Iterable[Events | Exception | Election]) -> None:
         self.opened: list[dict[str, Any]] = []
+        self.election = 1
         self._streams = iter(streams)
 
     async def hello(self) -> dict[str, Any]:
-        return {"operationTime": LATER}
+        return {"operationTime": LATER, "electionId": self.election}
 
     async def watch(self, _: object, **place: Any) -> AsyncIterator[Events]:
         self.opened.append(place)
         for one in next(self._streams, ()):
+            if isinstance(one, Election):
+                self.election += 1
+                continue
             if isinstance(one, Exception):
                 raise one
             yield one
@@ -127,6 +135,18 @@ async def test_after_a_stream_that_cannot_be_resumed_everything_is_stale(caplog:
         assert lost == []
         assert server.opened[1] == place(Timestamp(2, 2))
         assert "history lost" in caplog.text
+
+
+async def test_after_an_election_everything_is_stale_as_the_former_primary_may_have_shown_what_is_undone_now() -> None:
+    server = Server(
+        [changes(token="a"), Election(), UnavailableError()],
+        [changes(token="b"), UnavailableError()],
+        [changes(token="c"), UnavailableError()],
+    )
+    scope = Documents()
+    async with following(server, scope, 4):
+        assert scope.notes == ["all"]
+        assert server.opened[1:] == [place(token="a"), place(token="b"), place(token="c")]
 
 
 async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

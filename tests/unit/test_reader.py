@@ -20,11 +20,15 @@ from ptb_mongo.sync.reader import Reader
 class Server:
     """Answers each read when a test says so."""
 
+    may_roll_back = True
+
     def __init__(self) -> None:
         self.asked: list[dict[str, list[Any]]] = []
+        self.lasting: list[bool] = []
         self._answers: asyncio.Queue[Exception | None] = asyncio.Queue()
 
-    async def raw_documents(self, wanted: Sequence[ByIds]) -> list[list[bytes]]:
+    async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool) -> list[list[bytes]]:
+        self.lasting.append(lasting)
         self.asked.append({one.collection: list(one.ids) for one in wanted})
         if error := await self._answers.get():
             raise error
@@ -55,9 +59,9 @@ class Source:
     def __init__(self, name: str) -> None:
         self.collection = name
 
-    def answered(self, asked: Iterable[tuple[Replica, int]], _: Iterable[bytes]) -> None:
+    def answered(self, asked: Iterable[tuple[Replica, int]], _: Iterable[bytes], *, lasts: bool) -> None:
         for replica, moment in asked:
-            replica.unreadable(moment, None, None)  # type: ignore[arg-type]  # it is read, whatever it may be
+            replica.unreadable(moment, None, None, lasts=lasts)  # type: ignore[arg-type]  # it is read, whatever it may be
 
 
 USERS, BOTS = Source("users"), Source("bots")
@@ -320,3 +324,19 @@ async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_call
     with pytest.raises(UnavailableError, match="closed"):
         await asking(reader, replicas[0])
     assert not log.is_unreachable
+
+
+async def test_a_write_whose_outcome_is_unknown_is_looked_for_where_no_election_undoes_it(
+    reader: Reader, server: Server
+) -> None:
+    sure, in_doubt = stale(1), stale(2)
+    in_doubt.sending("worker:1")
+    in_doubt.unknown("worker:1")
+    reads = [asking(reader, sure)]
+    await turns()
+    reads.append(asking(reader, in_doubt))
+    await server.answers()
+    await server.answers()
+    await asyncio.gather(*reads)
+
+    assert server.lasting == [False, True]

@@ -32,6 +32,7 @@ class Mongod:
     def __init__(self, database: str = "bot", set_name: str = "rs0") -> None:
         self.database = database
         self._set_name = set_name
+        self.election = 1
         self._storage = Storage(database)
         self._streams: dict[int, Stream] = {}
         self._cursors = 0
@@ -221,6 +222,7 @@ class Mongod:
         return {
             "setName": self._set_name,
             "isWritablePrimary": True,
+            "electionId": self.election,
             "secondary": False,
             "localTime": now,
             "minWireVersion": 0,
