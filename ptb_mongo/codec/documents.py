@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import bson
 from bson.errors import BSONError
+from bson.int64 import Int64
 
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.errors import DecodeError, EncodeError
@@ -22,7 +23,8 @@ BURIED: Final = bson.encode({BURIED_FIELD: True})
 
 _HEADER: Final = 4  # bytes: the length of the document
 _UNDEFINED, _REGEX, _POINTER = 0x06, 0x0B, 0x0C
-_ID: Final = b"_id"
+_ID: Final = b"_id\x00"
+_VALUE_OF_ID: Final = _HEADER + 1 + len(_ID)
 _REV: Final = b"rev"
 _REVS: Final = b"revs"
 # Those of double, int32, int64, decimal, ObjectId, date, timestamp, bool, null, MinKey, MaxKey.
@@ -31,7 +33,7 @@ _FIXED_SIZES: Final = dict(
 )
 # What stands before the content of text, code and symbols; documents and arrays; binary: its length is counted so.
 _SIZED: Final = {0x02: 4, 0x0D: 4, 0x0E: 4, 0x03: 0, 0x04: 0, 0x0F: 0, 0x05: 5}
-_STRING: Final = 0x02
+_STRING, _INT32, _INT64 = 0x02, 0x10, 0x12
 _ID_TYPES: Final = frozenset((*_FIXED_SIZES, 0x02, 0x03, 0x05))
 
 
@@ -103,24 +105,23 @@ def part(raw: bytes) -> Parts:
 def _part(raw: bytes) -> Parts:
     rev: Any = None
     revs: tuple[str, ...] = ()
-    start, end = _HEADER, len(raw) - 1
-    body: list[bytes] = []
-    document_id: Any = _ID
+    start, document_id = _id(raw)
+    end = len(raw) - 1
+    body = []
     while start < end:
-        kind, name_end = raw[start], raw.index(b"\x00", start + 1)
-        name, next_one = raw[start + 1 : name_end], _end(raw, raw[start], name_end + 1)
-        if start == _HEADER:
-            if name != _ID or kind not in _ID_TYPES:
-                raise DecodeError(f"the document does not begin with an _id of ours, but with the type {kind:#04x}")
-            document_id = _value(raw, start, next_one)
-        elif name == _REV:
-            rev = _value(raw, start, next_one)
+        name_end = raw.index(b"\x00", start + 1)
+        name, content = raw[start + 1 : name_end], name_end + 1
+        next_one = _end(raw, raw[start], content)
+        if name == _REV:
+            rev = _value(raw, start, content, next_one)
         elif name == _REVS:
-            value = _value(raw, start, next_one)
+            value = _value(raw, start, content, next_one)
             revs = tuple(one for one in value if type(one) is str) if type(value) is list else ()
         else:
             body.append(raw[start:next_one])
         start = next_one
+    if start != end:
+        raise DecodeError("not valid BSON: its last field does not end where the document does")
     rest = b"".join(body)
     return Parts(document_id, rev, revs, (len(rest) + 5).to_bytes(4, "little") + rest + b"\x00")
 
@@ -131,14 +132,34 @@ def id_of(raw: bytes) -> Any:
     Raises:
         DecodeError: If it is damaged itself.
     """
-    name_end = 4 + 1 + len(_ID)
-    if raw[5:name_end] != _ID or raw[4] not in _ID_TYPES:
-        raise DecodeError(f"the document does not begin with an _id of ours, but with the type {raw[4]:#04x}")
-    return _value(raw, 4, _end(raw, raw[4], name_end + 1))
+    return _id(raw)[1]
 
 
-def _value(raw: bytes, start: int, end: int) -> Any:
-    """The value of one field, from its type on."""
+def _id(raw: bytes) -> tuple[int, Any]:
+    """Where the `_id` ends, and its value."""
+    if raw[_HEADER + 1 : _VALUE_OF_ID] != _ID or raw[_HEADER] not in _ID_TYPES:
+        raise DecodeError(f"the document does not begin with an _id of ours, but with the type {raw[_HEADER]:#04x}")
+    end = _end(raw, raw[_HEADER], _VALUE_OF_ID)
+    return end, _value(raw, _HEADER, _VALUE_OF_ID, end)
+
+
+def _value(raw: bytes, start: int, content: int, end: int) -> Any:
+    """The value of one field.
+
+    Args:
+        raw: The document.
+        start: Where the field starts, with its type.
+        content: Where its value starts.
+        end: Where it ends.
+    """
+    kind = raw[start]
+    # Those of almost every document, without the cost of calling the decoder.
+    if kind == _INT32:
+        return int.from_bytes(raw[content:end], "little", signed=True)
+    if kind == _INT64:
+        return Int64(int.from_bytes(raw[content:end], "little", signed=True))
+    if kind == _STRING and end > content + 4:
+        return raw[content + 4 : end - 1].decode()
     element = raw[start:end]
     (value,) = load((len(element) + 5).to_bytes(4, "little") + element + b"\x00").values()
     return value

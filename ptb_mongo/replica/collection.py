@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from ptb_mongo.codec import BURIED_FIELD, MAX_SIZE, Codec, dump, id_of, load, load_each, part
+from ptb_mongo.codec import BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.gc_pause import collector_paused
@@ -26,6 +26,7 @@ __all__ = ["Collection"]
 _LOGGER = logging.getLogger(__name__)
 _HEADROOM: Final = 1024  # bytes for the other fields of a stored document: `_id`, `rev`, `updated_at`
 _DESCRIBING: Final = ("rev", "revs")
+_NOT_OURS: Final = ("_id", *_DESCRIBING)
 
 R = TypeVar("R", bound=Replica)
 
@@ -124,34 +125,41 @@ class Collection(DocumentForm, Generic[R]):
                 yield found
 
     def _decoded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
-        document_id: object = "?"
-        key: object = None
         try:
-            document_id = id_of(raw)
-            key = self.key_of(document_id)
-            _, stored, decoded = self.decoded(raw, body or load(raw))
+            key, parts, decoded = self.decoded(raw, body or load(raw))
         except DecodeError as error:
-            self._quarantine(document_id, key, error)
+            self._quarantine(*self._named(raw), error)
             return None
-        self.quarantined.pop(key, None)
+        if self.quarantined:
+            self.quarantined.pop(key, None)
+        stored = Stored(parts.rev, parts.revs, parts.body)
         replica = self.replicas.get(key)
         if replica is None:
-            replica = self.replicas[key] = self._new_replica(document_id, stored)
+            replica = self.replicas[key] = self._new_replica(parts.id, stored)
         else:
             self._take(replica, self._loads[0].get(key, 0), stored, lasts=False)
         return replica, decoded
 
-    def decoded(self, raw: bytes, body: Document) -> tuple[Any, Stored, Document]:
-        """A document: its key, what is stored of it, and its decoded fields.
+    def _named(self, raw: bytes) -> tuple[object, object]:
+        """The `_id` and the key of a document that cannot be read, as far as they can be told."""
+        document_id: object = "?"
+        try:
+            document_id = id_of(raw)
+            return document_id, self.key_of(document_id)
+        except DecodeError:
+            return document_id, None
+
+    def decoded(self, raw: bytes, body: Document) -> tuple[Any, Parts, Document]:
+        """A document: its key, its parts, and its decoded fields.
 
         Raises:
             DecodeError: If it cannot be decoded or used.
         """
         parts = part(raw)
         key = self.key_of(parts.id)
-        for name in ("_id", *_DESCRIBING):
+        for name in _NOT_OURS:
             body.pop(name, None)
-        return key, Stored(parts.rev, parts.revs, parts.body), self._checked(key, raw, body)
+        return key, parts, self._checked(key, raw, body)
 
     def _checked(self, key: Any, raw: bytes, body: Document) -> Document:
         """The decoded document.
@@ -159,7 +167,7 @@ class Collection(DocumentForm, Generic[R]):
         Raises:
             DecodeError: If it cannot be decoded or used.
         """
-        if body.keys() == {BURIED_FIELD}:
+        if BURIED_FIELD in body and len(body) == 1:
             return {}  # a mark: there is no document
         body = self.codec.decode_body(raw, body)
         self.check(key, body)
