@@ -1,38 +1,24 @@
-"""`MongoPersistence`: PTB's interface for persistence, translated to scopes; it has no rules of its own."""
+"""`MongoPersistence`: its options, its state, and what it offers beyond the methods that PTB calls."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
-from telegram.ext import Application, BasePersistence, ContextTypes, PersistenceInput
+from telegram.ext import Application, ContextTypes, PersistenceInput
 
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
-from ptb_mongo.lifecycle import Lifecycle, Staged
-from ptb_mongo.replica.collection import Collection as Documents
-from ptb_mongo.replica.document import Replica
-from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.lifecycle import Lifecycle
+from ptb_mongo.ptb_interface import PTBInterface
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
-from ptb_mongo.types import (
-    BD,
-    CD,
-    UD,
-    CDCData,
-    ConversationDict,
-    ConversationKey,
-    Exclude,
-    Loading,
-    OnConflict,
-    Refresh,
-)
+from ptb_mongo.types import BD, CD, UD, Exclude, Loading, OnConflict, Refresh
 
 __all__ = ["MongoPersistence"]
 
@@ -40,7 +26,7 @@ __all__ = ["MongoPersistence"]
 Client = str | AsyncIOMotorClient[Any] | AsyncMongoClient[Any]
 
 
-class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
+class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
     """Stores a bot's data in MongoDB; takes the place of `telegram.ext.PicklePersistence`.
 
     Args:
@@ -139,7 +125,6 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
-        super().__init__(store_data=store_data, update_interval=update_interval)
         Codec(trusted)  # raises now, and not at the start, if `trusted` is wrong
         types = context_types or cast("ContextTypes[Any, UD, CD, BD]", ContextTypes())
         new = {"user_data": types.user_data, "chat_data": types.chat_data, "bot_data": types.bot_data}
@@ -159,7 +144,7 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             spill_dir=Path(spill_dir) if spill_dir is not None else None,
         )
         settings.check()
-        self._lifecycle = Lifecycle(settings, lambda: getattr(self, "bot", None))
+        super().__init__(Lifecycle(settings, lambda: getattr(self, "bot", None)), store_data, update_interval)
 
     def __repr__(self) -> str:
         client = self._lifecycle.settings.client
@@ -192,138 +177,6 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def session(self) -> Session | None:
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
         return self._lifecycle.session
-
-    async def flush(self) -> None:
-        """Saves what is unsaved and closes the connection; called by PTB when the application shuts down.
-
-        A bot that keeps running opens the connection again when it needs it.
-
-        Raises:
-            UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`.
-        """
-        await self._lifecycle.flush()
-
-    # -- loading ----------------------------------------------------------------------------------------
-
-    async def get_user_data(self) -> dict[int, UD]:
-        """The data of all users; with `loading="lazy"` of none, as it is read when it is needed.
-
-        While the bot runs: copies of what is stored.
-        """
-        return await self._load(lambda scopes: scopes.user_data)
-
-    async def get_chat_data(self) -> dict[int, CD]:
-        """The data of all chats; with `loading="lazy"` of none, as it is read when it is needed.
-
-        While the bot runs: copies of what is stored.
-        """
-        return await self._load(lambda scopes: scopes.chat_data)
-
-    async def get_bot_data(self) -> BD:
-        """The bot's data; while the bot runs, a copy of what is stored."""
-        async with self._lifecycle.loading() as session:
-            scope, bot_id = session.scopes.bot_data, session.bot_id
-            if not self._lifecycle.is_running:
-                return cast("BD", await session.exchange.load_one(scope, bot_id))
-            copies = await session.exchange.copies(scope, {"_id": bot_id})
-            return cast("BD", copies[bot_id] if bot_id in copies else self._lifecycle.settings.new["bot_data"]())
-
-    async def get_callback_data(self) -> CDCData | None:
-        """The cache of arbitrary callback data; `None` if none is stored."""
-        async with self._lifecycle.loading() as session:
-            return await session.exchange.load_keyboards(session.scopes.callback_data)
-
-    async def get_conversations(self, name: str) -> ConversationDict:
-        """The states of the conversations of one handler.
-
-        Of a lazily loaded `SharedApplication` none, as each is read when it is needed.
-        """
-        async with self._lifecycle.loading() as session:
-            scope = session.scopes.conversations
-            is_on_demand = scope.live is not None and not scope.complete
-            return {} if is_on_demand else await session.exchange.load_states(scope, name)
-
-    async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
-        async with self._lifecycle.loading() as session:
-            if self._lifecycle.settings.loading == "lazy":
-                return {}
-            load = session.exchange.copies if self._lifecycle.is_running else session.exchange.load_all
-            return await load(scope_of(session.scopes))
-
-    # -- saving -----------------------------------------------------------------------------------------
-    #
-    # PTB copies an object and calls one of these in the same step; it awaits the result later, when the object may have
-    # changed. So the data is taken when they are called, not when they are awaited.
-
-    def update_user_data(self, user_id: int, data: UD) -> Coroutine[Any, Any, None]:
-        """Saves what has changed in a user's data.
-
-        Raises:
-            DocumentError: If it cannot be stored; all others are saved.
-        """
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.stage(user_id, data)))
-
-    def update_chat_data(self, chat_id: int, data: CD) -> Coroutine[Any, Any, None]:
-        """Saves what has changed in a chat's data.
-
-        Raises:
-            DocumentError: If it cannot be stored; all others are saved.
-        """
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.stage(chat_id, data)))
-
-    def update_bot_data(self, data: BD) -> Coroutine[Any, Any, None]:
-        """Saves what has changed in the bot's data.
-
-        Raises:
-            DocumentError: If it cannot be stored; all others are saved.
-        """
-
-        def stage(scopes: Scopes) -> Staged:
-            return _staged(scopes.bot_data, scopes.bot_data.stage(self._lifecycle.bot_id(), data))
-
-        return self._lifecycle.save(stage)
-
-    def update_conversation(
-        self, name: str, key: ConversationKey, new_state: object | None
-    ) -> Coroutine[Any, Any, None]:
-        """Saves the state of a conversation; `None` ends it.
-
-        Raises:
-            DocumentError: If the state cannot be stored.
-        """
-        return self._lifecycle.save(
-            lambda scopes: _staged(scopes.conversations, scopes.conversations.stage_now(name, key, new_state))
-        )
-
-    def update_callback_data(self, data: CDCData) -> Coroutine[Any, Any, None]:
-        """Saves the keyboards that have changed.
-
-        Raises:
-            DocumentError: If one cannot be stored; all others are saved.
-        """
-        return self._lifecycle.save(lambda scopes: (scopes.callback_data, *scopes.callback_data.stage_all(data)))
-
-    def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
-        """Deletes a user's document."""
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.drop(user_id)))
-
-    def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
-        """Deletes a chat's document."""
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.drop(chat_id)))
-
-    # -- refreshing -------------------------------------------------------------------------------------
-
-    async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
-        """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
-        await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
-
-    async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
-        """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data)
-
-    async def refresh_bot_data(self, bot_data: BD) -> None:
-        """Brings what others have changed into the bot's data; PTB calls it before each update."""
-        await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 
@@ -369,7 +222,3 @@ class MongoPersistence(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         session = await self._lifecycle.open()
         await session.exchange.preload(session.scopes.user_data, user_ids, application.user_data.__getitem__)
         await session.exchange.preload(session.scopes.chat_data, chat_ids, application.chat_data.__getitem__)
-
-
-def _staged(collection: Documents[Any], replica: Replica | None) -> Staged:
-    return collection, [] if replica is None else [replica], []

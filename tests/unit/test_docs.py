@@ -199,6 +199,18 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0, finished.stderr
+    # Every member that the reference names is shown: one that is not found is left out without a warning.
+    shown = (tmp_path / "site/reference/index.html").read_text(encoding="utf-8")
+    lists = re.findall(
+        r"^::: ([\w.]+)\n    options:\n      members: \[(.+)\]$", (ROOT / "docs/reference.md").read_text(), re.MULTILINE
+    )
+    assert len(lists) >= 3
+    assert [
+        f"{owner}.{member}"
+        for owner, members in lists
+        for member in members.split(", ")
+        if f'id="{owner}.{member}"' not in shown
+    ] == []
     # Nothing is loaded from elsewhere.
     for page in (tmp_path / "site").rglob("*.html"):
         assert re.findall(r'(?:src|<link[^>]*href)="https?://[^"]*"', page.read_text(encoding="utf-8")) == [], page

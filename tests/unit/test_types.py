@@ -43,7 +43,7 @@ def test_a_type_variable_is_bound_no_more_than_that_of_ptb(name):
 OVERRIDDEN = [
     name
     for name, function in vars(BasePersistence).items()
-    if inspect.isfunction(function) and name in vars(MongoPersistence) and not name.startswith("_")
+    if inspect.isfunction(function) and getattr(MongoPersistence, name) is not function and not name.startswith("_")
 ]
 
 

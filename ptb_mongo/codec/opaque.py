@@ -1,0 +1,85 @@
+"""The plain forms of what is stored in one piece: Telegram objects, bots, classes, and whatever else can be pickled."""
+
+from __future__ import annotations
+
+import datetime as dtm
+from collections.abc import Callable
+from typing import Any, Final
+
+import telegram
+
+from ptb_mongo.codec import pickling
+from ptb_mongo.codec.keys import TAG, escape
+from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
+from ptb_mongo.codec.trust import Trust
+
+__all__ = ["OpaqueForms"]
+
+_DEEPEST_VIEW: Final = 80
+
+
+class OpaqueForms:
+    """Encodes objects without a look at what they hold.
+
+    Args:
+        trust: Which classes may be stored.
+        bot: Returns the running bot.
+    """
+
+    def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
+        self._trust = trust
+        self._bot = bot
+
+    def form(self, value: Any) -> Any:
+        """The plain form of an object.
+
+        Raises:
+            EncodeError: If its class is not trusted, or it cannot be pickled.
+        """
+        if isinstance(value, telegram.Bot):
+            return self._bot_form(value)
+        if isinstance(value, telegram.TelegramObject):
+            return self._telegram_form(value)
+        if isinstance(value, type):
+            return {TAG: "class", "v": self._trust.name_of(value)}
+        cls = type(value)
+        if cls.__module__.partition(".")[0] == "pytz" and getattr(value, "zone", None) == "UTC":
+            return {TAG: "pytz", "v": "UTC"}
+        binary = pickling.dumps(value, trust=self._trust, bot=self._bot())  # first, as it knows better what is wrong
+        return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": binary}
+
+    def _bot_form(self, value: telegram.Bot) -> Any:
+        if value is self._bot():
+            return {TAG: "bot"}
+        pickling.warn_foreign_bot()
+        return {TAG: "bot", "foreign": True}
+
+    def _telegram_form(self, value: telegram.TelegramObject) -> Any:
+        try:
+            view = _view_of(value.to_dict(), 1)
+        except Exception:  # noqa: BLE001  (an attribute of another type than PTB expects; the pickle holds it)
+            view = None
+        return {
+            TAG: "telegram",
+            "cls": self._trust.name_of(type(value)),
+            "pickle": pickling.dumps(value, trust=self._trust, bot=self._bot()),
+            "view": view,
+        }
+
+
+def _view_of(value: Any, depth: int) -> Any:
+    """A Telegram object's `to_dict()` for queries; it is not read back, so what BSON lacks is left out."""
+    if isinstance(value, dict) and depth < _DEEPEST_VIEW:
+        view = {}
+        for key, item in value.items():
+            name, plain = escape(key), _view_of(item, depth + 1)
+            if name is not None and plain is not None:
+                view[name] = plain
+        return view
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST_VIEW:
+        return [_view_of(item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value).encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value) if MIN_INT64 <= value <= MAX_INT64 else float(value)
+    return value if type(value) in {bool, float, dtm.datetime} else None
