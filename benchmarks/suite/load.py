@@ -66,7 +66,8 @@ async def measure(run: Run) -> Results:
     for ours, driver in OURS.items():
         line = Line("load", f"{count:,} users", driver)
         least = raw(driver, FIND)
-        targets = {least: at_most(1.3), OTHER: at_least(2), PICKLE: None}
+        # PyMongo's cursor makes 20,000 dicts in a tenth of a second, in C; ours keeps the state of each besides.
+        targets = {least: at_most(1.3, accepted=6), OTHER: at_least(2), PICKLE: None}
         for peer, target in targets.items():
             if peer in times:
                 results.figures.append(line.compare("ms", times, ours, peer, target))

@@ -210,12 +210,16 @@ class Raw(Subject):
         driver: "Motor" or "PyMongo".
         how: What is to be measured, for the name.
         chunk: How many updates go into one `bulk_write`, where several are sent at once.
+        is_guarded: Whether each update supposes the `rev` that its document has, as ours do.
     """
 
-    def __init__(self, run: Run, driver: str, how: str, chunk: int | None = None) -> None:
+    def __init__(self, run: Run, driver: str, how: str, chunk: int | None = None, *, is_guarded: bool = False) -> None:
         super().__init__(run, raw(driver, how))
         self.driver = driver
         self.chunk = chunk
+        self.is_guarded = is_guarded
+        self._revs: dict[int, str] = {}
+        self._saves = 0
 
     async def open(self) -> None:
         """See `Subject`."""
@@ -230,29 +234,32 @@ class Raw(Subject):
 
     def users(self, loaded: Any) -> dict[int, Any]:
         """See `Subject`."""
+        self._revs = {document["_id"]: document["rev"] for document in loaded}
         return {document["_id"]: document["data"] for document in loaded}
 
     async def save(self, users: Mapping[int, Any]) -> None:
         """See `Subject`; the same update as ours, whose author knows already which field has changed."""
+        self._saves += 1
         pairs = list(users.items())
         size = self.chunk or len(pairs)
-        chunks = (pairs[start : start + size] for start in range(0, len(pairs), size))
-        await asyncio.gather(*(self.collection.bulk_write(_updates(chunk), ordered=False) for chunk in chunks))
+        chunks = (self._updates(pairs[start : start + size]) for start in range(0, len(pairs), size))
+        results = await asyncio.gather(*(self.collection.bulk_write(chunk, ordered=False) for chunk in chunks))
+        if sum(result.matched_count for result in results) != len(pairs):
+            raise RuntimeError("not everything was saved")
+
+    def _updates(self, users: Iterable[tuple[int, Any]]) -> list[UpdateOne]:
+        updates = []
+        for user, data in users:
+            rev = f"benchmark:{self._saves}.{user}"
+            guard = {"rev": self._revs[user]} if self.is_guarded else {}
+            self._revs[user] = rev
+            fields = {"$set": {"data.score": data["score"], "rev": rev}, "$currentDate": {"updated_at": True}}
+            updates.append(UpdateOne({"_id": user, **guard}, fields))
+        return updates
 
     async def close(self) -> None:
         """See `Subject`."""
         await self._entered.__aexit__(None, None, None)
-
-
-def _updates(users: Iterable[tuple[int, Any]]) -> list[UpdateOne]:
-    return [
-        UpdateOne(
-            {"_id": user},
-            {"$set": {"data.score": data["score"], "rev": "benchmark:2"}, "$currentDate": {"updated_at": True}},
-            upsert=True,
-        )
-        for user, data in users
-    ]
 
 
 class Pickle(Persistence):

@@ -31,7 +31,7 @@ from ptb_mongo.sync.tickets import Ticket
 __all__ = ["Waiting", "Writer"]
 
 _LOGGER = logging.getLogger(__name__)
-_CHUNK: Final = 1000
+_CHUNK: Final = 500
 _PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before the background takes over
 
 
