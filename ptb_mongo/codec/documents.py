@@ -159,7 +159,10 @@ def _value(raw: bytes, start: int, content: int, end: int) -> Any:
     if kind == _INT64:
         return Int64(int.from_bytes(raw[content:end], "little", signed=True))
     if kind == _STRING and end > content + 4:
-        return raw[content + 4 : end - 1].decode()
+        try:
+            return raw[content + 4 : end - 1].decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"not valid BSON: {error}") from error
     element = raw[start:end]
     (value,) = load((len(element) + 5).to_bytes(4, "little") + element + b"\x00").values()
     return value

@@ -137,13 +137,13 @@ class ChangeStream:
             async for events, token in self._driver.watch(
                 self._pipeline, start_at=self._start_at, resume_after=self._token
             ):
-                if opened is None:
-                    opened = asyncio.get_running_loop().time()
-                    await self._note_election()
                 for change in events:
                     self._note(change)
                 if token is not None:
                     self._token, self._start_at = token, None
+                if opened is None:
+                    opened = asyncio.get_running_loop().time()
+                    await self._note_election()
         except UnavailableError:
             if opened is None:
                 raise

@@ -85,8 +85,8 @@ def the_error(errors: list[BaseException], document_id: Any = USER, path: str = 
     return error
 
 
-CROWD = range(1000, 1999)
-"""The other 999 of the same bulk write."""
+CROWD = range(1000, 1499)
+"""The other 499 of the same bulk write."""
 
 
 async def saves_together_with_a_crowd(bot: Bot) -> None:
@@ -103,7 +103,7 @@ def crowd_in(database: Any) -> int:
 # -- what the server refuses -------------------------------------------------------------------------------
 
 
-async def test_a_unique_index_refuses_one_document_of_a_thousand_and_the_error_names_its_field(
+async def test_a_unique_index_refuses_one_document_of_five_hundred_and_the_error_names_its_field(
     bot: Bot, database: Any, sent: Sent
 ) -> None:
     database.user_data.insert_one({"_id": 1, "data": {"email": SECRET}})
@@ -111,31 +111,31 @@ async def test_a_unique_index_refuses_one_document_of_a_thousand_and_the_error_n
 
     await saves_together_with_a_crowd(bot)
 
-    assert sent.sizes == [1000]
-    assert crowd_in(database) == 999
+    assert sent.sizes == [500]
+    assert crowd_in(database) == 499
     assert database.user_data.find_one({"_id": USER}) is None
     assert "unique index" in the_error(bot.errors, path="data.email").reason
 
 
-async def test_a_validator_refuses_one_document_of_a_thousand(bot: Bot, database: Any, sent: Sent) -> None:
+async def test_a_validator_refuses_one_document_of_five_hundred(bot: Bot, database: Any, sent: Sent) -> None:
     await bot.hears(stores(age=200, email=SECRET))
 
     await saves_together_with_a_crowd(bot)
 
-    assert sent.sizes == [1000]
-    assert crowd_in(database) == 999
+    assert sent.sizes == [500]
+    assert crowd_in(database) == 499
     assert "validation" in the_error(bot.errors).reason
 
 
-async def test_what_is_too_large_by_itself_is_found_before_anything_is_sent_and_999_others_are_saved(
+async def test_what_is_too_large_by_itself_is_found_before_anything_is_sent_and_499_others_are_saved(
     bot: Bot, database: Any, sent: Sent
 ) -> None:
     await bot.hears(stores(text=SECRET + "x" * (16 * MEGABYTE)))
 
     await saves_together_with_a_crowd(bot)
 
-    assert sent.sizes == [999]
-    assert crowd_in(database) == 999
+    assert sent.sizes == [499]
+    assert crowd_in(database) == 499
     assert "16,777,216" in the_error(bot.errors).reason
 
 
@@ -147,7 +147,7 @@ async def test_what_is_too_large_with_what_others_have_put_beside_it_fails_alone
 
     await saves_together_with_a_crowd(bot)
 
-    assert crowd_in(database) == 999
+    assert crowd_in(database) == 499
     assert "larger" in the_error(bot.errors).reason
     assert database.user_data.find_one({"_id": USER}, {"archive": 0})["data"] == {"name": "Ada"}
 
@@ -160,7 +160,7 @@ async def test_an_update_that_is_too_large_for_its_many_long_paths_fails_alone(b
 
     await saves_together_with_a_crowd(bot)
 
-    assert crowd_in(database) == 999
+    assert crowd_in(database) == 499
     assert "too much of it has changed at once" in the_error(bot.errors).reason
 
 
