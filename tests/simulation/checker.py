@@ -53,6 +53,7 @@ class Checker:
         self._began: dict[Life, int] = {}
         self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
         self._unreadable: dict[Document, int] = {}
+        self._undone: dict[Document, list[tuple[Node, set[Life]]]] = {}
         self.ever_unreadable: set[Document] = set()
         """Documents whose changes were refused for a while; each refusal is told once."""
         self.history = 0
@@ -191,10 +192,20 @@ class Checker:
             if path[0] in CONTAINERS:  # which is kept, or given up, as a whole
                 inside = self._stored.get(document, {}).items()
                 others += [one for place, one in inside if place[:1] == path[:1] and view.nodes.get(place) is not one]
+            others += self._shown_and_undone(life, document, path)
             if not any(other is not None and self._is_conflict(life, node, other) for other in others):
                 return False
         node.lost = True
         return True
+
+    def _shown_and_undone(self, life: Life, document: Document, path: Path) -> list[Node]:
+        """Fair: what an election has undone may have won a conflict before, as whoever had read it could not know."""
+        is_kept_whole = bool(path) and path[0] in CONTAINERS
+        return [
+            node
+            for node, readers in self._undone.get(document, ())
+            if life in readers and (node.path == path[: len(node.path)] or (is_kept_whole and node.path[:1] == path[:1]))
+        ]
 
     def _others_win(self, life: Life, path: Path) -> bool:
         strategy = self._strategies.get(life.name.partition(".")[0])
@@ -329,8 +340,12 @@ class Checker:
         alike = self._nodes.get((document, node.path), {}).get(now.value, ())
         if any(node.has_seen(one) for one in alike):
             return  # it has seen that value, and cannot tell that it was written anew
-        if any(one.path == WHOLE and one.made_at >= (now.stored_at or 0) for one in node.chain()):
-            return  # it has dropped all that was there
+        drops = self._nodes.get((document, WHOLE), {}).get(ABSENT, ())
+        if any(
+            one.author is node.author and (now.stored_at or 0) <= one.made_at and one.number < node.number
+            for one in drops
+        ):
+            return  # it had dropped all that was there, known or not
         if now.value is not ABSENT and node.value is not ABSENT:
             self.violated("conflict", f"{what}, although others win")
 
@@ -447,14 +462,25 @@ class Checker:
 
     def forget(self, known: Any) -> None:
         """What was written since was undone; what others have read of it, they have read."""
-        self.history, self._stored, self._leaves, self._absent_since, self._unreadable, nodes = known
-        for by_value in self._nodes.values():
+        history, self._stored, self._leaves, self._absent_since, self._unreadable, nodes = known
+        for (document, _), by_value in self._nodes.items():
             for made in by_value.values():
                 for node in made:
+                    if node.stored_at is not None and node.stored_at > history:
+                        readers = {life for life, read in self._reads if read in {document, (document[0], None)}}
+                        shown = {one for one in readers if self._was_shown(one, node)}
+                        self._undone.setdefault(document, []).append((node, shown))
                     node.stored_at = node.request = None
                     node.superseded = False
         for node, stored_at, request, superseded in nodes:
             node.stored_at, node.request, node.superseded = stored_at, request, superseded
+        self.history = history
+        for reads in self._reads.values():  # what is written from now on has not been read yet
+            reads[:] = [(sent, min(read_at, history)) for sent, read_at in reads]
+
+    def _was_shown(self, life: Life, node: Node) -> bool:
+        """Whether a process has read a document since a value was stored there."""
+        return any(read_at >= (node.stored_at or 0) for _, read_at in self._reads_of(life, node.document))
 
     # -- what bots are told -------------------------------------------------------------------------------
 
