@@ -54,6 +54,7 @@ class Checker:
         self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
         self._unreadable: dict[Document, int] = {}
         self._undone: dict[Document, list[tuple[Node, set[Life]]]] = {}
+        self._restored: set[tuple[Document, Path]] = set()
         self.ever_unreadable: set[Document] = set()
         """Documents whose changes were refused for a while; each refusal is told once."""
         self.history = 0
@@ -121,7 +122,10 @@ class Checker:
             return
         changes = differences(view.leaves, after)
         for path, _, new in changes:
-            if (own := view.own.get(path)) is not None and not self._is_resolved(own) and not self._gives_up(life, own):
+            own = view.own.get(path)
+            if own is None or self._is_resolved(own) or self._is_doubled(life, document, path, new):
+                continue
+            if not self._gives_up(life, own):
                 what = f"{name_of(document, path)} was {own!r}, unsaved, and {why} made it {new!r}"
                 self.violated("lost in memory", f"{life}: {what}")
         for path, _, new in changes:
@@ -131,7 +135,7 @@ class Checker:
                 view.nodes[path] = node
             else:
                 view.nodes.pop(path, None)
-                if new is not ABSENT and new != IS_THERE:
+                if new is not ABSENT and new != IS_THERE and not self._is_doubled(life, document, path, new):
                     what = f"{name_of(document, path)} became {new!r}, which nobody has written"
                     self.violated("invented", f"{life}: {what}")
         view.leaves = after
@@ -184,7 +188,9 @@ class Checker:
     def _gives_up(self, life: Life, node: Node) -> bool:
         """Whether a process may give up a change: where others win conflicts, and somebody else has changed it."""
         document, path = node.document, node.path
-        if document not in self.ever_unreadable:
+        undone = self._shown_and_undone(life, document, path)
+        had_come_true = any(one.value == node.value and one.path == path[: len(one.path)] for one in undone)
+        if document not in self.ever_unreadable and not had_come_true:
             if not self._others_win(life, path):
                 return False
             view = self._view(life, document)
@@ -192,19 +198,22 @@ class Checker:
             if path[0] in CONTAINERS:  # which is kept, or given up, as a whole
                 inside = self._stored.get(document, {}).items()
                 others += [one for place, one in inside if place[:1] == path[:1] and view.nodes.get(place) is not one]
-            others += self._shown_and_undone(life, document, path)
-            if not any(other is not None and self._is_conflict(life, node, other) for other in others):
+            if not undone and not any(other is not None and self._is_conflict(life, node, other) for other in others):
                 return False
         node.lost = True
         return True
 
     def _shown_and_undone(self, life: Life, document: Document, path: Path) -> list[Node]:
-        """Fair: what an election has undone may have won a conflict before, as whoever had read it could not know."""
+        """Fair: what an election has undone had won a conflict, or was just what was to be stored.
+
+        Whoever had read it could not know.
+        """
         is_kept_whole = bool(path) and path[0] in CONTAINERS
         return [
             node
             for node, readers in self._undone.get(document, ())
-            if life in readers and (node.path == path[: len(node.path)] or (is_kept_whole and node.path[:1] == path[:1]))
+            if life in readers
+            and (node.path == path[: len(node.path)] or (is_kept_whole and node.path[:1] == path[:1]))
         ]
 
     def _others_win(self, life: Life, path: Path) -> bool:
@@ -298,19 +307,54 @@ class Checker:
                 self._doubt("spill", f"{what}, which {node.author} had left behind", request, document, path)
             self._store(node if node.path == path else self._unknown(document, path, life), request)
             return
+        self._change_of_others(request, document, path, new, what)
+
+    def _change_of_others(self, request: Request, document: Document, path: Path, new: Hashable, what: str) -> None:
+        """A request changes what its process has never changed so."""
         kind = "removed" if new is ABSENT else "restored"
         if ELEMENT in path and new is ABSENT:
             kind = "lost element"
         elif isinstance(new, int) and new > 1:
             kind = "doubled element"
-        self._doubt(kind, f"{what}; it has never changed that", request, document, path)
-        self._store(self._unknown(document, path, life, new), request)
+        if self._is_doubled(request.life, document, path, new):
+            for node in self._candidates(request.life, document, path, int(new) - 1):
+                node.lost = True  # it is there, and once more
+        else:
+            self._doubt(kind, f"{what}; it has never changed that", request, document, path)
+        if new is not ABSENT:
+            self._restored.add((document, path))
+        self._store(self._unknown(document, path, request.life, new), request)
 
     def _doubt(self, kind: str, text: str, request: Request, document: Document, path: Path) -> None:
-        if not self._restores_container(request, document, path) and not self._restores_dropped(
-            request, document, path
+        if not (
+            self._restores_container(request, document, path)
+            or self._restores_undone(request, document, path)
+            or self._restores_dropped(request, document, path)
         ):
             self.violated(kind, text)
+
+    def _restores_undone(self, request: Request, document: Document, path: Path) -> bool:
+        """Fair: with an unsaved change in a container comes what the bot had read there before an election undid it."""
+        undone = self._shown_and_undone(request.life, document, path)
+        own = self._view(request.life, document).own.values()
+        return (
+            path[:1] in [(name,) for name in CONTAINERS]
+            and any(node.path == path for node in undone)
+            and any(node.path[:1] == path[:1] for node in own)
+        )
+
+    def _is_doubled(self, life: Life, document: Document, path: Path, value: Hashable) -> bool:
+        """Fair: a document was deleted, or its making undone, and somebody has restored a list with an element in it.
+
+        The new document does not show the writes of the old one. So the author of the element, if it does not know yet
+        that it was stored, cannot see that it was, and appends it.
+        """
+        return (
+            path[0] == "log"
+            and (document, path) in self._restored
+            and isinstance(value, int)
+            and any(node.settled is None for node in self._candidates(life, document, path, value - 1))
+        )
 
     def _restores_dropped(self, request: Request, document: Document, path: Path) -> bool:
         """Fair: a drop has removed from the database what a refresh has brought into the new object before."""
@@ -524,7 +568,7 @@ class Checker:
 
     def spilled(self, life: Life) -> None:
         """What a process could not save is saved by its successors, unless others have changed it meanwhile."""
-        for (owner, document), view in self._views.items():
+        for (owner, document), view in list(self._views.items()):
             if WHOLE in view.nodes and self._others_have_changed(life, document):
                 continue  # a drop loses against whatever others have changed
             for node in view.own.values() if owner is life else ():

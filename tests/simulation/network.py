@@ -59,7 +59,8 @@ class Network:
         self._inbox: list[Callable[[], None]] = []
         self._listening: dict[Request, None] = {}
         self.busy = 0
-        """How many requests have been executed, but for those of streams."""
+        """How many requests have been executed, but for those of streams, and the removal of old marks, which comes a
+        minute after a start, whatever happens."""
         self.busy_until = 0.0
         """When the last request that is held back arrives, and the last client has noticed that nothing answers."""
         self._cursors: dict[int, None] = {}
@@ -175,7 +176,7 @@ class Network:
             return
         if request.started is None:
             request.started = self._loop.time()
-        self.busy += request.target in {"read", "write"}
+        self.busy += request.target in {"read", "write"} and not _sweeps(request.command)
         self.log.append((self._loop.time() - self._began, f"{request.life.name}#{request.number} {request.name}"))
         before = len(self.mongod.history)
         kept = self._replication.keep() if self._replication is not None else None
@@ -347,6 +348,12 @@ class Network:
         if self.frozen_until > now:
             self.frozen_until = now
             self._thaw()
+
+
+def _sweeps(command: Mapping[str, Any]) -> bool:
+    """Whether a command removes the marks of deleted documents that an earlier process has left."""
+    deletes = command.get("deletes", ())
+    return any(one["limit"] == 0 and one["q"].get("buried") is True for one in deletes)
 
 
 def _inserts(command: Mapping[str, Any]) -> bool:
