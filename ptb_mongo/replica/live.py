@@ -83,6 +83,8 @@ class LiveReplica(Replica):
             self.replaced_by(live)
         else:
             self.live = live  # copies of it may have been saved before: `view` says what it is based on
+            if handed_out is not None and self.view is None:
+                self.view = BURIED  # it is not the one that was created from what is stored
 
     def replaced_by(self, live: Any) -> None:
         """PTB has dropped the object, and made this new one."""
