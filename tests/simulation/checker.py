@@ -330,8 +330,19 @@ class Checker:
             self._restores_container(request, document, path)
             or self._restores_undone(request, document, path)
             or self._restores_dropped(request, document, path)
+            or self._is_late_insertion(request, document)
         ):
             self.violated(kind, text)
+
+    def _is_late_insertion(self, request: Request, document: Document) -> bool:
+        """Fair: a service has deleted a document without a mark, and an insertion was under way since before that."""
+        removal = self._stored.get(document, {}).get(WHOLE)
+        return (
+            removal is not None
+            and not isinstance(removal.author, Life)
+            and (removal.stored_at or 0) > request.sent_at
+            and document[1] in map(key, request.inserts)
+        )
 
     def _restores_undone(self, request: Request, document: Document, path: Path) -> bool:
         """Fair: with an unsaved change in a container comes what the bot had read there before an election undid it."""

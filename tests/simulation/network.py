@@ -84,7 +84,7 @@ class Network:
             raise AutoReconnect("connection closed")
         link, loop = self.link(life), self._loop
         link.sent += 1
-        request = Request(life, link.sent, command, loop.time(), loop.create_future())
+        request = Request(life, link.sent, command, loop.time(), len(self.mongod.history), loop.create_future())
         request.fault = fault = link.fault_for(request.target)
         timeout = loop.call_later(_SOCKET_TIMEOUT + self._await_time(request), self._time_out, request)
         link.flying.add(request)
@@ -100,9 +100,11 @@ class Network:
             self._break_later(request, min(fault.delay, self._draw(request, "notice") * 3))
         else:
             self._later(self._delay(request, "there"), self._arrive, request)
-            if kind == "duplicate" and request.target != "stream" and not _inserts(command):
+            if kind == "duplicate" and request.target != "stream" and not request.inserts:
+                # A second copy of an insertion is what no transport and no driver sends by itself. One that was held
+                # back, and its sender given up, is another matter.
                 assert fault is not None
-                copy = Request(life, link.sent, command, request.sent, loop.create_future())
+                copy = Request(life, link.sent, command, request.sent, request.sent_at, loop.create_future())
                 self._hold(copy, fault.delay)
         try:
             return await request.answer
@@ -354,11 +356,3 @@ def _sweeps(command: Mapping[str, Any]) -> bool:
     """Whether a command removes the marks of deleted documents that an earlier process has left."""
     deletes = command.get("deletes", ())
     return any(one["limit"] == 0 and one["q"].get("buried") is True for one in deletes)
-
-
-def _inserts(command: Mapping[str, Any]) -> bool:
-    """Whether a command makes documents: a second copy of it is what no transport and no driver sends by itself.
-
-    One that was held back, and its sender given up, is another matter.
-    """
-    return any(one.get("upsert") for one in command.get("updates", ()))
