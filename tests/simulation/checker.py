@@ -203,6 +203,10 @@ class Checker:
         node.lost = True
         return True
 
+    def _is_undone(self, node: Node) -> bool:
+        """Fair: its author stores again what an election has undone, whoever had seen it and written since."""
+        return node.stored_at is None and any(node is one for one, _ in self._undone.get(node.document, ()))
+
     def _shown_and_undone(self, life: Life, document: Document, path: Path) -> list[Node]:
         """Fair: what an election has undone had won a conflict, or was just what was to be stored.
 
@@ -289,7 +293,7 @@ class Checker:
             self._store(fresh if fresh.path == path else self._unknown(document, path, life), request)
             return
         if mine:
-            if not self._is_masked(life, mine[0]):
+            if not self._is_masked(life, mine[0]) and not self._is_undone(mine[0]):
                 why = f"{what}, which is older: {mine[0]!r} had been overwritten"
                 self._doubt("comes back", why, request, document, path)
             self._store(mine[0], request)
