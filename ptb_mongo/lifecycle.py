@@ -140,6 +140,8 @@ class Lifecycle:
         try:
             await wait_at_most(ends - asyncio.get_running_loop().time(), retry_forever(attempt, failed))
         except asyncio.TimeoutError:
+            if self.session is not None:
+                return  # it has just been opened
             scopes = self._scopes or ()
             self._keep([(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None])
 
