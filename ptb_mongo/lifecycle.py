@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import telegram
 
@@ -20,13 +21,15 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
-from ptb_mongo.session import Session, scopes_for
+from ptb_mongo.session import Session, Unsaved, scopes_for, spill_folder
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync.exchange import Exchange, Offer
+from ptb_mongo.sync.retry import retry_forever, wait_at_most
 
 __all__ = ["Lifecycle", "Staged"]
 
 _LOGGER = logging.getLogger(__name__)
+_NAMED_AT_MOST: Final = 5
 
 Staged = tuple[Collection[Any], list[Replica], list[DocumentError]]
 """What is to be written into a collection, and what cannot be stored."""
@@ -53,6 +56,7 @@ class Lifecycle:
         self._scopes: Scopes | None = None  # kept when a running bot calls `flush`
         self._spilled_to: Path | None = None  # what is still known here, for the case that the process ends
         self._opening: asyncio.Lock | None = None
+        self._flushing: asyncio.Event | None = None  # set when the flush in progress is over
 
     def bot_id(self) -> int:
         """The bot's id, which a token begins with; 0 for a persistence that is used without a bot."""
@@ -92,26 +96,75 @@ class Lifecycle:
             raise
 
     async def flush(self) -> None:
-        """Saves what is unsaved, and closes the session.
+        """Saves what is unsaved, and closes the session; until then it serves a bot that goes on.
 
         Raises:
             UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`.
         """
-        session = self.session
-        if session is None and self._scopes is not None and self._scopes.are_unsaved:
-            try:
-                session = await self.open()
-            except UnavailableError as error:
-                raise UnsavedDataError(f"changes since the last flush are not saved: {error}") from error
-        if session is None:
-            return
-        self.session, self._opening, self.is_running = None, None, False
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self.settings.shutdown_timeout
+        while self._flushing is not None:  # by hand: a stop comes after that, in the time that is its own
+            await self._flushing.wait()
+        self._flushing = over = asyncio.Event()
         try:
-            await session.flush()
+            if self.session is None and self._scopes is not None and self._scopes.are_unsaved:
+                await self._open_until(ends)
+            if self.session is not None:
+                await self._flush(self.session, ends - loop.time())
         finally:
-            self._spilled_to = session.spilled_to
+            self._flushing = None
+            over.set()
+
+    async def _flush(self, session: Session, seconds: float) -> None:
+        try:
+            if unsaved := await session.flush(seconds):
+                self._keep(unsaved)
+        finally:
+            self.session, self._opening, self.is_running = None, None, False
             session.scopes.told_all()  # changes of others go unnoticed from now on
             await session.close()
+
+    async def _open_until(self, ends: float) -> None:
+        """Opens a session for what was left when the last one was closed, or came after that.
+
+        Raises:
+            UnsavedDataError: If none can be opened in time.
+        """
+
+        async def attempt() -> None:
+            await self.open()
+
+        def failed(error: BaseException) -> None:
+            _LOGGER.warning("MongoDB cannot be opened for what is unsaved; it is tried again: %s", error)
+
+        try:
+            await wait_at_most(ends - asyncio.get_running_loop().time(), retry_forever(attempt, failed))
+        except asyncio.TimeoutError:
+            if self.session is not None:
+                return  # it has just been opened
+            scopes = self._scopes or ()
+            self._keep([(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None])
+
+    def _keep(self, unsaved: Sequence[Unsaved]) -> None:
+        """Keeps what is not saved for the next start, if there is a folder for that.
+
+        Raises:
+            UnsavedDataError: Names it.
+        """
+        if not unsaved:
+            return
+        names = [f"{collection.collection} {replica.id!r}" for collection, replica in unsaved]
+        named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
+        kept = "they are lost (spill_dir would keep them)"
+        if (folder := spill_folder(self.settings, uuid.uuid4().hex[:12])) is not None:
+            older, self._spilled_to = self._spilled_to, folder.keep(unsaved)
+            if older is not None:
+                folder.forget(older)
+            kept = f"they are kept in {self._spilled_to} for the next start"
+        raise UnsavedDataError(
+            f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s; documents not saved: "
+            f"{len(unsaved)} ({named}); {kept}"
+        )
 
     # -- saving -----------------------------------------------------------------------------------------
 

@@ -9,15 +9,16 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import telegram
 
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
-from ptb_mongo.errors import PersistenceError, UnsavedDataError, WatchUnavailableError
+from ptb_mongo.errors import PersistenceError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
 from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
@@ -27,13 +28,16 @@ from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.retry import wait_at_most
 from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
 
-__all__ = ["Session", "scopes_for"]
+__all__ = ["Session", "Unsaved", "scopes_for", "spill_folder"]
 
 _LOGGER = logging.getLogger(__name__)
-_NAMED_AT_MOST: Final = 5
+
+Unsaved = tuple[Collection[Any], Replica]
+"""A document with a version that is not stored, and its collection."""
 
 
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
@@ -56,6 +60,13 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
     return scopes
 
 
+def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
+    """The folder for what is unsaved, if there is one; `name` makes the names of new files unique."""
+    if settings.spill_dir is None:
+        return None
+    return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, name)
+
+
 class Session:
     """An open database; made by `Session.open`, of no use after `close`.
 
@@ -76,7 +87,6 @@ class Session:
         self._counters: Counters = scopes.user_data.counters
         self._name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
-        self.spilled_to: Path | None = None
         self._format = f"{settings.collection_prefix}ptb_mongo"
         self.bot_id = bot_id
         self.scopes = scopes
@@ -128,7 +138,7 @@ class Session:
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session.writer.graves.sweep_later(scopes)
             await driver.create_index(scopes.conversations.collection, "handler")
-            if (folder := session._spill_folder()) is not None:
+            if (folder := spill_folder(settings, session._name)) is not None:
                 if spilled is not None:
                     folder.forget(spilled)
                 await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
@@ -138,12 +148,6 @@ class Session:
             await session.close()
             raise
         return session
-
-    def _spill_folder(self) -> SpillFolder | None:
-        settings = self._settings
-        if settings.spill_dir is None:
-            return None
-        return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, self._name)
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
@@ -193,28 +197,13 @@ class Session:
             **asdict(self._counters),
         )
 
-    async def flush(self) -> None:
-        """Waits until everything is saved.
-
-        Raises:
-            UnsavedDataError: If that takes longer than `shutdown_timeout`.
-        """
-        timeout = self._settings.shutdown_timeout
+    async def flush(self, seconds: float) -> list[Unsaved]:
+        """Waits until everything is saved; returns what is not after some seconds."""
         try:
-            await asyncio.wait_for(self._drain(), timeout)
+            await wait_at_most(seconds, self._drain())
         except asyncio.TimeoutError:
-            unsaved = self.writer.unsaved()
-            if not unsaved:
-                return  # the last one has just been acknowledged
-            names = [f"{scope.collection} {replica.id!r}" for scope, replica in unsaved]
-            named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
-            kept = "they are lost (spill_dir would keep them)"
-            if (folder := self._spill_folder()) is not None:
-                self.spilled_to = folder.keep(unsaved)
-                kept = f"they are kept in {self.spilled_to} for the next start"
-            raise UnsavedDataError(
-                f"MongoDB did not come back within {timeout:g} s; documents not saved: {len(unsaved)} ({named}); {kept}"
-            ) from None
+            return self.writer.unsaved()
+        return []
 
     async def _drain(self) -> None:
         await self.writer.drain()

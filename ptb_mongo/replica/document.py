@@ -21,13 +21,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.codec import BURIED, dump
-from ptb_mongo.replica.versions import Form, Stored, Version, Write, done_by, may_be_done, revs_beneath, revs_in
+from ptb_mongo.codec import BURIED
+from ptb_mongo.replica.moments import Moments
+from ptb_mongo.replica.rebase import rebased, stored_by
+from ptb_mongo.replica.sent import Sent
+from ptb_mongo.replica.versions import Form, Stored, Version, Write, revs_beneath
 
 __all__ = ["Replica"]
 
 
-class Replica:
+class Replica(Moments):
     """The state of one document, and what is to be stored.
 
     Args:
@@ -45,52 +48,21 @@ class Replica:
         is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
     """
 
-    __slots__ = (
-        "_known_at",
-        "_now",
-        "_read_at",
-        "_told_at",
-        "base",
-        "id",
-        "is_insertion_in_doubt",
-        "pending",
-        "reported",
-        "rev",
-        "revs",
-        "sent",
-    )
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "pending", "reported", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
+        super().__init__(known=known)
         self.id = document_id
         self.pending: Version | None = None
-        self.sent: dict[str, Write] = {}
+        self.sent = Sent()
         self.reported: bytes | str | None = None
         self.is_insertion_in_doubt = False
-        # Moments on this document's own logical clock: now; when something was last known for certain; when it was
-        # last said that the document may have changed; when the last read began that counted.
-        self._now = self._known_at = self._told_at = 0
-        self._read_at = 0 if known else -1
         self.base: bytes | None
         self.rev: Any
         self.revs: tuple[str, ...]
         self._agree(stored)
 
     # -- derived ----------------------------------------------------------------------------------------
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the document was read at least once, or is known not to exist."""
-        return self._read_at >= 0
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the database may hold another version."""
-        return self._told_at > self._read_at
-
-    @property
-    def is_being_read(self) -> bool:
-        """Whether a read may be in progress: what is told now is newer than what that read will show."""
-        return self._now > max(self._known_at, self._told_at)
 
     @property
     def is_unsaved(self) -> bool:
@@ -113,23 +85,14 @@ class Replica:
         return self.base if self.pending is None else self.pending.raw
 
     @property
-    def now(self) -> int:
-        """This moment, for `is_read_since`."""
-        return self._now
-
-    def is_read_since(self, moment: int) -> bool:
-        """Whether a read that began after a moment has counted."""
-        return self._read_at > moment
-
-    @property
     def may_arrive(self) -> bool:
         """Whether an earlier write may still be done, as its answer is missing."""
-        return any(write.may_arrive for write in self.sent.values())
+        return bool(self.sent) and self.sent.may_arrive
 
     @property
     def is_in_doubt(self) -> bool:
         """Whether only a read of what a majority has shows what became of a write."""
-        return any(write.is_in_doubt for write in self.sent.values())
+        return bool(self.sent) and self.sent.is_in_doubt
 
     # -- what is to be saved ----------------------------------------------------------------------------
 
@@ -157,7 +120,9 @@ class Replica:
             sent: By their `rev`, the versions that may have been stored.
         """
         self.pending = version
-        self.sent = {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
+        self.sent = Sent(
+            {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
+        )
 
     def given_up(self, version: Version | None, reported: bytes | str) -> None:
         """A version was refused and will not be stored; a newer one stays pending.
@@ -167,7 +132,7 @@ class Replica:
             reported: What identifies it, so that it is reported once.
         """
         self.reported = reported
-        self.sent = {}
+        self.sent = Sent()
         if self.pending is version:
             self.pending = None
 
@@ -178,21 +143,11 @@ class Replica:
     def settled(self, version: Version | None) -> None:
         """What was to be stored is stored already."""
         self.reported = None
-        self.sent = {}
+        self.sent = Sent()
         if self.pending is version:
             self.pending = None
 
     # -- reading ----------------------------------------------------------------------------------------
-
-    def told(self) -> None:
-        """Somebody may have written the document."""
-        self._now += 1
-        self._told_at = self._now
-
-    def reading(self) -> int:
-        """A read begins; returns its moment, to be passed to `read`."""
-        self._now += 1
-        return self._now
 
     def read(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> bool:
         """A read ended.
@@ -207,11 +162,10 @@ class Replica:
             Whether it counted; it does not if it may show an older state than what is known, or shows a write to be
             done that may be undone.
         """
-        if moment < self._known_at or (not lasts and self._doubts(stored)):
+        if self._is_too_old(moment) or (not lasts and self._doubts(stored)):
             return False
         before, was_loaded = self.target, self.is_loaded
-        self._read_at = moment
-        self._know()
+        self._know(read_at=moment)
         if lasts:
             self._settle_by(stored, form)
         self._rebase(stored, form)
@@ -228,12 +182,12 @@ class Replica:
             form: The form of the document.
             lasts: Whether a majority has what it showed.
         """
-        if stored is not None and moment >= self._known_at:
+        if stored is not None and not self._is_too_old(moment):
             if not lasts and self._doubts(stored):
                 return
             if lasts:
                 self._settle_by(stored, form)
-        self._read_at = max(self._read_at, moment)
+        self._has_failed(moment)
 
     # -- writing ----------------------------------------------------------------------------------------
 
@@ -265,7 +219,7 @@ class Replica:
         if write is not None:  # otherwise a read has settled it
             before = self.target
             self._know()
-            self.sent = {}  # each supposes an older rev than this one has set
+            self.sent = Sent()  # each supposes an older rev than this one has set
             self._done(rev, write, form)
             if self.target != before:
                 self._retarget(before)
@@ -273,15 +227,14 @@ class Replica:
 
     def outdated(self, rev: str) -> None:
         """A write did not match; or it was done, and others have written since."""
-        if (write := self.sent.get(rev)) is not None:
-            self.sent[rev] = write._replace(may_arrive=False)
+        self.sent.missed(rev)
         self.told()
 
     def unknown(self, rev: str) -> None:
         """The outcome of a write is unknown: the document is read before the next one is sent."""
-        if (write := self.sent.get(rev)) is not None:
-            self.sent[rev] = write._replace(is_in_doubt=True)
-            self.is_insertion_in_doubt = self.is_insertion_in_doubt or write.base is None
+        write = self.sent.doubt(rev)
+        if write is not None and write.base is None:
+            self.is_insertion_in_doubt = True
         self.told()
 
     def refused(self, rev: str) -> None:
@@ -290,10 +243,6 @@ class Replica:
 
     # -- inside -----------------------------------------------------------------------------------------
 
-    def _know(self) -> None:
-        self._now += 1
-        self._known_at = self._now
-
     def _agree(self, stored: Stored | None) -> None:
         self.base = None if stored is None else stored.body
         self.rev = None if stored is None else stored.rev
@@ -301,44 +250,28 @@ class Replica:
 
     def _doubts(self, stored: Stored | None) -> bool:
         """Whether a read shows writes to be done that are not acknowledged: they are in doubt from now on."""
-        shown = done_by(self.sent, stored)
-        for rev, write in shown:
-            self.sent[rev] = write._replace(is_in_doubt=True)
+        shown = self.sent.done_by(stored)
+        for rev in shown:
+            self.sent.doubt(rev)
         return bool(shown)
 
     def _settle_by(self, stored: Stored | None, form: Form) -> None:
         """Settles the writes that a read shows to be done, or to be impossible from now on."""
         if not self.sent:
             return
-        done = done_by(self.sent, stored)
-        if done:
-            rev, write = done[-1]
-            is_shown = stored is not None and rev in revs_in(stored)
-            is_marked_only = write.deletes and not write.buries and is_shown
-            if write.version is not None and not is_marked_only:
-                self.base = self._body_after(write, form)
-                self._saved(write.version)
-        left = {rev: write for rev, write in self.sent.items() if (rev, write) not in done and write.may_arrive}
-        self.sent = {rev: write for rev, write in left.items() if may_be_done(write, stored)}
-        if any(write.base is None for rev, write in left.items() if rev not in self.sent):
-            self.is_insertion_in_doubt = True
+        last, self.sent, lost_insertion = self.sent.settled_by(stored)
+        if last is not None:
+            self.base = stored_by(last, self.id, self.base, form)
+            self._saved(last.version)
+        self.is_insertion_in_doubt = self.is_insertion_in_doubt or lost_insertion
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
         """Makes what was read the base of everything."""
         pending, remote = self.pending, None if stored is None or stored.body == BURIED else stored.body
-        if pending is None or remote == self.base:
-            pass
-        elif pending.plain is None:
-            if remote is None or pending.yields or not form.still_deletes(self.base, remote):
-                self.pending = None
-        elif remote is None and pending.touch:
-            self.pending = None  # a touch does not restart what others have ended
-        else:
-            theirs = form.gone(pending.plain) if remote is None else form.canonical(remote)
-            plain = form.merged(self.id, form.canonical(self.base), pending.plain, theirs, yields=pending.yields)
-            if (raw := dump(plain)) != pending.raw:
-                self.pending = pending._replace(plain=plain, raw=raw)
-            self.reported = None  # what was refused may be accepted together with what is stored now
+        if pending is not None and remote != self.base:
+            self.pending = rebased(self.id, pending, self.base, remote, form)
+            if self.pending is not None and self.pending.plain is not None:
+                self.reported = None  # what was refused may be accepted together with what is stored now
         self._agree(stored)
 
     def _done(self, rev: str, write: Write, form: Form) -> None:
@@ -347,7 +280,7 @@ class Replica:
         if version is None:
             self.rev, self.revs = rev, write.revs
             return
-        body = self._body_after(write, form)
+        body = stored_by(write, self.id, self.base, form)
         if body is None and write.buries:
             body = BURIED
         if not write.is_exact:
@@ -355,16 +288,7 @@ class Replica:
         self._agree(None if body is None else Stored(rev, write.revs, body))
         self._saved(version)
 
-    def _body_after(self, write: Write, form: Form) -> bytes | None:
-        """What is stored once a write is done: what it stores, with what was read of others while it was under way."""
-        version = write.version
-        if version is None or version.plain is None:
-            return None
-        if self.base is None or self.base == write.base:
-            return version.raw
-        return dump(form.merged(self.id, form.canonical(write.base), version.plain, form.canonical(self.base)))
-
-    def _saved(self, version: Version) -> None:
+    def _saved(self, version: Version | None) -> None:
         """A version is stored: if it is still the pending one, nothing is left to do."""
         self.reported = None
         pending = self.pending

@@ -82,9 +82,9 @@ class LiveReplica(Replica):
         elif self.live is not None:
             self.replaced_by(live)
         else:
-            self.live = live
-            if self.view is None and self.target is not None:
-                self.view = BURIED  # it was not created from what is stored
+            self.live = live  # copies of it may have been saved before: `view` says what it is based on
+            if handed_out is not None and self.view is None:
+                self.view = BURIED  # it is not the one that was created from what is stored
 
     def replaced_by(self, live: Any) -> None:
         """PTB has dropped the object, and made this new one."""
@@ -100,7 +100,7 @@ class LiveReplica(Replica):
 
     def dropped(self) -> bool:
         """The document is to be deleted; returns whether that needs a write."""
-        self._watch(None, None)
+        self._watch(self.live if self.is_replaced else None, None)
         self.handed_out = None
         return self.staged(Version(None, None))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from ptb_mongo.replica.values import Document
 
-__all__ = ["Form", "Stored", "Version", "Write", "done_by", "may_be_done", "revs_beneath", "revs_in", "writer_of"]
+__all__ = ["REMEMBERED_WRITERS", "Form", "Stored", "Version", "Write", "revs_beneath", "revs_in", "writer_of"]
 
-_REMEMBERED_WRITERS: Final = 8
+REMEMBERED_WRITERS: Final = 8
+"""How many writers before the last one a document remembers."""
 
 
 class Version(NamedTuple):
@@ -106,38 +106,9 @@ def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
     if not isinstance(last, str) or writer_of(last) == writer:
         return revs
     others = (one for one in revs if writer_of(one) not in {writer, writer_of(last)})
-    return (last, *others)[:_REMEMBERED_WRITERS]
+    return (last, *others)[:REMEMBERED_WRITERS]
 
 
 def revs_in(stored: Stored) -> set[str]:
     """The `rev`s of the writes that a document shows to be done."""
     return {stored.rev, *stored.revs} if isinstance(stored.rev, str) else set(stored.revs)
-
-
-def done_by(sent: Mapping[str, Write], stored: Stored | None) -> list[tuple[str, Write]]:
-    """Those of some writes that are done, by what is stored now."""
-    if stored is None:
-        return [(rev, write) for rev, write in sent.items() if write.deletes]
-    shown = revs_in(stored)
-    return [(rev, write) for rev, write in sent.items() if rev in shown or _is_made_anew(rev, write, stored)]
-
-
-def _is_made_anew(rev: str, write: Write, stored: Stored) -> bool:
-    """Whether the document that was to be deleted is gone, and this one was created since.
-
-    Others leave `rev` alone, and writers remember each other's writes. So a document without a `rev` is a new one, and
-    so is one that does not remember this writer's last write.
-    """
-    if not write.deletes or not isinstance(write.supposes, str):
-        return False
-    if not isinstance(stored.rev, str):
-        return True
-    is_own = writer_of(write.supposes) == writer_of(rev)
-    return is_own and len(stored.revs) < _REMEMBERED_WRITERS and not revs_in(stored) & {rev, write.supposes}
-
-
-def may_be_done(write: Write, stored: Stored | None) -> bool:
-    """Whether a write would match what is stored."""
-    if stored is None or write.base is None:
-        return stored is None and write.base is None
-    return bool(write.supposes == stored.rev)

@@ -8,7 +8,7 @@ there before (the chain of what it has seen). Whether a change of the database i
 - What was acknowledged is stored, or was overwritten.
 - At the end, everything is stored, or was overwritten, or has lost a conflict.
 
-What the rules of merging allow, though it looks like a fault, is named where it is let through ("fair").
+What the rules of merging allow, though it looks like a fault, is named in `fairness`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
+from fairness import Fairness, is_of_another_list
 from loop import Life
 from mongod import Written, key
-from nodes import WHOLE, Document, Node, View, Violation, at, differences, leaves_of, name_of, read_by
-from things import ABSENT, CONTAINERS, COUNT, ELEMENT, IS_THERE, Leaves, Path
+from nodes import WHOLE, Document, Node, Violation, differences, leaves_of, name_of
+from things import ABSENT, ELEMENT, IS_THERE, Leaves, Path
 from traffic import Request
 
 __all__ = ["Checker"]
@@ -27,7 +28,7 @@ __all__ = ["Checker"]
 _FOLLOWED: Final = frozenset({"user_data", "chat_data", "bot_data", "conversations", "callback_data"})
 
 
-class Checker:
+class Checker(Fairness):
     """See the module.
 
     Args:
@@ -39,24 +40,10 @@ class Checker:
     def __init__(
         self, strategies: Mapping[str, str], ignored: frozenset[str], stop: Callable[[Exception], None]
     ) -> None:
-        self._strategies = strategies
+        super().__init__(strategies)
         self._ignored = ignored
         self._stop = stop
-        self._count = 0
-        self._nodes: dict[tuple[Document, Path], dict[Hashable, list[Node]]] = {}
-        self._stored: dict[Document, dict[Path, Node]] = {}
-        self._leaves: dict[Document, Leaves] = {}
-        self._absent_since: dict[tuple[Document, Path], int] = {}
-        self._rev_written: dict[Document, list[tuple[int, Any]]] = {}
-        self._views: dict[tuple[Life, Document], View] = {}
         self._predecessors: dict[Life, list[Life]] = {}
-        self._began: dict[Life, int] = {}
-        self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
-        self._unreadable: dict[Document, int] = {}
-        self.ever_unreadable: set[Document] = set()
-        """Documents whose changes were refused for a while; each refusal is told once."""
-        self.history = 0
-        """How many changes of documents there have been."""
 
     def violated(self, kind: str, text: str) -> None:
         """Notes a violation, unless its kind is ignored."""
@@ -68,26 +55,7 @@ class Checker:
         self._predecessors[life] = list(predecessors)
         self._began[life] = self.history
 
-    # -- nodes --------------------------------------------------------------------------------------------
-
-    def _node(self, document: Document, path: Path, value: Hashable, author: Any, seen: Node | None) -> Node:
-        self._count += 1
-        node = Node(document, path, value, author, seen, self._count, self.history)
-        node.was_missing = path not in self._leaves.get(document, {})
-        self._nodes.setdefault((document, path), {}).setdefault(value, []).append(node)
-        return node
-
-    def _now(self, document: Document, path: Path) -> Node | None:
-        """What is stored at a leaf; if it is missing, what has removed it."""
-        return at(self._stored.get(document, {}), path)
-
-    def _view(self, life: Life, document: Document) -> View:
-        found = self._views.get((life, document))
-        if found is None:
-            found = self._views[life, document] = View()
-        return found
-
-    # -- what bots do -------------------------------------------------------------------------------------
+    # -- what bots do --------------------------------------------------------------------------------------
 
     def changed(self, life: Life, document: Document, after: Leaves, *, whole: bool = False) -> None:
         """A handler has changed its data; `whole` if it has dropped all of it."""
@@ -105,14 +73,6 @@ class Checker:
             view.nodes[WHOLE] = self._node(document, WHOLE, ABSENT, life, view.nodes.get(WHOLE))
         view.leaves = after
 
-    def _seen(self, life: Life, document: Document, path: Path) -> Node | None:
-        """What stands at a leaf for a process; where that is nothing, what has removed it."""
-        node = at(self._view(life, document).nodes, path)
-        if node is None and (removal := self._now(document, path)) is not None and removal.value is ABSENT:
-            reads = self._reads_of(life, document)
-            return removal if any(read_at >= (removal.stored_at or 0) for _, read_at in reads) else None
-        return node
-
     def saw(self, life: Life, document: Document, after: Leaves, why: str) -> None:
         """Something else than a handler has changed what a process has in memory."""
         view = self._view(life, document)
@@ -120,7 +80,10 @@ class Checker:
             return
         changes = differences(view.leaves, after)
         for path, _, new in changes:
-            if (own := view.own.get(path)) is not None and not self._is_resolved(own) and not self._gives_up(life, own):
+            own = view.own.get(path)
+            if own is None or self._is_resolved(own) or self._is_doubled(life, document, path, new):
+                continue
+            if not self._gives_up(life, own):
                 what = f"{name_of(document, path)} was {own!r}, unsaved, and {why} made it {new!r}"
                 self.violated("lost in memory", f"{life}: {what}")
         for path, _, new in changes:
@@ -130,19 +93,10 @@ class Checker:
                 view.nodes[path] = node
             else:
                 view.nodes.pop(path, None)
-                if new is not ABSENT and new != IS_THERE:
+                if new is not ABSENT and new != IS_THERE and not self._is_doubled(life, document, path, new):
                     what = f"{name_of(document, path)} became {new!r}, which nobody has written"
                     self.violated("invented", f"{life}: {what}")
         view.leaves = after
-
-    def _newest(self, document: Document, path: Path, value: Hashable) -> Node | None:
-        known = self._nodes.get((document, path), {}).get(value, ())
-        stored = [node for node in known if node.stored_at is not None]
-        if stored:
-            return max(stored, key=lambda node: node.stored_at or 0)
-        if known:
-            return known[-1]
-        return self._now(document, path) if value is ABSENT else None
 
     def unsaved(self, life: Life, document: Document) -> list[Node]:
         """What a process has changed in a document, and is not known to be stored."""
@@ -159,54 +113,7 @@ class Checker:
             if view.own.get(node.path) is node:
                 del view.own[node.path]
 
-    def _is_resolved(self, node: Node) -> bool:
-        """Whether a value was stored, or overwritten by what had seen it, or has fairly lost."""
-        if node.stored_at is not None or node.superseded or node.lost:
-            return True
-        if node.next is not None and node.next.path == node.path and self._is_resolved(node.next):
-            return True
-        return node.value is ABSENT and self._is_gone(node)
-
-    def _is_gone(self, node: Node) -> bool:
-        """Whether what was to be removed has been missing since, or was nothing but what its author had just made."""
-        if node.path not in self._leaves.get(node.document, {}) or node.was_missing:
-            return True
-        if self._absent_since.get((node.document, node.path), -1) > node.made_at:
-            return True
-        older = node.seen
-        while older is not None and older.author is node.author and self._is_nothing_to(older.author, older):
-            if older.value is ABSENT and self._is_gone(older):
-                return True
-            older = older.seen
-        return older is None or older.value is ABSENT
-
-    def _gives_up(self, life: Life, node: Node) -> bool:
-        """Whether a process may give up a change: where others win conflicts, and somebody else has changed it."""
-        document, path = node.document, node.path
-        if document not in self.ever_unreadable:
-            if not self._others_win(life, path):
-                return False
-            view = self._view(life, document)
-            others = [self._now(document, path[:length]) for length in range(len(path) + 1)]
-            if path[0] in CONTAINERS:  # which is kept, or given up, as a whole
-                inside = self._stored.get(document, {}).items()
-                others += [one for place, one in inside if place[:1] == path[:1] and view.nodes.get(place) is not one]
-            if not any(other is not None and self._is_conflict(life, node, other) for other in others):
-                return False
-        node.lost = True
-        return True
-
-    def _others_win(self, life: Life, path: Path) -> bool:
-        strategy = self._strategies.get(life.name.partition(".")[0])
-        return strategy == "remote" or (strategy == "add" and path[0] == COUNT)
-
-    def _is_conflict(self, life: Life, node: Node, other: Node) -> bool:
-        if not node.has_seen(other):
-            return True
-        # It has removed that itself, and does not know.
-        return other.value is ABSENT and other.author is life and other.settled is None
-
-    # -- what happens in the database ---------------------------------------------------------------------
+    # -- what happens in the database ----------------------------------------------------------------------
 
     def written(self, request: Request, changes: Sequence[Written]) -> None:
         """A bot's request has changed documents."""
@@ -242,15 +149,12 @@ class Checker:
             elif old == IS_THERE:
                 removing = self._candidates(request.life, document, path, ABSENT)
                 self._store(removing[0] if removing else self._unknown(document, path, request.life), request)
-            elif new is not ABSENT or not _is_of_another_list(path, before, after):
+            elif new is not ABSENT or not is_of_another_list(path, before, after):
                 self._change(request, document, path, new)
             else:
                 self._store(self._unknown(document, path, request.life), request)
         if after:
             stored.pop(WHOLE, None)
-
-    def _unknown(self, document: Document, path: Path, author: Any, value: Hashable = ABSENT) -> Node:
-        return self._node(document, path, value, author, self._now(document, path))
 
     def _change(self, request: Request, document: Document, path: Path, new: Hashable) -> None:
         """Whether a request may change a leaf."""
@@ -269,7 +173,7 @@ class Checker:
             self._store(fresh if fresh.path == path else self._unknown(document, path, life), request)
             return
         if mine:
-            if not self._is_masked(life, mine[0]):
+            if not self._is_masked(life, mine[0]) and not self._is_undone(mine[0]):
                 why = f"{what}, which is older: {mine[0]!r} had been overwritten"
                 self._doubt("comes back", why, request, document, path)
             self._store(mine[0], request)
@@ -287,32 +191,32 @@ class Checker:
                 self._doubt("spill", f"{what}, which {node.author} had left behind", request, document, path)
             self._store(node if node.path == path else self._unknown(document, path, life), request)
             return
+        self._change_of_others(request, document, path, new, what)
+
+    def _change_of_others(self, request: Request, document: Document, path: Path, new: Hashable, what: str) -> None:
+        """A request changes what its process has never changed so."""
         kind = "removed" if new is ABSENT else "restored"
         if ELEMENT in path and new is ABSENT:
             kind = "lost element"
         elif isinstance(new, int) and new > 1:
             kind = "doubled element"
-        self._doubt(kind, f"{what}; it has never changed that", request, document, path)
-        self._store(self._unknown(document, path, life, new), request)
+        if self._is_doubled(request.life, document, path, new):
+            for node in self._candidates(request.life, document, path, int(new) - 1):
+                node.lost = True  # it is there, and once more
+        else:
+            self._doubt(kind, f"{what}; it has never changed that", request, document, path)
+        if new is not ABSENT:
+            self._restored.add((document, path))
+        self._store(self._unknown(document, path, request.life, new), request)
 
     def _doubt(self, kind: str, text: str, request: Request, document: Document, path: Path) -> None:
-        if not self._restores_container(request, document, path) and not self._restores_dropped(
-            request, document, path
+        if not (
+            self._restores_container(request, document, path)
+            or self._restores_undone(request, document, path)
+            or self._restores_dropped(request, document, path)
+            or self._is_late_insertion(request, document)
         ):
             self.violated(kind, text)
-
-    def _restores_dropped(self, request: Request, document: Document, path: Path) -> bool:
-        """Fair: a drop has removed from the database what a refresh has brought into the new object before."""
-        now = self._now(document, path)
-        view = self._view(request.life, document)
-        return (
-            now is not None
-            and now.value is ABSENT
-            and now.author is request.life
-            and WHOLE in view.nodes
-            and path in view.leaves
-            and view.nodes.get(path) is not now
-        )
 
     def _check_conflict(self, request: Request, document: Document, node: Node, now: Node | None, what: str) -> None:
         """Whether a value may be stored over another one that its author had not seen."""
@@ -329,74 +233,16 @@ class Checker:
         alike = self._nodes.get((document, node.path), {}).get(now.value, ())
         if any(node.has_seen(one) for one in alike):
             return  # it has seen that value, and cannot tell that it was written anew
-        if any(one.path == WHOLE and one.made_at >= (now.stored_at or 0) for one in node.chain()):
-            return  # it has dropped all that was there
+        drops = self._nodes.get((document, WHOLE), {}).get(ABSENT, ())
+        if any(
+            one.author is node.author and (now.stored_at or 0) <= one.made_at and one.number < node.number
+            for one in drops
+        ):
+            return  # it had dropped all that was there, known or not
         if now.value is not ABSENT and node.value is not ABSENT:
             self.violated("conflict", f"{what}, although others win")
 
-    def _has_read(self, request: Request, document: Document, moment: int) -> bool:
-        """Whether a process had read a version of a document, or a newer one, when it sent a request."""
-        reads = self._reads_of(request.life, document)
-        return any(read_at >= moment and sent < request.number for sent, read_at in reads)
-
-    def _reads_of(self, life: Life, document: Document) -> list[tuple[int, int]]:
-        """When a process has read a document: how many requests it had sent then, and how long the history was."""
-        return self._reads.get((life, document), []) + self._reads.get((life, (document[0], None)), [])
-
-    def _candidates(self, life: Life, document: Document, path: Path, value: Hashable) -> list[Node]:
-        """What a process has written there that looks like this, the newest first."""
-        found = [node for node in reversed(self._nodes.get((document, path), {}).get(value, ())) if node.author is life]
-        if value is ABSENT:
-            for length in range(len(path) - 1, -1, -1):
-                above = self._nodes.get((document, path[:length]), {}).get(ABSENT, ())
-                found += [node for node in reversed(above) if node.author is life]
-        return found
-
-    def _is_nothing_to(self, author: Any, node: Node) -> bool:
-        """Whether a value was never stored, as far as its author can know."""
-        return node.stored_at is None or self._is_masked(author, node)
-
-    def _is_masked(self, life: Any, node: Node) -> bool:
-        """Fair: its author cannot know that a value was stored if its `rev` was overwritten before it could be read."""
-        if node.request is None or node.request.life is not life or node.settled is not None:
-            return False
-        writers = self._rev_written.get(node.document, ())
-        return any(at > (node.stored_at or 0) and author is not life for at, author in writers)
-
-    def _restores_container(self, request: Request, document: Document, path: Path) -> bool:
-        """Fair: others have removed a container in which the bot has an unsaved change, so that it stays as it was."""
-        if not path or path[0] not in CONTAINERS:
-            return False
-        removed = [
-            node
-            for prefix in (path[:length] for length in range(len(path)))
-            for node in self._nodes.get((document, prefix), {}).get(ABSENT, ())
-            if node.stored_at is not None and node.author is not request.life
-        ]
-        if not removed:
-            return False
-        view = self._view(request.life, document)
-        return any(
-            node.path[0] == path[0] and any(not node.has_seen(one) for one in removed)
-            for nodes in (view.own.values(), view.nodes.values())
-            for node in nodes
-            if node.path and node.author is request.life
-        )
-
-    def _store(self, node: Node, request: Request | None) -> None:
-        self._stored.setdefault(node.document, {})[node.path] = node
-        node.stored_at = self.history
-        node.request = request
-        if request is not None:
-            request.stored.append(node)
-        if node.value is ABSENT:
-            self._absent_since[node.document, node.path] = self.history
-        for older in node.chain():
-            if older.superseded:
-                break
-            older.superseded = True
-
-    # -- what services do ---------------------------------------------------------------------------------
+    # -- what services do ----------------------------------------------------------------------------------
 
     def edited(self, service: str, changes: Sequence[Written]) -> None:
         """A service has changed documents; it had seen what was there."""
@@ -431,52 +277,7 @@ class Checker:
             self._store(node, None)
         self._leaves[document] = after
 
-    # -- elections ----------------------------------------------------------------------------------------
-
-    def known(self) -> Any:
-        """What is known of the database, to go back to."""
-        nodes = [node for by_value in self._nodes.values() for known in by_value.values() for node in known]
-        return (
-            self.history,
-            {document: dict(stored) for document, stored in self._stored.items()},
-            dict(self._leaves),
-            dict(self._absent_since),
-            dict(self._unreadable),
-            [(node, node.stored_at, node.request, node.superseded) for node in nodes],
-        )
-
-    def forget(self, known: Any) -> None:
-        """What was written since was undone; what others have read of it, they have read."""
-        self.history, self._stored, self._leaves, self._absent_since, self._unreadable, nodes = known
-        for by_value in self._nodes.values():
-            for made in by_value.values():
-                for node in made:
-                    node.stored_at = node.request = None
-                    node.superseded = False
-        for node, stored_at, request, superseded in nodes:
-            node.stored_at, node.request, node.superseded = stored_at, request, superseded
-
-    # -- what bots are told -------------------------------------------------------------------------------
-
-    def answered(self, request: Request, sent: int) -> None:
-        """A process gets an answer: it knows what it has read, and that it has written.
-
-        Args:
-            request: The request.
-            sent: How many requests the process has sent until now.
-        """
-        for node in request.stored:
-            if node.settled is None and node.request is request:
-                node.settled = sent
-        if request.target == "read":
-            for document in read_by(request.command):
-                self._reads.setdefault((request.life, document), []).append((sent, request.executed_at))
-
-    # -- the end ------------------------------------------------------------------------------------------
-
-    def documents_of(self, life: Life, collection: str) -> list[Document]:
-        """The documents of a collection that a process has in memory."""
-        return [document for owner, document in self._views if owner is life and document[0] == collection]
+    # -- the end -------------------------------------------------------------------------------------------
 
     def ended(self, life: Life) -> None:
         """All is quiet, and a process has saved everything."""
@@ -484,21 +285,9 @@ class Checker:
             if owner is life:
                 self.acknowledged(life, list(view.own.values()), "the end")
 
-    def is_late(self, life: Life, document: Document) -> bool:
-        """Fair: what is read at the start only may be written later by a predecessor, whose request was held back."""
-        requests = [(node.request, node.stored_at or 0) for node in self._stored.get(document, {}).values()]
-        return any(
-            request is not None and request.life is not life and at > self._began[life] for request, at in requests
-        )
-
-    def _others_have_changed(self, life: Life, document: Document) -> bool:
-        nodes = self._view(life, document).nodes
-        stored = self._stored.get(document, {}).items()
-        return any(node.author is not life and nodes.get(path) is not node for path, node in stored)
-
     def spilled(self, life: Life) -> None:
         """What a process could not save is saved by its successors, unless others have changed it meanwhile."""
-        for (owner, document), view in self._views.items():
+        for (owner, document), view in list(self._views.items()):
             if WHOLE in view.nodes and self._others_have_changed(life, document):
                 continue  # a drop loses against whatever others have changed
             for node in view.own.values() if owner is life else ():
@@ -506,11 +295,3 @@ class Checker:
                     self.violated(
                         "forgotten", f"{name_of(document, node.path)} is {node!r}, unsaved when it was stopped"
                     )
-
-
-def _is_of_another_list(path: Path, before: Leaves, after: Leaves) -> bool:
-    """Fair: of two lists that have nothing in common only one can stay."""
-    if path[-2:-1] != (ELEMENT,) or path[0] != "log":
-        return False
-    known = {place for place in before if place[:-1] == path[:-1]}
-    return known.isdisjoint(place for place in after if place[:-1] == path[:-1])

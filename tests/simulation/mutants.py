@@ -59,7 +59,7 @@ class Mutant(NamedTuple):
         code = compile(
             "from __future__ import annotations\n" + source.replace(self.line, self.worse), self.where, "exec"
         )
-        exec(code, vars(module), made)
+        exec(code, function.__globals__, made)
         with mock.patch.object(owner, name, made[name]):
             yield
 
@@ -73,51 +73,51 @@ _REPLICA = "replica.document:Replica"
 _LIVE = "replica.live:LiveReplica"
 
 MUTANTS = (
-    Mutant("a settled rev is kept by an answer", f"{_REPLICA}.acknowledged", "self.sent = {}  #", "pass  #"),
+    Mutant("a settled rev is kept by an answer", f"{_REPLICA}.acknowledged", "self.sent = Sent()  #", "pass  #"),
     Mutant(
         "a settled rev is kept by a read",
         f"{_REPLICA}._settle_by",
-        "self.sent = {rev: write for rev, write in left.items() if may_be_done(write, stored)}",
-        "self.sent = dict(self.sent)",
+        "last, self.sent, lost_insertion = self.sent.settled_by(stored)",
+        "last, _, lost_insertion = self.sent.settled_by(stored)",
     ),
     Mutant("an answer that got lost is never looked for", f"{_REPLICA}._settle_by", "if not self.sent:", "if True:"),
     Mutant(
         "a write that is settled by a read is not the base",
         f"{_REPLICA}._settle_by",
-        "self.base = self._body_after(write, form)",
+        "self.base = stored_by(last, self.id, self.base, form)",
         "pass",
     ),
     Mutant("a read counts that began before an answer", f"{_REPLICA}.acknowledged", "self._know()", "pass"),
-    Mutant("any read counts, however old", f"{_REPLICA}.read", "if moment < self._known_at:", "if False:"),
+    Mutant("any read counts, however old", f"{_REPLICA}.read", "if self._is_too_old(moment) or (", "if ("),
     Mutant(
         "stale is cleared by a read that began before",
         f"{_REPLICA}.read",
-        "self._read_at = moment",
-        "self._read_at = self._now",
+        "self._know(read_at=moment)",
+        "self._know(read_at=self._now)",
     ),
-    Mutant("nobody says that others have written", f"{_REPLICA}.told", "self._told_at = self._now", "pass"),
+    Mutant("nobody says that others have written", "replica.moments:Moments.told", "self._told_at = self._now", "pass"),
     Mutant(
         "what was read is not merged with what is pending",
         f"{_REPLICA}._rebase",
-        "if pending is None or remote == self.base:",
-        "if True:",
+        "if pending is not None and remote != self.base:",
+        "if False:",
     ),
     Mutant(
         "a merge with the wrong base",
-        f"{_REPLICA}._rebase",
-        "form.canonical(self.base), pending.plain, theirs",
+        "replica.document:rebased",
+        "form.canonical(base), pending.plain, theirs",
         "theirs, pending.plain, theirs",
     ),
     Mutant(
         "a merge without the canonical form",
-        f"{_REPLICA}._rebase",
+        "replica.document:rebased",
         "else form.canonical(remote)",
         "else __import__('bson').decode(remote)",
     ),
     Mutant(
         "the base of an answer is what was sent, whatever was read meanwhile",
-        f"{_REPLICA}._body_after",
-        "if self.base is None or self.base == write.base:",
+        "replica.document:stored_by",
+        "if base is None or base == write.base:",
         "if True:",
     ),
     Mutant(
@@ -154,7 +154,7 @@ MUTANTS = (
     Mutant(
         "nothing follows a write whose outcome is unknown",
         f"{_REPLICA}.may_arrive",
-        "return any(write.may_arrive for write in self.sent.values())",
+        "return bool(self.sent) and self.sent.may_arrive",
         "return False",
     ),
     Mutant(

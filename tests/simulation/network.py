@@ -59,7 +59,8 @@ class Network:
         self._inbox: list[Callable[[], None]] = []
         self._listening: dict[Request, None] = {}
         self.busy = 0
-        """How many requests have been executed, but for those of streams."""
+        """How many requests have been executed, but for those of streams, and the removal of old marks, which comes a
+        minute after a start, whatever happens."""
         self.busy_until = 0.0
         """When the last request that is held back arrives, and the last client has noticed that nothing answers."""
         self._cursors: dict[int, None] = {}
@@ -83,7 +84,7 @@ class Network:
             raise AutoReconnect("connection closed")
         link, loop = self.link(life), self._loop
         link.sent += 1
-        request = Request(life, link.sent, command, loop.time(), loop.create_future())
+        request = Request(life, link.sent, command, loop.time(), len(self.mongod.history), loop.create_future())
         request.fault = fault = link.fault_for(request.target)
         timeout = loop.call_later(_SOCKET_TIMEOUT + self._await_time(request), self._time_out, request)
         link.flying.add(request)
@@ -99,9 +100,11 @@ class Network:
             self._break_later(request, min(fault.delay, self._draw(request, "notice") * 3))
         else:
             self._later(self._delay(request, "there"), self._arrive, request)
-            if kind == "duplicate" and request.target != "stream" and not _inserts(command):
+            if kind == "duplicate" and request.target != "stream" and not request.inserts:
+                # A second copy of an insertion is what no transport and no driver sends by itself. One that was held
+                # back, and its sender given up, is another matter.
                 assert fault is not None
-                copy = Request(life, link.sent, command, request.sent, loop.create_future())
+                copy = Request(life, link.sent, command, request.sent, request.sent_at, loop.create_future())
                 self._hold(copy, fault.delay)
         try:
             return await request.answer
@@ -175,7 +178,7 @@ class Network:
             return
         if request.started is None:
             request.started = self._loop.time()
-        self.busy += request.target in {"read", "write"}
+        self.busy += request.target in {"read", "write"} and not _sweeps(request.command)
         self.log.append((self._loop.time() - self._began, f"{request.life.name}#{request.number} {request.name}"))
         before = len(self.mongod.history)
         kept = self._replication.keep() if self._replication is not None else None
@@ -349,9 +352,7 @@ class Network:
             self._thaw()
 
 
-def _inserts(command: Mapping[str, Any]) -> bool:
-    """Whether a command makes documents: a second copy of it is what no transport and no driver sends by itself.
-
-    One that was held back, and its sender given up, is another matter.
-    """
-    return any(one.get("upsert") for one in command.get("updates", ()))
+def _sweeps(command: Mapping[str, Any]) -> bool:
+    """Whether a command removes the marks of deleted documents that an earlier process has left."""
+    deletes = command.get("deletes", ())
+    return any(one["limit"] == 0 and one["q"].get("buried") is True for one in deletes)

@@ -57,7 +57,7 @@ class Replication:
         return made
 
     def _tell(self) -> None:
-        self._mongod.committed = self._pending[0].server.oplog_length if self._pending else None
+        self._mongod.tell_up_to(self._pending[0].server.oplog_length if self._pending else None)
 
     def commit(self, written: _Written) -> bool:
         """A majority has a change, and all before; whether it was not undone meanwhile."""

@@ -39,6 +39,7 @@ class Request:
         life: Who has sent it.
         number: Which of that process's requests it is.
         sent: When.
+        sent_at: How many changes of documents there were then.
         answer: What the client waits for.
         fault: What happens to it.
         started: When the server has begun with it.
@@ -51,6 +52,7 @@ class Request:
     number: int
     command: dict[str, Any]
     sent: float
+    sent_at: int
     answer: asyncio.Future[dict[str, Any]]
     fault: Fault | None = None
     started: float | None = None
@@ -70,6 +72,11 @@ class Request:
         if name == "getMore" or (name == "aggregate" and self.command[name] == 1):
             return "stream"
         return "read" if name in {"find", "aggregate"} else "other"
+
+    @property
+    def inserts(self) -> list[Any]:
+        """The `_id`s of the documents that it makes, if they do not exist."""
+        return [one["q"]["_id"] for one in self.command.get("updates", ()) if one.get("upsert")]
 
     def __repr__(self) -> str:
         return f"{self.life.name}#{self.number} {self.name}"

@@ -100,6 +100,10 @@ class Mongod:
         if value != self.replicates:
             self._held_at = None if value else len(self._storage.oplog)
 
+    def tell_up_to(self, oplog_length: int | None) -> None:
+        """Lets change streams tell of the oplog up to some length, which a majority has; `None` for all of it."""
+        self._held_at = oplog_length
+
     # -- writing ------------------------------------------------------------------------------------------
 
     def _insert(self, command: Document, now: dtm.datetime) -> Document:

@@ -1,0 +1,48 @@
+"""What becomes of a version when something else is stored than it is based on. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ptb_mongo.codec import dump
+from ptb_mongo.replica.versions import Form, Version, Write
+
+__all__ = ["rebased", "stored_by"]
+
+
+def rebased(document_id: Any, pending: Version, base: bytes | None, remote: bytes | None, form: Form) -> Version | None:
+    """What is to be stored now instead of a version; `None` if nothing is.
+
+    Args:
+        document_id: The document's `_id`.
+        pending: What was to be stored.
+        base: What it is based on.
+        remote: What is stored; `None` if there is no document.
+        form: The form of the document.
+    """
+    if pending.plain is None:
+        is_over = remote is None or pending.yields or not form.still_deletes(base, remote)
+        return None if is_over else pending
+    if remote is None and pending.touch:
+        return None  # a touch does not restart what others have ended
+    theirs = form.gone(pending.plain) if remote is None else form.canonical(remote)
+    plain = form.merged(document_id, form.canonical(base), pending.plain, theirs, yields=pending.yields)
+    raw = dump(plain)
+    return pending if raw == pending.raw else pending._replace(plain=plain, raw=raw)
+
+
+def stored_by(write: Write, document_id: Any, base: bytes | None, form: Form) -> bytes | None:
+    """What is stored once a write is done: what it stores, with what was read of others while it was under way.
+
+    Args:
+        write: The write.
+        document_id: The document's `_id`.
+        base: What was read last, or was known before.
+        form: The form of the document.
+    """
+    version = write.version
+    if version is None or version.plain is None:
+        return None
+    if base is None or base == write.base:
+        return version.raw
+    return dump(form.merged(document_id, form.canonical(write.base), version.plain, form.canonical(base)))
