@@ -132,7 +132,7 @@ class Checker:
             return False
         if any(write.end >= before.start for write in writers):
             return False
-        return sighting.value is None or not self._may_be_kept(sighting.document, sighting.path, before.start)
+        return sighting.value is None or not self._may_be_kept(sighting.document, sighting.path, sighting.value, before)
 
     def _relevant(self, document: Document, path: Keys) -> list[Write]:
         """The writes to a path, and to its parents."""
@@ -152,7 +152,7 @@ class Checker:
                 continue
             if any(_may_follow(writer, write) for writer in writers):
                 continue
-            if value is not None and self._may_be_kept(document, path, write.start):
+            if value is not None and self._may_be_kept(document, path, value, write):
                 continue
             kind = "lost" if write.value is not None else "resurrected"
             return self._violation(kind, document, path, f"{_shown(write)} is overwritten by nothing but {value!r}")
@@ -167,26 +167,36 @@ class Checker:
             return all(one.name == write.name for one in self._relevant(write.document, path))
         return write.acknowledged and write.binding
 
-    def _may_be_kept(self, document: Document, path: Keys, since: float) -> bool:
-        """Whether a bot may have kept an older value with a dict that others have removed since then."""
-        return any(self._may_be_undone(one, path) for one in self._relevant(document, path) if one.end >= since)
+    def _may_be_kept(self, document: Document, path: Keys, value: Value, overwritten: Write) -> bool:
+        """Whether a bot may have kept an older value with a dict that others have removed, and so overwritten a write.
 
-    def _may_be_undone(self, removal: Write, path: Keys) -> bool:
-        """Whether a removal of a dict met a bot's unsaved change inside that: the bot's version of all of it stays.
-
-        With it, older values of others come back that the bot had read before.
+        A removal of a dict may meet a bot's unsaved change inside that: the bot's version of all of it stays then, also
+        over what others write there until it is saved. With it, older values of others come back that the bot had read
+        before.
         """
-        for end in range(len(removal.path) or 1, len(path)):
-            removed = path[:end]
-            if _written(removal, removed) is None:
-                return any(
-                    write.by_bot
-                    and len(write.path) > end
-                    and write.path[:end] == removed
-                    and write.end >= removal.start
-                    for write in self._by_document[removal.document]
-                )
+        writers = self._writers(document, path, value)
+        for removal, removed in self._removals(document, path):
+            was_there = any(one.start <= removal.end for one in writers)
+            for change in self._by_document[document]:
+                is_inside = len(change.path) > len(removed) and change.path[: len(removed)] == removed
+                if not change.by_bot or not is_inside or change.end < removal.start:
+                    continue
+                if removal.end >= overwritten.start:
+                    return True
+                is_kept = change.start <= removal.end and change.end >= overwritten.start
+                if was_there and is_kept and change.actor != overwritten.actor:
+                    return True
         return False
+
+    def _removals(self, document: Document, path: Keys) -> list[tuple[Write, Keys]]:
+        """The writes that remove dicts around a path, each with the outermost dict that it removes."""
+        removals = []
+        for write in self._relevant(document, path):
+            for end in range(len(write.path) or 1, len(path)):
+                if _written(write, path[:end]) is None:
+                    removals.append((write, path[:end]))
+                    break
+        return removals
 
     def _violation(self, kind: str, document: Document, path: Keys, text: str) -> Violation:
         writes = sorted(self._relevant(document, path), key=lambda write: write.start)[-_SHOWN:]

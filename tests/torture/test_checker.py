@@ -26,6 +26,11 @@ def found(final: Any, *writes: Write) -> list[str]:
     return [violation.kind for violation in Checker(writes).check({USER: tree(final)})]
 
 
+def wrong(final: Any, *writes: Write) -> list[str]:
+    """The paths at which the checker finds something wrong."""
+    return [violation.where.split()[-1] for violation in Checker(writes).check({USER: tree(final)})]
+
+
 def test_what_was_written_is_there() -> None:
     assert found({"k": "a", "d": {"x": "b"}}, write("a", 1, 2), write("b", 3, 4, path="d.x")) == []
 
@@ -111,6 +116,23 @@ def test_what_a_bot_keeps_of_a_dict_that_others_remove_may_be_older_than_what_wa
 
 
 # -- elements of lists and sets, attributes of objects, keyboards ----------------------------------------
+
+
+def test_a_bot_keeps_a_dict_also_over_what_others_write_there_before_it_is_saved() -> None:
+    older, removal = write("a", 1, 2, path="d.k"), write(None, 5, 5.5, path="d", actor="planter.0")
+    inside = write("c", 4.5, 8, path="d.x", actor="bot1.1")
+    final = {"d": {"k": "a", "x": "c"}}
+    for value in ({"d": {"y": "b"}}, {"d": {"k": "b", "y": "b"}}):  # the value may be gone already, or another one
+        newer = write(value, 6, 7, path="", actor="planter.0")
+        assert found({"d": {**final["d"], "y": "b"}}, older, removal, inside, newer) == []
+        for other in (
+            replace(inside, end=5.9),  # it was saved before
+            replace(inside, start=5.7),  # it was made after the removal
+            replace(inside, actor=newer.actor.replace("planter", "service")),  # it is no bot's
+        ):
+            assert "d.k" in wrong({"d": {**final["d"], "y": "b"}}, older, removal, other, newer)
+    assert "d.k" in wrong(final, replace(older, start=5.6, end=5.8), removal, inside, write(None, 6, 7, path="d.k"))
+    assert "d.k" in wrong(final, older, removal, inside, write("b", 6, 7, path="d.k", actor="bot1.1"))
 
 
 def test_an_element_that_was_added_is_there_once() -> None:

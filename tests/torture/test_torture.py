@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import shutil
 
+from proxies import proxied
 from run import Torture, summary
 
 from ptb_mongo.embedded import EmbeddedReplicaSet
 
+OF_TRAFFIC = {
+    "cuts",
+    "drips",
+    "half-open connections",
+    "late requests",
+    "lost answers",
+    "requests delivered twice",
+    "slow answers",
+    "stalls",
+}
 
-def test_nothing_is_lost_while_servers_and_bots_are_disturbed() -> None:
-    with EmbeddedReplicaSet() as servers:
-        result = Torture(servers, seed=7, seconds=4).run()
+
+def test_nothing_is_lost_while_servers_bots_and_their_traffic_are_disturbed() -> None:
+    with EmbeddedReplicaSet() as servers, proxied(servers) as proxies:
+        result = Torture(servers, seed=7, seconds=4, proxies=proxies).run()
 
     assert not result.violations, "\n".join(map(str, result.violations))
     assert result.counts["acknowledged"] > 100, summary([result])
     assert any(name.startswith(("kills", "freezes")) for name in result.counts)
+    assert any(result.counts[name] for name in OF_TRAFFIC)
     shutil.rmtree(result.folder)
