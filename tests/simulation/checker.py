@@ -98,11 +98,6 @@ class Checker(Fairness):
                     self.violated("invented", f"{life}: {what}")
         view.leaves = after
 
-    def unsaved(self, life: Life, document: Document) -> list[Node]:
-        """What a process has changed in a document, and is not known to be stored."""
-        view = self._views.get((life, document))
-        return list(view.own.values()) if view is not None else []
-
     def acknowledged(self, life: Life, nodes: Sequence[Node], how: str) -> None:
         """A process was told that these are stored."""
         for node in nodes:
@@ -132,15 +127,20 @@ class Checker(Fairness):
             if after is None:
                 self.violated("broken", f"{request} has made {document} unreadable: {change.after}")
                 continue
-            self._stored_by(request, document, self._leaves.get(document, {}), after)
             is_gone = change.after is None or "buried" in change.after
-            if is_gone and (dropping := self._candidates(request.life, document, WHOLE, ABSENT)):
-                self._stored[document][WHOLE] = dropping[0]
-                dropping[0].stored_at = self.history
+            drops = self._candidates(request.life, document, WHOLE, ABSENT) if is_gone else []
+            # What a handler has removed from its new object is gone with all the rest, and does not come after that.
+            drop = drops[0] if drops and not drops[0].superseded else None
+            self._stored_by(request, document, self._leaves.get(document, {}), after, drop)
+            if drops:
+                self._stored[document][WHOLE] = drops[0]
+                drops[0].stored_at = self.history
             self._leaves[document] = after
             self._rev_written.setdefault(document, []).append((self.history, request.life))
 
-    def _stored_by(self, request: Request, document: Document, before: Leaves, after: Leaves) -> None:
+    def _stored_by(
+        self, request: Request, document: Document, before: Leaves, after: Leaves, drop: Node | None
+    ) -> None:
         stored = self._stored.setdefault(document, {})
         # What is removed comes first: what takes its place has seen the removal.
         for path, old, new in sorted(differences(before, after), key=lambda one: one[2] is not ABSENT):
@@ -150,13 +150,13 @@ class Checker(Fairness):
                 removing = self._candidates(request.life, document, path, ABSENT)
                 self._store(removing[0] if removing else self._unknown(document, path, request.life), request)
             elif new is not ABSENT or not is_of_another_list(path, before, after):
-                self._change(request, document, path, new)
+                self._change(request, document, path, new, drop)
             else:
                 self._store(self._unknown(document, path, request.life), request)
         if after:
             stored.pop(WHOLE, None)
 
-    def _change(self, request: Request, document: Document, path: Path, new: Hashable) -> None:
+    def _change(self, request: Request, document: Document, path: Path, new: Hashable, drop: Node | None) -> None:
         """Whether a request may change a leaf."""
         life = request.life
         now = self._now(document, path)
@@ -164,7 +164,7 @@ class Checker(Fairness):
         what = f"{sent} made {name_of(document, path)}, which was {now!r}, {new!r}"
         mine = self._candidates(life, document, path, new)
         fresh = min(
-            (node for node in mine if not node.superseded), key=lambda one: one.settled is not None, default=None
+            (node for node in mine if not node.superseded), key=lambda one: one.settled is not None, default=drop
         )
         if fresh is not None:
             if fresh.settled is not None and fresh.settled < request.number and fresh.path == path:

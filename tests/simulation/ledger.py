@@ -53,6 +53,11 @@ class Ledger:
         """The documents of a collection that a process has in memory."""
         return [document for owner, document in self._views if owner is life and document[0] == collection]
 
+    def unsaved(self, life: Life, document: Document) -> list[Node]:
+        """What a process has changed in a document, and is not known to be stored."""
+        view = self._views.get((life, document))
+        return list(view.own.values()) if view is not None else []
+
     def _seen(self, life: Life, document: Document, path: Path) -> Node | None:
         """What stands at a leaf for a process; where that is nothing, what has removed it."""
         node = at(self._view(life, document).nodes, path)
