@@ -176,6 +176,7 @@ class Torture:
             if not bot.saves and bot.is_ready(30):
                 bot.stop()
                 bot.start()
+                bot.is_ready(30)
 
     def _documents(self, bot: BotProcess) -> tuple[Document, ...]:
         """What is compared at the end."""
