@@ -6,11 +6,19 @@ An object is *plain* when pickle would store nothing but its attributes: no `__r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-__all__ = ["attributes_of", "is_plain", "new_object", "remove_attribute", "set_attribute", "slots_of"]
+__all__ = [
+    "attributes_of",
+    "is_plain",
+    "new_object",
+    "order_attributes",
+    "remove_attribute",
+    "set_attribute",
+    "slots_of",
+]
 
 _DEFAULT_GETSTATE: Final = getattr(object, "__getstate__", None)  # Python 3.11 gave every object one
 _SLOTS_OF: Final[WeakKeyDictionary[type, tuple[str, ...]]] = WeakKeyDictionary()
@@ -100,3 +108,11 @@ def remove_attribute(obj: object, name: str) -> None:
         del own[name]
     elif name in slots_of(type(obj)) and hasattr(obj, name):
         object.__delattr__(obj, name)
+
+
+def order_attributes(obj: object, names: Iterable[str]) -> None:
+    """Moves attributes to the end, one after the other; slots stay where their class has them."""
+    own = getattr(obj, "__dict__", None)
+    for name in names:
+        if own is not None and name in own:
+            own[name] = own.pop(name)

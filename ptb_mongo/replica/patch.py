@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ptb_mongo.codec import unescape
-from ptb_mongo.codec.objects import attributes_of, is_plain, remove_attribute, set_attribute, slots_of
+from ptb_mongo.codec.objects import (
+    attributes_of,
+    is_plain,
+    order_attributes,
+    remove_attribute,
+    set_attribute,
+    slots_of,
+)
 from ptb_mongo.replica.sequences import edits
 from ptb_mongo.replica.values import (
     MISSING,
@@ -87,7 +94,8 @@ class _Plan:
             self.steps.append(lambda: _replace_entries(live, value))
         else:
             attributes = attributes_of(value)
-            self._set_attributes(live, [name for name in attributes_of(live) if name not in attributes], attributes)
+            removed = [name for name in attributes_of(live) if name not in attributes]
+            self._set_attributes(live, removed, attributes, [*attributes])
 
     def _dict(self, live: dict[Any, Any], before: Document, after: Document) -> None:
         removed = [unescape(name) for name in before if name not in after]
@@ -108,11 +116,13 @@ class _Plan:
             known = before.get(name, MISSING)
             if known is MISSING or attribute not in own or not self.patch(own[attribute], known, value):
                 changed[attribute] = self.decode(value)
-        self._set_attributes(live, [str(unescape(name)) for name in before if name not in after], changed)
+        removed = [str(unescape(name)) for name in before if name not in after]
+        moved = [str(unescape(name)) for name in after] if list(before) != list(after) else []
+        self._set_attributes(live, removed, changed, moved)
 
-    def _set_attributes(self, live: Any, removed: list[str], changed: Mapping[str, Any]) -> None:
-        if removed or changed:
-            self.steps.append(lambda: _change_attributes(live, removed, changed))
+    def _set_attributes(self, live: Any, removed: list[str], changed: Mapping[str, Any], moved: list[str]) -> None:
+        if removed or changed or moved:
+            self.steps.append(lambda: _change_attributes(live, removed, changed, moved))
 
     def _sequence(self, live: Any, before: list[Any], after: list[Any]) -> None:
         """A list or a deque; elements are told by their places in `before`."""
@@ -177,11 +187,12 @@ def _replace_entries(live: dict[Any, Any], value: dict[Any, Any]) -> None:
     live.update(value)
 
 
-def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any]) -> None:
+def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any], moved: list[str]) -> None:
     for name in removed:
         remove_attribute(live, name)
     for name, value in changed.items():
         set_attribute(live, name, value)
+    order_attributes(live, moved)  # which is stored: two bots, each with its own order, would write it for ever
 
 
 def _replace_elements(live: Any, result: list[Any]) -> None:

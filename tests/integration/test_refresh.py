@@ -397,6 +397,23 @@ async def test_an_object_inside_a_dict_keeps_its_identity(start: Callable[..., A
     assert held.name == "Grace"
 
 
+async def test_an_order_of_attributes_changed_by_another_service_is_taken_over_and_not_written_back(
+    start: Callable[..., Any], database: Any, mode: str
+) -> None:
+    bot = await start(trusted=[Profile], refresh=mode)
+    await bot.hears(lambda context: context.user_data.update(profile=Profile("Ada")))
+    await bot.saves()
+
+    edit(database, unset={"data.profile.state.name": ""})
+    edit(database, set={"data.profile.state.name": "Grace"})
+    await bot.sees(lambda data: getattr(data["profile"], "name", None) == "Grace")
+    before = database.user_data.find_one({"_id": USER})
+    await bot.saves()
+
+    assert [*before["data"]["profile"]["state"]] == ["tags", "note", "name"]
+    assert database.user_data.find_one({"_id": USER}) == before
+
+
 # -- what it costs ---------------------------------------------------------------------------------------
 
 

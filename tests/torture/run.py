@@ -34,7 +34,7 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 from values import seed as seed_data
-from verdict import Result, Stored, differences, judge
+from verdict import Result, Stored, differences, judge, revs
 
 from ptb_mongo.embedded import EmbeddedReplicaSet
 
@@ -42,6 +42,7 @@ Driver = Literal["motor", "pymongo"]
 
 SOON: Final = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
 _AGREE_WITHIN: Final = 45.0  # seconds
+_QUIET: Final = 1.0  # seconds, in which each bot saves several times
 _LONGEST_REPORT: Final = 10
 
 
@@ -124,6 +125,7 @@ class Torture:
                 result.add_problems(service.ends())
             self._restart_those_that_have_not_saved()
             self._wait_for_agreement()
+            self._wait_for_quiet()
             for bot in self._bots:
                 bot.begin_to_stop()
             for bot in self._bots:
@@ -174,6 +176,7 @@ class Torture:
             if not bot.saves and bot.is_ready(30):
                 bot.stop()
                 bot.start()
+                bot.is_ready(30)
 
     def _documents(self, bot: BotProcess) -> tuple[Document, ...]:
         """What is compared at the end."""
@@ -195,6 +198,22 @@ class Torture:
                 time.sleep(0.1)
         result.counts["seconds until all agreed"] = round(time.monotonic() - begun)
         result.counts["documents"] = len(stored.data)
+
+    def _wait_for_quiet(self) -> None:
+        """Waits until nobody writes any more: bots that agree, and write all the same, would do so for ever."""
+        begun = time.monotonic()
+        with MongoClient(self._servers.uri) as client:
+            before = revs(client, self._database)
+            while True:
+                time.sleep(_QUIET)
+                now = revs(client, self._database)
+                if before == now:
+                    break
+                if time.monotonic() - begun > _AGREE_WITHIN:
+                    changed = [str(document) for document in now if before.get(document) != now[document]]
+                    self._result.add_disagreements([f"still written, though nothing changes: {', '.join(changed)}"])
+                    break
+                before = now
 
 
 def report(result: Result, console: Console) -> None:

@@ -106,6 +106,15 @@ def _at(data: Any, path: Iterable[str]) -> list[Any]:
     return data or []
 
 
+def revs(client: MongoClient[dict[str, Any]], database: str) -> dict[tuple[str, str], Any]:
+    """The last write of each document, by its collection and `_id`."""
+    return {
+        (scope, str(found["_id"])): found.get("rev")
+        for scope in ("user_data", "chat_data", "bot_data", "conversations", "callback_data")
+        for found in client[database][scope].find({}, {"rev": 1})
+    }
+
+
 def differences(stored: Stored, bot: str, documents: Iterable[Document], file: pathlib.Path) -> list[str]:
     """How a bot's memory, as it has written it down, differs from what is stored."""
     if not file.exists():

@@ -33,11 +33,18 @@ class Slotted:
     __slots__ = ("a", "b")
 
 
+class Bag:
+    """Has any attributes."""
+
+    def __init__(self, **attributes: Any) -> None:
+        vars(self).update(attributes)
+
+
 class Identical:
     """Equal to nothing but itself."""
 
 
-codec = Codec(trusted=[Basket, Other, Slotted, Identical])
+codec = Codec(trusted=[Basket, Other, Slotted, Bag, Identical])
 
 
 def brought(live: Any, value: Any) -> Any:
@@ -61,6 +68,7 @@ values = st.recursive(
         | st.dictionaries(keys, inner, max_size=3).map(collections.OrderedDict)
         | st.builds(collections.deque, st.lists(inner, max_size=4), st.sampled_from([None, 2, 4]))
         | st.builds(Basket, inner, inner)
+        | st.dictionaries(st.sampled_from("abc"), inner).map(lambda attributes: Bag(**attributes))
     ),
     max_leaves=10,
 )
@@ -85,6 +93,8 @@ def edited(draw: st.DrawFn, value: Any) -> Any:
             value.append(draw(inner))
     elif isinstance(value, Basket):
         value.items = draw(edited(value.items))
+    elif isinstance(value, Bag):
+        return Bag(**dict(draw(st.permutations([*vars(value).items()]))))
     else:
         return draw(inner)
     return value
@@ -247,6 +257,14 @@ def test_an_object_and_what_is_in_it_stay_the_same() -> None:
 
     assert basket == Basket(2, [{"n": 2}])
     assert basket.items is inside
+
+
+def test_attributes_stand_in_the_order_that_is_stored_or_each_of_two_bots_would_store_its_own_for_ever() -> None:
+    bag = Bag(a=1, b=2, c=3)
+
+    brought({"x": bag}, {"x": Bag(c=3, b=4, d=5, a=1)})
+
+    assert list(vars(bag).items()) == [("c", 3), ("b", 4), ("d", 5), ("a", 1)]
 
 
 def test_the_data_themselves_may_be_an_object() -> None:
