@@ -101,6 +101,35 @@ async def test_elements_that_both_sides_change_are_all_kept(
     assert data_in(database) == expected
 
 
+@pytest.mark.parametrize("is_known", [True, False], ids=["a user without tags", "a new user"])
+@pytest.mark.parametrize("order", ["first", "beside what is unsaved", "later"])
+async def test_a_service_adds_to_a_set_whether_or_not_it_is_stored_yet(
+    start: Callable[..., Any], database: Any, mode: str, order: str, is_known: bool
+) -> None:
+    """By what docs/storage-format.md advises: it says that the set is one."""
+    if is_known:
+        put(database, {"name": "Ada"})
+
+    def service_adds() -> None:
+        update = {"$set": {"data.tags._py": "set"}, "$addToSet": {"data.tags.v": "service"}}
+        database.user_data.update_one({"_id": USER}, update, upsert=True)
+
+    bot = await start(refresh=mode)
+    if order == "first":
+        service_adds()
+        await bot.sees(lambda data: data.get("tags") == {"service"})
+    await bot.hears(lambda context: context.user_data.setdefault("tags", set()).add("bot"))
+    if order == "beside what is unsaved":
+        service_adds()
+    await bot.saves()
+    if order == "later":
+        service_adds()
+
+    await bot.sees(lambda data: data["tags"] == {"bot", "service"})
+    await bot.saves()
+    assert data_in(database)["tags"] == {"bot", "service"}
+
+
 # -- who decides a conflict --------------------------------------------------------------------------------
 
 
