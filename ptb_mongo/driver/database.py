@@ -196,7 +196,10 @@ class Driver:
         """The writes that matched nothing, or whose document was written again since."""
         ids = ByIds(collection, [operation.id for operation in operations.values()], ("rev",))
         revs = {}
-        for raw in await reads.documents(self._database, ids):
+        # That somebody else has deleted a document must last: it stands for our own deletion.
+        lasting = command == "delete" and self.may_roll_back
+        read = reads.lasting_documents if lasting else reads.documents
+        for raw in await read(self._database, ids):
             document = bson.decode(raw, CODEC_OPTIONS)
             revs[identity(document["_id"])] = document.get("rev")
 
