@@ -171,7 +171,13 @@ class Session:
         followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
         collections = {scope.collection: scope for scope in followed}
         self._stream = ChangeStream(
-            self._driver, self._name, collections, just_after(hello), self.availability, self.leases
+            self._driver,
+            self._name,
+            collections,
+            just_after(hello),
+            self.availability,
+            hello.get("electionId"),
+            self.leases,
         )
 
     @property

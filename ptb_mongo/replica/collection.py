@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from ptb_mongo.codec import BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
+from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
 from ptb_mongo.gc_pause import collector_paused
@@ -119,7 +119,7 @@ class Collection(DocumentForm, Generic[R]):
             self._loads.remove(began)
 
     def loaded(self, raws: Sequence[bytes]) -> Iterator[tuple[R, Document]]:
-        """Takes in the documents of a load, and yields them decoded; those that cannot be decoded are quarantined."""
+        """Takes in the documents of a load, and yields their targets decoded; what cannot be decoded is quarantined."""
         for raw, body in zip(raws, load_each(raws), strict=True):
             if (found := self._decoded(raw, body)) is not None:
                 yield found
@@ -138,7 +138,18 @@ class Collection(DocumentForm, Generic[R]):
             replica = self.replicas[key] = self._new_replica(parts.id, stored)
         else:
             self._take(replica, self._loads[0].get(key, 0), stored, lasts=False)
+            if (
+                replica.target != stored.body
+            ):  # there is something unsaved, or what was read is older than what is known
+                decoded = self._target(replica)
         return replica, decoded
+
+    def _target(self, replica: R) -> Document:
+        """What is to be in the database when everything is saved, decoded; empty if that is no document."""
+        if replica.target in {None, BURIED}:
+            return {}
+        body: Document = self.codec.decode(self.canonical(replica.target))
+        return body
 
     def _named(self, raw: bytes) -> tuple[object, object]:
         """The `_id` and the key of a document that cannot be read, as far as they can be told."""

@@ -267,9 +267,10 @@ class Replica(Moments):
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
         """Makes what was read the base of everything."""
-        pending, remote = self.pending, None if stored is None or stored.body == BURIED else stored.body
-        if pending is not None and remote != self.base:
-            self.pending = rebased(self.id, pending, self.base, remote, form)
+        pending, base = self.pending, _without_mark(self.base)
+        remote = None if stored is None else _without_mark(stored.body)
+        if pending is not None and remote != base:
+            self.pending = rebased(self.id, pending, base, remote, form)
             if self.pending is not None and self.pending.plain is not None:
                 self.reported = None  # what was refused may be accepted together with what is stored now
         self._agree(stored)
@@ -301,3 +302,8 @@ class Replica(Moments):
         Args:
             before: What it was before.
         """
+
+
+def _without_mark(body: bytes | None) -> bytes | None:
+    """What is stored of a document; a mark says that it does not exist."""
+    return None if body == BURIED else body

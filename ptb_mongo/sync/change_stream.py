@@ -84,6 +84,7 @@ class ChangeStream:
         collections: The collections to follow, by name.
         start_at: The server's time from which on no event may be missed.
         availability: Told when the server is unreachable.
+        election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
         leases: Is told of leases.
     """
 
@@ -94,6 +95,7 @@ class ChangeStream:
         collections: Mapping[str, Followed],
         start_at: Timestamp,
         availability: Availability,
+        election: object = None,
         leases: Grants | None = None,
     ) -> None:
         self._driver = driver
@@ -102,7 +104,7 @@ class ChangeStream:
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
-        self._election: object = None
+        self._election = election
         self._lag = Lag()
         self._availability = availability
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")

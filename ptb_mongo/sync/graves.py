@@ -43,7 +43,8 @@ class Graves:
         def remove() -> None:
             self._timers.discard(timer)
             is_there = replica.is_buried and replica.rev == rev and not replica.is_unsaved
-            if is_there and replica.staged(Version(None, None)):
+            # It yields: what somebody has stored since the document was deleted is not to be deleted with the mark.
+            if is_there and replica.staged(Version(None, None, yields=True)):
                 self._submit(collection, replica)
 
         timer = asyncio.get_running_loop().call_later(LATE, remove)

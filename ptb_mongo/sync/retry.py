@@ -36,7 +36,7 @@ async def retry_forever(attempt: Callable[[], Awaitable[None]], failed: Callable
     await AsyncRetrying(wait=pause, before_sleep=before_pause)(once)
 
 
-async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     """Cancels a task that retries forever, and waits until it has ended.
 
     A driver may turn the cancellation into a connection error, after which the task would try again: so it is
@@ -69,9 +69,7 @@ async def wait_at_most(
             if not again():
                 raise asyncio.TimeoutError
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        await cancel_and_wait(task)
     return task.result()
 
 

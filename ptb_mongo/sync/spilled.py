@@ -80,7 +80,7 @@ class SpillFolder:
                 continue
             failed.append(one)
             if ticket is not None:  # otherwise the writer has logged it
-                _LOGGER.error("Kept for the next start: %s", ticket.errors[replica])
+                _LOGGER.error("Kept for the next start: %s", ticket.errors.get(replica, "it was refused"))
         return failed
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
@@ -24,6 +24,7 @@ from ptb_mongo.replica.versions import Version
 from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import DIVIDED, OperationMaker, Prepared
+from ptb_mongo.sync.passes import Pass, unmatched
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
 from ptb_mongo.sync.tickets import Ticket
@@ -46,21 +47,6 @@ class Waiting:
 
     collection: Collection[Any]
     since: float
-
-
-@dataclass(slots=True)
-class _Run:
-    """One pass over the unsaved documents of a collection.
-
-    Attributes:
-        collection: The collection.
-        ticket: Gets the errors.
-        attempts: How often each document was found to be changed by others.
-    """
-
-    collection: Collection[Any]
-    ticket: Ticket
-    attempts: dict[Replica, int] = field(default_factory=dict)
 
 
 class Writer:
@@ -186,6 +172,8 @@ class Writer:
         if self._availability.is_unreachable:
             await self._driver.hello()
             self._availability.mark_reachable()
+        if self._held:
+            return
         batch = dict(self.waiting)
         ticket, self._ticket = self._ticket, Ticket()
         patience = asyncio.get_running_loop().call_later(_PATIENCE, self._out_of_patience, ticket)
@@ -227,10 +215,12 @@ class Writer:
     async def _write_collection(self, collection: Collection[Any], replicas: list[Replica], ticket: Ticket) -> None:
         """Writes documents until each is saved or refused."""
         failed_before = False
-        run = _Run(collection, ticket)
+        run = Pass(collection, ticket)
         while replicas:
             if stale := [replica for replica in replicas if replica.is_stale]:
                 await self._reader.read({collection: stale})
+            if doubted := [replica for replica in stale if replica.is_stale and replica.is_in_doubt]:
+                await self._reader.read({collection: doubted})  # as a majority has them
             chunks = [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
             tasks: list[asyncio.Task[list[Replica]]] = []
             try:
@@ -252,7 +242,7 @@ class Writer:
                     left += result
             replicas = left
 
-    async def _write_chunk(self, run: _Run, replicas: list[Replica]) -> list[Replica]:
+    async def _write_chunk(self, run: Pass, replicas: list[Replica]) -> list[Replica]:
         """Writes some documents; returns those that have to be written again."""
         name = run.collection.collection
         with collector_paused():
@@ -279,7 +269,7 @@ class Writer:
             ]
 
     def _is_left(
-        self, run: _Run, replica: Replica, one: Prepared, version: Version | None, failure: Failure | None
+        self, run: Pass, replica: Replica, one: Prepared, version: Version | None, failure: Failure | None
     ) -> bool:
         """Takes in what became of a write; returns whether the document has to be written again."""
         attempt = run.attempts.get(replica, 0)
@@ -290,8 +280,8 @@ class Writer:
                 self.graves.dug(run.collection, replica)
             return one.is_first and replica.is_unsaved
         if failure.outdated:
+            run.did_not_match(replica)
             replica.outdated(one.rev)
-            run.attempts[replica] = attempt + 1
             return True
         replica.refused(one.rev)
         if failure.oversized and attempt < DIVIDED:
@@ -301,7 +291,7 @@ class Writer:
         self._refuse(replica, version, run.ticket, error.located(run.collection.collection, replica.id))
         return False
 
-    def _prepared(self, run: _Run, replicas: Sequence[Replica]) -> dict[Replica, Prepared]:
+    def _prepared(self, run: Pass, replicas: Sequence[Replica]) -> dict[Replica, Prepared]:
         """The writes to be sent for some documents; what needs no write, or is refused, is settled."""
         prepared: dict[Replica, Prepared] = {}
         for replica in replicas:
@@ -310,6 +300,8 @@ class Writer:
                 self._refuse(replica, version, run.ticket, refusal)
             elif not replica.is_unsaved:
                 continue
+            elif run.never_matches(replica):
+                self._refuse(replica, version, run.ticket, run.collection.located(unmatched(), replica.id))
             elif (one := self._operations.make(run.collection, replica, run.attempts.get(replica, 0))) is not None:
                 prepared[replica] = one
             else:

@@ -51,3 +51,27 @@ async def test_a_process_removes_its_own_marks_when_nothing_can_arrive_any_more(
     await until(lambda: database.user_data.count_documents({}) == 0)
     await persistence.flush()
     assert "running" not in database.ptb_mongo.find_one()
+
+
+@pytest.mark.parametrize("is_stale", [True, False], ids=["told that anything may have changed", "in peace"])
+async def test_a_mark_goes_and_what_was_stored_since_the_deletion_stays(
+    mongodb_server_uri: str, mongodb_database: str, database: Any, *, is_stale: bool
+) -> None:
+    database.ptb_mongo.insert_one({"_id": "format", "version": 1, "bot_id": 0, "running": "earlier"})
+    persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(mongodb_server_uri, mongodb_database)
+    await persistence.get_user_data()
+    for user in (1, 2):
+        await persistence.update_user_data(user, {"a": 1})
+    await asyncio.gather(persistence.drop_user_data(1), persistence.drop_user_data(2))
+    assert database.user_data.count_documents({"buried": True}) == 2
+
+    database.user_data.update_one({"_id": 2}, {"$set": {"data.plan": "premium"}})
+    if is_stale:
+        persistence.session.scopes.told_all()  # type: ignore[union-attr]
+
+    await until(lambda: database.user_data.count_documents({"_id": 1}) == 0)
+    await until(lambda: persistence.health().waiting == 0)
+    assert database.user_data.find_one({"_id": 2})["data"] == {"plan": "premium"}
+    await persistence.flush()
+    assert database.user_data.find_one({"_id": 2})["data"] == {"plan": "premium"}
+    assert "running" not in database.ptb_mongo.find_one()

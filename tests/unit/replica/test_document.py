@@ -1,0 +1,111 @@
+"""The state of one document, where what is known of it comes in an order that nobody has planned.
+
+The kind: something old, or something of our own making, is taken for what is stored, or for what the bot wants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ptb_mongo.codec import BURIED, Codec, dump, load
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.live import LiveReplica
+from ptb_mongo.replica.versions import Version
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.sync.operations import OperationMaker
+
+USER = 1
+
+
+@pytest.fixture
+def scope() -> DataScope[Any]:
+    return DataScope("user_data", "user_data", Codec(), Counters(), new=dict)
+
+
+@pytest.fixture
+def writes() -> OperationMaker:
+    return OperationMaker("bot", buries=lambda: False)
+
+
+def stored(rev: str, **fields: Any) -> bytes:
+    return dump({"_id": USER, **fields, "rev": rev})
+
+
+def loaded(scope: DataScope[Any], raw: bytes) -> LiveReplica:
+    ((replica, _),) = scope.loaded([raw])
+    return replica
+
+
+def reads(scope: DataScope[Any], replica: LiveReplica, *raws: bytes, lasts: bool = True) -> None:
+    scope.answered([(replica, replica.reading())], raws, lasts=lasts)
+
+
+def saves(scope: DataScope[Any], writes: OperationMaker, replica: LiveReplica, data: Any) -> str:
+    """Begins to save, and returns the `rev` of the write."""
+    replica.staged(scope.version(replica, {"data": data}) or pytest.fail("it was refused"))
+    prepared = writes.make(scope, replica, 0)
+    assert prepared is not None
+    return prepared.rev
+
+
+def test_an_object_of_a_load_that_is_older_than_an_acknowledged_write_holds_what_was_written(
+    scope: DataScope[Any], writes: OperationMaker
+) -> None:
+    replica = loaded(scope, stored("other:1", data={"x": 0}))
+    scope.told_all()
+    with scope.being_loaded():
+        read = stored("other:1", data={"x": 0})
+        replica.acknowledged(saves(scope, writes, replica, {"x": 1}), scope)
+        objects = dict(scope.attached([read]))
+
+    assert objects == {USER: {"x": 1}}
+    assert scope.stage(USER, objects[USER]) is None
+
+
+def test_the_removal_of_a_mark_yields_to_what_somebody_has_stored_since(
+    scope: DataScope[Any], writes: OperationMaker
+) -> None:
+    replica = loaded(scope, stored("bot:1", buried=True))
+    assert replica.is_buried
+    replica.told()
+    replica.staged(Version(None, None, yields=True))
+
+    reads(scope, replica, stored("bot:1", buried=True, data={"plan": "premium"}))
+
+    assert not replica.is_unsaved
+    assert load(replica.target or b"")["data"] == {"plan": "premium"}
+
+
+def test_the_removal_of_a_mark_is_still_to_be_done_when_it_was_read_again(
+    scope: DataScope[Any], writes: OperationMaker
+) -> None:
+    replica = loaded(scope, stored("bot:1", buried=True))
+    replica.told()
+    replica.staged(Version(None, None, yields=True))
+
+    reads(scope, replica, stored("bot:1", buried=True))
+
+    assert replica.is_being_deleted
+    assert replica.base == BURIED
+    assert writes.make(scope, replica, 0) is not None
+
+
+def test_a_local_read_that_shows_a_write_to_be_done_asks_for_one_that_lasts(
+    scope: DataScope[Any], writes: OperationMaker
+) -> None:
+    """Others have written after it, so it was not found by its `rev`: it may be done or not."""
+    replica = loaded(scope, stored("other:1", data={"x": 0}))
+    rev = saves(scope, writes, replica, {"x": 1})
+    replica.staged(scope.version(replica, {"data": {"x": 0}}) or pytest.fail("it was refused"))
+    replica.outdated(rev)
+    now = dump({"_id": USER, "data": {"x": 1, "y": 1}, "rev": "another:1", "revs": [rev, "other:1"]})
+
+    reads(scope, replica, now, lasts=False)
+    assert replica.is_stale
+    assert replica.is_in_doubt
+
+    reads(scope, replica, now)
+    assert load(replica.target or b"")["data"] == {"x": 0, "y": 1}
+    assert replica.is_unsaved
