@@ -176,8 +176,8 @@ class Session:
             collections,
             just_after(hello),
             self.availability,
-            hello.get("electionId"),
             self.leases,
+            election=hello.get("electionId"),
         )
 
     @property

@@ -54,8 +54,9 @@ class Followed(Protocol):
 def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
     """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
 
-    An update is ours if it sets `rev` to one of ours. A replacement never is, as we make none. An insertion may be a
-    copy of our document that somebody puts back, so `_note` compares its `rev`.
+    An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may report
+    one where we move keys of a small document. An insertion may be a copy of our document that somebody puts back, so
+    `_note` compares its `rev`.
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
     wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]
@@ -84,8 +85,8 @@ class ChangeStream:
         collections: The collections to follow, by name.
         start_at: The server's time from which on no event may be missed.
         availability: Told when the server is unreachable.
-        election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
         leases: Is told of leases.
+        election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class ChangeStream:
         collections: Mapping[str, Followed],
         start_at: Timestamp,
         availability: Availability,
-        election: object = None,
         leases: Grants | None = None,
+        *,
+        election: object = None,
     ) -> None:
         self._driver = driver
         self._collections = collections
