@@ -54,9 +54,9 @@ class Followed(Protocol):
 def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
     """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
 
-    An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may report
-    one where we move keys of a small document. An insertion may be a copy of our document that somebody puts back, so
-    `_note` compares its `rev`.
+    An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may
+    report one where we move keys of a small document. An insertion may be a copy of our document that somebody puts
+    back, so `_note` compares its `rev`.
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
     wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]

@@ -79,7 +79,8 @@ async def following(server: Server, scope: Documents, number: int) -> AsyncItera
     """Follows until so many streams were opened; gives what was said of the server's being unreachable."""
     lost: list[BaseException] = []
     scopes: Any = {"users": scope}
-    watcher = ChangeStream(server, "me", scopes, BEGINNING, Availability(lost))  # type: ignore[arg-type]
+    available: Any = Availability(lost)
+    watcher = ChangeStream(server, "me", scopes, BEGINNING, available, election=1)  # type: ignore[arg-type]
     try:
         await until(lambda: len(server.opened) == number)
         yield lost
@@ -147,6 +148,13 @@ async def test_after_an_election_everything_is_stale_as_the_former_primary_may_h
     async with following(server, scope, 4):
         assert scope.notes == ["all"]
         assert server.opened[1:] == [place(token="a"), place(token="b"), place(token="c")]
+
+
+async def test_an_election_between_the_start_and_the_first_stream_is_noticed() -> None:
+    server = Server([Election(), changes(token="a"), UnavailableError()])
+    scope = Documents()
+    async with following(server, scope, 2):
+        assert scope.notes == ["all"]
 
 
 async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
