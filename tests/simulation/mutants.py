@@ -114,7 +114,7 @@ MUTANTS = (
     Mutant(
         "what was read is not merged with what is pending",
         f"{_REPLICA}._rebase",
-        "if pending is not None and remote != self.base:",
+        "if pending is not None and remote != base:",
         "if False:",
         2,
     ),
