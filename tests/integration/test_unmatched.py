@@ -70,3 +70,19 @@ async def test_a_document_that_its_own_values_do_not_find_is_refused_by_itself(
     await until(lambda: bot.persistence.health().waiting == 0)
     assert database.user_data.find_one({"_id": USER + 1})["data"] == {"n": 1}
     assert bot.persistence.health().connected
+
+
+async def test_a_document_that_its_own_rev_does_not_find_is_not_deleted_and_holds_up_nobody(
+    start: Callable[..., Any], database: Any
+) -> None:
+    database.user_data.insert_one(PLANTED["a rev that is a pointer"])
+    bot = await start()
+    await bot.hears()
+    await bot.hears(lambda context: context.user_data.update(n=1), user=USER + 1)
+    bot.application.drop_user_data(USER)
+
+    await bot.saves()
+
+    await until(lambda: bot.persistence.health().waiting == 0)
+    assert [one["_id"] for one in database.user_data.find({}, {"_id": 1})] == [USER, USER + 1]
+    assert "remove what the bot has not written" in str(bot.errors)
