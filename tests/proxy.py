@@ -40,7 +40,23 @@ class _Rule:
         return request.command in self.commands and (not self.collections or request.collection in self.collections)
 
 
-class Proxy:
+class Listening:
+    """Where a proxy listens, for clients."""
+
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Address and port for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def uri(self) -> str:
+        """Connection string for clients that are to talk to this one server, through the proxy."""
+        return f"mongodb://{self.host}/?directConnection=true"
+
+
+class Proxy(Listening):
     """The proxy; a context manager that listens while it is entered.
 
     What changes its behaviour takes effect at once. Rules are for requests that come later, and are tried in the order
@@ -87,16 +103,6 @@ class Proxy:
         self.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._listener.wait_closed()
-
-    @property
-    def host(self) -> str:
-        """Address and port for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def uri(self) -> str:
-        """Connection string for clients that are to talk to this one server, through the proxy."""
-        return f"mongodb://{self.host}/?directConnection=true"
 
     # -- what happens to all traffic ---------------------------------------------------------------------
 

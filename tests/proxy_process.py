@@ -15,13 +15,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bson import json_util
-from proxy import Proxy
+from proxy import Listening, Proxy
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of no use, and perhaps not there, at run time
 
 
-class ProxyProcess:
+class ProxyProcess(Listening):
     """Calls a `Proxy` in another process; a context manager.
 
     Args:
@@ -41,16 +41,6 @@ class ProxyProcess:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()  # which closes its input, and so ends it
         assert self._process.returncode == 0
-
-    @property
-    def host(self) -> str:
-        """Address and port for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def uri(self) -> str:
-        """Connection string for clients that are to talk to this one server, through the proxy."""
-        return f"mongodb://{self.host}/?directConnection=true"
 
     def call(self, method: str, /, timeout: float = 20, **arguments: Any) -> Any:
         """Calls a method of the proxy, and waits for its end; or gives the value of an attribute.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import telegram
 
-from ptb_mongo.codec import Codec, id_of, load
+from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver, connect, database_of
 from ptb_mongo.errors import DecodeError, FormatError
 from ptb_mongo.migration.data import Kind
@@ -154,15 +154,12 @@ class Database:
     def decoded(self, kind: Kind, raw: bytes) -> Stored:
         """A document, from its bytes."""
         scope = self.scopes[kind]
-        document_id: Any = "?"
-        key: Any = None
         try:
-            document_id = id_of(raw)
-            key = scope.key_of(document_id)
-            _, stored, body = scope.decoded(raw, load(raw))
+            key, parts, body = scope.decoded(raw, load(raw))
         except DecodeError as error:
+            document_id, key = scope.named(raw)
             # A new error: the traceback of the one that was raised holds the whole document.
             located = DecodeError(error.reason, path=error.path)
             located.located(scope.collection, document_id)
             return Stored(document_id, key, raw, {}, located)
-        return Stored(document_id, key, raw, {**body, "rev": stored.rev})
+        return Stored(parts.id, key, raw, {**body, "rev": parts.rev})

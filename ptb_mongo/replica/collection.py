@@ -128,7 +128,7 @@ class Collection(DocumentForm, Generic[R]):
         try:
             key, parts, decoded = self.decoded(raw, body or load(raw))
         except DecodeError as error:
-            self._quarantine(*self._named(raw), error)
+            self._quarantine(*self.named(raw), error)
             return None
         if self.quarantined:
             self.quarantined.pop(key, None)
@@ -151,7 +151,7 @@ class Collection(DocumentForm, Generic[R]):
         body: Document = self.codec.decode(self.canonical(replica.target))
         return body
 
-    def _named(self, raw: bytes) -> tuple[object, object]:
+    def named(self, raw: bytes) -> tuple[object, object]:
         """The `_id` and the key of a document that cannot be read, as far as they can be told."""
         document_id: object = "?"
         try:

@@ -209,12 +209,8 @@ class Replica(Moments):
         """The last writes of other writers, as they will be after this write."""
         return revs_beneath(rev, self.rev, self.revs)
 
-    def acknowledged(self, rev: str, form: Form) -> bool:
-        """The server has done a write.
-
-        Returns:
-            Whether nothing is left to be saved.
-        """
+    def acknowledged(self, rev: str, form: Form) -> None:
+        """The server has done a write."""
         write = self.sent.get(rev)
         if write is not None:  # otherwise a read has settled it
             before = self.target
@@ -223,7 +219,6 @@ class Replica(Moments):
             self._done(rev, write, form)
             if self.target != before:
                 self._retarget(before)
-        return not self.is_unsaved
 
     def outdated(self, rev: str) -> None:
         """A write did not match; or it was done, and others have written since."""

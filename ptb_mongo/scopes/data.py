@@ -111,8 +111,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read; they become the live ones."""
         for replica, body in self.loaded(raws):
-            is_target = replica.pending is None and not self._excluded
-            data = body if is_target else self.codec.decode(replica.target_plain(self))
+            data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
             if "data" in data or replica.live is not None:
                 live = data["data"] if "data" in data else self._new()
                 replica.attached(live, is_again=self._was_loaded)

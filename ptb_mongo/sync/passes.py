@@ -10,7 +10,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.tickets import Ticket
 
-__all__ = ["Pass", "unmatched"]
+__all__ = ["Pass"]
 
 _IN_VAIN: Final = 8  # more than `DIVIDED`, as another kind of filter is tried from then on
 
@@ -37,21 +37,20 @@ class Pass:
         before, times = self._unmatched.get(replica, (None, 0))
         self._unmatched[replica] = supposed, times + 1 if before == supposed else 1
 
-    def never_matches(self, replica: Replica) -> bool:
-        """Whether a document is, by what was read of it, what its writes have supposed in vain all the time.
+    def refusal(self, replica: Replica) -> DocumentError | None:
+        """Why a document is given up; `None` if it is not.
 
-        It holds something that no filter finds: a `rev` or a value of a type that is no longer in use, say.
+        It is, by what was read of it, what its writes have supposed in vain all the time: it holds something that no
+        filter finds, of a type that is no longer in use, say.
         """
         supposed, times = self._unmatched.get(replica, (None, 0))
-        return times >= _IN_VAIN and not replica.is_stale and supposed == _supposed(replica)
-
-
-def unmatched() -> DocumentError:
-    """Why a document that `never_matches` is not written."""
-    return DocumentError(
-        "the stored document holds something that MongoDB does not find by its own value, beside what has changed or "
-        "as `rev`, so it cannot be written safely; remove what the bot has not written"
-    )
+        if times < _IN_VAIN or replica.is_stale or supposed != _supposed(replica):
+            return None
+        error = DocumentError(
+            "the stored document holds something that MongoDB does not find by its own value, beside what has changed "
+            "or as `rev`, so it cannot be written safely; remove what the bot has not written"
+        )
+        return error.located(self.collection.collection, replica.id)
 
 
 def _supposed(replica: Replica) -> object:

@@ -24,7 +24,7 @@ from ptb_mongo.replica.versions import Version
 from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import DIVIDED, OperationMaker, Prepared
-from ptb_mongo.sync.passes import Pass, unmatched
+from ptb_mongo.sync.passes import Pass
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
 from ptb_mongo.sync.tickets import Ticket
@@ -300,8 +300,8 @@ class Writer:
                 self._refuse(replica, version, run.ticket, refusal)
             elif not replica.is_unsaved:
                 continue
-            elif run.never_matches(replica):
-                self._refuse(replica, version, run.ticket, run.collection.located(unmatched(), replica.id))
+            elif refusal := run.refusal(replica):
+                self._refuse(replica, version, run.ticket, refusal)
             elif (one := self._operations.make(run.collection, replica, run.attempts.get(replica, 0))) is not None:
                 prepared[replica] = one
             else:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from bots import USER, Bot
 from offline import BOT_ID
+from stored import data_in, edit, put
 
 from ptb_mongo import MISSING
 from ptb_mongo.codec import Codec
@@ -32,20 +33,6 @@ class Box:
 
 
 CODEC = Codec([Box])
-
-
-def put(database: Any, data: dict[str, Any]) -> None:
-    """What was stored before the bot starts."""
-    database.user_data.insert_one({"_id": USER, "data": CODEC.encode(data)})
-
-
-def data_in(database: Any) -> Any:
-    document = database.user_data.find_one({"_id": USER})
-    return CODEC.decode(document["data"]) if document and "data" in document else None
-
-
-def edit(database: Any, update: Any) -> None:
-    database.user_data.update_one({"_id": USER}, update)
 
 
 # -- elements ----------------------------------------------------------------------------------------------
@@ -72,7 +59,7 @@ ELEMENTS: dict[str, tuple[Any, Callable[[Any], Any], dict[str, dict[str, Any]], 
 async def test_elements_that_both_sides_change_are_all_kept(
     start: Callable[..., Any], database: Any, mode: str, order: str
 ) -> None:
-    put(database, {case: before for case, (before, _, _, _) in ELEMENTS.items()})
+    put(database, {case: before for case, (before, _, _, _) in ELEMENTS.items()}, CODEC)
     expected = {case: after for case, (_, _, _, after) in ELEMENTS.items()}
     update: dict[str, dict[str, Any]] = {}
     for case, (_, _, operators, _) in ELEMENTS.items():
@@ -88,46 +75,56 @@ async def test_elements_that_both_sides_change_are_all_kept(
     if order == "saved":
         await bot.saves()
         edit(database, update)
-        expected = data_in(database)  # the service has edited what the bot had saved
+        expected = data_in(database, CODEC)  # the service has edited what the bot had saved
     else:
         edit(database, update)
         if order == "unsaved":
             await bot.sees(lambda data: data == expected)
         await bot.saves()
 
-    assert data_in(database) == expected
+    assert data_in(database, CODEC) == expected
     await bot.sees(lambda data: data == expected)
     await bot.saves()
-    assert data_in(database) == expected
+    assert data_in(database, CODEC) == expected
 
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["a user without tags", "a new user"])
 @pytest.mark.parametrize("order", ["first", "beside what is unsaved", "later"])
-async def test_a_service_adds_to_a_set_whether_or_not_it_is_stored_yet(
-    start: Callable[..., Any], database: Any, mode: str, order: str, is_known: bool
+@pytest.mark.parametrize(("kind", "operator", "add"), [(set, "$addToSet", set.add), (deque, "$push", deque.append)])
+async def test_a_service_adds_to_a_set_or_a_deque_whether_or_not_it_is_stored_yet(
+    start: Callable[..., Any],
+    database: Any,
+    mode: str,
+    order: str,
+    is_known: bool,
+    kind: type[Any],
+    operator: str,
+    add: Callable[[Any, str], None],
 ) -> None:
-    """By what docs/storage-format.md advises: it says that the set is one."""
+    """By what docs/storage-format.md advises: it says what it is."""
     if is_known:
         put(database, {"name": "Ada"})
 
     def service_adds() -> None:
-        update = {"$set": {"data.tags._py": "set"}, "$addToSet": {"data.tags.v": "service"}}
+        update = {"$set": {"data.tags._py": kind.__name__}, operator: {"data.tags.v": "service"}}
         database.user_data.update_one({"_id": USER}, update, upsert=True)
 
     bot = await start(refresh=mode)
     if order == "first":
         service_adds()
-        await bot.sees(lambda data: data.get("tags") == {"service"})
-    await bot.hears(lambda context: context.user_data.setdefault("tags", set()).add("bot"))
+        await bot.sees(lambda data: data.get("tags") == kind(["service"]))
+    await bot.hears(lambda context: add(context.user_data.setdefault("tags", kind()), "bot"))
     if order == "beside what is unsaved":
         service_adds()
     await bot.saves()
     if order == "later":
         service_adds()
 
-    await bot.sees(lambda data: data["tags"] == {"bot", "service"})
+    await bot.sees(lambda data: {*data["tags"]} == {"bot", "service"} and type(data["tags"]) is kind)
     await bot.saves()
-    assert data_in(database)["tags"] == {"bot", "service"}
+    stored = data_in(database)["tags"]
+    assert type(stored) is kind
+    assert sorted(stored) == ["bot", "service"]
 
 
 # -- who decides a conflict --------------------------------------------------------------------------------

@@ -15,26 +15,9 @@ from typing import Any
 import pytest
 from bots import USER, Bot
 from disturbed import Traffic
+from stored import data_in, edit, put
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
-from ptb_mongo.codec import Codec
-
-CODEC = Codec()
-
-
-def put(database: Any, data: dict[str, Any]) -> None:
-    """What was stored before the bot starts."""
-    database.user_data.insert_one({"_id": USER, "data": CODEC.encode(data)})
-
-
-def data_in(database: Any) -> Any:
-    document = database.user_data.find_one({"_id": USER})
-    return CODEC.decode(document["data"]) if document and "data" in document else None
-
-
-def edit(database: Any, update: Any) -> None:
-    database.user_data.update_one({"_id": USER}, update)
-
 
 # -- copies ------------------------------------------------------------------------------------------------
 

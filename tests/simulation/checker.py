@@ -13,7 +13,7 @@ What the rules of merging allow, though it looks like a fault, is named in `fair
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fairness import Fairness, is_of_another_list
@@ -108,16 +108,18 @@ class Checker(Fairness):
             if view.own.get(node.path) is node:
                 del view.own[node.path]
 
+    def _followed(self, changes: Sequence[Written]) -> Iterator[tuple[Written, Document, Leaves | None]]:
+        """The changes of documents that are checked, in the order of history, with what is there afterwards."""
+        for change in changes:
+            self.history += 1
+            if change.collection in _FOLLOWED:
+                yield change, (change.collection, key(change.id)), leaves_of(change.collection, change.after)
+
     # -- what happens in the database ----------------------------------------------------------------------
 
     def written(self, request: Request, changes: Sequence[Written]) -> None:
         """A bot's request has changed documents."""
-        for change in changes:
-            self.history += 1
-            if change.collection not in _FOLLOWED:
-                continue
-            document = change.collection, key(change.id)
-            after = leaves_of(change.collection, change.after)
+        for change, document, after in self._followed(changes):
             if (bad_since := self._unreadable.get(document)) is not None:
                 if self._has_read(request, document, bad_since):
                     self.violated("quarantine", f"{request} has written {document}, which cannot be read")
@@ -246,12 +248,7 @@ class Checker(Fairness):
 
     def edited(self, service: str, changes: Sequence[Written]) -> None:
         """A service has changed documents; it had seen what was there."""
-        for change in changes:
-            self.history += 1
-            if change.collection not in _FOLLOWED:
-                continue
-            document = change.collection, key(change.id)
-            after = leaves_of(change.collection, change.after)
+        for change, document, after in self._followed(changes):
             if after is None:
                 self._unreadable.setdefault(document, self.history)
                 self.ever_unreadable.add(document)

@@ -8,9 +8,8 @@ import typing
 from typing import Any
 
 import pytest
-from ptb_private import conversation_state
+from ptb_private import conversation_state, ptb_type
 from telegram.ext import BasePersistence, ConversationHandler, PicklePersistence
-from telegram.ext._utils import types as ptb_types
 
 import ptb_mongo.types as own_types
 from ptb_mongo import MongoPersistence
@@ -29,12 +28,12 @@ def shape(annotation: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["ConversationKey", "ConversationDict", "CDCData"])
 def test_a_type_that_ptb_keeps_private_is_spelled_as_ptb_has_it(name):
-    assert shape(getattr(own_types, name)) == shape(getattr(ptb_types, name))
+    assert shape(getattr(own_types, name)) == shape(ptb_type(name))
 
 
 @pytest.mark.parametrize("name", ["UD", "CD", "BD"])
 def test_a_type_variable_is_bound_no_more_than_that_of_ptb(name):
-    own, theirs = getattr(own_types, name), getattr(ptb_types, name)
+    own, theirs = getattr(own_types, name), ptb_type(name)
 
     assert (own.__name__, own.__bound__, own.__constraints__) == (name, None, ())
     assert (theirs.__name__, theirs.__bound__, theirs.__constraints__) == (name, None, ())
