@@ -16,7 +16,7 @@ __all__ = ["Alarm", "awaited", "cancel_and_wait", "wait_at_most"]
 T = TypeVar("T")
 
 _STEPS: Final = 16
-_CANCEL_AGAIN: Final = 0.1  # seconds
+_CANCEL_AGAIN: Final = 0.6  # seconds: longer than the last command of what is cancelled may take
 
 
 class Alarm:
@@ -55,11 +55,18 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     """Cancels a task that retries forever, and waits until it has ended.
 
     A driver may turn the cancellation into a connection error, after which the task would try again: so it is
-    cancelled repeatedly.
+    cancelled repeatedly. Whoever waits may be cancelled repeatedly as well, and waits on: nothing is left running.
     """
+    cancelled: asyncio.CancelledError | None = None
+    task.cancel()
     while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+        try:
+            if not (await asyncio.wait({task}, timeout=_CANCEL_AGAIN))[0]:
+                task.cancel()
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def wait_at_most(

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from bots import until
 from offline import TOKEN, OfflineRequest
 from telegram import CallbackQuery, Chat, Message, Update, User
 from telegram.ext import Application, BaseHandler, ExtBot, TypeHandler
@@ -98,9 +99,12 @@ class SharedBot:
 
 @contextlib.asynccontextmanager
 async def running(*bots: SharedBot) -> AsyncIterator[None]:
-    """Workers that are initialized, and shut down afterwards."""
+    """Workers that are initialized, and follow the changes of others as they do once they run; in the end shut down."""
     async with contextlib.AsyncExitStack() as stack:
         for bot in bots:
             await bot.application.initialize()
             stack.push_async_callback(bot.application.shutdown)
+            if (session := bot.persistence.session) is not None:
+                session.begin()
+                await until(lambda session=session: not session.must_read or session.reads)  # type: ignore[misc]
         yield

@@ -125,8 +125,7 @@ class Connection:
                 yield result
         finally:
             if (closing := getattr(iterator, "aclose", None)) is not None:
-                # Who is cancelled again while the last step ends does not wait for it.
-                with contextlib.suppress(PyMongoError, RuntimeError):
+                with contextlib.suppress(PyMongoError):
                     await closing()
 
     async def _limited(self, attempt: Callable[[Any], Awaitable[T]]) -> T:

@@ -32,6 +32,7 @@ async def test_a_process_removes_the_marks_that_an_earlier_one_has_left(
     persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(mongodb_server_uri, mongodb_database)
 
     assert await persistence.get_user_data() == {2: {"a": 1}}
+    await persistence.update_bot_data({})  # the bot runs
 
     await until(lambda: [one["_id"] for one in database.user_data.find()] == [2])
     await persistence.flush()

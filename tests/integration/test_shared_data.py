@@ -75,6 +75,8 @@ async def test_with_stream_what_has_arrived_with_an_update_is_taken_in_before_it
     arrived = asyncio.Event()
 
     async def watch(*_: Any, **__: Any) -> AsyncIterator[Events]:
+        for _ in range(2):  # it is open, and nothing has happened so far
+            yield Events((), None)
         await arrived.wait()
         for _ in range(4):  # from the socket, or the thread, that reads it
             await asyncio.sleep(0)

@@ -14,6 +14,8 @@ import pytest
 from bots import USER, until
 from bson.raw_bson import RawBSONDocument
 
+from ptb_mongo import UnsavedDataError
+
 INT, DOCUMENT, ARRAY, UNDEFINED, POINTER = b"\x10", b"\x03", b"\x04", b"\x06", b"\x0c"
 
 
@@ -67,9 +69,12 @@ async def test_a_document_that_its_own_values_do_not_find_is_refused_by_itself(
 
     await bot.saves()
 
-    await until(lambda: bot.persistence.health().waiting == 0)
+    await until(lambda: bot.persistence.health().waiting == bot.persistence.health().refused == 1)
     assert database.user_data.find_one({"_id": USER + 1})["data"] == {"n": 1}
     assert bot.persistence.health().connected
+    with pytest.raises(UnsavedDataError, match=f"user_data, _id {USER}: the stored document holds something"):
+        await bot.persistence.flush()
+    database.user_data.delete_one({"_id": USER})  # so that the stop has nothing to complain of
 
 
 async def test_a_document_that_its_own_rev_does_not_find_is_not_deleted_and_holds_up_nobody(
@@ -83,6 +88,7 @@ async def test_a_document_that_its_own_rev_does_not_find_is_not_deleted_and_hold
 
     await bot.saves()
 
-    await until(lambda: bot.persistence.health().waiting == 0)
+    await until(lambda: bot.persistence.health().waiting == bot.persistence.health().refused == 1)
     assert [one["_id"] for one in database.user_data.find({}, {"_id": 1})] == [USER, USER + 1]
     assert "remove what the bot has not written" in str(bot.errors)
+    database.user_data.delete_one({"_id": USER})  # so that the stop has nothing to complain of

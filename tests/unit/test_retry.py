@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -104,3 +105,58 @@ async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
 
     assert tried == 3
     assert [str(error) for error in errors] == ["1", "2"]
+
+
+async def test_who_is_cancelled_again_and_again_leaves_nothing_running_that_takes_its_time_to_end() -> None:
+    """A stream that is closed says so to the server before it ends."""
+    ends, ended = asyncio.Event(), False
+
+    async def takes_its_time() -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ends.wait()
+            ended = True
+
+    task = asyncio.create_task(wait_at_most(30, takes_its_time()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for _ in range(3):
+        task.cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert not task.done()
+    ends.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended
+
+
+async def test_time_in_which_the_loop_was_blocked_counts_for_nothing() -> None:
+    future = asyncio.get_running_loop().create_future()
+
+    async def blocks() -> None:
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251
+        asyncio.get_running_loop().call_soon(future.set_result, 1)
+
+    blocking = asyncio.create_task(blocks())
+
+    assert await wait_at_most(0.2, result_of(future)) == 1
+    await blocking
+
+
+async def test_as_long_as_there_is_progress_it_is_waited_for() -> None:
+    future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    steps = 0
+
+    def progress() -> int:
+        nonlocal steps
+        steps += 1
+        if steps == 60:  # more than the limit is divided into
+            future.set_result(1)
+        return steps
+
+    assert await wait_at_most(0, result_of(future), progress) == 1
