@@ -22,6 +22,7 @@ from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, Keys, fields_inside, same
 from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.scopes.loadable import check_id, check_loadable, other_type
 from ptb_mongo.types import OnConflict, ScopeName
 
 __all__ = ["DataScope"]
@@ -84,8 +85,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
     def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
         """See `Collection.check`."""
         if "data" in body and not isinstance(body["data"], self._type):
-            wanted, found = self._type.__name__, type(body["data"]).__name__
-            raise DecodeError(f"data is a {found}, and this bot's {self._name} is a {wanted}", path="data")
+            raise DecodeError(other_type(self._name, self._type, body["data"]), path="data")
 
     def _body(self, obj: Any) -> Document:
         """The plain document of an object, without what is excluded."""
@@ -154,11 +154,21 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         """
         if self.current is not None and (live := self.current(key)) is not None:
             return self.stage_live(key, live)
-        return self._stage(self.replica(key, key), obj)
+        return self._stage(self._savable(key), obj)
+
+    def _savable(self, key: int) -> LiveReplica:
+        """The replica of a document that is to be saved or deleted; created if necessary.
+
+        Raises:
+            EncodeError: If there can be none of that id.
+        """
+        if key not in self.replicas:
+            check_id(self, key, key)
+        return self.replica(key, key)
 
     def stage_live(self, key: int, live: T) -> LiveReplica | None:
         """Takes a live object itself to be saved, as it is now; see `stage`."""
-        replica = self.replica(key, key)
+        replica = self._savable(key)
         replica.seen(live)
         self._fill(replica)
         return self._stage(replica, live)
@@ -166,7 +176,10 @@ class DataScope(Collection[LiveReplica], Generic[T]):
     def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
         reported = replica.reported
         try:
+            if not isinstance(obj, self._type):
+                raise EncodeError(other_type(self._name, self._type, obj), path="data")
             plain = self._body(obj)
+            check_loadable(self, replica.id, plain)
             if self._is_nothing(replica, plain):
                 return None
 
@@ -202,7 +215,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         Raises:
             DocumentError: If it cannot be.
         """
-        replica = self.replica(key, key)
+        replica = self._savable(key)
         if self.is_refused(replica):
             return None
         if self.current is not None and (live := self.current(key)) is not None:
