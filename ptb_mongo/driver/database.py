@@ -101,11 +101,14 @@ class Driver:
             return [await reads.documents(self._database, one) for one in wanted]
 
     async def find(
-        self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
+        self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, limit: int = 0
     ) -> AsyncIterator[dict[str, Any]]:
-        """The documents that match, or some of their fields, decoded; for documents without users' data."""
+        """The documents that match (at most `limit`, unless it is 0), or some of their fields, decoded.
+
+        For documents without users' data.
+        """
         with translated():
-            async for document in self._database[collection].find(query, fields):
+            async for document in self._database[collection].find(query, fields, limit=limit):
                 yield document
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
