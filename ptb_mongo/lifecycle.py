@@ -25,6 +25,7 @@ from ptb_mongo.session import Session, Unsaved, scopes_for, spill_folder
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync.exchange import Exchange, Offer
 from ptb_mongo.sync.retry import retry_forever, wait_at_most
+from ptb_mongo.sync.spilled import Kept
 
 __all__ = ["Lifecycle", "Staged"]
 
@@ -77,6 +78,8 @@ class Lifecycle:
         async with self._opening:
             if self.session is None:
                 if self._scopes is None:
+                    if (folder := spill_folder(self.settings, "")) is not None:
+                        folder.prepare()
                     self._scopes = scopes_for(self.settings, self._bot())
                 self.session = await Session.open(self.settings, self._scopes, self.bot_id(), self._spilled_to)
                 self._spilled_to = None
@@ -155,16 +158,14 @@ class Lifecycle:
             return
         names = [f"{collection.collection} {replica.id!r}" for collection, replica in unsaved]
         named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
-        kept = "they are lost (spill_dir would keep them)"
+        kept = Kept(None, "they are lost (spill_dir would keep them)")
         if (folder := spill_folder(self.settings, uuid.uuid4().hex[:12])) is not None:
-            older, self._spilled_to = self._spilled_to, folder.keep(unsaved)
-            if older is not None:
-                folder.forget(older)
-            kept = f"they are kept in {self._spilled_to} for the next start"
+            kept = folder.keep(unsaved, self._spilled_to)
+            self._spilled_to = kept.path
         raise UnsavedDataError(
             f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s; documents not saved: "
-            f"{len(unsaved)} ({named}); {kept}"
-        )
+            f"{len(unsaved)} ({named}); {kept.sentence}"
+        ) from kept.error
 
     # -- saving -----------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             collection_prefix=collection_prefix,
             exclude=dict(exclude or {}),
             shutdown_timeout=shutdown_timeout,
-            spill_dir=Path(spill_dir) if spill_dir is not None else None,
+            spill_dir=Path(spill_dir).absolute() if spill_dir is not None else None,
         )
         settings.check()
         super().__init__(Lifecycle(settings, lambda: getattr(self, "bot", None)), store_data, update_interval)
