@@ -279,9 +279,18 @@ async def test_a_second_file_that_cannot_be_written_leaves_the_first_and_names_i
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("ptb_mongo.session.connect", unreachable)
+    write = spill.write
     monkeypatch.setattr(spill, "write", full)
     with pytest.raises(UnsavedDataError, match=r"No space left.*what was unsaved before is still kept in") as caught:
         await persistence.flush()
 
     assert str(first) in str(caught.value)
     assert files(tmp_path) == [first]
+
+    monkeypatch.setattr(spill, "write", write)
+    with pytest.raises(UnsavedDataError, match="they are kept in") as caught:
+        await persistence.flush()
+
+    (second,) = files(tmp_path)
+    assert second != first
+    assert str(second) in str(caught.value)

@@ -343,6 +343,19 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(folder: Path) -> None:
     }
 
 
+def test_a_link_that_takes_a_files_place_in_the_last_moment_is_not_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = planted(folder, record()).rename(folder / "elsewhere")
+    regular = target.lstat()
+    (folder / "ptb_mongo-bot--link.unsaved").symlink_to(target)
+    monkeypatch.setattr(Path, "lstat", lambda _: regular)
+
+    (reason,) = unusable(folder).values()
+
+    assert "symbolic link" in reason
+
+
 def test_a_file_without_permission_to_read_is_named(folder: Path) -> None:
     path = planted(folder, record())
     path.chmod(0o000)
