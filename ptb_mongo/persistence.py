@@ -56,7 +56,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         shutdown_timeout: Seconds that `flush` waits for an unreachable server; PTB's last save before it, and
             closing the connection after it, take up to ten more.
         spill_dir: A folder for data that is still unsaved at the timeout; the next start merges it with what the
-            database has become. It holds users' data.
+            database has become. It holds users' data: the folder, if it is created, and the files are for their owner
+            alone. A folder that cannot be written to is refused at the start, with a `ConfigurationError`.
 
     Raises:
         ConfigurationError: If an argument cannot be used.

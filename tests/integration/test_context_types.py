@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot
+from offline import BOT_ID
 from telegram.ext import ContextTypes
 
 from ptb_mongo import DocumentError, MongoPersistence
+from ptb_mongo.migration import BotData, Database, Importer
 
 
 class Basket:
@@ -62,3 +64,30 @@ async def test_an_id_that_cannot_be_stored_stops_nobody_else(
         assert isinstance(odd, DocumentError)
         assert other is None
         assert [one["_id"] for one in database.user_data.find()] == [USER]
+
+
+class NoState:
+    """Can be stored, and not be restored."""
+
+    def __getstate__(self) -> object:
+        return {"a": 1}
+
+    def __setstate__(self, state: object) -> None:
+        raise RuntimeError("no")
+
+
+async def test_an_import_refuses_what_could_not_be_loaded_and_imports_the_rest(
+    mongodb_server_uri: str, mongodb_database: str, database: Any
+) -> None:
+    target = await Database.open(mongodb_server_uri, mongodb_database, trusted=[__name__])
+    data = BotData(
+        user_data={1: {"v": NoState()}, 2**63: {"n": 1}, USER: {"n": 1}},
+        conversations={"order": {(1, 1): NoState(), (2, 2): "menu"}},
+    )
+
+    report = await Importer(target, apply=True, bot_id=BOT_ID).run(data)
+    await target.close()
+
+    assert [problem.document_id for problem in report.problems] == [1, 2**63, {"handler": "order", "key": [1, 1]}]
+    assert [one["_id"] for one in database.user_data.find()] == [USER]
+    assert [one["_id"]["key"] for one in database.conversations.find()] == [[2, 2]]
