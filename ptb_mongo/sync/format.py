@@ -40,7 +40,8 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     known = found or {}
     owner = {"bot_id": bot_id} if bot_id and not known.get("bot_id") else {}
     # A script beside the bot leaves its mark alone: once removed, it would not tell that the bot was killed.
-    mark = {} if not bot_id and "running" in known else {"running": name}
+    is_guest = not bot_id and bool(known.get("bot_id"))
+    mark = {} if is_guest and "running" in known else {"running": name}
     made = {"version": FORMAT_VERSION, "created_at": datetime.now(timezone.utc)}
     if found is None:
         before = await driver.set_fields(collection, "format", mark, insert={**made, **owner})
@@ -58,7 +59,7 @@ def _check(found: dict[str, Any], database: str, bot_id: int) -> None:
             f"the collections in {database!r} have the format {version!r}, and this version of "
             f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
         )
-    if bot_id and found.get("bot_id") not in {None, 0, bot_id}:
+    if bot_id and found.get("bot_id") not in (None, 0, bot_id):  # whatever a stranger has put there
         _LOGGER.warning(
             "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
             "a database of its own, or a collection_prefix",

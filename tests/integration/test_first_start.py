@@ -193,6 +193,19 @@ async def test_another_bot_is_still_warned_and_changes_nothing(
     assert f"belong to bot 5, and this is bot {BOT_ID}" in caplog.text
 
 
+@pytest.mark.parametrize("owner", [{}, [], {"a": 1}, "x", 1.5, True])
+async def test_an_owner_that_is_none_stops_no_start(
+    client: Any, mongodb_database: str, database: Any, owner: Any
+) -> None:
+    database.ptb_mongo.insert_one({"_id": "format", "version": 1, "bot_id": owner})
+
+    async with Bot(MongoPersistence(client, mongodb_database)).application:
+        pass
+    script = MongoPersistence(client, mongodb_database)
+    assert [one async for one in script.user_ids()] == []
+    await script.flush()
+
+
 async def test_a_script_beside_a_running_bot_leaves_its_mark(client: Any, mongodb_database: str, database: Any) -> None:
     bot = MongoPersistence(client, mongodb_database)
     application = offline_application(bot)
