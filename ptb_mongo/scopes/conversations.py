@@ -128,7 +128,8 @@ class ConversationScope(Collection[Replica]):
             if state is None:
                 return self._end(replica)
             plain = {**replica.id, **self.codec.encode({"state": state})}
-            check_loadable(self, (handler, key), plain)
+            if self.codec.may_not_load:
+                check_loadable(self, (handler, key), plain)
             version = self.version(replica, plain)
             return replica if version is not None and replica.staged(version) else None
         except EncodeError as error:

@@ -62,16 +62,14 @@ def other_type(name: str, wanted: type, data: object) -> str:
 
 
 def check_loadable(collection: Collection[Any], key: Any, plain: Document) -> None:
-    """Refuses the document that was just encoded, if it could not be decoded or copied again.
+    """Refuses a document that could not be decoded or copied again.
 
-    Almost every document is known to be loadable by its form: this costs something only where classes with methods of
-    their own take part.
+    Almost every document is known to be loadable by its form; this is asked only where classes with methods of their
+    own take part: see `Codec.may_not_load`.
 
     Raises:
         EncodeError: If so.
     """
-    if not collection.codec.may_not_load:
-        return
     raw = dump(plain)
     try:
         body = collection.codec.decode_body(raw, load(raw))
