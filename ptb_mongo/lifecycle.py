@@ -33,13 +33,13 @@ from ptb_mongo.session import Session, Unsaved, scopes_for, spill_folder
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync.exchange import Exchange, Offer
 from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.sync.spilled import Kept
 from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Lifecycle", "Staged"]
 
 _LOGGER = logging.getLogger(__name__)
 _NAMED_AT_MOST: Final = 5
-_LOST: Final = "they are lost (spill_dir would keep them)"
 _LAST_SAVE: Final = 10.0  # seconds: longer ago, it was not PTB's last save
 _FIRST: Final = 1.0  # seconds without progress, after which what is unsaved is written into a file
 
@@ -89,6 +89,8 @@ class Lifecycle:
         async with self._opening:
             if self.session is None:
                 if self._scopes is None:
+                    if (folder := spill_folder(self.settings, "")) is not None:
+                        folder.prepare()
                     self._scopes = scopes_for(self.settings, self._bot())
                 self.session = await Session.open(self.settings, self._scopes, self.bot_id(), self._spilled_to)
                 self._spilled_to = None
@@ -201,21 +203,24 @@ class Lifecycle:
             return
         parts = [why]
         if unsaved:
-            parts.append(f"documents not saved: {len(unsaved)} ({_listed(map(_named, unsaved))})")
-            parts.append(f"they are kept in {kept} for the next start" if kept else _LOST)
+            parts.append(f"documents not saved: {len(unsaved)} ({_listed(map(_named, unsaved))}); {kept.sentence}")
         if unstorable:
             parts.append(f"changes that cannot be stored and are lost: {_listed(map(str, unstorable))}")
-        raise UnsavedDataError("; ".join(parts))
+        raise UnsavedDataError("; ".join(parts)) from kept.error
 
-    async def _spill(self, unsaved: Sequence[Unsaved]) -> Path | None:
-        """Writes what is unsaved into a file, which takes the place of the last one; returns its path."""
+    async def _spill(self, unsaved: Sequence[Unsaved]) -> Kept:
+        """Writes what is unsaved into a file, which takes the place of the last one."""
         folder = spill_folder(self.settings, uuid.uuid4().hex[:12])
-        if folder is None or not (unsaved or self._spilled_to):
-            return None
-        older, self._spilled_to = self._spilled_to, await folder.keep(unsaved) if unsaved else None
-        if older is not None:
-            folder.forget(older)
-        return self._spilled_to
+        if folder is None:
+            return Kept(None, "they are lost (spill_dir would keep them)")
+        if unsaved:
+            kept = await folder.keep(unsaved, self._spilled_to)
+            self._spilled_to = kept.path
+            return kept
+        if self._spilled_to is not None:
+            folder.forget(self._spilled_to)
+            self._spilled_to = None
+        return Kept(None, "")
 
     def _runs(self) -> None:
         """The bot handles updates, or saves."""

@@ -56,7 +56,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
             before `flush`. As long as something is saved, it goes on.
         spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has
-            become. It holds users' data.
+            become. It holds users' data: the folder, if it is created, and the files are for their owner alone. A
+            folder that cannot be written to is refused at the start, with a `ConfigurationError`.
 
     Raises:
         ConfigurationError: If an argument cannot be used.
@@ -142,7 +143,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             collection_prefix=collection_prefix,
             exclude=dict(exclude or {}),
             shutdown_timeout=shutdown_timeout,
-            spill_dir=Path(spill_dir) if spill_dir is not None else None,
+            spill_dir=Path(spill_dir).absolute() if spill_dir is not None else None,
         )
         settings.check()
         super().__init__(Lifecycle(settings, lambda: getattr(self, "bot", None)), store_data, update_interval)

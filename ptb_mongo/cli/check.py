@@ -86,7 +86,8 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
     facts.add_column(style="dim")
     facts.add_row("server", f"MongoDB {server.version}, {server.topology}")
     facts.add_row("address", target.shown)
-    state = f"format {form.get('version')} of bot {form.get('bot_id')}" if form else "no bot has been here yet"
+    bot_id = form.get("bot_id") if form else None
+    state = f"format {form.get('version')} of bot {bot_id}" if form and bot_id else "no bot has been here yet"
     facts.add_row("database", f"{name}, {state}")
     rights = Text("  ").join(
         Text.assemble(("✓ ", "green"), right) if reason is None else Text.assemble(("✗ ", "red"), right)

@@ -110,6 +110,11 @@ class Codec:
         return self._decoder.document(plain)
 
     @property
+    def may_not_load(self) -> bool:
+        """Whether it may be that the value that was encoded last cannot be decoded, or then not be copied."""
+        return self._encoder.doubtful
+
+    @property
     def doubtful(self) -> bool:
         """Whether it may be that PTB cannot copy the value that was decoded last: see `bounds.check_copy`."""
         return self._decoder.doubtful

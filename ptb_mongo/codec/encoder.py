@@ -17,16 +17,16 @@ from bson.code import Code
 from bson.dbref import DBRef
 from bson.errors import BSONError
 
-from ptb_mongo.codec.bounds import pattern
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, check_collisions, pattern
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import enum_key
+from ptb_mongo.codec.parts import enum_key, enum_member
 from ptb_mongo.codec.scalars import SCALARS, Form
 from ptb_mongo.codec.times import TimeForms
 from ptb_mongo.codec.trust import Trust
-from ptb_mongo.errors import EncodeError
+from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["Encoder", "sort_elements"]
 
@@ -54,6 +54,8 @@ class Encoder:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._opaque = OpaqueForms(trust, bot)
+        self.doubtful = False
+        """Whether it may be that the value that was encoded last cannot be decoded: classes run their own code then."""
         self._size = 0
         self._unescaped: set[str] = set()  # keys that are stored as they are: most are seen again and again
         self._by_type: dict[type, Form] = {
@@ -80,6 +82,7 @@ class Encoder:
             EncodeError: If it cannot be stored; with the path to the culprit.
         """
         self._size = 0
+        self.doubtful = False
         try:
             return self.encode(value, 0)
         except RecursionError as error:
@@ -103,6 +106,8 @@ class Encoder:
         self._count(len(value), depth)
         if depth % _PACK_DEPTH >= _PACK_FROM:
             return self._packed(self._dict, value, depth)
+        if len(value) > MAX_COLLISIONS and set(map(type, value)) != {str}:
+            _check_hashes(value)
         result = {}
         by_type = self._by_type
         unescaped = self._unescaped
@@ -149,6 +154,7 @@ class Encoder:
 
     def _packed(self, encode: Form, value: Any, depth: int) -> Any:
         """A container too deep for MongoDB, as BSON inside binary."""
+        self.doubtful = True
         inside = encode(value, (depth // _PACK_DEPTH + 1) * _PACK_DEPTH)
         return {TAG: "bson", "v": bson.encode({"v": inside}, codec_options=OPTIONS)}
 
@@ -162,6 +168,7 @@ class Encoder:
         self._count(len(value), depth)
         if depth % _PACK_DEPTH >= _PACK_FROM:
             return self._packed(self._set, value, depth)
+        _check_hashes(value)
         try:
             elements = [self.encode(element, depth + 2) for element in value]
         except EncodeError as error:
@@ -179,6 +186,8 @@ class Encoder:
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         factory = {}
         if isinstance(value, collections.defaultdict):
+            if not isinstance(value.default_factory, (type, type(None))):
+                raise EncodeError("a defaultdict can be stored only if its factory is a class")
             factory["factory"] = self.encode(value.default_factory, depth + 1)
         try:
             return {TAG: type(value).__name__, **factory, "v": self._dict(value, depth + 1)}
@@ -205,17 +214,29 @@ class Encoder:
         if isinstance(value, enum.Enum):
             return self._enum(value, depth)
         if isinstance(value, (telegram.TelegramObject, type)):
-            return self._opaque.form(value)
+            return self._opaque_form(value)
         if isinstance(value, tuple) and _is_named_tuple(cls):
             return self._named_tuple(value, depth)
         if is_plain(cls):
             attributes = attributes_of(value)
             if all(type(name) is str for name in attributes):
                 return self._object(cls, attributes, depth)
+        return self._opaque_form(value)
+
+    def _opaque_form(self, value: Any) -> Any:
+        """What is stored in one piece; only PTB's own objects are known to come back from it."""
+        cls = type(value)
+        is_known = isinstance(value, type) or cls.__module__.startswith("telegram.")
+        if not is_known or isinstance(value, telegram.Bot):
+            self.doubtful = True
         return self._opaque.form(value)
 
     def _enum(self, value: enum.Enum, depth: int) -> Any:
         key = enum_key(value)
+        try:
+            enum_member(type(value), key)
+        except DecodeError as error:
+            raise EncodeError(error.reason) from error
         plain = value.value
         native = {"v": plain} if type(plain) in {str, int, bool, float} else {}
         if native:
@@ -229,6 +250,10 @@ class Encoder:
 
     def _object(self, cls: type, attributes: dict[str, Any], depth: int) -> Any:
         name = self._trust.name_of(cls)
+        if not COPY_HOOKS.isdisjoint(attributes):
+            raise EncodeError("one of its attributes stands in the place of a method")
+        if hasattr(cls, "__deepcopy__"):
+            self.doubtful = True
         try:
             return {TAG: "object", "cls": name, "state": self._dict(attributes, depth + 1)}
         except EncodeError as error:
@@ -238,7 +263,7 @@ class Encoder:
         cls = type(value)
         name = self._trust.name_of(cls)
         if getattr(value, "__dict__", None):
-            return self._opaque.form(value)
+            return self._opaque_form(value)
         if len(cls._fields) != len(value):
             raise EncodeError(f"a {name} has {len(value)} values for {len(cls._fields)} fields")
         try:
@@ -255,6 +280,13 @@ def sort_elements(elements: list[Any]) -> None:
         elements.sort()
     else:
         elements.sort(key=lambda element: bson.encode({"v": element}, codec_options=OPTIONS))
+
+
+def _check_hashes(values: Collection[Any]) -> None:
+    try:
+        check_collisions(values)
+    except DecodeError as error:
+        raise EncodeError(error.reason) from error
 
 
 def _within(key: str, error: EncodeError) -> EncodeError:

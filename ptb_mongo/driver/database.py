@@ -95,11 +95,14 @@ class Driver:
         return [await run(partial(reads.documents, wanted=one)) for one in wanted]
 
     async def find(
-        self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
+        self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, limit: int = 0
     ) -> AsyncIterator[dict[str, Any]]:
-        """The documents that match, or some of their fields, decoded; for documents without users' data."""
+        """The documents that match (at most `limit`, unless it is 0), or some of their fields, decoded.
+
+        For documents without users' data.
+        """
         async with contextlib.aclosing(
-            self._connection.each(lambda database: aiter(database[collection].find(query, fields)))
+            self._connection.each(lambda database: aiter(database[collection].find(query, fields, limit=limit)))
         ) as documents:
             async for document in documents:
                 yield document

@@ -1,13 +1,19 @@
-"""A database of mongomock-motor."""
+"""A database of mongomock-motor.
+
+Mongomock raises whatever its Python code raises for a document that it cannot store. That is the document's own
+trouble: nothing else can be wrong with a database in the same process.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import bson
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.connection import CODEC_OPTIONS, Connection
@@ -18,6 +24,10 @@ from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
 __all__ = ["MockDriver"]
 
 T = TypeVar("T")
+
+# A UUID as the binary that a server stores: mongomock can neither store the other form nor be told to.
+_AS_STORED: Final[CodecOptions[dict[str, Any]]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+_LONGEST_TEXT: Final = 200
 
 
 class MockConnection(Connection):
@@ -68,30 +78,65 @@ class MockDriver(Driver):
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not report which of several were done."""
-        outdated = Failure("its document was changed by others", outdated=True)
         failures = {}
-        for index, operation in enumerate(operations):
-            try:
-                if not await self._done(self._database[collection], operation):
-                    failures[index] = outdated
-            except OperationFailure as error:
-                taken = isinstance(error, DuplicateKeyError) and isinstance(operation, Insert)
-                # mongomock raises its own `WriteError` for a path through a value that is not a document
-                failures[index] = outdated if taken or type(error).__name__ == "WriteError" else Failure(str(error))
+        with translated():
+            for index, operation in enumerate(operations):
+                if (failure := await self._failure(collection, operation)) is not None:
+                    failures[index] = failure
         return failures
+
+    async def _failure(self, collection: str, operation: Operation) -> Failure | None:
+        """Does one write; returns why it was not done."""
+        outdated = Failure("its document was changed by others", outdated=True)
+        try:
+            return None if await self._done(self._database[collection], operation) else outdated
+        except OperationFailure as error:
+            taken = isinstance(error, DuplicateKeyError) and isinstance(operation, Insert)
+            # mongomock raises its own `WriteError` for a path through a value that is not a document
+            return outdated if taken or type(error).__name__ == "WriteError" else Failure(str(error))
+        except PyMongoError:
+            raise
+        except Exception as error:  # noqa: BLE001  (see the module's first lines)
+            text = f"{type(error).__name__}: {error}"
+            return Failure(f"mongomock cannot store it: {text[:_LONGEST_TEXT]}")
 
     @staticmethod
     async def _done(target: Any, operation: Operation) -> bool:
         if isinstance(operation, Insert):
             now = datetime.now(timezone.utc)
-            await target.insert_one({"_id": operation.id, **operation.fields, "updated_at": now})
+            await target.insert_one(_as_stored({"_id": operation.id, **operation.fields, "updated_at": now}))
             return True
         if isinstance(operation, Delete):
-            return bool((await target.delete_one({"_id": operation.id, **operation.guard})).deleted_count)
+            found = _as_stored({"_id": operation.id, **operation.guard})
+            return bool((await target.delete_one(found)).deleted_count)
         guard = {**operation.guard, **operation.changes.guard()}
         for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc), operation.extra):
             # Nothing runs in between: mongomock never waits.
-            if not (await target.update_one({"_id": operation.id, **guard}, update)).matched_count:
+            found = _as_stored({"_id": operation.id, **guard})
+            if not (await target.update_one(found, _as_stored(update))).matched_count:
                 return False
             guard = {}
         return True
+
+
+def _as_stored(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the values that a server would store."""
+    stored: dict[str, Any] = _comparable(bson.decode(bson.encode(document, codec_options=CODEC_OPTIONS), _AS_STORED))
+    return stored
+
+
+def _comparable(value: Any) -> Any:
+    """The same with NaNs that are equal to each other, as a server compares them."""
+    if type(value) is dict:
+        return {name: _comparable(item) for name, item in value.items()}
+    if type(value) is list:
+        return [_comparable(item) for item in value]
+    return _NaN(value) if type(value) is float and math.isnan(value) else value
+
+
+class _NaN(float):
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and math.isnan(other)
+
+    def __hash__(self) -> int:
+        return hash("NaN")

@@ -17,6 +17,7 @@ from ptb_mongo.migration.data import KINDS, BotData, Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.replica.update import diff
 from ptb_mongo.replica.values import Document
+from ptb_mongo.scopes.loadable import check_id, check_loadable
 
 __all__ = ["Importer", "Report", "Tally"]
 
@@ -144,6 +145,7 @@ class Importer:
                 if isinstance(plain, DocumentError):
                     raise plain
                 key = scope.key_of(document_id)
+                check_id(scope, key, document_id)
                 if (size := len(dump(plain))) > MAX_SIZE - _HEADROOM:
                     raise EncodeError(f"it would have {size:,} bytes, and MongoDB takes {MAX_SIZE:,}")
             except DocumentError as error:
@@ -163,18 +165,22 @@ class Importer:
             for handler, states in data.conversations.items():
                 for key, state in states.items():
                     place = {"handler": handler, "key": list(key) if isinstance(key, tuple) else key}
-                    yield place, None if state is None else self._plain({"state": state}, place)
+                    yield place, None if state is None else self._plain(kind, place, {"state": state}, place)
         else:
             values = {self._bot_id: data.bot_data} if kind == "bot_data" else getattr(data, kind)
             for owner, value in values.items():
-                data_of_one = self._plain({"data": value}, {})
+                data_of_one = self._plain(kind, owner, {"data": value}, {})
                 yield owner, None if value is None or data_of_one == {"data": {}} else data_of_one
 
-    def _plain(self, value: Document, beside: Document) -> Document | DocumentError:
+    def _plain(self, kind: Kind, document_id: Any, value: Document, beside: Document) -> Document | DocumentError:
+        scope = self._database.scopes[kind]
         try:
-            return {**beside, **self._database.codec.encode(value)}
-        except EncodeError as error:
+            plain = {**beside, **scope.codec.encode(value)}
+            if scope.codec.may_not_load:
+                check_loadable(scope, scope.key_of(document_id), plain)
+        except DocumentError as error:
             return error
+        return plain
 
     # -- what is there already --------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import Document
 from ptb_mongo.replica.versions import Version
+from ptb_mongo.scopes.loadable import check_form, check_loadable
 from ptb_mongo.types import CDCData
 
 __all__ = ["CallbackDataScope"]
@@ -172,12 +173,23 @@ class CallbackDataScope(Collection[Replica]):
         plain: dict[str, Document | DocumentError] = {}
         for uuid, accessed_at, buttons in keyboards:
             try:
-                plain[uuid] = {"accessed_at": float(accessed_at), **self._keyboard(buttons)}
+                plain[uuid] = self._loadable(uuid, {"accessed_at": float(accessed_at), **self._keyboard(buttons)})
             except DocumentError as error:
                 plain[uuid] = error
         for query, keyboard in queries.items():
-            plain[f"{_QUERY}{query}"] = {"keyboard": keyboard}
+            document_id = f"{_QUERY}{query}"
+            try:
+                plain[document_id] = self._loadable(document_id, {"keyboard": keyboard})
+            except DocumentError as error:
+                plain[document_id] = error
         return plain
+
+    def _loadable(self, document_id: str, document: Document) -> Document:
+        whole = {"position": 0, **document}
+        check_form(self, document_id, document_id, whole)
+        if self.codec.may_not_load:
+            check_loadable(self, document_id, whole)
+        return document
 
     def _keyboard(self, buttons: dict[str, Any]) -> Document:
         objects: list[Any] = []

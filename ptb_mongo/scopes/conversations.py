@@ -13,6 +13,7 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING, Document
 from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.scopes.loadable import check_id, check_loadable
 from ptb_mongo.types import ConversationDict, ConversationKey
 
 __all__ = ["ConversationScope", "States"]
@@ -119,11 +120,16 @@ class ConversationScope(Collection[Replica]):
             QuarantinedError: If the stored document cannot be read.
         """
         key = tuple(key)
+        if (handler, key) not in self.replicas:
+            check_id(self, (handler, key), {"handler": handler, "key": list(key)})
         replica = self.of(handler, key)
         try:
             if state is None:
                 return self._end(replica)
-            version = self.version(replica, {**replica.id, **self.codec.encode({"state": state})})
+            plain = {**replica.id, **self.codec.encode({"state": state})}
+            if self.codec.may_not_load:
+                check_loadable(self, (handler, key), plain)
+            version = self.version(replica, plain)
             if version is None:
                 return None
             self.can_store(replica)

@@ -21,6 +21,7 @@ from ptb_mongo.replica.merge import merge
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, Keys, fields_inside, same
 from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.scopes.loadable import check_id, check_loadable, other_type
 from ptb_mongo.types import OnConflict, ScopeName
 
 __all__ = ["DataScope"]
@@ -85,8 +86,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
     def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
         """See `Collection.check`."""
         if "data" in body and not isinstance(body["data"], self._type):
-            wanted, found = self._type.__name__, type(body["data"]).__name__
-            raise DecodeError(f"data is a {found}, and this bot's {self._name} is a {wanted}", path="data")
+            raise DecodeError(other_type(self._name, self._type, body["data"]), path="data")
 
     def _body(self, obj: Any) -> Document:
         """The plain document of an object, without what is excluded."""
@@ -155,11 +155,23 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         """
         if self.current is not None and (live := self.current(key)) is not None:
             return self.stage_live(key, live)
-        return self._stage(self.replica(key, key), obj)
+        return self._stage(self._savable(key), obj)
+
+    def _savable(self, key: int) -> LiveReplica:
+        """The replica of a document that is to be saved or deleted; created if necessary.
+
+        Raises:
+            EncodeError: If there can be none of that id.
+        """
+        found = self.replicas.get(key)
+        if found is None:
+            check_id(self, key, key)
+            found = self.replica(key, key)
+        return found
 
     def stage_live(self, key: int, live: T) -> LiveReplica | None:
         """Takes a live object itself to be saved, as it is now; see `stage`."""
-        replica = self.replica(key, key)
+        replica = self._savable(key)
         replica.seen(live)
         self._fill(replica)
         return self._stage(replica, live)
@@ -167,8 +179,10 @@ class DataScope(Collection[LiveReplica], Generic[T]):
     def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
         bad: EncodeError | None = None
         try:
+            if not isinstance(obj, self._type):
+                raise EncodeError(other_type(self._name, self._type, obj), path="data")
             try:
-                plain = self._body(obj)
+                plain = self._loadable(replica, obj)
             except EncodeError as error:
                 bad, plain = error, self._storable(replica, obj, error)
             if self._is_nothing(replica, plain):
@@ -191,6 +205,17 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             self.problems.append(bad)
         return replica if is_new else None
 
+    def _loadable(self, replica: LiveReplica, obj: T) -> Document:
+        """The plain document of an object, from which the next start will be able to make it again.
+
+        Raises:
+            EncodeError: If that is not so.
+        """
+        plain = self._body(obj)
+        if self.codec.may_not_load:
+            check_loadable(self, replica.id, plain)
+        return plain
+
     def _storable(self, replica: LiveReplica, obj: T, error: EncodeError) -> Document:
         """The plain document of an object, but with what is stored now for the keys whose values cannot be stored.
 
@@ -203,7 +228,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         stored, fields = inside[1], {}
         for key, value in obj.items():
             try:
-                one = self._body({key: value})["data"]
+                one = self._loadable(replica, {key: value})["data"]  # type: ignore[arg-type]
             except EncodeError:
                 one = {name: stored[name] for name in (escape(key),) if name in stored} if type(key) is str else {}
             if TAG in one:
@@ -232,7 +257,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         Raises:
             DocumentError: If it cannot be.
         """
-        replica = self.replica(key, key)
+        replica = self._savable(key)
         if self.is_refused(replica):
             return None
         self.can_store(replica)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import FormatError
+from ptb_mongo.sync.foreign import warn_of_foreign
 
 __all__ = ["FORMAT_VERSION", "begin", "end"]
 
@@ -22,7 +23,7 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         driver: The database.
         collection: The collection of the format document.
         database: The database's name.
-        bot_id: The bot's id.
+        bot_id: The bot's id; 0 for a use without a bot, which does not make the database anybody's.
         name: The id of this process.
 
     Returns:
@@ -36,8 +37,18 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         found = document
     if found is not None:
         _check(found, database, bot_id)
-    made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": datetime.now(timezone.utc)}
-    before = await driver.set_fields(collection, "format", {"running": name}, insert=made)
+    known = found or {}
+    owner = {"bot_id": bot_id} if bot_id and not known.get("bot_id") else {}
+    # A script beside the bot leaves its mark alone: once removed, it would not tell that the bot was killed.
+    is_guest = not bot_id and bool(known.get("bot_id"))
+    mark = {} if is_guest and "running" in known else {"running": name}
+    made = {"version": FORMAT_VERSION, "created_at": datetime.now(timezone.utc)}
+    if found is None:
+        before = await driver.set_fields(collection, "format", mark, insert={**made, **owner})
+    else:
+        before = await driver.set_fields(collection, "format", {**mark, **owner}, insert=made)
+    if owner:
+        await warn_of_foreign(driver, collection.removesuffix("ptb_mongo"), database, bot_id)
     return before is None or "running" not in before
 
 
@@ -48,7 +59,7 @@ def _check(found: dict[str, Any], database: str, bot_id: int) -> None:
             f"the collections in {database!r} have the format {version!r}, and this version of "
             f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
         )
-    if found.get("bot_id") != bot_id:
+    if bot_id and found.get("bot_id") not in (None, 0, bot_id):  # whatever a stranger has put there
         _LOGGER.warning(
             "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
             "a database of its own, or a collection_prefix",

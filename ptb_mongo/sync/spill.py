@@ -4,26 +4,39 @@ A file holds BSON documents one after another: a header, then one for each unsav
 saved and the one it is based on, so that the next start can merge them with what the database has become. A file is
 written completely or not at all, and only its owner can read it. It is taken in by one process: the one that holds its
 lock, which ends with the process.
+
+Others may have put anything into the folder. No link is followed, nothing is waited for, nothing that is there already
+is written over, and a file is checked from beginning to end before anything of it is used.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import secrets
+import stat
 import sys
-from collections.abc import Generator, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final
+from urllib.parse import quote
 
-import bson
-
-from ptb_mongo.codec import OPTIONS, dump
+from ptb_mongo.codec import MAX_SIZE, dump, load
 from ptb_mongo.errors import DecodeError
+from ptb_mongo.sync.private_folder import make, owner_of_new_files
 
-__all__ = ["Spilled", "claim", "read", "remove", "write"]
+__all__ = ["SpillFile", "Spilled", "claim", "remove", "write"]
 
 _VERSION: Final = 1
 _SUFFIX: Final = ".unsaved"
+_PARTIAL: Final = ".partial"
+_LARGEST: Final = 16 * MAX_SIZE  # of one document: several versions of it
+_LONGEST: Final = 80  # characters of a part of a file's name, which has at most 255 bytes
+# `O_NONBLOCK`: a pipe of that name would be waited for. Writable, as some network file systems lock nothing else.
+_OPENED: Final = os.O_RDWR | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +61,23 @@ class Spilled:
     revs: Sequence[str] = ()
 
 
-def _prefix(database: str, collection_prefix: str) -> str:
-    return f"ptb_mongo-{database}-{collection_prefix}"
+# -- names -----------------------------------------------------------------------------------------------
+
+
+def _stem(database: str, collection_prefix: str) -> str:
+    """What the names of a database's files begin with, and of no other's."""
+    return f"ptb_mongo-{_name_part(database)}-{_name_part(collection_prefix)}-"
+
+
+def _name_part(text: str) -> str:
+    """A text as a part of a file's name: without slashes, whatever it holds, and without the dash that ends it."""
+    part = quote(text, safe="", errors="surrogatepass").replace("-", "%2D")
+    if len(part) <= _LONGEST:
+        return part
+    return f"{part[:_LONGEST]}={hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:16]}"
+
+
+# -- writing ---------------------------------------------------------------------------------------------
 
 
 def write(folder: Path, database: str, collection_prefix: str, writer: str, documents: Iterable[Spilled]) -> Path:
@@ -61,34 +89,166 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
         collection_prefix: The prefix of its collections.
         writer: Makes the file's name unique.
         documents: What is unsaved.
+
+    Raises:
+        OSError: If it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_prefix(database, collection_prefix)}{writer}{_SUFFIX}"
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(dump({"version": _VERSION, "database": database, "collection_prefix": collection_prefix}))
-        for one in documents:
-            file.write(dump(asdict(one)))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+    make(folder)
+    stem = _stem(database, collection_prefix)
+    path = folder / f"{stem}{writer}{_SUFFIX}"
+    while os.path.lexists(path):
+        path = folder / f"{stem}{writer}-{secrets.token_hex(4)}{_SUFFIX}"
+    descriptor, partial = tempfile.mkstemp(_PARTIAL, stem, folder)  # a new file, for its owner alone
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(dump({"version": _VERSION, "database": database, "collection_prefix": collection_prefix}))
+            for one in documents:
+                file.write(dump(asdict(one)))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).rename(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(partial).unlink()
+        raise
+    _sync(folder)
     return path
 
 
-def claim(folder: Path, database: str, collection_prefix: str) -> Generator[Path, None, None]:
-    """The files of a database, each locked for this process until the next is asked for, or this is closed."""
-    prefix = _prefix(database, collection_prefix)
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
-        if not path.name.startswith(prefix):
-            continue
+def _sync(folder: Path) -> None:
+    """Makes sure that a file's name lasts, too, where the file system can do that."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+class SpillFile:
+    """An open file.
+
+    Attributes:
+        path: Where it lies.
+    """
+
+    def __init__(self, path: Path, file: IO[bytes], database: str, collection_prefix: str) -> None:
+        self.path = path
+        self._file = file
+        self._where = database, collection_prefix
+
+    def documents(self) -> Iterator[Spilled]:
+        """The unsaved documents, read one by one.
+
+        Raises:
+            DecodeError: If the file is damaged, or another database's.
+        """
+        self._file.seek(0)
+        header = self._next()
+        if header is None:
+            raise DecodeError("it is empty")
+        if header.get("version") != _VERSION:
+            raise DecodeError(f"it has the version {header.get('version')!r:.40}, and this ptb_mongo knows {_VERSION}")
+        if (header.get("database"), header.get("collection_prefix")) != self._where:
+            raise DecodeError("it belongs to another database")
+        while (one := self._next()) is not None:
+            yield _spilled(one)
+
+    def _next(self) -> dict[str, Any] | None:
+        head = self._file.read(4)
+        if not head:
+            return None
+        size = int.from_bytes(head, "little", signed=True)
+        left = os.fstat(self._file.fileno()).st_size - self._file.tell()
+        if not len(head) < size <= min(_LARGEST, left + len(head)):
+            raise DecodeError("it is damaged, or cut off")
+        return load(head + self._file.read(size - len(head)))
+
+
+def _spilled(one: dict[str, Any]) -> Spilled:
+    """An unsaved document, from its stored form.
+
+    Raises:
+        DecodeError: If it is not as `write` writes it.
+    """
+    try:
+        spilled = Spilled(**one)
+    except TypeError:
+        raise DecodeError("it is damaged: a document in it has other fields") from None
+    sent, revs = spilled.sent, spilled.revs
+    if (
+        type(spilled.collection) is not str
+        or not isinstance(sent, dict)
+        or not isinstance(revs, list)
+        or any(type(rev) is not str for rev in revs)
+    ):
+        raise DecodeError("it is damaged: a document in it has fields of other types")
+    for raw in (spilled.base, spilled.wanted, *sent.values()):
+        if type(raw) is bytes:
+            load(raw)
+        elif raw is not None:
+            raise DecodeError("it is damaged: a version in it is no document")
+    return spilled
+
+
+def claim(
+    folder: Path, database: str, collection_prefix: str, unusable: Callable[[Path, str], None] = lambda *_: None
+) -> Generator[SpillFile, None, None]:
+    """The files of a database, each locked for this process until the next is asked for, or this is closed.
+
+    Args:
+        folder: Where they lie.
+        database: The database's name.
+        collection_prefix: The prefix of its collections.
+        unusable: Called with what has the name of such a file and cannot be used, and the reason.
+    """
+    stem = _stem(database, collection_prefix)
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        unusable(folder, str(error))
+        return
+    for path in (folder / name for name in names if name.startswith(stem) and name.endswith(_SUFFIX)):
         try:
-            file = path.open("rb")
+            file = _opened(path)
         except FileNotFoundError:
             continue  # another process was faster
-        with file:
-            if _locked(file):
-                yield path
+        except OSError as error:
+            unusable(path, error.strerror or str(error))
+            continue
+        if file is not None:
+            with file:
+                yield SpillFile(path, file, database, collection_prefix)
+
+
+def _opened(path: Path) -> IO[bytes] | None:
+    """A file, locked; `None` if another process holds it, or has done with it.
+
+    Raises:
+        OSError: If it is none of ours, or cannot be read.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError("it is not a file")
+    file = os.fdopen(os.open(path, _OPENED), "rb")
+    try:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a file")
+        if sys.platform != "win32" and found.st_uid != os.geteuid() and found.st_uid != owner_of_new_files(path.parent):
+            raise OSError(f"it belongs to another user ({found.st_uid}), who may have put anything into it")
+        if _locked(file):
+            return file
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return None
 
 
 def _locked(file: IO[bytes]) -> bool:
@@ -102,23 +262,6 @@ def _locked(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return os.fstat(file.fileno()).st_nlink > 0
-
-
-def read(path: Path, database: str, collection_prefix: str) -> list[Spilled]:
-    """The documents in a file; none if it belongs to another database whose name has the same beginning.
-
-    Raises:
-        DecodeError: If it is damaged.
-    """
-    try:
-        header, *documents = bson.decode_all(path.read_bytes(), OPTIONS)
-        if header["version"] != _VERSION:
-            raise DecodeError(f"{path} has the version {header['version']!r}, and this ptb_mongo knows {_VERSION}")
-        if (header["database"], header["collection_prefix"]) != (database, collection_prefix):
-            return []
-        return [Spilled(**one) for one in documents]
-    except (bson.errors.BSONError, ValueError, KeyError, TypeError) as error:
-        raise DecodeError(f"{path} is damaged: {error}") from error
 
 
 def remove(path: Path) -> None:

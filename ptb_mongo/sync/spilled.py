@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from ptb_mongo.codec import load
+from ptb_mongo.codec import BURIED_FIELD, load
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import Stored, Version
 from ptb_mongo.sync import spill
+from ptb_mongo.sync.private_folder import prepare
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.waiting import wait_at_most
 
-__all__ = ["SpillFolder"]
+__all__ = ["Kept", "SpillFolder"]
 
 _LOGGER = logging.getLogger(__name__)
 _PATIENCE: Final = 10.0  # seconds without progress, after which a start goes on all the same
+_AT_ONCE: Final = 1000  # documents that are taken in: a file may be larger than the memory
+_REPORTED: Final[set[tuple[Path, str]]] = set()
+"""What was logged: a bot that calls `flush` while it runs opens its folder again and again."""
+
+
+class Kept(NamedTuple):
+    """What became of unsaved documents.
+
+    Attributes:
+        path: The file in which they, or older ones, are kept; `None` if there is none.
+        sentence: Says so.
+        error: Why they could not be kept.
+    """
+
+    path: Path | None
+    sentence: str
+    error: Exception | None = None
 
 
 class SpillFolder:
@@ -38,31 +57,78 @@ class SpillFolder:
         self._where = folder, database, collection_prefix
         self._name = name
 
-    async def keep(self, unsaved: Iterable[tuple[Collection[Any], Replica]]) -> Path:
-        """Writes unsaved documents into a file."""
-        spilled = [_spilled(collection.collection, replica) for collection, replica in unsaved]
-        return await asyncio.to_thread(spill.write, *self._where, self._name, spilled)
+    def prepare(self) -> None:
+        """Makes sure, at the start, that a stop will be able to write here.
+
+        Raises:
+            ConfigurationError: If it could not.
+        """
+        prepare(self._where[0])
+
+    async def keep(self, unsaved: Iterable[tuple[Collection[Any], Replica]], older: Path | None = None) -> Kept:
+        """Writes unsaved documents into a file; never fails, as the caller is about to name them in an error.
+
+        Args:
+            unsaved: The documents.
+            older: A file of this process that the new one takes the place of.
+        """
+        try:
+            spilled = [_spilled(collection.collection, replica) for collection, replica in unsaved]
+            path = await asyncio.to_thread(spill.write, *self._where, self._name, spilled)
+        except Exception as error:  # noqa: BLE001  (of the disk, above all)
+            reason = getattr(error, "strerror", None) or str(error)
+            before = f"; what was unsaved before is still kept in {older}" if older is not None else ""
+            sentence = f"they are lost, as they could not be kept in {self._where[0]} ({reason}){before}"
+            return Kept(older, sentence, error)
+        if older is not None:
+            self.forget(older)
+        return Kept(path, f"they are kept in {path} for the next start")
 
     def forget(self, path: Path) -> None:
         """Removes a file of this process, which still knows what is in it."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             spill.remove(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _report(path, f"it is out of date, and could not be removed: {error}")
 
     async def take_in(self, collections: Mapping[str, Collection[Any]], writer: Writer) -> None:
-        """Saves what an earlier process could not, merged with what is stored now, which wins conflicts."""
-        with contextlib.closing(spill.claim(*self._where)) as paths:
-            for number, path in enumerate(paths):
+        """Saves what an earlier process could not, merged with what is stored now, which wins conflicts.
+
+        What cannot be taken in stays where it is, and stops nothing.
+        """
+        with contextlib.closing(spill.claim(*self._where, _report)) as files:
+            for number, file in enumerate(files):
                 try:
-                    spilled = spill.read(path, *self._where[1:])
-                    failed = await self._save(spilled, collections, writer)
-                    if failed:  # without those that were saved: merging them again would undo later changes
-                        spill.write(*self._where, f"{self._name}-{number}", failed)
-                except (DecodeError, KeyError) as error:
-                    _LOGGER.error("%s stays, as it could not be taken in: %s", path, error)  # noqa: TRY400
+                    saved = await self._take_in(file, number, collections, writer)
+                except (DecodeError, OSError) as error:
+                    _report(file.path, str(error))
                 else:
-                    spill.remove(path)
-                    if saved := len(spilled) - len(failed):
+                    if saved:
                         _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", saved)
+
+    async def _take_in(
+        self, file: spill.SpillFile, number: int, collections: Mapping[str, Collection[Any]], writer: Writer
+    ) -> int:
+        """Takes in a file; returns how many documents were saved.
+
+        Raises:
+            DecodeError: If it is damaged.
+            OSError: If it cannot be read or removed.
+        """
+        for one in file.documents():  # all of it, before anything is used
+            _check(one, collections)
+        count = 0
+        failed: list[spill.Spilled] = []
+        documents = file.documents()
+        while some := list(itertools.islice(documents, _AT_ONCE)):
+            count += len(some)
+            failed += await self._save(some, collections, writer)
+        if failed:  # without those that were saved: merging them again would undo later changes
+            spill.write(*self._where, f"{self._name}-{number}", failed)
+        spill.remove(file.path)
+        return count - len(failed)
 
     @staticmethod
     async def _save(
@@ -70,8 +136,13 @@ class SpillFolder:
     ) -> list[spill.Spilled]:
         """Saves what an earlier process could not; returns what still cannot be saved."""
         taken = []
+        failed = []
         for one in spilled:
             collection = collections[one.collection]
+            if (error := _unreadable(one, collection)) is not None:
+                failed.append(one)
+                _LOGGER.error("Kept for the next start: %s", error)
+                continue
             stored = None if one.base is None else Stored(one.rev, tuple(one.revs), one.base)
             sent = {rev: _version(raw) for rev, raw in one.sent.items()}
             replica = collection.unsaved(one.id, stored, _version(one.wanted), sent)
@@ -79,12 +150,46 @@ class SpillFolder:
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
             await wait_at_most(_PATIENCE, writer.drain(), lambda: len(writer.waiting))
-        failed = [(collection, replica) for collection, replica in taken if replica.pending is not None]
-        for _, replica in failed:
+        left = [(collection, replica) for collection, replica in taken if replica.pending is not None]
+        for collection, replica in left:
             writer.withdraw(replica)
-        if failed:
-            _LOGGER.error("Kept for the next start: %d documents that still cannot be saved", len(failed))
-        return [_spilled(collection.collection, replica) for collection, replica in failed]
+            why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
+            _LOGGER.error("Kept for the next start: %s", why)
+        return failed + [_spilled(collection.collection, replica) for collection, replica in left]
+
+
+def _report(path: Path, reason: str) -> None:
+    if (path, reason) not in _REPORTED:
+        _REPORTED.add((path, reason))
+        _LOGGER.error("%r stays where it is, as it could not be taken in: %s", str(path), reason)
+
+
+def _check(one: spill.Spilled, collections: Mapping[str, Collection[Any]]) -> None:
+    """Refuses a document that no bot of this database has spilled.
+
+    Raises:
+        DecodeError: If it is one.
+    """
+    collection = collections.get(one.collection)
+    if collection is None:
+        raise DecodeError(f"it names the unknown collection {one.collection!r:.80}")
+    collection.key_of(one.id)
+    for raw in (one.base, one.wanted, *one.sent.values()):
+        if raw is not None and not load(raw).keys() <= {*collection.ours_only, BURIED_FIELD}:
+            raise DecodeError(f"a document in it has fields that are not those of {one.collection}")
+
+
+def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError | None:
+    """Why a version that is to be saved would be quarantined: a class that is no longer trusted, say."""
+    if one.wanted is None:
+        return None
+    try:
+        collection.check(collection.key_of(one.id), collection.codec.decode_body(one.wanted, load(one.wanted)))
+    except DecodeError as error:
+        found = DecodeError(error.reason, path=error.path)
+        found.located(collection.collection, one.id)
+        return found
+    return None
 
 
 def _spilled(collection: str, replica: Replica) -> spill.Spilled:

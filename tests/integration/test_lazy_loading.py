@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from bots import Bot
+from offline import BOT_ID
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.monitoring import CommandListener
 
 from ptb_mongo import MongoPersistence
 
 USERS = 2500
+FORMAT = {"_id": "format", "version": 1, "bot_id": BOT_ID}  # the first start of all looks for other bots' documents
 
 
 class Reads(CommandListener):
@@ -50,6 +52,7 @@ def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
         client[mongodb_database].user_data.insert_many(
             {"_id": number, "data": {"n": number, "prefs": {"lang": "en"}}} for number in range(USERS)
         )
+        client[mongodb_database].ptb_mongo.insert_one(FORMAT)
         yield client[mongodb_database]
 
 
@@ -201,6 +204,7 @@ async def test_a_start_sends_the_same_commands_whatever_is_stored(
 ) -> None:
     with MongoClient(mongodb_server_uri) as client:
         client[mongodb_database].user_data.insert_many({"_id": n, "data": {"n": n}} for n in range(count))
+        client[mongodb_database].ptb_mongo.insert_one(FORMAT)
     reads = Reads()
     async with AsyncMongoClient(mongodb_server_uri, event_listeners=[reads]) as client:
         bot = Bot(MongoPersistence(client, mongodb_database, loading="lazy"))

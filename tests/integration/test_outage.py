@@ -268,7 +268,7 @@ async def test_what_was_spilled_is_merged_by_the_next_start(
 async def test_a_spilled_file_that_is_damaged_stays_and_is_named(
     uri: str, tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = tmp_path / f"ptb_mongo-{DATABASE}-x.unsaved"
+    file = tmp_path / f"ptb_mongo-{DATABASE}--x.unsaved"
     file.write_bytes(b"damaged")
     bot = Bot(MongoPersistence(uri, DATABASE, spill_dir=tmp_path))
 

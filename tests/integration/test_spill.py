@@ -33,8 +33,8 @@ def process_that_takes_in(folder: Path, database: str) -> subprocess.Popen[str]:
     """A process that has begun to take in a file, and never ends doing so."""
     code = (
         "import pathlib, signal, sys; from ptb_mongo.sync import spill\n"
-        "for path in spill.claim(pathlib.Path(sys.argv[1]), sys.argv[2], ''):\n"
-        "    print(path.name, flush=True)\n"
+        "for file in spill.claim(pathlib.Path(sys.argv[1]), sys.argv[2], ''):\n"
+        "    print(file.path.name, flush=True)\n"
         "    signal.pause()"
     )
     command = [sys.executable, "-c", code, str(folder), database]
@@ -63,8 +63,8 @@ async def test_a_file_that_a_process_was_killed_over_is_taken_in_by_the_next_sta
 
 async def test_a_file_that_another_process_has_taken_in_meanwhile_is_not_taken_in_again(tmp_path: Path) -> None:
     with spilled(tmp_path, "bot", USER).open("rb") as opened_before_it_was_removed:
-        for path in spill.claim(tmp_path, "bot", ""):
-            spill.remove(path)
+        for file in spill.claim(tmp_path, "bot", ""):
+            spill.remove(file.path)
 
         assert not spill._locked(opened_before_it_was_removed)
 
@@ -82,7 +82,7 @@ async def test_one_refused_document_waits_alone_for_the_next_start(
 
     (kept,) = files(tmp_path)
     assert kept != file
-    assert [one.id for one in spill.read(kept, mongodb_database, "")] == [USER]
+    assert [one.id for file in spill.claim(tmp_path, mongodb_database, "") for one in file.documents()] == [USER]
 
 
 async def test_what_was_saved_while_flush_gave_up_is_not_deleted_by_the_next_start(

@@ -1,0 +1,55 @@
+"""Documents of another persistence under our collections' names, without which everybody would silently begin anew.
+
+Only the first start of a bot asks for them: later, what has no data is a document that a service has made.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from typing import Any, Final
+
+from ptb_mongo.driver import Driver
+
+__all__ = ["warn_of_foreign"]
+
+_LOGGER = logging.getLogger(__name__)
+_NO_DATA: Final[dict[str, Any]] = {"data": {"$exists": False}, "buried": {"$exists": False}}
+_NOT_OURS: Final[dict[str, dict[str, Any]]] = {
+    "user_data": _NO_DATA,
+    "chat_data": _NO_DATA,
+    "bot_data": _NO_DATA,
+    "conversations": {"handler": {"$exists": False}, "buried": {"$exists": False}},
+}
+
+
+async def warn_of_foreign(driver: Driver, prefix: str, database: str, bot_id: int) -> None:
+    """Says so if there are any, with the command that imports them.
+
+    Args:
+        driver: The database.
+        prefix: What the names of the collections begin with.
+        database: The database's name.
+        bot_id: The bot's id.
+    """
+    found = [
+        kind
+        for kind, query in _NOT_OURS.items()
+        async for _ in driver.find(f"{prefix}{kind}", query, {"_id": 1}, limit=1)
+    ]
+    if not found:
+        return
+    moved = f"{prefix}new_"
+    words = ["ptb-mongo", "import", "mongopersistence", "--database", database, "--source-database", database]
+    words += ["--collection-prefix", moved, "--bot-id", str(bot_id)]
+    for kind in found:
+        words += [f"--{kind.replace('_', '-')}", f"{prefix}{kind}"]
+    _LOGGER.warning(
+        "In %r there are documents without data of ours in %s: to this bot they are empty. If they are those of the "
+        "package mongopersistence, stop the bot, import them (with MONGODB_URI set), and start the bot with "
+        "collection_prefix=%r: %s --apply",
+        database,
+        ", ".join(f"{prefix}{kind}" for kind in found),
+        moved,
+        shlex.join(words),
+    )
