@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
 
-from bot import BOT_ID, CHAT_ID
 from schedule import Action, Schedule
-from steps import BotOptions
+from steps import BOT_ID, CHAT_ID, BotOptions
 
 __all__ = ["Features", "make"]
 

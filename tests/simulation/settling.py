@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bot import BOT_ID, CHAT_ID, Bot, Process
+from bot import Bot
 from mongod import key
 from nodes import Document, leaves_of
+from process import Process
+from steps import BOT_ID, CHAT_ID
 from things import CODEC
 
 from ptb_mongo.codec import dump, load

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from things import COUNT, TYPED, UNSTORABLE, Basket, Unstorable, can_be_cut
 
-__all__ = ["BotOptions", "Step", "change"]
+__all__ = ["BOT_ID", "CHAT_ID", "DATABASE", "EXCLUDED", "BotOptions", "Step", "change"]
+
+DATABASE: Final = "bot"
+CHAT_ID: Final = -100
+BOT_ID: Final = 0
+EXCLUDED: Final = "cache"
+"""The key in a user's data that a bot may exclude."""
 
 Step = tuple[Any, ...]
 """What a handler does at once: where ("user", "chat", "bot", "conversation", "keyboard"), what, and with what."""

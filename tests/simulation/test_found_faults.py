@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bot import CHAT_ID
 from schedule import Schedule
-from steps import BotOptions
+from steps import CHAT_ID, BotOptions
 from world import play
 
 _BOT = BotOptions()

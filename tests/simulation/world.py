@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import bson
-from bot import BOT_ID, CHAT_ID, DATABASE, Bot, Process
+from bot import Bot
 from checker import Checker
 from loop import LIFE, Life, LivelockError, Loop, StuckError
 from mongod import Mongod
 from network import Network
+from process import Process
 from replication import Replication
 from schedule import Action, Schedule
 from seams import seams
 from service import Service
 from settling import Settling
+from steps import BOT_ID, CHAT_ID, DATABASE
 from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
 
