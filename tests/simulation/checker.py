@@ -55,6 +55,12 @@ class Checker(Fairness):
         self._predecessors[life] = list(predecessors)
         self._began[life] = self.history
 
+    def forgotten(self, life: Life) -> None:
+        """A process has nothing in memory any more; what it has saved stays what it has saved."""
+        for owner, document in list(self._views):
+            if owner is life:
+                del self._views[owner, document]
+
     # -- what bots do --------------------------------------------------------------------------------------
 
     def changed(self, life: Life, document: Document, after: Leaves, *, whole: bool = False) -> None:

@@ -14,6 +14,8 @@ __all__ = ["Features", "make"]
 _USERS: Final = (1, 2, 3)
 _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
+_LONG: Final = 0.1
+"""How many schedules take longer than a minute."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Features:
         drops: Whether all of a user's data is dropped.
         on_flush: Whether a bot may save only when it stops.
         holds: Whether requests may arrive long after they were sent, or twice.
+        restarts: Whether a persistence may be used for another life of its bot, after a stop.
+        long_waits: Whether more than a minute may pass without anything.
     """
 
     bots: int = 3
@@ -62,11 +66,14 @@ class Features:
     drops: bool = True
     on_flush: bool = True
     holds: bool = True
+    restarts: bool = True
+    long_waits: bool = True
 
 
 class _Maker:
     def __init__(self, seed: int, features: Features) -> None:
         self.random = Random(seed)
+        self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
         self.seed = seed
         self.features = features
         self.count = self.powers = 0
@@ -135,9 +142,28 @@ class _Maker:
             actions.append(action)
             if (pause := self._pause()) is not None:
                 actions.append(pause)
+        actions = list(map(self._restarted, actions))
+        if self.features.long_waits and self.more.random() < _LONG:
+            actions = list(map(self._lengthened, actions))
         return Schedule(
             self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
         )
+
+    def _restarted(self, action: Action) -> Action:
+        """Some of what stops goes on with the same persistence."""
+        if action[0] != "stop" or not self.features.restarts or self.more.random() < 0.5:
+            return action
+        _, bot, seconds = action
+        return ("restart", bot, seconds, self.more.random() < 0.5)
+
+    def _lengthened(self, action: Action) -> Action:
+        """Some of what takes a while takes longer than a minute."""
+        match action:
+            case "wait", seconds if seconds > 0.02 and self.more.random() < 0.15:
+                return ("wait", round(self.more.uniform(58, 130), 1))
+            case "freeze", bot, _ if self.more.random() < 0.5:
+                return ("freeze", bot, round(self.more.uniform(58, 75), 1))
+        return action
 
     def _round(self) -> list[Action]:
         """What goes together: something is changed and saved, and something goes wrong with that."""

@@ -28,11 +28,19 @@ class Memory(Life):
         self.bot = bot
         self.world = bot.world
         self.options = bot.options
+        self._be_empty()
+
+    def _be_empty(self) -> None:
         self.user_data: MutableMapping[int, dict[Any, Any]] = defaultdict(dict)
         self.chat_data: MutableMapping[int, dict[Any, Any]] = defaultdict(dict)
         self.bot_data: dict[Any, Any] = {}
         self.conversations: dict[tuple[int, ...], str] = {}
         self.keyboards: dict[str, tuple[float, dict[str, str]]] = {}
+
+    def _forget(self) -> None:
+        """It has nothing in memory any more."""
+        self._be_empty()
+        self.world.checker.forgotten(self)
 
     def leaves(self, document: Document, obj: Any) -> Leaves:
         excluded = self.options.excludes and document[0] == "user_data"

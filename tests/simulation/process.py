@@ -86,6 +86,19 @@ class Process(Memory):
         self.started = True
         self.world.note(f"{self} has started")
 
+    async def start_again(self, *, anew: bool) -> None:
+        """As another `Application.initialize` with the same persistence, after a `shutdown`.
+
+        Args:
+            anew: Whether by another `Application`, which has nothing in memory yet.
+        """
+        if anew:
+            self._forget()
+            self._touched_users, self._touched_chats, self._dropped_users = set(), set(), set()
+            self._touched_conversations = {}
+        self.stopping = False
+        await self.start()
+
     async def _initialize(self) -> None:
         persistence = self.persistence
         users = await persistence.get_user_data()

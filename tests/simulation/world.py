@@ -224,6 +224,10 @@ class World:
                 if process.started and not process.stopping:
                     process.stopping = True
                     bot.run(self._stop_bot(bot, process, seconds))
+            case "restart", seconds, anew:
+                if process.started and not process.stopping:
+                    process.stopping = True
+                    bot.run(self._restart(process, seconds, anew=anew))
             case ("count users",):
                 bot.run(process.count_users())
             case ("flush",):
@@ -245,6 +249,14 @@ class World:
         bot.process = None
         self.end(process)
         self.loop.call_later(seconds, self._begin, bot, context=_outside())
+
+    async def _restart(self, process: Process, seconds: float, *, anew: bool) -> None:
+        """One persistence is used for another life: of the same application, or of a new one if all was saved."""
+        is_saved = await process.stop()
+        process.started = False
+        self.note(f"{process} has stopped, and starts again")
+        await asyncio.sleep(seconds)
+        await process.start_again(anew=anew and is_saved)
 
     # -- the end ------------------------------------------------------------------------------------------
 
