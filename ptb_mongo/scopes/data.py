@@ -138,6 +138,11 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             if "data" in body:
                 yield key, body["data"]
 
+    def all_left(self) -> None:
+        """Notes that a new application may begin, which has no objects yet."""
+        for replica in self.replicas.values():
+            replica.left()
+
     # -- saving -----------------------------------------------------------------------------------------
 
     def stage(self, key: int, obj: T) -> LiveReplica | None:

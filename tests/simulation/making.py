@@ -14,7 +14,7 @@ __all__ = ["Features", "make"]
 _USERS: Final = (1, 2, 3)
 _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
-_LONG: Final = 0.1
+_LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
 
@@ -144,7 +144,7 @@ class _Maker:
                 actions.append(pause)
         actions = list(map(self._restarted, actions))
         if self.features.long_waits and self.more.random() < _LONG:
-            actions = list(map(self._lengthened, actions))
+            self._lengthen(actions)
         return Schedule(
             self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
         )
@@ -156,14 +156,12 @@ class _Maker:
         _, bot, seconds = action
         return ("restart", bot, seconds, self.more.random() < 0.5)
 
-    def _lengthened(self, action: Action) -> Action:
-        """Some of what takes a while takes longer than a minute."""
-        match action:
-            case "wait", seconds if seconds > 0.02 and self.more.random() < 0.15:
-                return ("wait", round(self.more.uniform(58, 130), 1))
-            case "freeze", bot, _ if self.more.random() < 0.5:
-                return ("freeze", bot, round(self.more.uniform(58, 75), 1))
-        return action
+    def _lengthen(self, actions: list[Action]) -> None:
+        """Lets one or two things that take a while take about a minute, or longer."""
+        places = [index for index, (name, *_) in enumerate(actions) if name in {"wait", "freeze"}]
+        for index in self.more.sample(places, min(len(places), self.more.choice([1, 1, 2]))):
+            *same, _ = actions[index]
+            actions[index] = (*same, round(self.more.choice([59.5, 61, 70, 100]) * self.more.uniform(0.99, 1.01), 1))
 
     def _round(self) -> list[Action]:
         """What goes together: something is changed and saved, and something goes wrong with that."""
