@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from process import Process
 from steps import BotOptions
+from worker import Worker
 
 if TYPE_CHECKING:
     from world import World
@@ -23,7 +24,7 @@ class Bot:
         self.world = world
         self.name = f"bot{number}"
         self.options = options
-        self.handler = f"order-{number}"
+        self.handler = "order" if options.shares else f"order-{number}"
         self.folder = folder
         self.spilled: list[Process] = []
         self.lives: list[Process] = []
@@ -31,7 +32,7 @@ class Bot:
 
     def begin(self) -> Process:
         """Starts a process."""
-        process = Process(self, len(self.lives) + 1)
+        process = (Worker if self.options.shares else Process)(self, len(self.lives) + 1)
         self.world.checker.begins(process, self.lives if self.options.spills else ())
         self.lives.append(process)
         self.process = process

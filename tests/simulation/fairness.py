@@ -33,11 +33,11 @@ class Fairness(Ledger):
 
     # -- what is missing ------------------------------------------------------------------------------
 
-    def _is_resolved(self, node: Node) -> bool:
+    def is_resolved(self, node: Node) -> bool:
         """Whether a value was stored, or overwritten by what had seen it, or has fairly lost."""
         if node.stored_at is not None or node.superseded or node.lost:
             return True
-        if node.next is not None and node.next.path == node.path and self._is_resolved(node.next):
+        if node.next is not None and node.next.path == node.path and self.is_resolved(node.next):
             return True
         return node.value is ABSENT and self._is_gone(node)
 
@@ -84,6 +84,8 @@ class Fairness(Ledger):
         return True
 
     def _others_win(self, life: Life, path: Path) -> bool:
+        if path[0] in {"state", "keyboard"}:
+            return False
         strategy = self._strategies.get(life.name.partition(".")[0])
         return strategy == "remote" or (strategy == "add" and path[0] == COUNT)
 

@@ -14,6 +14,8 @@ __all__ = ["Features", "make"]
 _USERS: Final = (1, 2, 3)
 _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
+_SHARED: Final = 0.25
+"""How many schedules are of workers."""
 _LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
@@ -43,6 +45,7 @@ class Features:
         drops: Whether all of a user's data is dropped.
         on_flush: Whether a bot may save only when it stops.
         holds: Whether requests may arrive long after they were sent, or twice.
+        workers: Whether the bots may be workers of one `SharedApplication`.
         restarts: Whether a persistence may be used for another life of its bot, after a stop.
         long_waits: Whether more than a minute may pass without anything.
     """
@@ -66,6 +69,7 @@ class Features:
     drops: bool = True
     on_flush: bool = True
     holds: bool = True
+    workers: bool = True
     restarts: bool = True
     long_waits: bool = True
 
@@ -81,6 +85,9 @@ class _Maker:
         self.bots = tuple(map(self._bot, range(draw.choice([1, 1, 2, 3][: features.bots + 1]))))
         if len(self.bots) > 1:
             self.bots = tuple(replace(bot, on_flush=False) for bot in self.bots)
+        self.shares = features.workers and self.more.random() < _SHARED
+        if self.shares:
+            self.bots = self._workers()
         self.focus = draw.choice(_USERS)
         names = ("a", "b", "c.d", "n", "log", "basket", "typed", *(["tags"] if features.sets else []))
         # Everything happens to one or two keys of one user: then it meets.
@@ -108,6 +115,16 @@ class _Maker:
             overrides=features.overrides,
             keyboards=features.keyboards and number == 0 and draw.random() < 0.3,
         )
+
+    def _workers(self) -> tuple[BotOptions, ...]:
+        draw = self.more
+        shares = draw.choice(["stream", "stream", "strict", "exclusive", "exclusive"])
+        lease = draw.choice([0.5, 3.0, 10.0])
+        usual = {"on_flush": False, "late": 0, "overrides": False, "keyboards": False}
+        made = [replace(bot, **usual, shares=shares, lease_timeout=lease) for bot in self.bots]
+        if shares == "exclusive":
+            made = [replace(bot, refresh="watch") for bot in made]
+        return tuple(made)
 
     def _strategies(self) -> list[str]:
         others = ["remote"] if self.features.remote else []
@@ -258,6 +275,8 @@ class _Maker:
         draw = self.random
         if self.is_hostile and draw.random() < 0.15:
             return (draw.choice(["spoil", "mend"]),)
+        if self.shares and self.features.drops and draw.random() < 0.03:
+            return ("drop",)
         counts = self.bots[bot].on_conflict == "add" and draw.random() < 0.25
         if counts and (power := self._power()) is not None:
             return ("count", power)
@@ -331,6 +350,8 @@ class _Maker:
         return ("remove", plain) if draw.random() < 0.25 else ("set", plain, self.token("s"))
 
     def _save(self) -> Action:
+        if self.shares and self.random.random() < 0.6:
+            return self._update()  # which saves by itself
         return ("save", self._which_bot())
 
     def _drop(self) -> Action:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from loop import Life
 from mongod import key
 from nodes import Document, Node
 from steps import BOT_ID, CHAT_ID, EXCLUDED
-from things import UNSTORABLE, Leaves, flatten
+from things import UNSTORABLE, Leaves, Path, flatten
 
 if TYPE_CHECKING:
     from bot import Bot
@@ -49,8 +49,25 @@ class Memory(Life):
     def _saw(self, document: Document, obj: Any, why: str) -> None:
         self.world.checker.saw(self, document, self.leaves(document, obj), why)
 
-    def _changed(self, document: Document, obj: Any) -> None:
-        self.world.checker.changed(self, document, self.leaves(document, obj))
+    def _changed(self, document: Document, obj: Any) -> list[Node]:
+        return self.world.checker.changed(self, document, self.leaves(document, obj))
+
+    def is_excluded(self, document: Document, path: Path) -> bool:
+        """Whether something is never stored."""
+        excluded = {EXCLUDED, UNSTORABLE} if self.options.excludes and document[0] == "user_data" else {UNSTORABLE}
+        return path[0] in excluded
+
+    def conversation_of(self, user_id: int) -> tuple[int, ...]:
+        """The key of a user's conversation."""
+        return user_id, user_id
+
+    def state(self, user_id: int) -> Any:
+        """The state of a user's conversation; `None` if there is none."""
+        return self.conversations.get(self.conversation_of(user_id))
+
+    def conversation(self, user_id: int) -> Document:
+        """The document of a user's conversation."""
+        return self._conversation(self.conversation_of(user_id))
 
     def _conversation(self, conversation: tuple[int, ...]) -> Document:
         return "conversations", key({"handler": self.bot.handler, "key": list(conversation)})
@@ -73,8 +90,9 @@ class Memory(Life):
 
     def _storable(self, document: Document) -> list[Node]:
         """What is to be saved of a document; nothing if it holds something for which its error was told already."""
-        scopes: dict[str, dict[int, Any]] = {"user_data": self.user_data, "chat_data": self.chat_data}
-        for number, data in scopes.get(document[0], {BOT_ID: self.bot_data}).items():
-            if key(number) == document[1] and UNSTORABLE in data:
-                return []
-        return self.world.checker.unsaved(self, document)
+        return [] if self._is_spoiled(document) else self.world.checker.unsaved(self, document)
+
+    def _is_spoiled(self, document: Document) -> bool:
+        scopes: dict[str, Mapping[int, Any]] = {"user_data": self.user_data, "chat_data": self.chat_data}
+        items = scopes.get(document[0], {BOT_ID: self.bot_data}).items()
+        return any(key(number) == document[1] and UNSTORABLE in data for number, data in items)

@@ -36,6 +36,8 @@ _PATIENCE: Final = 5.0
 class Process(Memory):
     """One life of a bot: from its start to its end, or to its death."""
 
+    persistence_class: type[MongoPersistence[Any, Any, Any]] = MongoPersistence
+
     def __init__(self, bot: Bot, number: int) -> None:
         super().__init__(bot, number)
         self.persistence = self._made()
@@ -53,7 +55,7 @@ class Process(Memory):
 
     def _made(self) -> MongoPersistence[Any, Any, Any]:
         options = self.options
-        made = (LatePersistence if options.overrides else MongoPersistence)(
+        made = (LatePersistence if options.overrides else self.persistence_class)(
             f"mongodb://{self.name}",
             DATABASE,
             PersistenceInput(callback_data=options.keyboards),
@@ -176,7 +178,7 @@ class Process(Memory):
             self._changed(document, obj)
 
     def _talk(self, user_id: int, state: str | None) -> None:
-        conversation = (user_id, user_id)
+        conversation = self.conversation_of(user_id)
         if state is not None:
             self.conversations[conversation] = state
         elif self.conversations.pop(conversation, None) is None:
@@ -310,14 +312,17 @@ class Process(Memory):
             except UnsavedDataError as error:
                 self.world.note(f"{self} was told: {error}")
 
+    async def _shut_down(self) -> None:
+        await self._save_alone()
+        await self.persistence.flush()
+
     async def stop(self) -> bool:
         """As `Application.stop` and `shutdown`; whether everything was saved."""
         self.stopping = True
         while self._updates:
             await asyncio.wait(self._updates)
-        await self._save_alone()
         try:
-            await self.persistence.flush()
+            await self._shut_down()
         except UnsavedDataError as error:
             self.world.note(f"{self} was told: {error}")
             if self.options.spills:

@@ -60,13 +60,13 @@ class Settling:
         """Each user has an update in each bot, and each bot a save pass, until nothing is left to be written."""
         world = self.world
         for _ in range(_MOST_ROUNDS):
-            before = len(world.mongod.history)
+            before = world.checker.history
             for bot in world.bots:
                 for user_id in world.users:
                     await self._wait_for(bot.run(bot.process.update(user_id, (), 0)))
                 await self._wait_for(bot.run(bot.process.save()))
                 await asyncio.sleep(0.1)
-            if len(world.mongod.history) == before:
+            if world.checker.history == before:
                 return
         world.checker.violated("restless", "each save pass writes something")
 
@@ -135,13 +135,12 @@ class Settling:
         self._compare_data(process, ("chat_data", key(CHAT_ID)), process.chat_data[CHAT_ID])
         self._compare_data(process, ("bot_data", key(BOT_ID)), process.bot_data)
         for user_id in self.world.users:
-            conversation = (user_id, user_id)
-            document = "conversations", key({"handler": bot.handler, "key": [user_id, user_id]})
+            document = process.conversation(user_id)
             stored = self._stored(document)
             state = None if stored is None else stored.get("state")
             if self.world.checker.is_late(process, document):
                 continue
-            if state != process.conversations.get(conversation):
+            if state != process.state(user_id):
                 self.world.checker.violated(
                     "differs", f"{process}: the conversation of {user_id} is stored as {state!r}"
                 )

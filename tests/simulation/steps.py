@@ -30,6 +30,8 @@ class BotOptions:
         on_conflict: "local", "remote", or "add": "local", but for the number that all sides add to.
         spills: Whether it has a folder for what is unsaved at its end.
         keyboards: Whether it has a cache of callback data.
+        shares: Of a worker of a `SharedApplication`: its consistency, "stream" or "strict", or "exclusive".
+        lease_timeout: With "exclusive": seconds after which a lease expires.
     """
 
     loading: str = "eager"
@@ -42,6 +44,8 @@ class BotOptions:
     overrides: bool = False
     keyboards: bool = False
     shutdown_timeout: float = 3.0
+    shares: str = ""
+    lease_timeout: float = 3.0
 
 
 def change(data: dict[Any, Any], what: str, *more: Any) -> None:  # noqa: C901, PLR0912  (a dispatch)

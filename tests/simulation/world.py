@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ from settling import Settling
 from steps import BOT_ID, CHAT_ID, DATABASE
 from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
+from turns import Turns
 
 __all__ = ["Result", "World", "play"]
 
@@ -66,6 +68,8 @@ class World:
         strategies = {f"bot{number}": options.on_conflict for number, options in enumerate(schedule.bots)}
         self.checker = Checker(strategies, ignored, self._stop)
         checker = self.checker
+        self.turns = Turns(checker, self.mongod)
+        self.update_ids = itertools.count(1)
         replication = Replication(self.mongod, checker.known, checker.forget) if schedule.rolls_back else None
         self.network = Network(self.loop, self.mongod, str(schedule.seed), self._written, checker.answered, replication)
         self.trace: list[tuple[float, str]] = []
@@ -77,7 +81,7 @@ class World:
         self.services = {name: Service(self, name) for name in ("panel", "billing")}
 
     def _stop(self, violation: Exception) -> None:
-        if self.loop.failure is None:
+        if self.loop.failure is None and not self.network.closed:
             self.loop.failure = violation
 
     def note(self, text: str) -> None:
@@ -87,6 +91,7 @@ class World:
     def _written(self, request: Request, changes: Any) -> None:
         self.note(f"{request} has written {', '.join(f'{change.collection} {change.id}' for change in changes)}")
         self.checker.written(request, changes)
+        self.turns.written(request, changes)
 
     # -- processes ----------------------------------------------------------------------------------------
 
