@@ -172,7 +172,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             ConfigurationError: If the arguments of this persistence do not allow that.
         """
-        self._lifecycle.settings = self._lifecycle.settings.shared(sharing)
+        self._lifecycle.share(sharing)
 
     @property
     def session(self) -> Session | None:

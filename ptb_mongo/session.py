@@ -32,7 +32,7 @@ from ptb_mongo.sync.retry import wait_at_most
 from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
 
-__all__ = ["Session", "Unsaved", "scopes_for", "spill_folder"]
+__all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -49,6 +49,12 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
         exclude=settings.exclude,
         on_conflict=settings.on_conflict,
     )
+    connect_scopes(scopes, settings)
+    return scopes
+
+
+def connect_scopes(scopes: Scopes, settings: Settings) -> None:
+    """Tells the scopes of the application of a worker, if there is one."""
     if (sharing := settings.sharing) is not None:
         scopes.user_data.current = sharing.user_data
         scopes.chat_data.current = sharing.chat_data
@@ -57,7 +63,6 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
         scopes.conversations.complete = settings.loading == "eager"
         scopes.callback_data.live = sharing.callback_data
         scopes.callback_data.complete = False
-    return scopes
 
 
 def spill_folder(settings: Settings, name: str) -> SpillFolder | None:

@@ -90,9 +90,10 @@ class Memory(Life):
 
     def _storable(self, document: Document) -> list[Node]:
         """What is to be saved of a document; nothing if it holds something for which its error was told already."""
-        return [] if self._is_spoiled(document) else self.world.checker.unsaved(self, document)
+        return [] if self.is_spoiled(document) else self.world.checker.unsaved(self, document)
 
-    def _is_spoiled(self, document: Document) -> bool:
+    def is_spoiled(self, document: Document) -> bool:
+        """Whether a document holds what cannot be stored."""
         scopes: dict[str, Mapping[int, Any]] = {"user_data": self.user_data, "chat_data": self.chat_data}
         items = scopes.get(document[0], {BOT_ID: self.bot_data}).items()
         return any(key(number) == document[1] and UNSTORABLE in data for number, data in items)

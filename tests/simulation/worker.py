@@ -65,6 +65,9 @@ class _Call(Awaitable[None]):
     def __hash__(self) -> int:
         return self._hash
 
+    def __del__(self) -> None:
+        self._coroutine.close()  # a world may end before it begins
+
     def __await__(self) -> Generator[Any, None, None]:
         return self._coroutine.__await__()
 
@@ -240,7 +243,7 @@ class Worker(Process):
 
     def _storable_of(self, nodes: Sequence[Node]) -> list[Node]:
         """Those of some changes for which no error was told."""
-        bad = self.world.checker.ever_unreadable | {node.document for node in nodes if self._is_spoiled(node.document)}
+        bad = self.world.checker.ever_unreadable | {node.document for node in nodes if self.is_spoiled(node.document)}
         return [node for node in nodes if node.document not in bad]
 
     def talks(self, update: Update) -> bool:
