@@ -179,6 +179,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
         return self._lifecycle.session
 
+    async def open_session(self) -> Session:
+        """What is open; opened again if a running bot has called `flush`; for `SharedApplication`.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        return await self._lifecycle.open()
+
     # -- users and chats that are not loaded ------------------------------------------------------------
 
     async def user_ids(self) -> AsyncIterator[int]:

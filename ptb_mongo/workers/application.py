@@ -82,6 +82,8 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
                 "builder.persistence(MongoPersistence(...))"
             )
         check_ptb()
+        self._is_initialized = False
+        self._persistence_of_worker = persistence
         self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
 
     # -- updates ----------------------------------------------------------------------------------------
@@ -110,10 +112,10 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             raise UnavailableError("the server has not acknowledged what this update has changed")
 
     async def _take(self, update: object) -> bool:
-        session = self._worker.session
-        if session is None:
-            await super().process_update(update)  # raises an error: the application is not initialized
+        if not self._is_initialized:
+            await super().process_update(update)  # raises an error
             return True
+        session = self._worker.session or await self._persistence_of_worker.open_session()  # since a `flush` by hand
         update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
         return await self._worker.handle(turn, session, partial(super().process_update, update))
@@ -172,6 +174,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     async def initialize(self) -> None:
         """See `Application.initialize`."""
         await super().initialize()
+        self._is_initialized = True
         for handlers in self.handlers.values():
             for handler in conversation_handlers(handlers):
                 if not handler.persistent:
@@ -184,6 +187,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         """See `Application.shutdown`."""
         await self._worker.close()
         await super().shutdown()
+        self._is_initialized = False
 
 
 def _ids(ids: int | Collection[int] | None) -> Collection[int]:

@@ -117,7 +117,7 @@ class Turns:
         """
         if delivery.runs is not False:
             self._checker.violated("unhandled", f"deliver of {life} has returned, and no handler has run")
-        if early := [node for node in delivery.unsaved if node in nodes]:
+        if early := [node for node in delivery.unsaved if node in nodes and node.stored_at is not None]:
             self._checker.violated("lease", f"{life} has released a lease before {early} were stored")
         self._checker.acknowledged(life, nodes, "deliver")
 
