@@ -83,7 +83,6 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             )
         check_ptb()
         self._is_initialized = False
-        self._persistence_of_worker = persistence
         self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
 
     # -- updates ----------------------------------------------------------------------------------------
@@ -115,7 +114,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         if not self._is_initialized:
             await super().process_update(update)  # raises an error
             return True
-        session = self._worker.session or await self._persistence_of_worker.open_session()  # since a `flush` by hand
+        session = await self._worker.opened()
         update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
         return await self._worker.handle(turn, session, partial(super().process_update, update))

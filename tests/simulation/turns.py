@@ -149,11 +149,11 @@ class Turns:
             return
         if new is not None:
             self._granted.setdefault((self._owners.setdefault(new, life), str(change.id)), []).append(new)
-        if old is None:
-            return
+        if old is None or before["until"] <= change.at:
+            return  # nobody held it any more
         if self._owners[old] is life:
             self._was_released(life, old)
-        elif before["until"] > change.at:
+        else:
             self._checker.violated("lease", f"{life} has taken the lease {change.id} from {old}, who holds it")
 
     def _was_released(self, life: Life, ticket: str) -> None:
