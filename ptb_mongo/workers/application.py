@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Collection, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from telegram import Bot
+from telegram import Bot, Message
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
@@ -126,12 +126,23 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         super().drop_user_data(user_id)
         if turn := TURN.get():
             turn.everything = True
+            turn.user_ids.add(user_id)
 
     def drop_chat_data(self, chat_id: int) -> None:
         """See `Application.drop_chat_data`; within an update, the document is deleted before that is done."""
         super().drop_chat_data(chat_id)
         if turn := TURN.get():
             turn.everything = True
+            turn.chat_ids.add(chat_id)
+
+    def migrate_chat_data(
+        self, message: Message | None = None, old_chat_id: int | None = None, new_chat_id: int | None = None
+    ) -> None:
+        """See `Application.migrate_chat_data`; within an update, both documents are written before that is done."""
+        super().migrate_chat_data(message, old_chat_id, new_chat_id)
+        if turn := TURN.get():
+            new = new_chat_id if message is None else message.migrate_to_chat_id or message.chat.id
+            turn.chat_ids.update(_ids(new))
 
     def mark_data_for_update_persistence(
         self, chat_ids: int | Collection[int] | None = None, user_ids: int | Collection[int] | None = None

@@ -224,7 +224,7 @@ class Worker:
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            done = done and not session.availability.is_unreachable
+            done = await acknowledged(turn, offer(turn, await self.opened(), self._persistence.store_data))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)

@@ -39,7 +39,10 @@ class Fairness(Ledger):
             return True
         if node.next is not None and node.next.path == node.path and self.is_resolved(node.next):
             return True
-        return node.value is ABSENT and self._is_gone(node)
+        if node.value is ABSENT:
+            return self._is_gone(node)
+        # Somebody who had read it before an election has undone it may have restored it.
+        return node.document in self._undone and self._leaves.get(node.document, {}).get(node.path) == node.value
 
     def _is_gone(self, node: Node) -> bool:
         """Whether what was to be removed has been missing since, or was nothing but what its author had just made."""

@@ -17,7 +17,7 @@ from loop import Life
 from mongod import Mongod, Written
 from nodes import Document, Node, differences, name_of
 from steps import Step
-from things import Leaves
+from things import IS_THERE, Leaves
 from traffic import Request
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Delivery:
         runs: Whether its handlers run; `None` if they have not begun.
         ticket: Its place at the lease.
         unsaved: What was not stored when the lease was released.
+        spoiled: The documents that held what cannot be stored when its handlers had run.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Delivery:
     runs: bool | None = None
     ticket: str | None = None
     unsaved: list[Node] = field(default_factory=list)
+    spoiled: set[Document] = field(default_factory=set)
 
 
 class Turns:
@@ -102,7 +104,7 @@ class Turns:
         now = self._checker.stored_leaves(document)
         own = {node.path[:1] for node in self._checker.unsaved(life, document)}
         for path, stored, value in differences(before, seen):
-            is_known = now.get(path) == stored and path[:1] not in own and () not in own
+            is_known = now.get(path) == stored and path[:1] not in own and IS_THERE not in {stored, value}
             if is_known and document not in self._checker.ever_unreadable and not life.is_excluded(document, path):
                 what = f"{name_of(document, path)} as {value!r}, which was {stored!r} when the update came"
                 self._checker.violated("stale", f"a handler of {life} sees {what}")

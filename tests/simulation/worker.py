@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dtm
 import zlib
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,19 +65,18 @@ class _Call(Awaitable[None]):
     def __hash__(self) -> int:
         return self._hash
 
-    def __del__(self) -> None:
-        self._coroutine.close()  # a world may end before it begins
-
     def __await__(self) -> Generator[Any, None, None]:
         return self._coroutine.__await__()
 
 
 class _Persistence(MongoPersistence[Any, Any, Any]):
-    calls = 0
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.calls: list[Coroutine[Any, Any, None]] = []
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> Any:
-        self.calls += 1
-        return _Call(coroutine, self.calls)
+        self.calls.append(coroutine)
+        return _Call(coroutine, len(self.calls))
 
     def update_user_data(self, user_id: int, data: Any) -> Any:
         return self._call(super().update_user_data(user_id, data))
@@ -123,6 +122,7 @@ def _user(user_id: int) -> User:
 class Worker(Process):
     """One life of a worker."""
 
+    persistence: _Persistence
     persistence_class = _Persistence
 
     def __init__(self, bot: Bot, number: int) -> None:
@@ -213,6 +213,10 @@ class Worker(Process):
         self._offered += self._dropped
         self._dropped = []
 
+    def reap(self) -> None:
+        for call in self.persistence.calls:
+            call.close()  # what has not begun
+
     # -- updates ------------------------------------------------------------------------------------------
 
     async def update(self, user_id: int, steps: Sequence[Step], pause: float) -> None:
@@ -234,17 +238,20 @@ class Worker(Process):
             world.note(f"{self} cannot handle update {delivery.number} of {user_id}: {error}")
         else:
             world.note(f"{self} has handled update {delivery.number} of {user_id}")
-            world.turns.returned(self, delivery, self._storable_of(delivery.nodes))
+            world.turns.returned(self, delivery, self._storable_of(delivery.nodes, delivery.spoiled))
         finally:
             self._updates.discard(task)
             del self._deliveries[delivery.number]
-        self._offered += self._storable_of(delivery.nodes)
+        self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
         self.look_at_health()
 
-    def _storable_of(self, nodes: Sequence[Node]) -> list[Node]:
+    def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
         """Those of some changes for which no error was told."""
-        bad = self.world.checker.ever_unreadable | {node.document for node in nodes if self.is_spoiled(node.document)}
+        bad = {*self.world.checker.ever_unreadable, *spoiled, *self._spoiled_of(nodes)}
         return [node for node in nodes if node.document not in bad]
+
+    def _spoiled_of(self, nodes: Sequence[Node]) -> set[Document]:
+        return {node.document for node in nodes if self.is_spoiled(node.document)}
 
     def talks(self, update: Update) -> bool:
         """Whether an update starts a conversation, goes on with it, or ends it."""
@@ -265,6 +272,7 @@ class Worker(Process):
             self._do(user_id, step)
             self._current = None
         delivery.runs = self.talks(update)
+        delivery.spoiled = self._spoiled_of(delivery.nodes)
 
     async def talk(self, update: Update, _: Any) -> object:
         """The handler of conversations."""

@@ -273,6 +273,8 @@ class World:
             self.loop.thaw(life)
         with contextlib.suppress(StuckError, LivelockError):
             self.loop.run_until_complete(self._end_tasks())
+        for life in self.lives:
+            life.reap()
         self.loop.close()
 
     async def _end_tasks(self) -> None:
