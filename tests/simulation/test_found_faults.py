@@ -10,6 +10,8 @@ from steps import CHAT_ID, BotOptions
 from world import play
 
 _BOT = BotOptions()
+_LAZY = BotOptions(loading="lazy")
+_WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
 _OTHER_SEEDS = {"an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077}
@@ -224,6 +226,45 @@ FOUND = {
             ("fail over", 1.0),
             ("save", 1),
             ("wait", 0.0011),
+        ],
+    ),
+    "a second application with the same lazy persistence erases its users' data": (
+        (_LAZY,),
+        [_update(2), ("wait", 1.6), ("restart", 0, 0.01, True)],
+    ),
+    "a second shared application with the same persistence is not saved": (
+        (_WORKER,),
+        [("restart", 0, 0.01, True), ("wait", 0.2), _update(2, ("user", "append", "v1"))],
+    ),
+    "a second shared application with the same lazy persistence ends conversations": (
+        (BotOptions(shares="stream", loading="lazy"),),
+        [_update(1, ("conversation", "state1")), ("wait", 1.0), ("restart", 0, 0.01, True), ("wait", 1.0), _update(1)],
+    ),
+    "deliver has saved nothing of the first update after a flush by hand": (
+        (_WORKER,),
+        [("flush", 0), ("wait", 1.0), _update(3, ("user", "set in n", "x", "v1"))],
+    ),
+    "no lease is held for the first update after a flush by hand": (
+        (BotOptions(shares="exclusive"),),
+        [("flush", 0), ("wait", 1.0), _update(3)],
+    ),
+    "an update during which somebody flushes by hand is given to a writer that is closed": (
+        (_WORKER,),
+        [
+            ("update", 0, 3, (("user", "set", "a", "v1"), ("user", "set", "b", "v2")), 0.5),
+            ("wait", 0.1),
+            ("flush", 0),
+            ("wait", 0.1),
+            _update(2, ("user", "set", "a", "v3")),
+        ],
+    ),
+    "deliver does not wait for the data that an update drops": (
+        (BotOptions(shares="strict"),),
+        [
+            ("fault", 0, "hold", "write", 3.0),
+            ("update", 0, 1, (("bot", "set", "c.d", "v5"), ("user", "drop")), 0.02),
+            ("wait", 0.131),
+            _update(1, ("user", "item", "milk", "v7")),
         ],
     ),
 }
