@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from loop import Life
-from nodes import Document, Node, View, at, read_by
+from nodes import WHOLE, Document, Node, View, at, read_by
 from things import ABSENT, Leaves, Path
 from traffic import Request
 
@@ -58,6 +58,11 @@ class Ledger:
     def stored_leaves(self, document: Document) -> Leaves:
         """What is stored of a document now."""
         return self._leaves.get(document, {})
+
+    def drops(self, life: Life, document: Document) -> bool:
+        """Whether a process has dropped all of a document, and that is not done yet."""
+        drop = self._view(life, document).nodes.get(WHOLE)
+        return drop is not None and drop.stored_at is None
 
     def unsaved(self, life: Life, document: Document) -> list[Node]:
         """What a process has changed in a document, and is not known to be stored."""

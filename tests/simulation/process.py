@@ -43,6 +43,7 @@ class Process(Memory):
         self.persistence = self._made()
         self.started = False
         self.stopping = False
+        self._met: set[int] | None = None
         self._touched_users: set[int] = set()
         self._touched_chats: set[int] = set()
         self._dropped_users: set[int] = set()
@@ -99,6 +100,7 @@ class Process(Memory):
             self._touched_users, self._touched_chats, self._dropped_users = set(), set(), set()
             self._touched_conversations = {}
         self.stopping = False
+        self._met = set()
         await self.start()
 
     async def _initialize(self) -> None:
@@ -136,6 +138,7 @@ class Process(Memory):
         task = asyncio.current_task()
         assert task is not None
         self._updates.add(task)
+        self.meets(user_id)
         try:
             await self._refresh(user_id)
             for number, step in enumerate(steps):
@@ -199,9 +202,21 @@ class Process(Memory):
             del self.keyboards[uuid]
         self.world.checker.changed(self, ("callback_data", key(uuid)), self.leaves_of_keyboard(uuid))
 
+    def meets(self, user_id: int) -> None:
+        """A user's update comes."""
+        if self._met is not None:
+            self._met.add(user_id)
+
+    def may_drop(self, user_id: int) -> bool:
+        """Whether that is somebody who is loaded; after a second start, somebody whose update has come since.
+
+        Otherwise the persistence cannot know whether PTB has made a new object since, or was never given one.
+        """
+        return user_id in self.user_data and (self._met is None or user_id in self._met)
+
     def drop(self, user_id: int) -> None:
         """As `Application.drop_user_data`; of somebody who is loaded, as the documentation asks."""
-        if not self.started or self.stopping or user_id not in self.user_data:
+        if not self.started or self.stopping or not self.may_drop(user_id):
             return
         document = "user_data", key(user_id)
         self._saw(document, self.user_data.pop(user_id), "something")

@@ -91,6 +91,7 @@ class Settling:
         for bot in self.world.bots:
             for user_id in self.world.users:
                 await self._wait_for(bot.run(bot.process.update(user_id, mending, 0)))
+        await asyncio.sleep(0.1)
 
     async def _wait_for(self, task: Any) -> Any:
         while not task.done():

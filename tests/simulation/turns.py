@@ -94,7 +94,7 @@ class Turns:
         delivery.runs = True
         if delivery.undone == self._checker.undone:
             for document, before in delivery.before.items():
-                if life.is_spoiled(document):
+                if life.is_spoiled(document) or self._checker.drops(life, document):
                     continue  # nothing is merged into it
                 self._check_fresh(life, document, before, seen[document])
         if life.options.shares == "exclusive":

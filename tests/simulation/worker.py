@@ -128,7 +128,7 @@ class Worker(Process):
     def __init__(self, bot: Bot, number: int) -> None:
         self._deliveries: dict[int, Delivery] = {}
         self._current: Delivery | None = None
-        self._dropped: list[Node] = []
+        self._left: list[Node] = []  # to PTB's next save pass
         super().__init__(bot, number)
         self._make_application()
 
@@ -210,8 +210,8 @@ class Worker(Process):
 
     async def _shut_down(self) -> None:
         await self.application.shutdown()
-        self._offered += self._dropped
-        self._dropped = []
+        self._offered += self._left
+        self._left = []
 
     def reap(self) -> None:
         for call in self.persistence.calls:
@@ -226,6 +226,7 @@ class Worker(Process):
         task = asyncio.current_task()
         assert task is not None
         self._updates.add(task)
+        self.meets(user_id)
         world = self.world
         delivery = Delivery(next(world.update_ids), user_id, steps, pause)
         documents = [self._data(where, user_id)[0] for where in ("user", "chat", "bot")]
@@ -236,13 +237,15 @@ class Worker(Process):
             await self.application.deliver(Update(delivery.number, message=message))
         except PersistenceError as error:
             world.note(f"{self} cannot handle update {delivery.number} of {user_id}: {error}")
+            self._left += self._storable_of(delivery.nodes, delivery.spoiled)
         else:
             world.note(f"{self} has handled update {delivery.number} of {user_id}")
-            world.turns.returned(self, delivery, self._storable_of(delivery.nodes, delivery.spoiled))
+            nodes = self._storable_of(delivery.nodes, delivery.spoiled)
+            world.turns.returned(self, delivery, nodes)
+            self._offered += nodes
         finally:
             self._updates.discard(task)
             del self._deliveries[delivery.number]
-        self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
         self.look_at_health()
 
     def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
@@ -287,7 +290,8 @@ class Worker(Process):
 
     def _do(self, user_id: int, step: Step) -> None:
         if step[1] == "drop":
-            self._drop(user_id)
+            if user_id in self.user_data:
+                self._drop(user_id)
         else:
             super()._do(user_id, step)
 
@@ -299,22 +303,20 @@ class Worker(Process):
 
     def drop(self, user_id: int) -> None:
         """As a job does, outside of any update."""
-        if self.started and not self.stopping:
+        if self.started and not self.stopping and self.may_drop(user_id):
             self._drop(user_id)
 
     def _drop(self, user_id: int) -> None:
-        if user_id not in self.user_data:
-            return
         document = "user_data", key(user_id)
         self._saw(document, self.user_data[user_id], "something")
         self.application.drop_user_data(user_id)
         nodes = self.world.checker.changed(self, document, {}, whole=True)
-        (self._dropped if self._current is None else self._current.nodes).extend(nodes)
+        (self._left if self._current is None else self._current.nodes).extend(nodes)
 
     # -- saving -------------------------------------------------------------------------------------------
 
     async def _save(self) -> None:
-        dropped, self._dropped = self._dropped, []
+        dropped, self._left = self._left, []
         await self.application.update_persistence()
         self._offered += self._storable_of(dropped)
         self.look_at_health()
