@@ -14,7 +14,10 @@ _LAZY = BotOptions(loading="lazy")
 _WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
-_OTHER_SEEDS = {"an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077}
+_OTHER_SEEDS = {
+    "what a turn reads while nobody follows the changes, as somebody has flushed by hand, counts as new for ever": 8356,
+    "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
+}
 
 
 def _edit(user: int, *edit: Any) -> tuple[Any, ...]:
@@ -256,6 +259,17 @@ FOUND = {
             ("flush", 0),
             ("wait", 0.1),
             _update(2, ("user", "set", "a", "v3")),
+        ],
+    ),
+    "what a turn reads while nobody follows the changes, as somebody has flushed by hand, counts as new for ever": (
+        (_WORKER,),
+        [
+            ("fault", 0, "hold", "write", 0.5),
+            ("wait", 0.288),
+            ("flush", 0),
+            ("update", 0, 3, (), 0.001),
+            ("wait", 0.075),
+            ("edit", "panel", "chat_data", CHAT_ID, ("count", 1)),
         ],
     ),
     "deliver does not wait for the data that an update drops": (
