@@ -15,7 +15,7 @@ _WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
 _OTHER_SEEDS = {
-    "what a turn reads while nobody follows the changes, as somebody has flushed by hand, counts as new for ever": 8356,
+    "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
 }
 
@@ -261,7 +261,7 @@ FOUND = {
             _update(2, ("user", "set", "a", "v3")),
         ],
     ),
-    "what a turn reads while nobody follows the changes, as somebody has flushed by hand, counts as new for ever": (
+    "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": (
         (_WORKER,),
         [
             ("fault", 0, "hold", "write", 0.5),

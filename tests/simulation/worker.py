@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
-import zlib
-from collections.abc import Awaitable, Collection, Coroutine, Generator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mongod import key
 from nodes import Document, Node
 from process import Process
+from standins import AnyState, NoRequest, OrderedPersistence, Telegram
 from steps import BOT_ID, CHAT_ID, Step
 from telegram import Chat, Message, Update, User
-from telegram.ext import Application, BaseHandler, ConversationHandler, ExtBot
-from telegram.request import BaseRequest
+from telegram.ext import Application, BaseHandler, ConversationHandler
 from things import Leaves
 from turns import Delivery
 
-from ptb_mongo import MongoPersistence, SharedApplication
+from ptb_mongo import SharedApplication
 from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
 from ptb_mongo.workers.conversations import state_of
 
@@ -30,68 +29,6 @@ __all__ = ["Worker"]
 
 _DATE: Final = dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc)
 _CHAT: Final = Chat(CHAT_ID, Chat.GROUP)
-
-
-class _NoRequest(BaseRequest):
-    """What is never sent."""
-
-    read_timeout = 1.0
-
-    async def initialize(self) -> None:
-        pass
-
-    async def shutdown(self) -> None:
-        pass
-
-    async def do_request(self, *_: Any, **__: Any) -> tuple[int, bytes]:
-        raise NotImplementedError
-
-
-class _Telegram(ExtBot[None]):
-    async def initialize(self) -> None:
-        pass
-
-    async def shutdown(self) -> None:
-        pass
-
-
-class _Call(Awaitable[None]):
-    """What PTB keeps in a set: the order in which it awaits them is the same in each process."""
-
-    def __init__(self, coroutine: Coroutine[Any, Any, None], number: int) -> None:
-        self._coroutine = coroutine
-        self._hash = zlib.crc32(str(number).encode())
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._coroutine.__await__()
-
-
-class _Persistence(MongoPersistence[Any, Any, Any]):
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.calls: list[Coroutine[Any, Any, None]] = []
-
-    def _call(self, coroutine: Coroutine[Any, Any, None]) -> Any:
-        self.calls.append(coroutine)
-        return _Call(coroutine, len(self.calls))
-
-    def update_user_data(self, user_id: int, data: Any) -> Any:
-        return self._call(super().update_user_data(user_id, data))
-
-    def update_chat_data(self, chat_id: int, data: Any) -> Any:
-        return self._call(super().update_chat_data(chat_id, data))
-
-    def update_bot_data(self, data: Any) -> Any:
-        return self._call(super().update_bot_data(data))
-
-    def update_conversation(self, name: str, key: Any, new_state: object) -> Any:
-        return self._call(super().update_conversation(name, key, new_state))
-
-    def drop_user_data(self, user_id: int) -> Any:
-        return self._call(super().drop_user_data(user_id))
 
 
 class _Handler(BaseHandler[Update, Any, None]):
@@ -107,13 +44,6 @@ class _Handler(BaseHandler[Update, Any, None]):
         return not self._of_conversations or self._worker.talks(update)
 
 
-class _AnyState(dict[object, Any]):
-    """Handlers of conversations, the same in all states."""
-
-    def __contains__(self, state: object) -> bool:
-        return True
-
-
 @cache
 def _user(user_id: int) -> User:
     return User(user_id, "Ada", is_bot=False)
@@ -122,8 +52,8 @@ def _user(user_id: int) -> User:
 class Worker(Process):
     """One life of a worker."""
 
-    persistence: _Persistence
-    persistence_class = _Persistence
+    persistence: OrderedPersistence
+    persistence_class = OrderedPersistence
 
     def __init__(self, bot: Bot, number: int) -> None:
         self._deliveries: dict[int, Delivery] = {}
@@ -139,15 +69,15 @@ class Worker(Process):
             "exclusive": options.shares == "exclusive",
             "lease_timeout": options.lease_timeout,
         }
-        request = _NoRequest()
-        bot = _Telegram(f"{BOT_ID}:simulated", request=request, get_updates_request=request)
+        request = NoRequest()
+        bot = Telegram(f"{BOT_ID}:simulated", request=request, get_updates_request=request)
         builder = Application.builder().bot(bot).updater(None).job_queue(None).persistence(self.persistence)
         self.application: SharedApplication[Any, Any, Any, Any, Any, Any] = builder.application_class(
             SharedApplication, sharing
         ).build()
         talking: list[Any] = [_Handler(self, of_conversations=True)]
         self._conversation_handler: ConversationHandler[Any] = ConversationHandler(
-            talking, _AnyState(), talking, name=self.bot.handler, persistent=True
+            talking, AnyState(), talking, name=self.bot.handler, persistent=True
         )
         self.application.add_handler(_Handler(self, of_conversations=False))
         self.application.add_handler(self._conversation_handler, group=1)
