@@ -137,7 +137,8 @@ class Session:
         session = cls(settings, driver, scopes, bot_id)
         try:
             hello = await driver.hello()
-            scopes.told_all()  # what was read since another session was closed may have been changed unnoticed
+            if any(scope.replicas for scope in scopes):
+                scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
             if not await stored_format.begin(
                 driver, session._format, settings.database, bot_id, session._name
             ):  # requests of an earlier process may still arrive
