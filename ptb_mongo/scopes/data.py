@@ -172,6 +172,8 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         reported = replica.reported
         try:
             plain = self._body(obj)
+            if (again := replica.handed_out) is not None and same(plain, self._body_or_none(again[0])):
+                replica.seen(again[0])  # a copy of what was loaded at a second start, before any update
             if self._is_nothing(replica, plain):
                 return None
 

@@ -15,6 +15,8 @@ _WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
 _OTHER_SEEDS = {
+    "a second application with the same persistence removes what others have made anew": 4306,
+    "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
 }
@@ -234,6 +236,27 @@ FOUND = {
     "a second application with the same lazy persistence erases its users' data": (
         (_LAZY,),
         [_update(2), ("wait", 1.6), ("restart", 0, 0.01, True)],
+    ),
+    "a second application with the same persistence removes what others have made anew": (
+        (_BOT, _LAZY, _BOT),
+        [
+            ("drop", 0, 1),
+            ("save", 0),
+            _update(1, ("user", "set", "c.d", "v7"), bot=1),
+            ("restart", 2, 0.01, True),
+        ],
+    ),
+    "what a second start has loaded is saved before any update, and what others have added is doubled": (
+        (BotOptions(on_conflict="add"), _BOT, _BOT),
+        [
+            ("restart", 0, 5.0, True),
+            ("wait", 2.88),
+            _update(3, ("bot", "count", 1), bot=2),
+            ("wait", 0.226),
+            ("save", 2),
+            ("wait", 2.81),
+            ("restart", 0, 0.01, False),
+        ],
     ),
     "a second shared application with the same persistence is not saved": (
         (_WORKER,),
