@@ -6,7 +6,8 @@ The order and the timing of the calls are PTB's (22.8): coroutines are made with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import contextlib
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from copy import deepcopy
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -113,17 +114,19 @@ class Process(Memory):
         self.user_data.update(users)
         self.chat_data.update(chats)
         self.bot_data = bot_data
-        for user_id, obj in users.items():
-            self._saw(("user_data", key(user_id)), obj, "loading")
-        for chat_id, obj in chats.items():
-            self._saw(("chat_data", key(chat_id)), obj, "loading")
-        self._saw(("bot_data", key(BOT_ID)), bot_data, "loading")
+        self._saw_loaded(users, chats)
         for uuid, accessed_at, buttons in (data or ([], {}))[0]:
             self.keyboards[uuid] = accessed_at, dict(buttons)
             self._saw_keyboard(uuid)
         for conversation, state in conversations.items():
             self.conversations[conversation] = str(state)
             self.world.checker.saw(self, self._conversation(conversation), {("state",): str(state)}, "loading")
+
+    def _saw_loaded(self, users: Mapping[int, Any], chats: Mapping[int, Any]) -> None:
+        """Looks at what a start has loaded."""
+        for scope, all_data in {"user_data": users, "chat_data": chats, "bot_data": {BOT_ID: self.bot_data}}.items():
+            for number, obj in all_data.items():
+                self._saw((scope, key(number)), obj, "loading")
 
     def is_idle(self) -> bool:
         """Whether it runs, and handles nothing."""
@@ -135,23 +138,30 @@ class Process(Memory):
         """As `Application.process_update`: refreshes, the handler, the mark that there is something to save."""
         if not self.started or self.stopping:
             return
+        with self._handling(user_id):
+            try:
+                await self._refresh(user_id)
+                for number, step in enumerate(steps):
+                    if number and pause:
+                        await asyncio.sleep(max(0, pause))
+                    self._do(user_id, step)
+            except PersistenceError as error:
+                self.world.note(f"{self} cannot handle an update of {user_id}: {error}")
+                return
+        self._touched_chats.add(CHAT_ID)
+        self._touched_users.add(user_id)
+
+    @contextlib.contextmanager
+    def _handling(self, user_id: int) -> Iterator[None]:
+        """Marks the time in which an update of a user is handled."""
         task = asyncio.current_task()
         assert task is not None
         self._updates.add(task)
         self.meets(user_id)
         try:
-            await self._refresh(user_id)
-            for number, step in enumerate(steps):
-                if number and pause:
-                    await asyncio.sleep(max(0, pause))
-                self._do(user_id, step)
-        except PersistenceError as error:
-            self.world.note(f"{self} cannot handle an update of {user_id}: {error}")
-            return
+            yield
         finally:
             self._updates.discard(task)
-        self._touched_chats.add(CHAT_ID)
-        self._touched_users.add(user_id)
 
     async def _refresh(self, user_id: int) -> None:
         await self.persistence.refresh_bot_data(self.bot_data)

@@ -125,11 +125,7 @@ class Worker(Process):
 
     async def _initialize(self) -> None:
         await self.application.initialize()
-        for user_id, obj in self.user_data.items():
-            self._saw(("user_data", key(user_id)), obj, "loading")
-        for chat_id, obj in self.chat_data.items():
-            self._saw(("chat_data", key(chat_id)), obj, "loading")
-        self._saw(("bot_data", key(BOT_ID)), self.bot_data, "loading")
+        self._saw_loaded(self.user_data, self.chat_data)
         for user_id in self.world.users:
             document = self.conversation(user_id)
             self.world.checker.saw(self, document, self._leaves_of_state(user_id), "loading")
@@ -153,10 +149,11 @@ class Worker(Process):
         """An update is delivered to this worker."""
         if not self.started or self.stopping:
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._updates.add(task)
-        self.meets(user_id)
+        with self._handling(user_id):
+            await self._deliver(user_id, steps, pause)
+        self.look_at_health()
+
+    async def _deliver(self, user_id: int, steps: Sequence[Step], pause: float) -> None:
         world = self.world
         delivery = Delivery(next(world.update_ids), user_id, steps, pause)
         documents = [self._data(where, user_id)[0] for where in ("user", "chat", "bot")]
@@ -174,9 +171,7 @@ class Worker(Process):
             world.turns.returned(self, delivery, nodes)
             self._offered += nodes
         finally:
-            self._updates.discard(task)
             del self._deliveries[delivery.number]
-        self.look_at_health()
 
     def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
         """Those of some changes for which no error was told."""
