@@ -29,8 +29,8 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
-from ptb_mongo.session import Session, Unsaved, scopes_for, spill_folder
-from ptb_mongo.settings import Settings
+from ptb_mongo.session import Session, Unsaved, connect_scopes, scopes_for, spill_folder
+from ptb_mongo.settings import Settings, Sharing
 from ptb_mongo.sync.exchange import Exchange, Offer
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.sync.spilled import Kept
@@ -77,6 +77,14 @@ class Lifecycle:
         if not before_colon.isdecimal():
             raise ConfigurationError("the bot's token does not begin with a number and a colon")
         return int(before_colon)
+
+    def share(self, sharing: Sharing) -> None:
+        """Connects it with the application of a worker, which may be another one than before."""
+        self.settings = self.settings.shared(sharing)
+        if self._scopes is not None and not self._scopes.are_unsaved:
+            self._scopes = None  # the new application has nothing in memory yet
+        elif self._scopes is not None:
+            connect_scopes(self._scopes, self.settings)
 
     # -- opening and closing ----------------------------------------------------------------------------
 

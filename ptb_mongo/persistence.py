@@ -173,12 +173,20 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             ConfigurationError: If the arguments of this persistence do not allow that.
         """
-        self._lifecycle.settings = self._lifecycle.settings.shared(sharing)
+        self._lifecycle.share(sharing)
 
     @property
     def session(self) -> Session | None:
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
         return self._lifecycle.session
+
+    async def open_session(self) -> Session:
+        """What is open; opened again if a running bot has called `flush`; for `SharedApplication`.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        return await self._lifecycle.open()
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 

@@ -73,6 +73,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
         async with self._lifecycle.loading() as session:
+            if not self._lifecycle.is_running:
+                scope_of(session.scopes).all_left()
             if self._lifecycle.settings.loading == "lazy":
                 return {}
             load = session.exchange.copies if self._lifecycle.is_running else session.exchange.load_all

@@ -32,7 +32,7 @@ from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.waiting import wait_at_most
 
-__all__ = ["Session", "Unsaved", "scopes_for", "spill_folder"]
+__all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
@@ -50,6 +50,12 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
         exclude=settings.exclude,
         on_conflict=settings.on_conflict,
     )
+    connect_scopes(scopes, settings)
+    return scopes
+
+
+def connect_scopes(scopes: Scopes, settings: Settings) -> None:
+    """Tells the scopes of the application of a worker, if there is one."""
     if (sharing := settings.sharing) is not None:
         scopes.user_data.current = sharing.user_data
         scopes.chat_data.current = sharing.chat_data
@@ -58,7 +64,6 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
         scopes.conversations.complete = settings.loading == "eager"
         scopes.callback_data.live = sharing.callback_data
         scopes.callback_data.complete = False
-    return scopes
 
 
 def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
@@ -136,6 +141,8 @@ class Session:
         session = cls(settings, driver, scopes, bot_id)
         try:
             hello = await driver.hello()
+            if any(scope.replicas for scope in scopes):
+                scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
             if not await stored_format.begin(
                 driver, session._format, settings.database, bot_id, session._name
             ):  # requests of an earlier process may still arrive

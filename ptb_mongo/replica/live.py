@@ -14,6 +14,7 @@ from ptb_mongo.replica.versions import Form, Stored, Version
 __all__ = ["LiveReplica"]
 
 _REMEMBERED: Final = 4
+_NOTHING: Final = (None, None)  # no object, which is based on nothing
 _WITH_ELEMENTS: Final = ("set", "frozenset", "deque")
 
 
@@ -72,12 +73,16 @@ class LiveReplica(Replica):
         else:
             self._watch(live, None)
 
+    def left(self) -> None:
+        """The application has ended: if another one goes on with the same persistence, its objects are empty."""
+        self.handed_out = _NOTHING
+
     def seen(self, live: Any) -> None:
         """Handlers change this object; if it is not the one they changed before, PTB has dropped that one."""
         handed_out, self.handed_out = self.handed_out, None
         if self.live is live:
             return
-        if handed_out is not None and handed_out[0] is live:
+        if handed_out is not None and (handed_out[0] is live or handed_out is _NOTHING):
             self._watch(live, None if handed_out[1] == self.target else handed_out[1] or BURIED)
         elif self.live is not None:
             self.replaced_by(live)

@@ -139,6 +139,11 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             if "data" in body:
                 yield key, body["data"]
 
+    def all_left(self) -> None:
+        """Notes that a new application may begin, which has no objects yet."""
+        for replica in self.replicas.values():
+            replica.left()
+
     # -- saving -----------------------------------------------------------------------------------------
 
     def stage(self, key: int, obj: T) -> LiveReplica | None:
@@ -185,6 +190,8 @@ class DataScope(Collection[LiveReplica], Generic[T]):
                 plain = self._loadable(replica, obj)
             except EncodeError as error:
                 bad, plain = error, self._storable(replica, obj, error)
+            if (again := replica.handed_out) is not None and same(plain, self._body_or_none(again[0])):
+                replica.seen(again[0])  # a copy of what was loaded at a second start, before any update
             if self._is_nothing(replica, plain):
                 is_new = False
             else:

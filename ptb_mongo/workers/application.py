@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Collection, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from telegram import Bot
+from telegram import Bot, Message
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
@@ -82,6 +82,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
                 "builder.persistence(MongoPersistence(...))"
             )
         check_ptb()
+        self._is_initialized = False
         self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
 
     # -- updates ----------------------------------------------------------------------------------------
@@ -110,10 +111,10 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             raise UnavailableError("the server has not acknowledged what this update has changed")
 
     async def _take(self, update: object) -> bool:
-        session = self._worker.session
-        if session is None:
-            await super().process_update(update)  # raises an error: the application is not initialized
+        if not self._is_initialized:
+            await super().process_update(update)  # raises an error
             return True
+        session = await self._worker.opened()
         update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
         return await self._worker.handle(turn, session, partial(super().process_update, update))
@@ -125,12 +126,23 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         super().drop_user_data(user_id)
         if turn := TURN.get():
             turn.everything = True
+            turn.user_ids.add(user_id)
 
     def drop_chat_data(self, chat_id: int) -> None:
         """See `Application.drop_chat_data`; within an update, the document is deleted before that is done."""
         super().drop_chat_data(chat_id)
         if turn := TURN.get():
             turn.everything = True
+            turn.chat_ids.add(chat_id)
+
+    def migrate_chat_data(
+        self, message: Message | None = None, old_chat_id: int | None = None, new_chat_id: int | None = None
+    ) -> None:
+        """See `Application.migrate_chat_data`; within an update, both documents are written before that is done."""
+        super().migrate_chat_data(message, old_chat_id, new_chat_id)
+        if turn := TURN.get():
+            new = new_chat_id if message is None else message.migrate_to_chat_id or message.chat.id
+            turn.chat_ids.update(_ids(new))
 
     def mark_data_for_update_persistence(
         self, chat_ids: int | Collection[int] | None = None, user_ids: int | Collection[int] | None = None
@@ -172,6 +184,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     async def initialize(self) -> None:
         """See `Application.initialize`."""
         await super().initialize()
+        self._is_initialized = True
         for handlers in self.handlers.values():
             for handler in conversation_handlers(handlers):
                 if not handler.persistent:
@@ -184,6 +197,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         """See `Application.shutdown`."""
         await self._worker.close()
         await super().shutdown()
+        self._is_initialized = False
 
 
 def _ids(ids: int | Collection[int] | None) -> Collection[int]:

@@ -53,10 +53,9 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[O
     for scope, keys in scopes_of(turn, session, kinds):
         for key in keys:
             live = scope.current(key) if scope.current is not None else None
-            if live is None:
-                continue
             try:
-                scope.stage_live(key, live)
+                if live is not None:  # otherwise it may have been dropped
+                    scope.stage_live(key, live)
             except DocumentError as error:
                 turn.errors.append(error)
                 continue

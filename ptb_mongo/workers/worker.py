@@ -79,6 +79,14 @@ class Worker:
         """What is open; `None` while the application is not initialized."""
         return self._persistence.session
 
+    async def opened(self) -> Session:
+        """What is open; opened again if a running application has called `flush`.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        return self.session or await self._persistence.open_session()
+
     # -- one update -------------------------------------------------------------------------------------
 
     async def handle(self, turn: Turn, session: Session, handlers: Callable[[], Awaitable[None]]) -> bool:
@@ -101,7 +109,7 @@ class Worker:
             try:
                 await self._bring_in(turn, session)
                 await handlers()
-                return await self.save(turn, session)
+                return await self.save(turn)
             finally:
                 turn.leases = frozenset()
                 TURN.reset(token)
@@ -206,18 +214,19 @@ class Worker:
 
     # -- after ------------------------------------------------------------------------------------------
 
-    async def save(self, turn: Turn, session: Session) -> bool:
+    async def save(self, turn: Turn) -> bool:
         """Saves what an update may have changed.
 
         Returns:
             Whether the server has acknowledged everything.
         """
+        session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
         done = await acknowledged(turn, offer(turn, session, self._persistence.store_data))
         self._watch_timeouts(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            done = done and not session.availability.is_unreachable
+            done = await acknowledged(turn, offer(turn, await self.opened(), self._persistence.store_data))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
@@ -251,7 +260,7 @@ class Worker:
         """Saves what a background task of an update may have changed; called when the task is done."""
         session = self.session
         if session is not None:
-            self._run(self._saves, self.save(turn, session))
+            self._run(self._saves, self.save(turn))
 
     def _read_in_background(self, replica: Replica) -> None:
         session = self.session

@@ -12,7 +12,7 @@ from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, TypeHandler, filters
 from workers import USER, SharedBot, running, text
 
-from ptb_mongo import ConfigurationError, EncodeError
+from ptb_mongo import ConfigurationError, EncodeError, SharedApplication
 
 OTHER = 7
 GROUP = -100
@@ -64,6 +64,23 @@ async def test_the_data_of_a_chat_that_migrates_is_moved_when_the_update_is_over
         assert database.chat_data.find_one(OTHER)["data"] == {"topic": "tea"}
         await one.hears(lambda context: context.chat_data.update(topic="coffee"), chat=OTHER)
         assert database.chat_data.find_one(OTHER)["data"] == {"topic": "coffee"}
+
+
+async def test_a_chat_that_migrates_is_waited_for_although_ptbs_own_pass_has_given_up(worker, database, monkeypatch):
+    async def gives_up(_: Any) -> None:
+        return
+
+    bot = worker()
+    async with running(bot):
+        await bot.hears(lambda context: context.chat_data.update(topic="tea"), chat=GROUP)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(SharedApplication, "update_persistence", gives_up)
+            moved = text("moved", chat=GROUP)
+            await bot.delivers(
+                moved, lambda _, context: context.application.migrate_chat_data(old_chat_id=GROUP, new_chat_id=OTHER)
+            )
+            assert database.chat_data.find_one(OTHER)["data"] == {"topic": "tea"}
 
 
 async def test_what_is_marked_is_saved_when_the_update_is_over(worker, database):

@@ -55,11 +55,22 @@ class Checker(Fairness):
         self._predecessors[life] = list(predecessors)
         self._began[life] = self.history
 
+    def forgotten(self, life: Life) -> None:
+        """A process has nothing in memory any more; what it has saved stays what it has saved."""
+        for owner, document in list(self._views):
+            if owner is life:
+                del self._views[owner, document]
+
     # -- what bots do --------------------------------------------------------------------------------------
 
-    def changed(self, life: Life, document: Document, after: Leaves, *, whole: bool = False) -> None:
-        """A handler has changed its data; `whole` if it has dropped all of it."""
+    def changed(self, life: Life, document: Document, after: Leaves, *, whole: bool = False) -> list[Node]:
+        """A handler has changed its data; `whole` if it has dropped all of it.
+
+        Returns:
+            What is to be stored.
+        """
         view = self._view(life, document)
+        made: list[Node] = []
         for path, old, new in differences(view.leaves, after):
             node = self._node(document, path, new, life, self._seen(life, document, path))
             if node.seen is not None and node.seen.author is life:
@@ -69,9 +80,11 @@ class Checker(Fairness):
                 view.own.pop(path, None)
             else:
                 view.own[path] = node
+                made.append(node)
         if whole:
             view.nodes[WHOLE] = self._node(document, WHOLE, ABSENT, life, view.nodes.get(WHOLE))
         view.leaves = after
+        return made
 
     def saw(self, life: Life, document: Document, after: Leaves, why: str) -> None:
         """Something else than a handler has changed what a process has in memory."""
@@ -81,7 +94,7 @@ class Checker(Fairness):
         changes = differences(view.leaves, after)
         for path, _, new in changes:
             own = view.own.get(path)
-            if own is None or self._is_resolved(own) or self._is_doubled(life, document, path, new):
+            if own is None or self.is_resolved(own) or self._is_doubled(life, document, path, new):
                 continue
             if not self._gives_up(life, own):
                 what = f"{name_of(document, path)} was {own!r}, unsaved, and {why} made it {new!r}"
@@ -101,7 +114,7 @@ class Checker(Fairness):
     def acknowledged(self, life: Life, nodes: Sequence[Node], how: str) -> None:
         """A process was told that these are stored."""
         for node in nodes:
-            if not self._is_resolved(node) and not self._gives_up(life, node):
+            if not self.is_resolved(node) and not self._gives_up(life, node):
                 what = f"{name_of(node.document, node.path)} is {node!r}"
                 self.violated("acknowledged", f"{how} of {life} has told that {what}")
             view = self._view(life, node.document)
@@ -288,7 +301,7 @@ class Checker(Fairness):
             if WHOLE in view.nodes and self._others_have_changed(life, document):
                 continue  # a drop loses against whatever others have changed
             for node in view.own.values() if owner is life else ():
-                if not self._is_resolved(node) and node.has_seen(self._now(document, node.path)):
+                if not self.is_resolved(node) and node.has_seen(self._now(document, node.path)):
                     self.violated(
                         "forgotten", f"{name_of(document, node.path)} is {node!r}, unsaved when it was stopped"
                     )

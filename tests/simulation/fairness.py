@@ -33,13 +33,16 @@ class Fairness(Ledger):
 
     # -- what is missing ------------------------------------------------------------------------------
 
-    def _is_resolved(self, node: Node) -> bool:
+    def is_resolved(self, node: Node) -> bool:
         """Whether a value was stored, or overwritten by what had seen it, or has fairly lost."""
         if node.stored_at is not None or node.superseded or node.lost:
             return True
-        if node.next is not None and node.next.path == node.path and self._is_resolved(node.next):
+        if node.next is not None and node.next.path == node.path and self.is_resolved(node.next):
             return True
-        return node.value is ABSENT and self._is_gone(node)
+        if node.value is ABSENT:
+            return self._is_gone(node)
+        # Somebody who had read it before an election has undone it may have restored it.
+        return node.document in self._undone and self._leaves.get(node.document, {}).get(node.path) == node.value
 
     def _is_gone(self, node: Node) -> bool:
         """Whether what was to be removed has been missing since, or was nothing but what its author had just made."""
@@ -84,6 +87,8 @@ class Fairness(Ledger):
         return True
 
     def _others_win(self, life: Life, path: Path) -> bool:
+        if path[0] in {"state", "keyboard"}:
+            return False
         strategy = self._strategies.get(life.name.partition(".")[0])
         return strategy == "remote" or (strategy == "add" and path[0] == COUNT)
 

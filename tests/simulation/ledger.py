@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from loop import Life
-from nodes import Document, Node, View, at, read_by
+from nodes import WHOLE, Document, Node, View, at, read_by
 from things import ABSENT, Leaves, Path
 from traffic import Request
 
@@ -26,6 +26,8 @@ class Ledger:
         self._views: dict[tuple[Life, Document], View] = {}
         self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
         self._undone: dict[Document, list[tuple[Node, set[Life]]]] = {}
+        self.undone = 0
+        """How many elections have undone something."""
         self.history = 0
         """How many changes of documents there have been."""
 
@@ -52,6 +54,15 @@ class Ledger:
     def documents_of(self, life: Life, collection: str) -> list[Document]:
         """The documents of a collection that a process has in memory."""
         return [document for owner, document in self._views if owner is life and document[0] == collection]
+
+    def stored_leaves(self, document: Document) -> Leaves:
+        """What is stored of a document now."""
+        return self._leaves.get(document, {})
+
+    def drops(self, life: Life, document: Document) -> bool:
+        """Whether a process has dropped all of a document, and that is not done yet."""
+        drop = self._view(life, document).nodes.get(WHOLE)
+        return drop is not None and drop.stored_at is None
 
     def unsaved(self, life: Life, document: Document) -> list[Node]:
         """What a process has changed in a document, and is not known to be stored."""
@@ -142,6 +153,7 @@ class Ledger:
 
     def forget(self, known: Any) -> None:
         """What was written since was undone; what others have read of it, they have read."""
+        self.undone += 1
         history, self._stored, self._leaves, self._absent_since, self._unreadable, nodes = known
         for (document, _), by_value in self._nodes.items():
             for made in by_value.values():

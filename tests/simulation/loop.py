@@ -48,6 +48,9 @@ class Life:
     def __repr__(self) -> str:
         return self.name
 
+    def reap(self) -> None:
+        """Ends what no task will end, when nothing of it runs any more."""
+
 
 class _Callback:
     """A callback that was scheduled; what asyncio calls a handle."""

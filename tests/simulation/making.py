@@ -2,72 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from bot import BOT_ID, CHAT_ID
+from features import Features
 from schedule import Action, Schedule
-from steps import BotOptions
+from steps import BOT_ID, CHAT_ID, BotOptions
 
 __all__ = ["Features", "make"]
 
 _USERS: Final = (1, 2, 3)
 _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a schedule may hold.
-
-    Attributes:
-        bots: How many there may be.
-        elements: Whether several sides change the same set or list.
-        remote: Whether others may win conflicts.
-        by_hand: Whether people flush, or count users, while the bot runs.
-        put_back: Whether services put back documents that they have read long ago.
-        spills: Whether bots have a folder for what is unsaved.
-        forms: Whether services write forms that are not the bot's.
-        refusals: Whether the server refuses whole commands for a while.
-        hostile: Whether services store what cannot be read, and handlers what cannot be stored.
-        rollback: Whether an election may undo what a majority has not got.
-        faults: Whether anything goes wrong at all.
-        keyboards: Whether there is a cache of callback data.
-        late: Whether what PTB's calls give may begin some time after they were made.
-        overrides: Whether bots may be subclasses that call us some time after PTB has called them: which version a copy
-            was made from can then only be guessed by what it holds.
-        sets: Whether there are sets.
-        counts: Whether all sides add to one number.
-        drops: Whether all of a user's data is dropped.
-        on_flush: Whether a bot may save only when it stops.
-        holds: Whether requests may arrive long after they were sent, or twice.
-    """
-
-    bots: int = 3
-    elements: bool = True
-    remote: bool = True
-    by_hand: bool = True
-    put_back: bool = True
-    spills: bool = True
-    forms: bool = True
-    hostile: bool = True
-    refusals: bool = False
-    rollback: bool = True
-    faults: bool = True
-    keyboards: bool = True
-    late: bool = True
-    overrides: bool = False
-    sets: bool = True
-    counts: bool = True
-    drops: bool = True
-    on_flush: bool = True
-    holds: bool = True
+_SHARED: Final = 0.25
+"""How many schedules are of workers."""
+_LONG: Final = 0.06
+"""How many schedules take longer than a minute."""
 
 
 class _Maker:
     def __init__(self, seed: int, features: Features) -> None:
         self.random = Random(seed)
+        self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
         self.seed = seed
         self.features = features
         self.count = self.powers = 0
@@ -75,6 +32,9 @@ class _Maker:
         self.bots = tuple(map(self._bot, range(draw.choice([1, 1, 2, 3][: features.bots + 1]))))
         if len(self.bots) > 1:
             self.bots = tuple(replace(bot, on_flush=False) for bot in self.bots)
+        self.shares = features.workers and self.more.random() < _SHARED
+        if self.shares:
+            self.bots = self._workers()
         self.focus = draw.choice(_USERS)
         names = ("a", "b", "c.d", "n", "log", "basket", "typed", *(["tags"] if features.sets else []))
         # Everything happens to one or two keys of one user: then it meets.
@@ -102,6 +62,16 @@ class _Maker:
             overrides=features.overrides,
             keyboards=features.keyboards and number == 0 and draw.random() < 0.3,
         )
+
+    def _workers(self) -> tuple[BotOptions, ...]:
+        draw = self.more
+        shares = draw.choice(["stream", "stream", "strict", "exclusive", "exclusive"])
+        lease = draw.choice([0.5, 3.0, 10.0])
+        usual = {"on_flush": False, "late": 0, "overrides": False, "keyboards": False}
+        made = [replace(bot, **usual, shares=shares, lease_timeout=lease) for bot in self.bots]
+        if shares == "exclusive":
+            made = [replace(bot, refresh="watch") for bot in made]
+        return tuple(made)
 
     def _strategies(self) -> list[str]:
         others = ["remote"] if self.features.remote else []
@@ -136,9 +106,26 @@ class _Maker:
             actions.append(action)
             if (pause := self._pause()) is not None:
                 actions.append(pause)
+        actions = list(map(self._restarted, actions))
+        if self.features.long_waits and self.more.random() < _LONG:
+            self._lengthen(actions)
         return Schedule(
             self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
         )
+
+    def _restarted(self, action: Action) -> Action:
+        """Some of what stops goes on with the same persistence."""
+        if action[0] != "stop" or not self.features.restarts or self.more.random() < 0.5:
+            return action
+        _, bot, seconds = action
+        return ("restart", bot, seconds, self.more.random() < 0.5)
+
+    def _lengthen(self, actions: list[Action]) -> None:
+        """Lets one or two things that take a while take about a minute, or longer."""
+        places = [index for index, (name, *_) in enumerate(actions) if name in {"wait", "freeze"}]
+        for index in self.more.sample(places, min(len(places), self.more.choice([1, 1, 2]))):
+            *same, _ = actions[index]
+            actions[index] = (*same, round(self.more.choice([59.5, 61, 70, 100]) * self.more.uniform(0.99, 1.01), 1))
 
     def _round(self) -> list[Action]:
         """What goes together: something is changed and saved, and something goes wrong with that."""
@@ -235,6 +222,8 @@ class _Maker:
         draw = self.random
         if self.is_hostile and draw.random() < 0.15:
             return (draw.choice(["spoil", "mend"]),)
+        if self.shares and self.features.drops and draw.random() < 0.03:
+            return ("drop",)
         counts = self.bots[bot].on_conflict == "add" and draw.random() < 0.25
         if counts and (power := self._power()) is not None:
             return ("count", power)
@@ -308,6 +297,8 @@ class _Maker:
         return ("remove", plain) if draw.random() < 0.25 else ("set", plain, self.token("s"))
 
     def _save(self) -> Action:
+        if self.shares and self.random.random() < 0.6:
+            return self._update()  # which saves by itself
         return ("save", self._which_bot())
 
     def _drop(self) -> Action:

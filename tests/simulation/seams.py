@@ -13,10 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from bot import DATABASE
 from client import Client
 from loop import LIFE, Loop
 from network import Network
+from steps import DATABASE
 
 from ptb_mongo.driver import Driver
 

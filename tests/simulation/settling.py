@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bot import BOT_ID, CHAT_ID, Bot, Process
+from bot import Bot
 from mongod import key
 from nodes import Document, leaves_of
+from process import Process
+from steps import BOT_ID, CHAT_ID
 from things import CODEC
 
 from ptb_mongo.codec import dump, load
@@ -64,7 +66,7 @@ class Settling:
                     await self._wait_for(bot.run(bot.process.update(user_id, (), 0)))
                 await self._wait_for(bot.run(bot.process.save()))
                 await asyncio.sleep(0.1)
-            if len(world.mongod.history) == before:
+            if all(change.collection == "leases" for change in world.mongod.history[before:]):
                 return
         world.checker.violated("restless", "each save pass writes something")
 
@@ -89,6 +91,7 @@ class Settling:
         for bot in self.world.bots:
             for user_id in self.world.users:
                 await self._wait_for(bot.run(bot.process.update(user_id, mending, 0)))
+        await asyncio.sleep(0.1)
 
     async def _wait_for(self, task: Any) -> Any:
         while not task.done():
@@ -133,13 +136,12 @@ class Settling:
         self._compare_data(process, ("chat_data", key(CHAT_ID)), process.chat_data[CHAT_ID])
         self._compare_data(process, ("bot_data", key(BOT_ID)), process.bot_data)
         for user_id in self.world.users:
-            conversation = (user_id, user_id)
-            document = "conversations", key({"handler": bot.handler, "key": [user_id, user_id]})
+            document = process.conversation(user_id)
             stored = self._stored(document)
             state = None if stored is None else stored.get("state")
             if self.world.checker.is_late(process, document):
                 continue
-            if state != process.conversations.get(conversation):
+            if state != process.state(user_id):
                 self.world.checker.violated(
                     "differs", f"{process}: the conversation of {user_id} is stored as {state!r}"
                 )

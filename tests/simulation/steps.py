@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from things import COUNT, TYPED, UNSTORABLE, Basket, Unstorable, can_be_cut
 
-__all__ = ["BotOptions", "Step", "change"]
+__all__ = ["BOT_ID", "CHAT_ID", "DATABASE", "EXCLUDED", "BotOptions", "Step", "change"]
+
+DATABASE: Final = "bot"
+CHAT_ID: Final = -100
+BOT_ID: Final = 0
+EXCLUDED: Final = "cache"
+"""The key in a user's data that a bot may exclude."""
 
 Step = tuple[Any, ...]
 """What a handler does at once: where ("user", "chat", "bot", "conversation", "keyboard"), what, and with what."""
@@ -24,6 +30,8 @@ class BotOptions:
         on_conflict: "local", "remote", or "add": "local", but for the number that all sides add to.
         spills: Whether it has a folder for what is unsaved at its end.
         keyboards: Whether it has a cache of callback data.
+        shares: Of a worker of a `SharedApplication`: its consistency, "stream" or "strict", or "exclusive".
+        lease_timeout: With "exclusive": seconds after which a lease expires.
     """
 
     loading: str = "eager"
@@ -36,6 +44,8 @@ class BotOptions:
     overrides: bool = False
     keyboards: bool = False
     shutdown_timeout: float = 3.0
+    shares: str = ""
+    lease_timeout: float = 3.0
 
 
 def change(data: dict[Any, Any], what: str, *more: Any) -> None:  # noqa: C901, PLR0912  (a dispatch)

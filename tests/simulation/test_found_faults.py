@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bot import CHAT_ID
 from schedule import Schedule
-from steps import BotOptions
+from steps import CHAT_ID, BotOptions
 from world import play
 
 _BOT = BotOptions()
+_LAZY = BotOptions(loading="lazy")
+_WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
-_OTHER_SEEDS = {"an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077}
+_OTHER_SEEDS = {
+    "a second application with the same persistence removes what others have made anew": 4306,
+    "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
+    "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
+    "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
+}
 
 
 def _edit(user: int, *edit: Any) -> tuple[Any, ...]:
@@ -225,6 +231,77 @@ FOUND = {
             ("fail over", 1.0),
             ("save", 1),
             ("wait", 0.0011),
+        ],
+    ),
+    "a second application with the same lazy persistence erases its users' data": (
+        (_LAZY,),
+        [_update(2), ("wait", 1.6), ("restart", 0, 0.01, True)],
+    ),
+    "a second application with the same persistence removes what others have made anew": (
+        (_BOT, _LAZY, _BOT),
+        [
+            ("drop", 0, 1),
+            ("save", 0),
+            _update(1, ("user", "set", "c.d", "v7"), bot=1),
+            ("restart", 2, 0.01, True),
+        ],
+    ),
+    "what a second start has loaded is saved before any update, and what others have added is doubled": (
+        (BotOptions(on_conflict="add"), _BOT, _BOT),
+        [
+            ("restart", 0, 5.0, True),
+            ("wait", 2.88),
+            _update(3, ("bot", "count", 1), bot=2),
+            ("wait", 0.226),
+            ("save", 2),
+            ("wait", 2.81),
+            ("restart", 0, 0.01, False),
+        ],
+    ),
+    "a second shared application with the same persistence is not saved": (
+        (_WORKER,),
+        [("restart", 0, 0.01, True), ("wait", 0.2), _update(2, ("user", "append", "v1"))],
+    ),
+    "a second shared application with the same lazy persistence ends conversations": (
+        (BotOptions(shares="stream", loading="lazy"),),
+        [_update(1, ("conversation", "state1")), ("wait", 1.0), ("restart", 0, 0.01, True), ("wait", 1.0), _update(1)],
+    ),
+    "deliver has saved nothing of the first update after a flush by hand": (
+        (_WORKER,),
+        [("flush", 0), ("wait", 1.0), _update(3, ("user", "set in n", "x", "v1"))],
+    ),
+    "no lease is held for the first update after a flush by hand": (
+        (BotOptions(shares="exclusive"),),
+        [("flush", 0), ("wait", 1.0), _update(3)],
+    ),
+    "an update during which somebody flushes by hand is given to a writer that is closed": (
+        (_WORKER,),
+        [
+            ("update", 0, 3, (("user", "set", "a", "v1"), ("user", "set", "b", "v2")), 0.5),
+            ("wait", 0.1),
+            ("flush", 0),
+            ("wait", 0.1),
+            _update(2, ("user", "set", "a", "v3")),
+        ],
+    ),
+    "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": (
+        (_WORKER,),
+        [
+            ("fault", 0, "hold", "write", 0.5),
+            ("wait", 0.288),
+            ("flush", 0),
+            ("update", 0, 3, (), 0.001),
+            ("wait", 0.075),
+            ("edit", "panel", "chat_data", CHAT_ID, ("count", 1)),
+        ],
+    ),
+    "deliver does not wait for the data that an update drops": (
+        (BotOptions(shares="strict"),),
+        [
+            ("fault", 0, "hold", "write", 3.0),
+            ("update", 0, 1, (("bot", "set", "c.d", "v5"), ("user", "drop")), 0.02),
+            ("wait", 0.131),
+            _update(1, ("user", "item", "milk", "v7")),
         ],
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import shutil
 import tempfile
@@ -15,18 +16,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import bson
-from bot import BOT_ID, CHAT_ID, DATABASE, Bot, Process
+from bot import Bot
 from checker import Checker
 from loop import LIFE, Life, LivelockError, Loop, StuckError
 from mongod import Mongod
 from network import Network
+from process import Process
 from replication import Replication
 from schedule import Action, Schedule
 from seams import seams
 from service import Service
 from settling import Settling
+from steps import BOT_ID, CHAT_ID, DATABASE
 from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
+from turns import Turns
 
 __all__ = ["Result", "World", "play"]
 
@@ -64,6 +68,8 @@ class World:
         strategies = {f"bot{number}": options.on_conflict for number, options in enumerate(schedule.bots)}
         self.checker = Checker(strategies, ignored, self._stop)
         checker = self.checker
+        self.turns = Turns(checker, self.mongod)
+        self.update_ids = itertools.count(1)
         replication = Replication(self.mongod, checker.known, checker.forget) if schedule.rolls_back else None
         self.network = Network(self.loop, self.mongod, str(schedule.seed), self._written, checker.answered, replication)
         self.trace: list[tuple[float, str]] = []
@@ -75,7 +81,7 @@ class World:
         self.services = {name: Service(self, name) for name in ("panel", "billing")}
 
     def _stop(self, violation: Exception) -> None:
-        if self.loop.failure is None:
+        if self.loop.failure is None and not self.network.closed:
             self.loop.failure = violation
 
     def note(self, text: str) -> None:
@@ -85,6 +91,7 @@ class World:
     def _written(self, request: Request, changes: Any) -> None:
         self.note(f"{request} has written {', '.join(f'{change.collection} {change.id}' for change in changes)}")
         self.checker.written(request, changes)
+        self.turns.written(request, changes)
 
     # -- processes ----------------------------------------------------------------------------------------
 
@@ -222,6 +229,10 @@ class World:
                 if process.started and not process.stopping:
                     process.stopping = True
                     bot.run(self._stop_bot(bot, process, seconds))
+            case "restart", seconds, anew:
+                if process.started and not process.stopping:
+                    process.stopping = True
+                    bot.run(self._restart(process, seconds, anew=anew))
             case ("count users",):
                 bot.run(process.count_users())
             case ("flush",):
@@ -244,6 +255,14 @@ class World:
         self.end(process)
         self.loop.call_later(seconds, self._begin, bot, context=_outside())
 
+    async def _restart(self, process: Process, seconds: float, *, anew: bool) -> None:
+        """One persistence is used for another life: of the same application, or of a new one if all was saved."""
+        is_saved = await process.stop()
+        process.started = False
+        self.note(f"{process} has stopped, and starts again")
+        await asyncio.sleep(seconds)
+        await process.start_again(anew=anew and is_saved)
+
     # -- the end ------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
@@ -254,6 +273,8 @@ class World:
             self.loop.thaw(life)
         with contextlib.suppress(StuckError, LivelockError):
             self.loop.run_until_complete(self._end_tasks())
+        for life in self.lives:
+            life.reap()
         self.loop.close()
 
     async def _end_tasks(self) -> None:

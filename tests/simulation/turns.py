@@ -1,0 +1,168 @@
+"""Checks what a `SharedApplication` promises of its turns.
+
+- When `deliver` has returned, the update was handled, and all that it has changed is stored, or was overwritten.
+- Where consistency is "strict", handlers see all that was stored when the update came.
+- Where one worker at a time handles a user's updates, handlers run under a lease that nobody takes away before it
+  expires, and that is not released before all is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from checker import Checker
+from loop import Life
+from mongod import Mongod, Written
+from nodes import Document, Node, differences, name_of
+from steps import Step
+from things import IS_THERE, Leaves
+from traffic import Request
+
+if TYPE_CHECKING:
+    from memory import Memory
+
+__all__ = ["Delivery", "Turns"]
+
+_LEASES = "leases"
+
+
+@dataclass(eq=False)
+class Delivery:
+    """One update that is delivered to a worker.
+
+    Attributes:
+        number: The id of the update.
+        user_id: From whom it is.
+        steps: What its handlers do.
+        pause: Seconds between two steps.
+        before: What was stored of its documents when it came, if its handlers have to see that.
+        undone: How many elections had undone something then.
+        nodes: What its handlers have changed.
+        runs: Whether its handlers run; `None` if they have not begun.
+        ticket: Its place at the lease.
+        unsaved: What was not stored when the lease was released.
+        spoiled: The documents that held what cannot be stored when its handlers had run.
+    """
+
+    number: int
+    user_id: int
+    steps: Sequence[Step]
+    pause: float
+    before: Mapping[Document, Leaves] = field(default_factory=dict)
+    undone: int = 0
+    nodes: list[Node] = field(default_factory=list)
+    runs: bool | None = None
+    ticket: str | None = None
+    unsaved: list[Node] = field(default_factory=list)
+    spoiled: set[Document] = field(default_factory=set)
+
+
+class Turns:
+    """See the module.
+
+    Args:
+        checker: Knows what is stored.
+        mongod: The server.
+    """
+
+    def __init__(self, checker: Checker, mongod: Mongod) -> None:
+        self._checker = checker
+        self._mongod = mongod
+        self._owners: dict[str, Life] = {}
+        self._granted: dict[tuple[Life, str], list[str]] = {}
+        self._released: set[str] = set()
+        self._holding: dict[str, Delivery] = {}
+
+    # -- updates ------------------------------------------------------------------------------------------
+
+    def comes(self, life: Memory, delivery: Delivery, documents: Sequence[Document]) -> None:
+        """An update reaches a worker."""
+        if life.options.shares != "stream":
+            delivery.before = {document: self._checker.stored_leaves(document) for document in documents}
+            delivery.undone = self._checker.undone
+
+    def begins(self, life: Memory, delivery: Delivery, seen: Mapping[Document, Leaves]) -> None:
+        """The handlers begin.
+
+        Args:
+            life: The worker.
+            delivery: The update.
+            seen: What they see of each document.
+        """
+        delivery.runs = True
+        if delivery.undone == self._checker.undone:
+            for document, before in delivery.before.items():
+                if life.is_spoiled(document) or self._checker.drops(life, document):
+                    continue  # nothing is merged into it
+                self._check_fresh(life, document, before, seen[document])
+        if life.options.shares == "exclusive":
+            self._check_lease(life, delivery)
+
+    def _check_fresh(self, life: Memory, document: Document, before: Leaves, seen: Leaves) -> None:
+        now = self._checker.stored_leaves(document)
+        own = {node.path[:1] for node in self._checker.unsaved(life, document)}
+        for path, stored, value in differences(before, seen):
+            is_known = now.get(path) == stored and path[:1] not in own and IS_THERE not in {stored, value}
+            if is_known and document not in self._checker.ever_unreadable and not life.is_excluded(document, path):
+                what = f"{name_of(document, path)} as {value!r}, which was {stored!r} when the update came"
+                self._checker.violated("stale", f"a handler of {life} sees {what}")
+
+    def returned(self, life: Memory, delivery: Delivery, nodes: Sequence[Node]) -> None:
+        """`deliver` has returned.
+
+        Args:
+            life: The worker.
+            delivery: The update.
+            nodes: What of its changes can be stored.
+        """
+        if delivery.runs is not False:
+            self._checker.violated("unhandled", f"deliver of {life} has returned, and no handler has run")
+        if early := [node for node in delivery.unsaved if node in nodes and node.stored_at is not None]:
+            self._checker.violated("lease", f"{life} has released a lease before {early} were stored")
+        self._checker.acknowledged(life, nodes, "deliver")
+
+    # -- leases -------------------------------------------------------------------------------------------
+
+    def _check_lease(self, life: Memory, delivery: Delivery) -> None:
+        key = f"user:{delivery.user_id}"
+        holder = self._mongod.documents(_LEASES).get(key, {}).get("holder")
+        granted = self._granted.get((life, key), [])
+        free = [ticket for ticket in granted if ticket not in self._holding and ticket not in self._released]
+        if not free:
+            self._checker.violated("lease", f"{life} handles an update of {delivery.user_id} without a lease")
+            return
+        delivery.ticket = holder if holder in free else free[-1]
+        self._holding[delivery.ticket] = delivery
+
+    def written(self, request: Request, changes: Sequence[Written]) -> None:
+        """A worker has changed documents."""
+        for change in changes:
+            if change.collection == _LEASES:
+                self._lease_changed(request.life, change)
+
+    def _lease_changed(self, life: Life, change: Written) -> None:
+        before, after = change.before or {}, change.after or {}
+        for place in after.get("waiting", ()):
+            self._owners.setdefault(place["ticket"], life)
+        old, new = before.get("holder"), after.get("holder")
+        if old == new:
+            return
+        if new is not None:
+            self._granted.setdefault((self._owners.setdefault(new, life), str(change.id)), []).append(new)
+        if old is None or before["until"] <= change.at:
+            return  # nobody held it any more
+        if self._owners[old] is life:
+            self._was_released(life, old)
+        else:
+            self._checker.violated("lease", f"{life} has taken the lease {change.id} from {old}, who holds it")
+
+    def _was_released(self, life: Life, ticket: str) -> None:
+        self._released.add(ticket)
+        delivery = self._holding.get(ticket)
+        if delivery is None:
+            return
+        if delivery.runs:
+            self._checker.violated("lease", f"{life} has released the lease of {delivery.user_id} while a handler runs")
+        delivery.unsaved = [node for node in delivery.nodes if not self._checker.is_resolved(node)]
