@@ -256,8 +256,8 @@ MUTANTS = (
     Mutant(
         "strict consistency does not read",
         "workers.worker:Worker._bring_in",
-        "read = self._strict or session.reads",
-        "read = session.reads",
+        "read = self._strict or session.must_read",
+        "read = session.must_read",
         190,
     ),
     Mutant(

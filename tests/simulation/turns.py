@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from checker import Checker
 from loop import Life
-from mongod import Mongod, Written
+from mongod import Written
 from nodes import Document, Node, differences, name_of
 from steps import Step
 from things import IS_THERE, Leaves
@@ -64,13 +64,12 @@ class Turns:
 
     Args:
         checker: Knows what is stored.
-        mongod: The server.
     """
 
-    def __init__(self, checker: Checker, mongod: Mongod) -> None:
+    def __init__(self, checker: Checker) -> None:
         self._checker = checker
-        self._mongod = mongod
         self._owners: dict[str, Life] = {}
+        self._updates: dict[str, int] = {}
         self._granted: dict[tuple[Life, str], list[str]] = {}
         self._released: set[str] = set()
         self._holding: dict[str, Delivery] = {}
@@ -126,20 +125,20 @@ class Turns:
     # -- leases -------------------------------------------------------------------------------------------
 
     def _check_lease(self, life: Memory, delivery: Delivery) -> None:
-        key = f"user:{delivery.user_id}"
-        holder = self._mongod.documents(_LEASES).get(key, {}).get("holder")
-        granted = self._granted.get((life, key), [])
+        granted = self._granted.get((life, f"user:{delivery.user_id}"), [])
         free = [ticket for ticket in granted if ticket not in self._holding and ticket not in self._released]
-        if not free:
+        own = [ticket for ticket in free if self._updates[ticket] == delivery.number]
+        if not own:
             self._checker.violated("lease", f"{life} handles an update of {delivery.user_id} without a lease")
             return
-        delivery.ticket = holder if holder in free else free[-1]
+        delivery.ticket = own[-1]
         self._holding[delivery.ticket] = delivery
 
     def written(self, request: Request, changes: Sequence[Written]) -> None:
         """A worker has changed documents."""
         for change in changes:
             if change.collection == _LEASES:
+                self._updates.update(_tickets(request.command))
                 self._lease_changed(request.life, change)
 
     def _lease_changed(self, life: Life, change: Written) -> None:
@@ -166,3 +165,14 @@ class Turns:
         if delivery.runs:
             self._checker.violated("lease", f"{life} has released the lease of {delivery.user_id} while a handler runs")
         delivery.unsaved = [node for node in delivery.nodes if not self._checker.is_resolved(node)]
+
+
+def _tickets(command: Any) -> Iterator[tuple[str, int]]:
+    """The tickets that a command asks for, each with its update."""
+    if isinstance(command, dict):
+        if "ticket" in command and "update_id" in command:
+            yield command["ticket"], command["update_id"]
+        command = list(command.values())
+    if isinstance(command, list):
+        for one in command:
+            yield from _tickets(one)

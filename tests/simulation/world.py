@@ -68,7 +68,7 @@ class World:
         strategies = {f"bot{number}": options.on_conflict for number, options in enumerate(schedule.bots)}
         self.checker = Checker(strategies, ignored, self._stop)
         checker = self.checker
-        self.turns = Turns(checker, self.mongod)
+        self.turns = Turns(checker)
         self.update_ids = itertools.count(1)
         replication = Replication(self.mongod, checker.known, checker.forget) if schedule.rolls_back else None
         self.network = Network(self.loop, self.mongod, str(schedule.seed), self._written, checker.answered, replication)
