@@ -164,6 +164,7 @@ class Ledger:
                         self._undone.setdefault(document, []).append((node, shown))
                     node.stored_at = node.request = None
                     node.superseded = False
+                    node.made_at = min(node.made_at, history)  # what is written from now on comes later
         for node, stored_at, request, superseded in nodes:
             node.stored_at, node.request, node.superseded = stored_at, request, superseded
         self.history = history
