@@ -173,6 +173,13 @@ class Writer:
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = self._loop.create_task(self._run(), name="ptb_mongo writer")
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Lets nobody wait for a task that was cancelled, as `asyncio.run` does with all tasks at its end."""
+        if task is self._task:
+            self._ticket.end()
+            self._ticket = Ticket()
 
     async def _run(self) -> None:
         while self._availability.is_unreachable or ((self.waiting or self._ticket.awaited) and not self._held):

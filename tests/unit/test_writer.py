@@ -108,3 +108,26 @@ async def test_what_is_kept_until_the_stop_is_not_written_when_a_server_is_back(
     assert not server.asked.is_set()
     assert bot.writer.waiting
     await bot.close()
+
+
+async def test_nobody_waits_for_a_save_whose_task_was_cancelled() -> None:
+    """As `asyncio.run` cancels all tasks when its own has ended, and then waits for them."""
+    server = Server()
+    bot = Bot(server)
+    bot.saves(x=1)
+    await server.asked.wait()
+    bot.replica.live.update(x=2)
+    staged = bot.scope.stage(USER, dict(bot.replica.live))
+    assert staged is not None
+    ticket = bot.writer.submit(bot.scope, staged)  # for the batch after the one that waits for the server
+    assert ticket is not None
+    waiting = asyncio.ensure_future(ticket.outcome(staged))
+
+    running = bot.writer._task
+    assert running is not None
+    running.cancel()
+
+    await waiting
+    assert not ticket.acknowledged
+    assert bot.writer.waiting
+    await bot.close()
