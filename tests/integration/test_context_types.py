@@ -25,16 +25,18 @@ async def test_context_types_of_the_application_alone_are_named_at_the_first_sav
 ) -> None:
     persistence: Any = MongoPersistence(client, mongodb_database, trusted=trusted)
     bot = Bot(persistence, context_types=ContextTypes(user_data=Basket))
-    async with bot.application:
-        await bot.hears(lambda context: context.chat_data.update(n=1))
-        await bot.saves()
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.chat_data.update(n=1))
+    await bot.saves()
 
-        (error,) = bot.errors
-        assert isinstance(error, DocumentError)
-        assert f"user_data, _id {USER}, at data: data is a Basket" in str(error)
-        assert "MongoPersistence(..., context_types=...)" in str(error)
-        assert database.user_data.find_one() is None
-        assert database.chat_data.find_one()["data"] == {"n": 1}
+    (error,) = bot.errors
+    assert isinstance(error, DocumentError)
+    assert f"user_data, _id {USER}, at data: data is a Basket" in str(error)
+    assert "MongoPersistence(..., context_types=...)" in str(error)
+    assert database.user_data.find_one() is None
+    assert database.chat_data.find_one()["data"] == {"n": 1}
+    with pytest.raises(UnsavedDataError, match="context_types="):
+        await bot.application.shutdown()
 
 
 async def test_with_the_advice_followed_the_next_start_loads_it(client: Any, mongodb_database: str) -> None:

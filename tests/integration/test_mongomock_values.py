@@ -114,7 +114,7 @@ async def test_a_document_that_mongomock_cannot_store_fails_alone(
     )
 
     assert isinstance(one, DocumentError)
-    assert f"user_data, _id 1: mongomock cannot store it: {error.__name__}" in str(one)
+    assert f"user_data, _id 1, at data.n: mongomock cannot store it: {error.__name__}" in str(one)
     assert two is None
     assert await stored(client) == {2: {"n": 2}}
 
