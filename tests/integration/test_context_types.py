@@ -10,7 +10,7 @@ from bots import USER, Bot
 from offline import BOT_ID
 from telegram.ext import ContextTypes
 
-from ptb_mongo import DocumentError, MongoPersistence
+from ptb_mongo import DocumentError, MongoPersistence, UnsavedDataError
 from ptb_mongo.migration import BotData, Database, Importer
 
 
