@@ -11,6 +11,7 @@ from typing import Final
 __all__ = [
     "AWAY",
     "DUPLICATE_KEY",
+    "EVERYBODYS",
     "OUTDATED",
     "OWN",
     "TOO_LARGE",
@@ -66,6 +67,11 @@ OWN: Final = frozenset(
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18
 _ATLAS: Final = 8000  # of everything that Atlas refuses by itself: a quota, a role, a password
+
+EVERYBODYS: Final = frozenset({_UNAUTHORIZED, _AUTHENTICATION_FAILED, 371, _ATLAS, 16500})
+"""A missing right, blocked writes (371), quotas, throttling (16500): no document is ever blamed for these, even if
+others were accepted just before or after, as they may begin or end at any moment. Of other codes that are not `OWN`,
+it is found out whether they concern a single document."""
 
 
 def is_login_refused(code: int | None, text: str) -> bool:

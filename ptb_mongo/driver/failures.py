@@ -119,4 +119,4 @@ def _failure(entry: Mapping[str, Any]) -> Failure:
     if code in codes.TOO_LARGE:
         return Failure("with what others have stored in it, it would be larger than the 16 MB that MongoDB takes")
     reason = f"{entry.get('errmsg', 'no reason given')} (error {code})"
-    return Failure(reason, outdated=code in codes.OUTDATED, for_now=code not in codes.OWN | codes.OUTDATED)
+    return Failure(reason, outdated=code in codes.OUTDATED, for_now=code not in codes.OWN | codes.OUTDATED, code=code)

@@ -89,6 +89,7 @@ class Failure:
         outdated: The document is not as supposed, or was changed since: read it, merge, and save again.
         oversized: The update is too large to be sent.
         for_now: The reason may have nothing to do with the document.
+        code: The server's error code, if there is one.
         path: The path in the document, if it is known.
     """
 
@@ -96,6 +97,7 @@ class Failure:
     outdated: bool = False
     oversized: bool = False
     for_now: bool = False
+    code: int | None = None
     path: str = ""
 
 

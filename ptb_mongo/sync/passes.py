@@ -27,12 +27,14 @@ class Pass:
         ticket: Gets the errors.
         attempts: How often each document was found to be changed by others.
         refused: The documents that were refused for their own sake.
+        doubted: The documents that were refused while others were accepted: it may be for their own sake.
     """
 
     collection: Collection[Any]
     ticket: Ticket
     attempts: dict[Replica, int] = field(default_factory=dict)
     refused: set[Replica] = field(default_factory=set)
+    doubted: set[Replica] = field(default_factory=set)
     _reasons: dict[Replica, DocumentError] = field(default_factory=dict)
     _divisions: dict[Replica, Division] = field(default_factory=dict)
     _unmatched: dict[Replica, tuple[object, int]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from ptb_mongo.driver import Driver
+from ptb_mongo.driver import Driver, codes
 from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
@@ -78,7 +78,7 @@ class Sender:
             except RefusedError:
                 replicas = [one for one in replicas if one.is_unsaved and one not in run.refused]
             else:
-                return
+                replicas = [one for one in replicas if one in run.doubted]
         await self._send_carefully(run, replicas)
 
     async def _send_in_chunks(self, run: Pass, replicas: Sequence[Replica]) -> None:
@@ -107,35 +107,49 @@ class Sender:
 
     async def _send_carefully(self, run: Pass, replicas: Sequence[Replica]) -> None:
         """Sends a single document, then two, four, ... until something is refused, and then begins anew."""
+        run.doubted.clear()
         queue, size = deque(replicas), 1
-        alone: list[tuple[Replica, RefusedError]] = []  # those in a row that were refused although they were sent alone
-        suspects: list[tuple[Replica, RefusedError]] = []
+        alone: list[Replica] = []  # those in a row that were refused although they were sent alone
+        suspects: list[Replica] = []  # those that were refused while others were accepted
+        why: RefusedError | None = None
         accepted = False
         while queue:
             chunk = [queue.popleft() for _ in range(min(size, len(queue)))]
             try:
                 left = await self._send_chunk(run, chunk)
             except RefusedError as error:
+                why = error
                 if len(chunk) > 1:
                     queue.extendleft(reversed([one for one in chunk if one.is_unsaved and one not in run.refused]))
                 else:
-                    alone.append((chunk[0], error))
+                    alone.append(chunk[0])
                 size = 1
                 if len(alone) >= (_ALL_SINCE_THEN if accepted else _ALL):
-                    self._blame(run, suspects)
                     raise
             else:
                 queue.extendleft(reversed(left))
                 size = min(2 * size, _CHUNK)
-                suspects, alone, accepted = suspects + alone, [], True
-        if alone and not accepted:
-            raise alone[-1][1]
-        self._blame(run, suspects + alone)
+                suspects += [*alone, *run.doubted]
+                alone, accepted = [], True
+                run.doubted.clear()
+        if alone and why is not None and not accepted:
+            raise why
+        for replica in suspects + alone:
+            await self._judge(run, replica)
 
-    @staticmethod
-    def _blame(run: Pass, suspects: Sequence[tuple[Replica, RefusedError]]) -> None:
-        """Others were accepted between these documents, which were refused."""
-        for replica, error in suspects:
+    async def _judge(self, run: Pass, replica: Replica) -> None:
+        """Sends a document once more that was refused while others were accepted: what refused it may be over.
+
+        Raises:
+            RefusedError: If it is refused by what never has to do with a document.
+        """
+        left = [replica]
+        try:
+            while left:
+                left = await self._send_chunk(run, left)
+        except RefusedError as error:
+            if error.code in codes.EVERYBODYS:
+                raise
             run.refuse(replica, DocumentError(str(error)))
 
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
@@ -184,6 +198,9 @@ class Sender:
             replica.outdated(one.rev)
             return True
         replica.refused(one.rev)
+        if failure.for_now:
+            run.doubted.add(replica)
+            return False
         if failure.oversized and run.attempts.get(replica, 0) < DIVIDED:
             run.attempts[replica] = DIVIDED
             return True
@@ -243,5 +260,5 @@ class Sender:
 
 def _refusal_of_all(failures: dict[int, Failure], count: int) -> RefusedError | None:
     """Why a server has refused every write, and not for the documents' sake; `None` if it has not."""
-    reasons = [failure.reason for failure in failures.values() if failure.for_now]
-    return RefusedError(f"MongoDB refuses: {reasons[0]}") if reasons and len(reasons) == count else None
+    found = [failure for failure in failures.values() if failure.for_now]
+    return RefusedError(f"MongoDB refuses: {found[0].reason}", found[0].code) if 0 < len(found) == count else None

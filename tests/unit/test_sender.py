@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptb_mongo.codec import Codec, dump
-from ptb_mongo.driver import ByIds
+from ptb_mongo.driver import ByIds, codes
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation, Update
 from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.health import Counters
@@ -37,6 +37,7 @@ class Server:
     def __init__(self) -> None:
         self.documents: dict[int, dict[str, Any]] = {}
         self.refuses_command: Callable[[Sequence[int]], bool] = lambda _: False
+        self.code = 510
         self.refuses_statement: Callable[[int, dict[str, Any]], Failure | None] = lambda _id, _data: None
         self.commands: list[list[int]] = []
 
@@ -49,7 +50,7 @@ class Server:
     async def write(self, _: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         self.commands.append([one.id for one in operations])
         if self.refuses_command(self.commands[-1]):
-            raise RefusedError("MongoDB refuses: not now (error 371)", 371)
+            raise RefusedError(f"MongoDB refuses: not now (error {self.code})", self.code)
         failures = {}
         for index, one in enumerate(operations):
             if (failure := self._done(one)) is not None:
@@ -145,7 +146,7 @@ async def test_what_everybody_is_refused_is_kept_reported_once_and_saved_when_it
     errors = await saver.saves(range(users), x=1)
 
     assert [type(error) for error in errors] == [RefusedError]
-    assert saver.availability.reason == ("MongoDB refuses to save user_data: MongoDB refuses: not now (error 371)")
+    assert saver.availability.reason == ("MongoDB refuses to save user_data: MongoDB refuses: not now (error 510)")
     assert saver.writer.refused() == 0  # none of them is blamed
     assert await saver.saves(range(users), x=2) == []
     assert len(saver.writer.waiting) == users
@@ -177,6 +178,48 @@ async def test_a_refusal_of_every_statement_is_one_of_everybody(saver: Saver) ->
     saver.server.refuses_statement = lambda *_: None
     await until(lambda: not saver.writer.waiting)
     assert saver.stored() == {user: {"x": 1} for user in range(10)}
+
+
+@given(
+    code=st.sampled_from(sorted(codes.EVERYBODYS)),
+    commands=st.lists(st.booleans(), max_size=12),
+    statements=st.lists(st.booleans(), max_size=40),
+    users=st.integers(1, 20),
+)
+@settings(deadline=None)
+def test_no_document_is_blamed_for_a_block_that_begins_or_ends_at_any_moment(
+    code: int, commands: list[bool], statements: list[bool], users: int
+) -> None:
+    async def check() -> None:
+        saver = Saver(Server())
+        saver.server.code = code
+        refuses_command, refuses_statement = iter(commands), iter(statements)
+        refusal = Failure(f"not now (error {code})", for_now=True, code=code)
+        saver.server.refuses_command = lambda _: next(refuses_command, False)
+        saver.server.refuses_statement = lambda *_: refusal if next(refuses_statement, False) else None
+
+        errors = await saver.saves(range(users), x=1)
+        await until(lambda: not saver.writer.waiting)
+
+        assert {type(error) for error in errors} <= {RefusedError}
+        assert saver.stored() == {user: {"x": 1} for user in range(users)}
+        await saver.close()
+
+    asyncio.run(check())
+
+
+async def test_a_statement_that_is_refused_for_an_unknown_reason_again_and_again_is_the_documents_own(
+    saver: Saver,
+) -> None:
+    unknown = Failure("nobody knows why (error 4711)", for_now=True, code=4711)
+    saver.server.refuses_statement = lambda user, _: unknown if user == 3 else None
+
+    await saver.saves(range(10), x=1)
+    await saver.saves([10], x=1)
+
+    await until(lambda: saver.writer.refused() == 1)
+    assert "nobody knows why" in str(saver.replica(3).refusal)
+    assert saver.stored().keys() == set(range(11)) - {3}
 
 
 # -- one document ---------------------------------------------------------------------------------------
