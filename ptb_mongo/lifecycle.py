@@ -25,6 +25,7 @@ from ptb_mongo.errors import (
     UnavailableError,
     UnsavedDataError,
 )
+from ptb_mongo.health import Health
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -85,6 +86,17 @@ class Lifecycle:
             self._scopes = None  # the new application has nothing in memory yet
         elif self._scopes is not None:
             connect_scopes(self._scopes, self.settings)
+
+    def health(self) -> Health:
+        """The current state, for `MongoPersistence.health`; between two sessions, of what the last one has left."""
+        if self.session is not None:
+            return self.session.health()
+        refused = sum(len(scope.unstorable) for scope in self._scopes or ())
+        return Health(waiting=len(self._pending()), refused=refused)
+
+    def _pending(self) -> list[Unsaved]:
+        scopes = self._scopes or ()
+        return [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
 
     # -- opening and closing ----------------------------------------------------------------------------
 
@@ -172,9 +184,7 @@ class Lifecycle:
         except asyncio.TimeoutError:
             if self.session is not None:
                 return  # it has just been opened
-            scopes = self._scopes or ()
-            unsaved = [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
-            await self._keep(unsaved, f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s")
+            await self._keep(self._pending(), f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s")
 
     async def _conclude(self, session: Session) -> None:
         """Keeps what is not saved for the next start.

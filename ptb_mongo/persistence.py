@@ -165,7 +165,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             >>> MongoPersistence("mongodb://localhost").health().connected
             False
         """
-        return self._lifecycle.session.health() if self._lifecycle.session is not None else Health()
+        return self._lifecycle.health()
 
     def share(self, sharing: Sharing) -> None:
         """Connects the persistence with one of several workers; for `SharedApplication`.

@@ -93,6 +93,26 @@ async def test_a_stop_without_a_server_takes_no_longer_than_it_may_all_in_all(
     assert len(files(tmp_path)) == 1
 
 
+async def test_what_a_flush_has_left_is_told_of_until_it_is_saved(
+    connection: Any, mongodb_database: str, traffic: Traffic, database: Any
+) -> None:
+    """Nothing is open after a flush by hand, and yet nothing unsaved is forgotten."""
+    bot = await started(connection, mongodb_database, shutdown_timeout=1)
+    await traffic.does("stall")
+    bot.application.user_data[USER]["n"] = 1
+
+    with pytest.raises(UnsavedDataError):
+        await asyncio.gather(
+            bot.persistence.update_user_data(USER, dict(bot.application.user_data[USER])), bot.persistence.flush()
+        )
+
+    assert bot.persistence.health().waiting == 1
+    await traffic.calm()
+    await bot.persistence.flush()
+    assert bot.persistence.health().waiting == 0
+    assert database.user_data.find_one({"_id": USER})["data"] == {"n": 1}
+
+
 @pytest.mark.parametrize("how", ["stall", "refuse"])
 async def test_a_stop_with_nothing_unsaved_waits_for_no_server(
     connection: Any, mongodb_database: str, traffic: Traffic, how: str
