@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy_link import Link, Mode
+from refusals import refused, refused_statements
 from wire import Message, read_message
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ _TURNS: Final = 10  # of the event loop, after which it has brought all connecti
 
 @dataclass
 class _Rule:
-    """What is done with the next requests of some commands; it says whether they are forwarded."""
+    """What is done with the next requests of some commands; it says what is forwarded, if anything is."""
 
-    action: Callable[[Link, Message], bool]
+    action: Callable[[Link, Message], Message | None]
     commands: Collection[str]
     collections: Collection[str] | None
     times: float
@@ -153,18 +154,17 @@ class Proxy(Listening):
     ) -> None:
         """Forwards requests, swallows their answers, and then closes the connection, or leaves it hanging."""
 
-        def lose(link: Link, request: Message) -> bool:
+        def lose(link: Link, request: Message) -> Message:
             link.losing[request.number] = close
-            return True
+            return request
 
         self._rules.append(_Rule(lose, commands, collections, times))
 
     def hold(self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None) -> None:
         """Keeps requests back until `release`, also when their clients have gone meanwhile."""
 
-        def keep(link: Link, request: Message) -> bool:
+        def keep(link: Link, request: Message) -> None:
             self._kept.append((link, request))
-            return False
 
         self._rules.append(_Rule(keep, commands, collections, times))
 
@@ -173,11 +173,31 @@ class Proxy(Listening):
     ) -> None:
         """Forwards requests, and holds a copy of each until `release`."""
 
-        def copy(_: Link, request: Message) -> bool:
+        def copy(_: Link, request: Message) -> Message:
             self._kept.append((None, request))
-            return True
+            return request
 
         self._rules.append(_Rule(copy, commands, collections, times))
+
+    def reject(
+        self,
+        commands: Collection[str],
+        error: dict[str, Any],
+        times: float = 1,
+        *,
+        collections: Collection[str] | None = None,
+        ids: Collection[Any] | None = None,
+    ) -> None:
+        """Refuses requests as a server does, or only the statements for some documents; the server gets the rest."""
+
+        def refuse(link: Link, request: Message) -> Message:
+            refusal = refused(request, error) if ids is None else refused_statements(request, error, ids)
+            if refusal is None:
+                return request
+            link.changing[request.number] = refusal[1]
+            return refusal[0]
+
+        self._rules.append(_Rule(refuse, commands, collections, times))
 
     def forget_rules(self) -> None:
         """Does away with rules that are not over; requests that are held stay so."""
@@ -225,18 +245,18 @@ class Proxy(Listening):
         """A new connection to the server."""
         return await asyncio.open_connection(*self.target.rsplit(":", 1))
 
-    async def decide(self, link: Link, request: Message) -> bool:
-        """Whether a request is forwarded."""
-        forwards = True
+    async def decide(self, link: Link, request: Message) -> Message | None:
+        """What is forwarded of a request, if anything is."""
+        forwarded: Message | None = request
         for rule in self._rules:
             if rule.fits(request):
                 rule.times -= 1
                 self._rules = [rule for rule in self._rules if rule.times > 0]
-                forwards = rule.action(link, request)
+                forwarded = rule.action(link, request)
                 break
-        self.commands[request.command] += forwards
+        self.commands[request.command] += forwarded is not None
         await self._note()
-        return forwards
+        return forwarded
 
     async def note_lost(self) -> None:
         """Counts an answer that was lost."""

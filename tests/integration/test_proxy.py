@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from proxy import Proxy
 from proxy_process import ProxyProcess
-from pymongo import InsertOne, MongoClient
-from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
+from pymongo import DeleteOne, InsertOne, MongoClient, UpdateOne
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    NetworkTimeout,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from pymongo.uri_parser import parse_uri
 
 SHORT = 1000  # ms, after which a client gives a silent server up
@@ -49,9 +56,11 @@ class Client:
         things = self._database.things
         return await asyncio.to_thread(things.update_one, {"_id": 1}, {"$inc": {"n": 1}}, upsert=True)
 
-    async def insert(self, collection: str, *numbers: int, text: str = "") -> None:
-        requests = [InsertOne({"_id": number, "text": text}) for number in numbers]
-        await asyncio.to_thread(self._database[collection].bulk_write, requests)
+    async def insert(self, collection: str, *numbers: int, text: str = "", ordered: bool = True) -> None:
+        await self.write(collection, [InsertOne({"_id": number, "text": text}) for number in numbers], ordered=ordered)
+
+    async def write(self, collection: str, requests: list[Any], *, ordered: bool = False) -> None:
+        await asyncio.to_thread(self._database[collection].bulk_write, requests, ordered=ordered)
 
     async def see(self, count: int, meanwhile: Awaitable[None]) -> list[int]:
         """The documents of so many changes."""
@@ -394,6 +403,47 @@ async def test_rules_can_be_forgotten(patient: Client, proxy: Proxy) -> None:
     assert (await patient.ping())["ok"]
     await proxy.release()
     assert (await waiting)["ok"]
+
+
+async def test_the_server_does_not_learn_of_a_request_that_is_rejected(
+    patient: Client, proxy: Proxy, database: Any
+) -> None:
+    proxy.reject({"update"}, {"code": 13, "errmsg": "no"})
+
+    with pytest.raises(OperationFailure, match="no") as caught:
+        await patient.add_one()
+
+    assert caught.value.code == 13
+    assert counted(database) is None
+    await patient.add_one()
+    assert counted(database) == 1
+
+
+async def test_statements_are_rejected_and_the_server_does_the_rest(
+    patient: Client, proxy: Proxy, database: Any
+) -> None:
+    """The positions that the server names are those of what it has got."""
+    await patient.insert("things", 2)
+    proxy.reject({"update", "insert", "delete"}, {"code": 121, "errmsg": "no"}, math.inf, ids=[1, 4])
+
+    with pytest.raises(BulkWriteError) as inserting:
+        await patient.insert("things", 0, 1, 2, 3, 4, 5, ordered=False)
+    with pytest.raises(BulkWriteError) as updating:
+        await patient.write("things", [UpdateOne({"_id": n}, {"$set": {"a": 1}}, upsert=True) for n in (4, 6, 1, 7)])
+    with pytest.raises(BulkWriteError) as deleting:
+        await patient.write("things", [DeleteOne({"_id": n}) for n in (0, 1, 5)])
+    with pytest.raises(BulkWriteError) as alone:
+        await patient.write("things", [DeleteOne({"_id": 1})])
+
+    errors = [(error["index"], error["code"]) for error in inserting.value.details["writeErrors"]]
+    assert errors == [(1, 121), (2, 11000), (4, 121)]
+    assert inserting.value.details["nInserted"] == 3
+    assert [error["index"] for error in updating.value.details["writeErrors"]] == [0, 2]
+    assert updating.value.details["upserted"] == [{"index": 1, "_id": 6}, {"index": 3, "_id": 7}]
+    assert [error["index"] for error in deleting.value.details["writeErrors"]] == [1]
+    assert deleting.value.details["nRemoved"] == 2
+    assert [error["index"] for error in alone.value.details["writeErrors"]] == [0]
+    assert sorted(found["_id"] for found in database.things.find()) == [2, 3, 6, 7]
 
 
 # -- in a process of its own -----------------------------------------------------------------------------
