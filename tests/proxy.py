@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy_link import Link, Mode
-from refusals import refused, refused_statements
+from proxy_link import Link, Listening, Mode
+from refusals import Refusal, refused, refused_statements
 from wire import Message, read_message
 
 if TYPE_CHECKING:
@@ -39,22 +39,6 @@ class _Rule:
 
     def fits(self, request: Message) -> bool:
         return request.command in self.commands and (not self.collections or request.collection in self.collections)
-
-
-class Listening:
-    """Where a proxy listens, for clients."""
-
-    port: int
-
-    @property
-    def host(self) -> str:
-        """Address and port for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def uri(self) -> str:
-        """Connection string for clients that are to talk to this one server, through the proxy."""
-        return f"mongodb://{self.host}/?directConnection=true"
 
 
 class Proxy(Listening):
@@ -186,18 +170,20 @@ class Proxy(Listening):
         times: float = 1,
         *,
         collections: Collection[str] | None = None,
-        ids: Collection[Any] | None = None,
     ) -> None:
-        """Refuses requests as a server does, or only the statements for some documents; the server gets the rest."""
+        """Answers requests with an error, which holds a `code` and an `errmsg`; the server does not get them."""
+        self._refuse(lambda request: refused(request, error), commands, collections, times)
 
-        def refuse(link: Link, request: Message) -> Message:
-            refusal = refused(request, error) if ids is None else refused_statements(request, error, ids)
-            if refusal is None:
-                return request
-            link.changing[request.number] = refusal[1]
-            return refusal[0]
-
-        self._rules.append(_Rule(refuse, commands, collections, times))
+    def reject_statements(
+        self,
+        commands: Collection[str],
+        errors: Sequence[tuple[Any, dict[str, Any]]],
+        times: float = 1,
+        *,
+        collections: Collection[str] | None = None,
+    ) -> None:
+        """Answers the statements for some `_id`s with errors; the server gets the rest of each request."""
+        self._refuse(lambda request: refused_statements(request, errors), commands, collections, times)
 
     def forget_rules(self) -> None:
         """Does away with rules that are not over; requests that are held stay so."""
@@ -262,6 +248,16 @@ class Proxy(Listening):
         """Counts an answer that was lost."""
         self.lost_answers += 1
         await self._note()
+
+    def _refuse(self, made: Callable[[Message], Refusal | None], *which: Any) -> None:
+        def refuse(link: Link, request: Message) -> Message:
+            refusal = made(request)
+            if refusal is None:
+                return request
+            link.changing[request.number] = refusal[1]
+            return refusal[0]
+
+        self._rules.append(_Rule(refuse, *which))
 
     async def _deliver(self, request: Message) -> Message | None:
         reader, writer = await self.open()

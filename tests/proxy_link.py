@@ -20,6 +20,22 @@ class Mode(enum.Enum):
     REFUSE = "refuse"
 
 
+class Listening:
+    """Where a proxy listens, for clients."""
+
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Address and port for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def uri(self) -> str:
+        """Connection string for clients that are to talk to this one server, through the proxy."""
+        return f"mongodb://{self.host}/?directConnection=true"
+
+
 class Hub(Protocol):
     """What a connection asks its proxy for.
 

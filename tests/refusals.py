@@ -5,7 +5,7 @@ The server gets the rest of the request, or a `ping` if nothing is left of it, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bson import encode
@@ -37,24 +37,24 @@ def refused(request: Message, error: dict[str, Any]) -> Refusal:
     return _nothing(request), refuse
 
 
-def refused_statements(request: Message, error: dict[str, Any], ids: Collection[Any]) -> Refusal | None:
-    """Some statements of a command that writes are refused; `None` if it has none for one of these documents.
+def refused_statements(request: Message, errors: Sequence[tuple[Any, dict[str, Any]]]) -> Refusal | None:
+    """Some statements of a command that writes are refused; `None` if it has none of those.
 
     Args:
         request: The command.
-        error: See `refused`.
-        ids: The documents' `_id`s.
+        errors: The `_id`s of documents, and what the server would say of the statements for them; see `refused`.
     """
     name = _STATEMENTS.get(request.command)
     if name is None:
         return None
     body, sequences = unpacked(request)
     statements = sequences.get(name) or [*map(_raw, body[name])]
-    refusing = {index for index, statement in enumerate(statements) if _id(statement) in ids}
+    ids = [*map(_id, statements)]
+    refusing = {ids.index(key): error for key, error in errors if key in ids}
     if not refusing:
         return None
     positions = [index for index in range(len(statements)) if index not in refusing]
-    errors = [{"index": index, **error} for index in sorted(refusing)]
+    refusals = [{"index": index, **error} for index, error in refusing.items()]
 
     def add(answer: Message) -> Message:
         answered, _ = unpacked(answer)
@@ -63,7 +63,7 @@ def refused_statements(request: Message, error: dict[str, Any], ids: Collection[
         for part in ("writeErrors", "upserted"):
             for entry in answered.get(part, ()):
                 entry["index"] = positions[entry["index"]]
-        more = sorted([*answered.get("writeErrors", ()), *errors], key=lambda entry: entry["index"])
+        more = sorted([*answered.get("writeErrors", ()), *refusals], key=lambda entry: entry["index"])
         return packed(answer, {**answered, "writeErrors": more})
 
     if not positions:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,11 +82,15 @@ OWN = {
 }
 """Why a code is not "refused for now", which is what every other one is."""
 
+NOT_REFUSED_FOR_NOW = {**AWAY, **OUTDATED, **TOO_LARGE, **OWN}
+
 # The server itself ends the connection or the process, or says that it needs details to say so.
 NOT_BY_FAIL_POINT = {
     *(65, 121, 169, 227, 236, 249, 271, 283, 284, 304, 320, 330, 343, 346, 348, 351, 353, 356, 359, 361, 11000, 13388),
 }
-KEEP_THE_DOCUMENT = {*codes.OWN, *codes.TOO_LARGE}
+OTHERS = 44  # no codes: numbers for users of other kinds; see `users`
+SOME = 99
+AT_ONCE = 12
 
 
 def test_the_table_of_reasons_is_that_of_the_driver() -> None:
@@ -94,8 +98,9 @@ def test_the_table_of_reasons_is_that_of_the_driver() -> None:
     assert set(OUTDATED) == codes.OUTDATED
     assert set(TOO_LARGE) == codes.TOO_LARGE
     assert set(OWN) == codes.OWN
-    assert {*AWAY, *OUTDATED, *TOO_LARGE, *OWN, *NOT_BY_FAIL_POINT} <= set(ALL)
-    assert sum(map(len, (AWAY, OUTDATED, TOO_LARGE, OWN))) == len({*AWAY, *OUTDATED, *TOO_LARGE, *OWN})
+    assert {*NOT_REFUSED_FOR_NOW, *NOT_BY_FAIL_POINT} <= set(ALL)
+    assert sum(map(len, (AWAY, OUTDATED, TOO_LARGE, OWN))) == len(NOT_REFUSED_FOR_NOW)
+    assert not {OTHERS, SOME} & set(ALL)
     assert len(CODES) > 550
 
 
@@ -108,6 +113,7 @@ class Refused:
         proxy: Refuses statements, and what the server itself cannot refuse.
         server: Another client's.
         number: Of what is saved next; each is stored once.
+        expected: What is to be stored in the end, by user.
     """
 
     bot: Bot
@@ -116,71 +122,80 @@ class Refused:
     number: int = 0
     expected: dict[int, Any] = field(default_factory=dict)
 
-    def stored(self) -> dict[int, Any]:
-        found = self.server[NAME].user_data.find({"data": {"$exists": True}}, {"data": 1})
-        return {document["_id"]: document["data"] for document in found}
-
     @contextlib.contextmanager
     def commands(self, code: int) -> Iterator[None]:
         """Refuses all writes with an error code."""
-        if code in NOT_BY_FAIL_POINT:
-            with self._rejecting(code):
-                yield
-        else:
+        if code not in NOT_BY_FAIL_POINT:
             with commands_fail(self.server, COMMANDS, NAME, errorCode=code):
                 yield
-
-    @contextlib.contextmanager
-    def statements(self, code: int, ids: list[int]) -> Iterator[None]:
-        """Refuses statements for some documents with an error code."""
-        with self._rejecting(code, ids=ids):
-            yield
-
-    @contextlib.contextmanager
-    def _rejecting(self, code: int, **rule: Any) -> Iterator[None]:
-        error: dict[str, Any] = {"code": code, "codeName": ALL[code], "errmsg": "refused by a test"}
-        if code == codes.DUPLICATE_KEY:
-            error |= {"keyPattern": {"data.n": 1}, "keyValue": {"data.n": 1}}
-        self.proxy.reject(COMMANDS, error, math.inf, **rule)
+            return
+        self.proxy.reject(COMMANDS, error(code), math.inf)
         try:
             yield
         finally:
             self.proxy.forget_rules()
 
-    async def change(self, first: int) -> list[int]:
-        """Changes a user's data, begins another one's, and drops a third one's: from `first` on; in one save pass."""
+    @contextlib.contextmanager
+    def statements(self, refused: Collection[int]) -> Iterator[None]:
+        """Refuses statements for the users of some error codes with these."""
+        errors = [(user, error(code)) for code in refused for user in users(code)]
+        self.proxy.reject_statements(COMMANDS, errors, math.inf)
+        try:
+            yield
+        finally:
+            self.proxy.forget_rules()
+
+    async def change(self, *several: int) -> None:
+        """Changes the data of one of three users, makes that of another one, and drops the third one's.
+
+        Args:
+            several: Whose users; all in one save pass.
+        """
         self.number += 1
-        changed, begun, dropped = first, first + 1, first + 2
-        if begun in self.expected:
-            begun, dropped = dropped, begun
-        persistence, value = self.bot.persistence, {"n": self.number}
-        saves = [
-            persistence.update_user_data(changed, dict(value)),
-            persistence.update_user_data(begun, dict(value)),
-            persistence.drop_user_data(dropped),
-        ]
-        self.expected |= {changed: value, begun: value}
-        self.expected.pop(dropped, None)
+        persistence, value, saves = self.bot.persistence, {"n": self.number}, []
+        for which in several:
+            changed, begun, dropped = users(which)
+            if begun in self.expected:
+                begun, dropped = dropped, begun
+            saves += [
+                persistence.update_user_data(changed, dict(value)),
+                persistence.drop_user_data(dropped),
+                persistence.update_user_data(begun, dict(value)),
+            ]
+            self.expected |= {changed: value, begun: value}
+            self.expected.pop(dropped, None)
         outcomes = await asyncio.gather(*saves, return_exceptions=True)
         assert all(outcome is None or isinstance(outcome, PersistenceError) for outcome in outcomes), outcomes
-        return [changed, dropped, begun]
 
     async def waits(self, count: int) -> None:
         """Until so many documents are not saved."""
         await until(lambda: self.bot.persistence.health().waiting == count)
 
-    async def is_stored(self) -> None:
-        """Waits until everything is stored, and checks that nothing is left to be said."""
-        await self.waits(0)
-        assert self.stored() == self.expected
-        await self.bot.persistence.flush()
+    def stored(self, *several: int) -> dict[int, Any]:
+        """What is stored of some users."""
+        wanted = {"_id": {"$in": all_users(several)}, "data": {"$exists": True}}
+        return {found["_id"]: found["data"] for found in self.server[NAME].user_data.find(wanted, {"data": 1})}
 
-    async def is_named(self) -> None:
-        """Checks that the stop would name what is refused."""
-        with pytest.raises(UnsavedDataError) as caught:
-            await self.bot.persistence.flush()
-        for key in (1, 2, 3):
-            assert f"user_data, _id {key}" in str(caught.value)
+    def should_be_stored(self, *several: int) -> dict[int, Any]:
+        return {user: self.expected[user] for user in all_users(several) if user in self.expected}
+
+
+def users(which: int) -> list[int]:
+    return [10 * which + number for number in range(3)]
+
+
+def all_users(several: Collection[int]) -> list[int]:
+    return [user for which in several for user in users(which)]
+
+
+def error(code: int) -> dict[str, Any]:
+    """As a server answers it."""
+    details = {"keyPattern": {"data.n": 1}, "keyValue": {"data.n": 1}} if code == codes.DUPLICATE_KEY else {}
+    return {"code": code, "codeName": ALL[code], "errmsg": f"refused by a test: {code}", **details}
+
+
+def named(code: int) -> str:
+    return f"{code} {ALL[code]}"
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +207,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def short_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_PAUSES_OF_COLLECTIONS", (0.01, 0.02))
-        patch.setattr(writer, "_PAUSES_OF_DOCUMENTS", (0.01, 0.02))
+        patch.setattr(writer, "_PAUSES_OF_COLLECTIONS", (0.02, 0.04))
+        patch.setattr(writer, "_PAUSES_OF_DOCUMENTS", (0.02, 0.04))
         patch.setattr(retry, "_FIRST_PAUSE", 0.01)
-        patch.setattr(retry, "_LONGEST_PAUSE", 0.02)
+        patch.setattr(retry, "_LONGEST_PAUSE", 0.04)
         yield
 
 
@@ -207,57 +222,85 @@ async def refused(target: str, short_pauses: None) -> AsyncIterator[Refused]:
         async with Proxy(target) as proxy, AsyncMongoClient(f"{proxy.uri}{soon}", appname=NAME) as client:
             bot = Bot(MongoPersistence(client, NAME, refresh="off"))
             await bot.application.initialize()
-            refused = Refused(bot, proxy, server)
-            for first in (1, 11):
-                await refused.change(first)
-                await refused.change(first)
-            yield refused
+            yield Refused(bot, proxy, server)
             await bot.application.shutdown()
 
 
-def named(code: int) -> str:
-    return f"{code} {ALL[code]}"
+# -- whole commands --------------------------------------------------------------------------------------
 
 
 @in_one_loop
 @pytest.mark.parametrize("code", ALL, ids=named)
 async def test_nothing_is_lost_when_whole_commands_are_refused(refused: Refused, code: int) -> None:
-    before = refused.stored()
+    await refused.change(SOME)
+    before = refused.stored(SOME)
 
     with refused.commands(code):
-        await refused.change(1)
-        assert refused.stored() == before
+        await refused.change(SOME)
+        assert refused.stored(SOME) == before
         assert refused.bot.persistence.health().waiting == 3
+    await refused.bot.persistence.flush()
 
-    await refused.is_stored()
+    assert refused.stored(SOME) == refused.should_be_stored(SOME) != before
 
 
 @in_one_loop
-@pytest.mark.parametrize("code", ALL, ids=named)
+@pytest.mark.parametrize("code", sorted({*NOT_REFUSED_FOR_NOW, *[*CODES][::20]}), ids=named)
+async def test_what_was_refused_is_saved_in_the_background(refused: Refused, code: int) -> None:
+    with refused.commands(code):
+        await refused.change(SOME)
+        assert refused.bot.persistence.health().waiting == 3
+    await refused.waits(0)
+
+    assert refused.stored(SOME) == refused.should_be_stored(SOME)
+
+
+# -- statements ------------------------------------------------------------------------------------------
+
+
+def groups() -> Iterator[tuple[int, ...]]:
+    """All codes, several of one kind at once; not of those which mean that the server is away."""
+    for several in (OUTDATED, TOO_LARGE, OWN, [code for code in ALL if code not in NOT_REFUSED_FOR_NOW]):
+        for start in range(0, len(several), AT_ONCE):
+            yield tuple(several)[start : start + AT_ONCE]
+    yield from ((code,) for code in AWAY)
+
+
+@in_one_loop
+@pytest.mark.parametrize("several", [*groups()], ids=lambda several: f"{named(several[0])} to {several[-1]}")
 async def test_nothing_is_lost_when_statements_are_refused_and_all_others_are_saved(
-    refused: Refused, code: int
+    refused: Refused, several: tuple[int, ...]
 ) -> None:
-    before = refused.stored()
+    await refused.change(OTHERS, *several)
+    before = refused.stored(*several)
 
-    with refused.statements(code, [1, 2, 3]):
-        await asyncio.gather(refused.change(1), refused.change(11))
-        await refused.change(11)
-        await refused.waits(3)
-        stored = refused.stored()
-        assert {key: stored.get(key) for key in (1, 2, 3)} == {key: before.get(key) for key in (1, 2, 3)}
-        assert {key: stored.get(key) for key in (11, 12, 13)} == {
-            key: refused.expected.get(key) for key in (11, 12, 13)
-        }
+    with refused.statements(several):
+        await refused.change(OTHERS, *several)
+        await refused.change(OTHERS)
+        await refused.waits(3 * len(several))
+        assert refused.stored(*several) == before
+        assert refused.stored(OTHERS) == refused.should_be_stored(OTHERS)
+    await refused.waits(0)
 
-    await refused.is_stored()
+    assert refused.stored(*several) == refused.should_be_stored(*several)
+    await refused.bot.persistence.flush()
+
+
+def test_every_code_is_in_one_group() -> None:
+    assert sorted(code for several in groups() for code in several) == sorted(ALL)
 
 
 @in_one_loop
-@pytest.mark.parametrize("code", sorted(KEEP_THE_DOCUMENT), ids=named)
+@pytest.mark.parametrize("code", sorted({*OWN, *TOO_LARGE}), ids=named)
 async def test_the_stop_names_the_documents_that_are_refused_for_their_own_sake(refused: Refused, code: int) -> None:
-    with refused.statements(code, [1, 2, 3]):
-        await refused.change(1)
-        await refused.is_named()
+    with refused.statements([code]):
+        await refused.change(code, OTHERS)
+        with pytest.raises(UnsavedDataError) as caught:
+            await refused.bot.persistence.flush()
+        assert refused.stored(OTHERS) == refused.should_be_stored(OTHERS)
+    for user in users(code):
+        assert f"user_data, _id {user}: " in str(caught.value) or f"user_data, _id {user}, at " in str(caught.value)
 
     await refused.bot.persistence.flush()
-    assert refused.stored() == refused.expected
+
+    assert refused.stored(code) == refused.should_be_stored(code)
