@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy_link import Link, Listening, Mode
-from refusals import Refusal, refused, refused_statements
+from proxy_rules import Rules
 from wire import Message, read_message
 
 if TYPE_CHECKING:
@@ -28,20 +27,7 @@ if TYPE_CHECKING:
 _TURNS: Final = 10  # of the event loop, after which it has brought all connections that it had accepted already
 
 
-@dataclass
-class _Rule:
-    """What is done with the next requests of some commands; it says what is forwarded, if anything is."""
-
-    action: Callable[[Link, Message], Message | None]
-    commands: Collection[str]
-    collections: Collection[str] | None
-    times: float
-
-    def fits(self, request: Message) -> bool:
-        return request.command in self.commands and (not self.collections or request.collection in self.collections)
-
-
-class Proxy(Listening):
+class Proxy(Rules, Listening):
     """The proxy; a context manager that listens while it is entered.
 
     What changes its behaviour takes effect at once. Rules are for requests that come later, and are tried in the order
@@ -56,10 +42,12 @@ class Proxy(Listening):
         port: Where it listens, as soon as it does.
         commands: How many requests of each command were forwarded.
         lost_answers: How many answers were lost.
+        frozen: How many connections were frozen.
         mode: What happens to all traffic now.
     """
 
     def __init__(self, target: str, port: int = 0) -> None:
+        super().__init__()
         self.commands: Counter[str] = Counter()
         self.mode = Mode.FORWARD
         self.chunk, self.pause, self.answer_delay = 1, 0.0, 0.0
@@ -68,9 +56,6 @@ class Proxy(Listening):
         self.target = target
         self.port = port
         self._links: dict[Link, asyncio.Task[None]] = {}
-        self._rules: list[_Rule] = []
-        self._kept: list[tuple[Link | None, Message]] = []
-        self.lost_answers = 0
         self._releasing = asyncio.Lock()
         self._noted = asyncio.Condition()
 
@@ -126,68 +111,7 @@ class Proxy(Listening):
         """Forwards each answer so much later, until told otherwise."""
         self.answer_delay = seconds
 
-    # -- rules -------------------------------------------------------------------------------------------
-
-    def lose_answer(
-        self,
-        commands: Collection[str],
-        times: float = 1,
-        *,
-        collections: Collection[str] | None = None,
-        close: bool = True,
-    ) -> None:
-        """Forwards requests, swallows their answers, and then closes the connection, or leaves it hanging."""
-
-        def lose(link: Link, request: Message) -> Message:
-            link.losing[request.number] = close
-            return request
-
-        self._rules.append(_Rule(lose, commands, collections, times))
-
-    def hold(self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None) -> None:
-        """Keeps requests back until `release`, also when their clients have gone meanwhile."""
-
-        def keep(link: Link, request: Message) -> None:
-            self._kept.append((link, request))
-
-        self._rules.append(_Rule(keep, commands, collections, times))
-
-    def duplicate(
-        self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None
-    ) -> None:
-        """Forwards requests, and holds a copy of each until `release`."""
-
-        def copy(_: Link, request: Message) -> Message:
-            self._kept.append((None, request))
-            return request
-
-        self._rules.append(_Rule(copy, commands, collections, times))
-
-    def reject(
-        self,
-        commands: Collection[str],
-        error: dict[str, Any],
-        times: float = 1,
-        *,
-        collections: Collection[str] | None = None,
-    ) -> None:
-        """Answers requests with an error, which holds a `code` and an `errmsg`; the server does not get them."""
-        self._refuse(lambda request: refused(request, error), commands, collections, times)
-
-    def reject_statements(
-        self,
-        commands: Collection[str],
-        errors: Sequence[tuple[Any, dict[str, Any]]],
-        times: float = 1,
-        *,
-        collections: Collection[str] | None = None,
-    ) -> None:
-        """Answers the statements for some `_id`s with errors; the server gets the rest of each request."""
-        self._refuse(lambda request: refused_statements(request, errors), commands, collections, times)
-
-    def forget_rules(self) -> None:
-        """Does away with rules that are not over; requests that are held stay so."""
-        self._rules.clear()
+    # -- requests that are held ----------------------------------------------------------------------------
 
     async def release(self) -> list[dict[str, Any]]:
         """Delivers what is held, the oldest first, each on a connection of its own; the server's answers.
@@ -233,13 +157,7 @@ class Proxy(Listening):
 
     async def decide(self, link: Link, request: Message) -> Message | None:
         """What is forwarded of a request, if anything is."""
-        forwarded: Message | None = request
-        for rule in self._rules:
-            if rule.fits(request):
-                rule.times -= 1
-                self._rules = [rule for rule in self._rules if rule.times > 0]
-                forwarded = rule.action(link, request)
-                break
+        forwarded = self._applied(link, request)
         self.commands[request.command] += forwarded is not None
         await self._note()
         return forwarded
@@ -248,16 +166,6 @@ class Proxy(Listening):
         """Counts an answer that was lost."""
         self.lost_answers += 1
         await self._note()
-
-    def _refuse(self, made: Callable[[Message], Refusal | None], *which: Any) -> None:
-        def refuse(link: Link, request: Message) -> Message:
-            refusal = made(request)
-            if refusal is None:
-                return request
-            link.changing[request.number] = refusal[1]
-            return refusal[0]
-
-        self._rules.append(_Rule(refuse, *which))
 
     async def _deliver(self, request: Message) -> Message | None:
         reader, writer = await self.open()

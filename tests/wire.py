@@ -51,7 +51,10 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
     if kind == _OP_QUERY:
         return Message(data, number, answers, *_command(data, data.index(b"\0", 20) + 9))
     if kind == _OP_MSG:
-        return Message(data, number, answers, *_command(data, _main_document(data)))
+        message = Message(data, number, answers, *_command(data, _main_document(data)))
+        if message.command == "getMore":  # a cursor's number comes first
+            return message._replace(collection=message.body["collection"])
+        return message
     return Message(data, number, answers, "", "")  # between servers: compressed
 
 

@@ -405,6 +405,43 @@ async def test_rules_can_be_forgotten(patient: Client, proxy: Proxy) -> None:
     assert (await waiting)["ok"]
 
 
+async def test_one_connection_is_frozen_for_good_and_all_others_go_on(
+    connect: Callable[..., Client], proxy: Proxy, database: Any
+) -> None:
+    patient, another = connect(maxPoolSize=1), connect()
+    await patient.ping()
+    proxy.freeze({"update"})
+
+    frozen = asyncio.gather(patient.add_one(), patient.ping())
+
+    await another.ping()
+    while not proxy.frozen:
+        await another.ping()
+    await another.add_one()
+    assert counted(database) == 1
+    assert not frozen.done()
+    proxy.cut()
+    with pytest.raises(AutoReconnect):
+        await frozen
+
+
+async def test_a_stream_is_frozen_by_the_name_of_what_it_goes_on_with(
+    connect: Callable[..., Client], proxy: Proxy
+) -> None:
+    watching, others = connect(), connect()
+    proxy.freeze({"getMore"}, collections={"things"})
+
+    seeing = asyncio.create_task(watching.see(1, others.ping()))
+    while not proxy.frozen:
+        await others.ping()
+    await others.add_one()
+    await asyncio.wait({seeing}, timeout=0.1)
+
+    assert not seeing.done()
+    proxy.cut()
+    assert await seeing == [1], "it is resumed"
+
+
 async def test_the_server_does_not_learn_of_a_request_that_is_rejected(
     patient: Client, proxy: Proxy, database: Any
 ) -> None:
