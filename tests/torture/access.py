@@ -99,10 +99,10 @@ class Access:
         """Whether users who may not get around that can write."""
         self._insist("setUserWriteBlockMode", 1, **{"global": blocked})
 
-    def allow(self, actions: Iterable[str]) -> None:
+    def allow(self, actions: Sequence[str]) -> None:
         """What the role allows."""
-        resource = {"db": self._database, "collection": ""}
-        self._insist("updateRole", self._role, privileges=[{"resource": resource, "actions": [*actions]}], roles=[])
+        privilege = {"resource": {"db": self._database, "collection": ""}, "actions": [*actions]}
+        self._insist("updateRole", self._role, privileges=[privilege] if actions else [], roles=[])
 
     def grant(self, user: str) -> None:
         """Gives a user the role."""
@@ -185,7 +185,7 @@ class AccessNemesis(Nemesis):
 
     def _allow_less(self) -> None:
         missing = self._chance.sample(ACTIONS, self._chance.choice([1, 1, 2, len(ACTIONS)]))
-        self._access.allow(action for action in ACTIONS if action not in missing)
+        self._access.allow([action for action in ACTIONS if action not in missing])
         self._wait()
         self._access.allow(ACTIONS)
         self._count("rights taken from all bots")
