@@ -199,9 +199,9 @@ def named(code: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with failing_mongod(tmp_path_factory.mktemp("failing")) as host:
-        yield host
+def target() -> Iterator[str]:
+    with failing_mongod() as server:
+        yield server.host
 
 
 @pytest.fixture(scope="module")
