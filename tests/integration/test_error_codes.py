@@ -247,6 +247,7 @@ async def test_nothing_is_lost_when_whole_commands_are_refused(refused: Refused,
 @in_one_loop
 @pytest.mark.parametrize("code", sorted({*NOT_REFUSED_FOR_NOW, *[*CODES][::20]}), ids=named)
 async def test_what_was_refused_is_saved_in_the_background(refused: Refused, code: int) -> None:
+    await refused.change(SOME)
     with refused.commands(code):
         await refused.change(SOME)
         assert refused.bot.persistence.health().waiting == 3
@@ -293,6 +294,7 @@ def test_every_code_is_in_one_group() -> None:
 @in_one_loop
 @pytest.mark.parametrize("code", sorted({*OWN, *TOO_LARGE}), ids=named)
 async def test_the_stop_names_the_documents_that_are_refused_for_their_own_sake(refused: Refused, code: int) -> None:
+    await refused.change(code, OTHERS)
     with refused.statements([code]):
         await refused.change(code, OTHERS)
         with pytest.raises(UnsavedDataError) as caught:
