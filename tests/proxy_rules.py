@@ -15,6 +15,7 @@ from wire import Message
 class _Rule:
     """What is done with the next requests of some commands; it says what is forwarded, if anything is."""
 
+    kind: str
     action: Callable[[Link, Message], Message | None]
     commands: Collection[str]
     collections: Collection[str] | None
@@ -51,7 +52,7 @@ class Rules:
             link.losing[request.number] = close
             return request
 
-        self._rules.append(_Rule(lose, commands, collections, times))
+        self._rules.append(_Rule("lose_answer", lose, commands, collections, times))
 
     def hold(self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None) -> None:
         """Keeps requests back until `release`, also when their clients have gone meanwhile."""
@@ -59,7 +60,7 @@ class Rules:
         def keep(link: Link, request: Message) -> None:
             self._kept.append((link, request))
 
-        self._rules.append(_Rule(keep, commands, collections, times))
+        self._rules.append(_Rule("hold", keep, commands, collections, times))
 
     def duplicate(
         self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None
@@ -70,7 +71,7 @@ class Rules:
             self._kept.append((None, request))
             return request
 
-        self._rules.append(_Rule(copy, commands, collections, times))
+        self._rules.append(_Rule("duplicate", copy, commands, collections, times))
 
     def freeze(
         self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None
@@ -81,7 +82,7 @@ class Rules:
             link.is_dead = True
             self.frozen += 1
 
-        self._rules.append(_Rule(kill, commands, collections, times))
+        self._rules.append(_Rule("freeze", kill, commands, collections, times))
 
     def reject(
         self,
@@ -105,9 +106,9 @@ class Rules:
         """Answers the statements for some `_id`s with errors; the server gets the rest of each request."""
         self._refuse(lambda request: refused_statements(request, errors), commands, collections, times)
 
-    def forget_rules(self) -> None:
-        """Does away with rules that are not over; requests that are held stay so."""
-        self._rules.clear()
+    def forget_rules(self, kind: str = "") -> None:
+        """Does away with rules that are not over, those of one method, if it is named; what is held stays so."""
+        self._rules = [rule for rule in self._rules if kind and rule.kind != kind]
 
     def _refuse(self, made: Callable[[Message], Refusal | None], *which: Any) -> None:
         def refuse(link: Link, request: Message) -> Message:
@@ -117,7 +118,7 @@ class Rules:
             link.changing[request.number] = refusal[1]
             return refusal[0]
 
-        self._rules.append(_Rule(refuse, *which))
+        self._rules.append(_Rule("reject", refuse, *which))
 
     def _applied(self, link: Link, request: Message) -> Message | None:
         """What is left of a request by the first rule that fits."""

@@ -484,6 +484,17 @@ async def test_statements_are_rejected_and_the_server_does_the_rest(
     assert sorted(found["_id"] for found in database.things.find()) == [2, 3, 6, 7]
 
 
+async def test_rules_of_one_kind_can_be_forgotten(patient: Client, proxy: Proxy) -> None:
+    proxy.hold({"ping"}, times=float("inf"))
+    proxy.lose_answer({"ping"})
+
+    proxy.forget_rules("hold")
+
+    with pytest.raises(AutoReconnect):
+        await patient.ping()
+    assert (await patient.ping())["ok"]
+
+
 # -- in a process of its own -----------------------------------------------------------------------------
 
 

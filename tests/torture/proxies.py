@@ -71,7 +71,7 @@ class RequestNemesis(ProxyNemesis):
         proxy = self._primary()
         proxy.call(rule, commands=_WRITES, times=self._chance.choice([1, 2, 4, math.inf]), **arguments)
         self._wait(0.2, 1)
-        proxy.call("forget_rules")
+        proxy.call("forget_rules", kind=rule)
         return proxy
 
     def _lose_answers(self) -> None:
@@ -176,7 +176,7 @@ class TrafficNemesis(ProxyNemesis):
         times = self._chance.choice([1, 1, 3])
         proxy.call("freeze", commands=commands, collections=collections, times=times)
         self._wait(0.3, 1.5)
-        proxy.call("forget_rules")
+        proxy.call("forget_rules", kind="freeze")
         self._counts["frozen connections"] += sum(proxy.call("frozen") for proxy in self._proxies) - before
 
     def _delay(self) -> None:
