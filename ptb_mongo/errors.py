@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 __all__ = [
+    "AuthenticationError",
     "ConfigurationError",
     "DecodeError",
     "DocumentError",
@@ -45,7 +46,21 @@ class UnavailableError(PersistenceError, ConnectionError):
 
 
 class RefusedError(PersistenceError):
-    """The MongoDB server refuses an operation."""
+    """The MongoDB server refuses an operation, and not for the sake of one document.
+
+    What it refuses to save is kept, and tried again.
+
+    Attributes:
+        code: MongoDB's number for the reason; `None` if the driver has refused it.
+    """
+
+    def __init__(self, message: str | None = None, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class AuthenticationError(RefusedError, ConfigurationError):
+    """The MongoDB server refuses the user name or the password."""
 
 
 class WatchUnavailableError(PersistenceError):

@@ -34,7 +34,10 @@ class Health:
     Attributes:
         connected: Whether the server can be reached, as far as the last request has shown.
         refresh: How changes by others are noticed; `None` while the application is not initialized.
+        reason: Why documents wait to be written or read: the server is unreachable, or refuses it for now; `None` if
+            they need not wait.
         waiting: Documents that are not written yet.
+        refused: Documents with changes that cannot be stored for their own sake; all others are saved.
         oldest_waiting: Seconds that the oldest of them has waited; 0.0 if none waits.
         quarantined: Documents that cannot be read.
         last_error: The last error; `None` if there was none.
@@ -46,7 +49,9 @@ class Health:
 
     connected: bool = False
     refresh: Literal["watch", "read", "off"] | None = None
+    reason: str | None = None
     waiting: int = 0
+    refused: int = 0
     oldest_waiting: float = 0.0
     quarantined: int = 0
     last_error: str | None = None

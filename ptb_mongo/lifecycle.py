@@ -10,13 +10,21 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import telegram
 
-from ptb_mongo.errors import ConfigurationError, DocumentError, UnavailableError, UnsavedDataError
+from ptb_mongo.errors import (
+    ConfigurationError,
+    DocumentError,
+    QuarantinedError,
+    RefusedError,
+    UnavailableError,
+    UnsavedDataError,
+)
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -24,12 +32,16 @@ from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session, Unsaved, scopes_for, spill_folder
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync.exchange import Exchange, Offer
-from ptb_mongo.sync.retry import retry_forever, wait_at_most
+from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Lifecycle", "Staged"]
 
 _LOGGER = logging.getLogger(__name__)
 _NAMED_AT_MOST: Final = 5
+_LOST: Final = "they are lost (spill_dir would keep them)"
+_LAST_SAVE: Final = 10.0  # seconds: longer ago, it was not PTB's last save
+_FIRST: Final = 1.0  # seconds without progress, after which what is unsaved is written into a file
 
 Staged = tuple[Collection[Any], list[Replica], list[DocumentError]]
 """What is to be written into a collection, and what cannot be stored."""
@@ -99,10 +111,10 @@ class Lifecycle:
         """Saves what is unsaved, and closes the session; until then it serves a bot that goes on.
 
         Raises:
-            UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`.
+            UnsavedDataError: If something could not be saved for `shutdown_timeout` seconds, or cannot be stored.
         """
         loop = asyncio.get_running_loop()
-        ends = loop.time() + self.settings.shutdown_timeout
+        ends = self._began(loop.time()) + self.settings.shutdown_timeout
         while self._flushing is not None:  # by hand: a stop comes after that, in the time that is its own
             await self._flushing.wait()
         self._flushing = over = asyncio.Event()
@@ -115,10 +127,18 @@ class Lifecycle:
             self._flushing = None
             over.set()
 
+    def _began(self, now: float) -> float:
+        """When a stop began: PTB's last save belongs to it, which may have waited in vain for an answer."""
+        silent_since = self.session.writer.silent_since if self.session is not None else None
+        return now if silent_since is None or now - silent_since > _LAST_SAVE else silent_since
+
     async def _flush(self, session: Session, seconds: float) -> None:
         try:
-            if unsaved := await session.flush(seconds):
-                self._keep(unsaved)
+            first = min(_FIRST, seconds / 4)
+            if not await session.drain(first):
+                await self._spill(session.writer.unsaved())  # first of all: the process may be killed
+                await session.drain(max(seconds - 2 * first, 0))  # as long again is left for closing
+            await self._conclude(session)
         finally:
             self.session, self._opening, self.is_running = None, None, False
             session.scopes.told_all()  # changes of others go unnoticed from now on
@@ -143,28 +163,65 @@ class Lifecycle:
             if self.session is not None:
                 return  # it has just been opened
             scopes = self._scopes or ()
-            self._keep([(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None])
+            unsaved = [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
+            await self._keep(unsaved, f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s")
 
-    def _keep(self, unsaved: Sequence[Unsaved]) -> None:
+    async def _conclude(self, session: Session) -> None:
+        """Keeps what is not saved for the next start.
+
+        Raises:
+            UnsavedDataError: Names it, and what cannot be stored.
+        """
+        unsaved, seconds = session.writer.unsaved(), self.settings.shutdown_timeout
+        if session.availability.is_unreachable:
+            why = f"MongoDB did not come back within {seconds:g} s"
+        elif session.availability.refusals:
+            why = str(session.availability.reason)
+        elif all(replica.is_refused for _, replica in unsaved):
+            why = "some documents cannot be stored as they are"
+        else:
+            why = f"MongoDB saved nothing more within {seconds:g} s"
+        await self._keep(unsaved, why)
+
+    async def _keep(self, unsaved: Sequence[Unsaved], why: str) -> None:
         """Keeps what is not saved for the next start, if there is a folder for that.
 
         Raises:
-            UnsavedDataError: Names it.
+            UnsavedDataError: Names it, and what cannot be stored.
         """
-        if not unsaved:
+        kept = await self._spill(unsaved)
+        named = {replica for _, replica in unsaved}
+        found = [(one, error) for scope in self._scopes or () for one, error in scope.unstorable.items()]
+        unstorable = [error for one, error in found if one not in named]
+        # Documents that cannot be read have been reported, and may stay so for long: each stop would end with an error.
+        if quarantined := [error for error in unstorable if isinstance(error, QuarantinedError)]:
+            _LOGGER.error("Changes that are lost: %s", _listed(map(str, quarantined)))
+        unstorable = [error for error in unstorable if error not in quarantined]
+        if not unsaved and not unstorable:
             return
-        names = [f"{collection.collection} {replica.id!r}" for collection, replica in unsaved]
-        named = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
-        kept = "they are lost (spill_dir would keep them)"
-        if (folder := spill_folder(self.settings, uuid.uuid4().hex[:12])) is not None:
-            older, self._spilled_to = self._spilled_to, folder.keep(unsaved)
-            if older is not None:
-                folder.forget(older)
-            kept = f"they are kept in {self._spilled_to} for the next start"
-        raise UnsavedDataError(
-            f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s; documents not saved: "
-            f"{len(unsaved)} ({named}); {kept}"
-        )
+        parts = [why]
+        if unsaved:
+            parts.append(f"documents not saved: {len(unsaved)} ({_listed(map(_named, unsaved))})")
+            parts.append(f"they are kept in {kept} for the next start" if kept else _LOST)
+        if unstorable:
+            parts.append(f"changes that cannot be stored and are lost: {_listed(map(str, unstorable))}")
+        raise UnsavedDataError("; ".join(parts))
+
+    async def _spill(self, unsaved: Sequence[Unsaved]) -> Path | None:
+        """Writes what is unsaved into a file, which takes the place of the last one; returns its path."""
+        folder = spill_folder(self.settings, uuid.uuid4().hex[:12])
+        if folder is None or not (unsaved or self._spilled_to):
+            return None
+        older, self._spilled_to = self._spilled_to, await folder.keep(unsaved) if unsaved else None
+        if older is not None:
+            folder.forget(older)
+        return self._spilled_to
+
+    def _runs(self) -> None:
+        """The bot handles updates, or saves."""
+        self.is_running = True
+        if self.session is not None:
+            self.session.begin()
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -174,7 +231,7 @@ class Lifecycle:
         Args:
             stage: Takes the data.
         """
-        self.is_running = True
+        self._runs()
         if self._scopes is None:
             return self._stage_and_save(stage)
         try:
@@ -188,7 +245,7 @@ class Lifecycle:
 
     async def _stage_and_save(self, stage: Callable[[Scopes], Staged]) -> None:
         session = await self.open()
-        self.is_running = True
+        self._runs()
         await self._save_staged(*stage(session.scopes))
 
     async def _save_staged(
@@ -198,9 +255,10 @@ class Lifecycle:
         offers: list[Offer | None] = []
         try:
             session = await self.open()
+            session.begin()
             offers = [session.exchange.offer(collection, replica) for replica in replicas]
-        except UnavailableError as error:
-            _LOGGER.warning("MongoDB is unreachable; changes are kept and will be saved when it is back: %s", error)
+        except (UnavailableError, RefusedError) as error:
+            _LOGGER.warning("MongoDB cannot be opened; changes are kept and will be saved when it can: %s", error)
         await Exchange.outcomes(offers, errors)
 
     # -- refreshing -------------------------------------------------------------------------------------
@@ -213,19 +271,33 @@ class Lifecycle:
             key: The user's, chat's or bot's id.
             live: The object.
         """
-        self.is_running = True
+        self._runs()
         session, scopes = self.session, self._scopes
         if scopes is None or self.settings.refresh == "off":
             return
         if session is None:  # since a running bot called `flush`
             try:
                 session = await self.open()
-            except UnavailableError:
+            except (UnavailableError, RefusedError):
                 replica = scope_of(scopes).replicas.get(key)
                 if replica is None or replica.is_loaded:
                     return
                 raise
-        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.reads)
+            session.begin()
+        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read)
+
+
+def _named(unsaved: Unsaved) -> str:
+    collection, replica = unsaved
+    if replica.is_refused and replica.refusal is not None:
+        return str(replica.refusal.error)
+    return f"{collection.collection} {replica.id!r}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few of some names."""
+    first = list(islice(names, _NAMED_AT_MOST + 1))
+    return ", ".join([*first[:_NAMED_AT_MOST], *(["..."] if len(first) > _NAMED_AT_MOST else [])])
 
 
 async def _raising(error: Exception) -> None:

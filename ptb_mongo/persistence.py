@@ -53,10 +53,10 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             its class's code, so only name what is yours.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`.
-        shutdown_timeout: Seconds that `flush` waits for an unreachable server; PTB's last save before it, and
-            closing the connection after it, take up to ten more.
-        spill_dir: A folder for data that is still unsaved at the timeout; the next start merges it with what the
-            database has become. It holds users' data.
+        shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
+            before `flush`. As long as something is saved, it goes on.
+        spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has
+            become. It holds users' data.
 
     Raises:
         ConfigurationError: If an argument cannot be used.

@@ -7,6 +7,7 @@ from typing import Any, Generic, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
+from ptb_mongo.errors import DocumentError
 from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -160,10 +161,13 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         A bot that keeps running opens the connection again when it needs it.
 
         Raises:
-            UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`.
+            UnsavedDataError: If something could not be saved for `shutdown_timeout` seconds, or cannot be stored.
         """
         await self._lifecycle.flush()
 
 
 def _staged(collection: Collection[Any], replica: Replica | None) -> Staged:
-    return collection, [] if replica is None else [replica], []
+    errors: list[DocumentError] = []
+    if isinstance(collection, DataScope):
+        errors, collection.problems = collection.problems, []
+    return collection, [] if replica is None else [replica], errors

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import telegram
 
@@ -28,16 +28,17 @@ from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
-from ptb_mongo.sync.retry import wait_at_most
 from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
+from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Session", "Unsaved", "scopes_for", "spill_folder"]
 
 _LOGGER = logging.getLogger(__name__)
+_GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
-"""A document with a version that is not stored, and its collection."""
+"""A document with a change that is not stored, and its collection."""
 
 
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
@@ -87,6 +88,8 @@ class Session:
         self._counters: Counters = scopes.user_data.counters
         self._name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
+        self._has_begun = self._sweeps = False
+        self._opened: Mapping[str, Any] | None = None  # what the server said then, if there is a stream to be followed
         self._format = f"{settings.collection_prefix}ptb_mongo"
         self.bot_id = bot_id
         self.scopes = scopes
@@ -104,6 +107,7 @@ class Session:
             self.availability,
             self._counters,
             held=settings.on_flush,
+            patience=settings.shutdown_timeout / 2,
             buries=lambda: asyncio.get_running_loop().time() < self._may_be_late,
         )
         self.exchange = Exchange(driver, self.reader, self.writer)
@@ -136,14 +140,14 @@ class Session:
                 driver, session._format, settings.database, bot_id, session._name
             ):  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
-                session.writer.graves.sweep_later(scopes)
+                session._sweeps = True
             await driver.create_index(scopes.conversations.collection, "handler")
             if (folder := spill_folder(settings, session._name)) is not None:
                 if spilled is not None:
                     folder.forget(spilled)
                 await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
             session._submit_unsaved()
-            await session._follow(hello)
+            await session._choose_refresh(hello)
         except BaseException:
             await session.close()
             raise
@@ -155,7 +159,7 @@ class Session:
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 
-    async def _follow(self, hello: Mapping[str, Any]) -> None:
+    async def _choose_refresh(self, hello: Mapping[str, Any]) -> None:
         if self._settings.refresh not in {"auto", "watch"}:
             return
         if reason := await self._driver.can_watch(hello):
@@ -168,16 +172,30 @@ class Session:
             _LOGGER.warning("No change stream (%s): the data is read once per update instead", reason)
             self.reads = True
             return
+        self._opened = hello
+
+    def begin(self) -> None:
+        """Starts what runs in the background; called again and again, as soon as the bot runs.
+
+        Not when it is opened: PTB does not say so if its start fails after our last `get_*`, and nobody would end it.
+        """
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if self._sweeps:
+            self.writer.graves.sweep_later(self.scopes)
+        if self._opened is None:
+            return
         followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
         collections = {scope.collection: scope for scope in followed}
         self._stream = ChangeStream(
             self._driver,
             self._name,
             collections,
-            just_after(hello),
+            just_after(self._opened),
             self.availability,
             self.leases,
-            election=hello.get("electionId"),
+            election=self._opened.get("electionId"),
         )
 
     @property
@@ -186,6 +204,11 @@ class Session:
         if not self.refreshes:
             return "off"
         return "read" if self.reads else "watch"
+
+    @property
+    def must_read(self) -> bool:
+        """Whether a refresh must read each document, stale or not: there is no change stream, or it is not open."""
+        return self.reads or (self._stream is not None and not self._stream.is_following)
 
     @property
     def is_stream_delayed(self) -> bool:
@@ -197,25 +220,34 @@ class Session:
         return Health(
             connected=not self.availability.is_unreachable,
             refresh=self.refresh_mode,
+            reason=self.availability.reason,
+            refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
             waiting=len(self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),
         )
 
-    async def flush(self, seconds: float) -> list[Unsaved]:
-        """Waits until everything is saved; returns what is not after some seconds."""
-        try:
-            await wait_at_most(seconds, self._drain())
-        except asyncio.TimeoutError:
-            return self.writer.unsaved()
-        return []
+    async def drain(self, seconds: float) -> bool:
+        """Saves what can be saved; returns whether all of it was tried, and not given up after some seconds.
 
-    async def _drain(self) -> None:
-        await self.writer.drain()
-        if not self.writer.graves.are_there and self._settings.sharing is None:
-            with contextlib.suppress(PersistenceError):  # then the next start takes precautions
-                await stored_format.end(self._driver, self._format, self._name)
+        Args:
+            seconds: How long to go on although nothing more is saved.
+        """
+        try:
+            await wait_at_most(seconds, self.writer.drain(), lambda: self._counters.documents_written)
+        except asyncio.TimeoutError:
+            return False
+        if not self.writer.waiting:
+            await self._end_format()
+        return True
+
+    async def _end_format(self) -> None:
+        """Notes that no request of this process may arrive any more."""
+        if self.writer.graves.are_there or self._settings.sharing is not None or self.availability.is_unreachable:
+            return
+        with contextlib.suppress(PersistenceError, asyncio.TimeoutError):  # then the next start takes precautions
+            await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self._name))
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""

@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,13 +18,16 @@ from ptb_mongo.errors import EmbeddedServerError
 
 
 @contextlib.contextmanager
-def guarded_mongod(folder: pathlib.Path, password: str, replica_set: str = "") -> Iterator[int]:
+def guarded_mongod(
+    folder: pathlib.Path, password: str, replica_set: str = "", parameters: Sequence[str] = ()
+) -> Iterator[int]:
     """A server with access control; gives its port.
 
     Args:
         folder: Where its data goes.
         password: That of its only user, "root", who is made from this machine, as is allowed.
         replica_set: Name of the replica set whose only node it is; none, if empty.
+        parameters: What is passed with `--setParameter`: "enableTestCommands=1" for fail points, say.
     """
     try:
         mongod = find_mongod()
@@ -32,6 +35,7 @@ def guarded_mongod(folder: pathlib.Path, password: str, replica_set: str = "") -
         pytest.skip(str(error))
     port = free_port()
     options = ["--auth", "--dbpath", str(folder), "--port", str(port)]
+    options += [word for parameter in parameters for word in ("--setParameter", parameter)]
     if replica_set:
         key = folder / "key"
         key.write_text(secrets.token_hex(32))

@@ -67,11 +67,15 @@ async def connect(client: object, database: str) -> Driver:
     if not isinstance(client, str):
         return Driver(client, database, owned=False)
     options = {name: value for name, value in _TIMEOUTS_MS.items() if name.lower() not in client.lower()}
-    loop = asyncio.get_running_loop()
-    made = await asyncio.to_thread(_motor_client, client, loop, options)  # a mongodb+srv URI asks a name server
-    return Driver(made, database, owned=True)
+    loop, uri = asyncio.get_running_loop(), client
+
+    async def make() -> AsyncIOMotorClient[Any]:
+        return await asyncio.to_thread(_motor_client, uri, loop, options)
+
+    return Driver(await make(), database, owned=True, renew=make)
 
 
 def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
+    """A client; in a thread, as a mongodb+srv URI asks a name server."""
     with clear_errors(uri):
         return AsyncIOMotorClient(uri, io_loop=loop, **options)

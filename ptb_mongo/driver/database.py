@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import bson
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
-from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.driver import reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
-from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
+from ptb_mongo.driver.connection import CODEC_OPTIONS, Connection
+from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, translated
 from ptb_mongo.driver.operations import Failure, Operation
 from ptb_mongo.driver.streams import Events
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
 __all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
-
-CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
-)
 
 
 class Updated(NamedTuple):
@@ -46,21 +40,20 @@ class Updated(NamedTuple):
 class Driver:
     """A database on a real server, through Motor or PyMongo's async API.
 
+    Args:
+        client: The client.
+        database: The database's name.
+        owned: Whether the client is ours, and to be closed.
+        renew: Makes another client like this one.
+
     Attributes:
         may_roll_back: Whether an election may undo what was read; known once the server has said `hello`.
     """
 
-    def __init__(self, client: Any, database: str, *, owned: bool) -> None:
-        self._client = client
-        self._owned = owned
-        concern = client.write_concern
-        self._write_concern = WriteConcern("majority") if concern.is_server_default else concern
-        self._database = client.get_database(
-            database,
-            codec_options=CODEC_OPTIONS,
-            read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
-            write_concern=self._write_concern,
-        )
+    def __init__(
+        self, client: Any, database: str, *, owned: bool, renew: Callable[[], Awaitable[Any]] | None = None
+    ) -> None:
+        self._connection = Connection(client, database, owned=owned, renew=renew)
         self.may_roll_back = False
 
     async def hello(self) -> dict[str, Any]:
@@ -70,8 +63,7 @@ class Driver:
             UnavailableError: If no server answers.
             ConfigurationError: If the server refuses the credentials.
         """
-        with translated():
-            answer: dict[str, Any] = await self._database.command("hello")
+        answer: dict[str, Any] = await self._connection.run(lambda database: database.command("hello"))
         self.may_roll_back = "setName" in answer or streams.is_sharded(answer)
         return answer
 
@@ -79,8 +71,10 @@ class Driver:
         self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
     ) -> AsyncIterator[list[bytes]]:
         """The documents that match, as BSON bytes with `_id` first and only these fields (all, if none is named)."""
-        with translated():
-            async for raws in reads.batches(self._database[collection], query, fields):
+        async with contextlib.aclosing(
+            self._connection.each(lambda database: reads.batches(database[collection], query, fields))
+        ) as batches:
+            async for raws in batches:
                 yield raws
 
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:
@@ -93,31 +87,32 @@ class Driver:
         Raises:
             UnavailableError: If no server answers; with `lasting`, also if it has no majority.
         """
-        with translated():
-            if lasting and self.may_roll_back:
-                return [await reads.lasting_documents(self._database, one) for one in wanted]
-            if len(wanted) > 1:
-                return await reads.documents_of_several(self._database, wanted)
-            return [await reads.documents(self._database, one) for one in wanted]
+        run = self._connection.run
+        if lasting and self.may_roll_back:
+            return [await run(partial(reads.lasting_documents, wanted=one)) for one in wanted]
+        if len(wanted) > 1:
+            return await run(partial(reads.documents_of_several, wanted=wanted))
+        return [await run(partial(reads.documents, wanted=one)) for one in wanted]
 
     async def find(
         self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None
     ) -> AsyncIterator[dict[str, Any]]:
         """The documents that match, or some of their fields, decoded; for documents without users' data."""
-        with translated():
-            async for document in self._database[collection].find(query, fields):
+        async with contextlib.aclosing(
+            self._connection.each(lambda database: aiter(database[collection].find(query, fields)))
+        ) as documents:
+            async for document in documents:
                 yield document
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a command; for the command line."""
-        with translated():
-            answer: dict[str, Any] = await self._database.command(command)
+        answer: dict[str, Any] = await self._connection.run(lambda database: database.command(command))
         return answer
 
     async def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         """The results of a pipeline; for the command line."""
         with translated():
-            made = self._database[collection].aggregate(pipeline, allowDiskUse=True)
+            made = self._connection.database[collection].aggregate(pipeline, allowDiskUse=True)
             async for document in await made if inspect.isawaitable(made) else made:
                 yield document
 
@@ -135,14 +130,12 @@ class Driver:
             RefusedError: If the whole command is refused, for lack of a permission, say.
         """
         try:
-            with translated():
-                return await self._write(collection, operations)
+            return await self._write(collection, operations)
         except (BSONError, RefusedError) as error:
             if not is_for_one(error):
                 raise
             if len(operations) == 1:
-                reason = "too much of it has changed at once: the update is larger than MongoDB takes"
-                return {0: Failure(reason, oversized=True)}
+                return {0: alone(error)}
         half = len(operations) // 2
         first = await self.write(collection, operations[:half])
         second = await self.write(collection, operations[half:])
@@ -176,14 +169,16 @@ class Driver:
             The failures, by that position.
         """
         positions = list(sent)
-        answer = await self._database.command(
-            command,
-            collection,
-            # The text of an error may quote bytes of a broken document that are not valid text.
-            codec_options=CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
-            ordered=False,
-            writeConcern=self._write_concern.document,
-            **{f"{command}s": list(sent.values())},
+        answer = await self._connection.run(
+            lambda database: database.command(
+                command,
+                collection,
+                # The text of an error may quote bytes of a broken document that are not valid text.
+                codec_options=CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
+                ordered=False,
+                writeConcern=self._connection.write_concern.document,
+                **{f"{command}s": list(sent.values())},
+            )
         )
         found = failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError"))
         failures = {positions[index]: failure for index, failure in found.items()}
@@ -199,7 +194,7 @@ class Driver:
         # That somebody else has deleted a document must last: it stands for our own deletion.
         lasting = command == "delete" and self.may_roll_back
         read = reads.lasting_documents if lasting else reads.documents
-        for raw in await read(self._database, ids):
+        for raw in await self._connection.run(partial(read, wanted=ids)):
             document = bson.decode(raw, CODEC_OPTIONS)
             revs[identity(document["_id"])] = document.get("rev")
 
@@ -228,16 +223,20 @@ class Driver:
             insert: More fields to set if it is inserted.
         """
         update = {name: part for name, part in {"$set": {**fields}, "$setOnInsert": {**insert}}.items() if part}
-        with translated():
-            before: dict[str, Any] | None = await self._database[collection].find_one_and_update(
+        before: dict[str, Any] | None = await self._connection.run(
+            lambda database: database[collection].find_one_and_update(
                 {"_id": document_id}, update, upsert=True, return_document=ReturnDocument.BEFORE
             )
+        )
         return before
 
     async def unset_field(self, collection: str, document_id: Any, field: str, value: Any) -> None:
         """Removes a field of a document, if it has a certain value."""
-        with translated():
-            await self._database[collection].update_one({"_id": document_id, field: value}, {"$unset": {field: ""}})
+        await self._connection.run(
+            lambda database: database[collection].update_one(
+                {"_id": document_id, field: value}, {"$unset": {field: ""}}
+            )
+        )
 
     async def update_each(
         self,
@@ -254,10 +253,11 @@ class Driver:
             upsert: Whether to insert a document if none matches.
         """
         statements = [{"q": query, "u": list(pipeline), "upsert": upsert} for query, pipeline in updates]
-        with translated():
-            answer = await self._database.command(
+        answer = await self._connection.run(
+            lambda database: database.command(
                 "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
             )
+        )
         # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
         check_writes(answer)
         return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
@@ -265,21 +265,22 @@ class Driver:
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
         """Deletes a document for each query, in one command; returns how many. A failover may undo it."""
         deletes = [{"q": query, "limit": 1} for query in queries]
-        with translated():
-            answer = await self._database.command(
+        answer = await self._connection.run(
+            lambda database: database.command(
                 "delete", collection, deletes=deletes, ordered=False, writeConcern={"w": 1}
             )
+        )
         check_writes(answer)
         return int(answer["n"])
 
     async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
         """Deletes all documents that match."""
         with translated():
-            await self._database[collection].delete_many(query)
+            await self._connection.database[collection].delete_many(query)
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
         """Why this server offers no change streams; `None` if it does."""
-        return await streams.why_none(self._database, hello)
+        return await self._connection.run(partial(streams.why_none, hello=hello))
 
     async def watch(
         self,
@@ -304,10 +305,11 @@ class Driver:
         hello = await self.hello()
         follow = streams.of_sharded_cluster if streams.is_sharded(hello) else streams.of_replica_set
         try:
-            with translated():
-                async with contextlib.aclosing(follow(self._database, pipeline, start_at, resume_after)) as stream:
-                    async for events in stream:
-                        yield events
+            async with contextlib.aclosing(
+                self._connection.each(lambda database: follow(database, pipeline, start_at, resume_after))
+            ) as stream:
+                async for events in stream:
+                    yield events
         except RefusedError as error:
             if is_resumable(error.__cause__):
                 raise UnavailableError(f"the change stream was interrupted: {error}") from error
@@ -315,12 +317,9 @@ class Driver:
 
     async def create_index(self, collection: str, field: str) -> None:
         """Creates an index, if it does not exist."""
-        with translated():
-            await self._database[collection].create_index(field)
+        with translated():  # without a deadline: it takes as long as there are documents
+            await self._connection.database[collection].create_index(field)
 
     async def close(self) -> None:
         """Closes the client, if it is ours."""
-        if self._owned:
-            closing = self._client.close()
-            if inspect.isawaitable(closing):
-                await closing
+        await self._connection.close()

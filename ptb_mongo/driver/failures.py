@@ -12,23 +12,19 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
+    InvalidOperation,
     OperationFailure,
     PyMongoError,
     WaitQueueTimeoutError,
 )
 
+from ptb_mongo.driver import codes
 from ptb_mongo.driver.operations import Failure
-from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
+from ptb_mongo.errors import AuthenticationError, RefusedError, UnavailableError
 
-__all__ = ["check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
+__all__ = ["alone", "check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
 
 _CURSOR_NOT_FOUND: Final = 43
-_AUTHENTICATION_FAILED: Final = {18, 8000}
-_DUPLICATE_KEY: Final = 11000
-_PATH_NOT_VIABLE: Final = 28
-_TOO_LARGE: Final = {10334, 17419, 17420}
-# Failover and shutdown of a server: the operation may be tried again (MongoDB, retryable writes specification).
-_TRANSIENT: Final = {6, 7, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 
 
 @contextmanager
@@ -44,24 +40,40 @@ def translated() -> Iterator[None]:
     except BulkWriteError:
         raise
     except OperationFailure as error:
-        if error.code in _TRANSIENT or error.has_error_label("RetryableWriteError"):
-            raise UnavailableError(f"the MongoDB server is changing: {error.details}") from error
-        text = (error.details or {}).get("errmsg", str(error).partition(", full error")[0])
-        text = text.partition(" to execute command")[0]  # which holds users' data
-        if error.code in _AUTHENTICATION_FAILED:
-            raise ConfigurationError(
+        text = _text(error)
+        if error.code in codes.AWAY or error.has_error_label("RetryableWriteError"):
+            raise UnavailableError(f"the MongoDB server is changing: {text} (error {error.code})") from error
+        if codes.is_login_refused(error.code, text):
+            raise AuthenticationError(
                 f"MongoDB refuses the user name or the password ({text}); look at the user, at the password (escaped "
-                "with urllib.parse.quote_plus) and at authSource in the connection string"
+                "with urllib.parse.quote_plus) and at authSource in the connection string",
+                error.code,
             ) from error
-        raise RefusedError(f"MongoDB refuses: {text} (error {error.code})") from error
+        raise RefusedError(f"MongoDB refuses: {text} (error {error.code})", error.code) from error
+    except InvalidOperation as error:  # the client was closed, or replaced, meanwhile
+        raise UnavailableError(f"the connection was closed: {error}") from error
     except PyMongoError as error:
         raise RefusedError(f"the MongoDB driver refuses: {error}") from error
 
 
 def is_for_one(error: Exception) -> bool:
     """Whether a whole command was refused because of a single write in it."""
-    cause = error.__cause__
-    return isinstance(error, BSONError) or (isinstance(cause, OperationFailure) and cause.code in _TOO_LARGE)
+    return isinstance(error, BSONError) or (
+        isinstance(error, RefusedError) and error.code in codes.TOO_LARGE | codes.OWN
+    )
+
+
+def alone(error: Exception) -> Failure:
+    """Why a write was refused that was sent alone, in a command that was refused because of it."""
+    if isinstance(error, RefusedError) and error.code not in codes.TOO_LARGE:
+        return Failure(str(error))
+    return Failure("too much of it has changed at once: the update is larger than MongoDB takes", oversized=True)
+
+
+def _text(error: OperationFailure) -> str:
+    """What the server says, without users' data."""
+    text: str = (error.details or {}).get("errmsg", str(error).partition(", full error")[0])
+    return text.partition(" to execute command")[0]
 
 
 def is_resumable(error: BaseException | None) -> bool:
@@ -80,7 +92,7 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
     if unacknowledged is not None:
         text = unacknowledged.get("errmsg", "")
         raise UnavailableError(f"the writes are not acknowledged by a majority: {text}")
-    if any(error.get("code") in _TRANSIENT for error in errors):
+    if any(error.get("code") in codes.AWAY for error in errors):
         raise UnavailableError(errors[0].get("errmsg"))
     return {error["index"]: _failure(error) for error in errors}
 
@@ -92,16 +104,19 @@ def check_writes(answer: Mapping[str, Any]) -> None:
         RefusedError: If the server has refused a part of it.
         UnavailableError: See `failures_in`.
     """
-    for failure in failures_in(answer.get("writeErrors", ()), answer.get("writeConcernError")).values():
-        raise RefusedError(f"MongoDB refuses: {failure.reason}")
+    errors = answer.get("writeErrors", ())
+    for index, failure in failures_in(errors, answer.get("writeConcernError")).items():
+        code = next((error.get("code") for error in errors if error["index"] == index), None)
+        raise RefusedError(f"MongoDB refuses: {failure.reason}", code)
 
 
 def _failure(entry: Mapping[str, Any]) -> Failure:
     code = entry.get("code")
-    if code == _DUPLICATE_KEY:  # its text holds the key's value
+    if code == codes.DUPLICATE_KEY:  # its text holds the key's value
         fields = list(entry.get("keyPattern", ()))
         reason = f"another document has the same {' and '.join(fields)}, for which there is a unique index"
         return Failure(reason, outdated=fields == ["_id"], path=fields[0] if fields else "")
-    if code in _TOO_LARGE:
+    if code in codes.TOO_LARGE:
         return Failure("with what others have stored in it, it would be larger than the 16 MB that MongoDB takes")
-    return Failure(str(entry.get("errmsg", f"error {code}")), outdated=code == _PATH_NOT_VIABLE)
+    reason = f"{entry.get('errmsg', 'no reason given')} (error {code})"
+    return Failure(reason, outdated=code in codes.OUTDATED, for_now=code not in codes.OWN | codes.OUTDATED)

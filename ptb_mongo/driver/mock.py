@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import bson
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from ptb_mongo.driver.batches import ByIds
-from ptb_mongo.driver.database import CODEC_OPTIONS, Driver
+from ptb_mongo.driver.connection import CODEC_OPTIONS, Connection
+from ptb_mongo.driver.database import Driver
+from ptb_mongo.driver.failures import translated
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
 
 __all__ = ["MockDriver"]
+
+T = TypeVar("T")
+
+
+class MockConnection(Connection):
+    """A database in memory: there is nothing to wait for, to log in to or to close."""
+
+    def __init__(self, client: Any, database: str) -> None:
+        self.database = client.get_database(database)
+
+    async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
+        """See `Connection.run`."""
+        with translated():
+            return await attempt(self.database)
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
 
 
 class MockDriver(Driver):
     """A database of mongomock-motor: no raw batches, no `hello`, no bulk writes, no pipelines."""
 
     def __init__(self, client: Any, database: str, *, owned: bool) -> None:  # noqa: ARG002
-        self._client = client
-        self._owned = False
-        self._database = client.get_database(database)
+        self._connection = MockConnection(client, database)
+        self._database = self._connection.database
         self.may_roll_back = False
 
     async def hello(self) -> dict[str, Any]:

@@ -88,12 +88,14 @@ class Failure:
         reason: What the server said, without any of the document's content.
         outdated: The document is not as supposed, or was changed since: read it, merge, and save again.
         oversized: The update is too large to be sent.
+        for_now: The reason may have nothing to do with the document.
         path: The path in the document, if it is known.
     """
 
     reason: str
     outdated: bool = False
     oversized: bool = False
+    for_now: bool = False
     path: str = ""
 
 

@@ -12,9 +12,11 @@ from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ptb_mongo.errors import UnavailableError
+from ptb_mongo.waiting import awaited, wait_at_most
 
 __all__ = ["Events", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
 
+_KILLING: Final = 0.5  # seconds
 _AWAIT_MS: Final = 500  # that the server waits for events; closing the driver takes as long
 
 
@@ -64,14 +66,16 @@ async def of_replica_set(
     try:
         stages = [{"$changeStream": where}, *pipeline]
         answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
+        await_ms = 1  # at first: what has happened since is there already
         while True:
             cursor = answer["cursor"]
             yield Events(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
             if not cursor["id"]:
                 return
             answer = await command(
-                "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=_AWAIT_MS, session=session
+                "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=await_ms, session=session
             )
+            await_ms = _AWAIT_MS
     except (GeneratorExit, asyncio.CancelledError):  # otherwise the cursor is gone
         await _kill(database, cursor)
         raise
@@ -103,5 +107,6 @@ async def of_sharded_cluster(
 async def _kill(database: Any, cursor: Mapping[str, Any]) -> None:
     """Closes a cursor on the server, if that can be reached; otherwise the server closes it after a timeout."""
     if cursor["id"]:
-        with contextlib.suppress(PyMongoError):
-            await database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
+        killing = database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
+        with contextlib.suppress(PyMongoError, asyncio.TimeoutError):
+            await wait_at_most(_KILLING, awaited(killing))

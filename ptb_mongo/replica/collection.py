@@ -47,6 +47,7 @@ class Collection(DocumentForm, Generic[R]):
         ours_only: The fields that are ours.
         fields: What is read of each document.
         quarantined: Why documents cannot be read, by their keys.
+        unstorable: What the bot has changed and cannot be stored, and why.
         complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
@@ -68,6 +69,7 @@ class Collection(DocumentForm, Generic[R]):
         self.counters = counters
         self.replicas: dict[Any, R] = {}
         self.quarantined: dict[Any, DocumentError] = {}
+        self.unstorable: dict[Replica, DocumentError] = {}
         self.complete = False
         self.ours_only = tuple(fields)
         self.fields = (*fields, BURIED_FIELD, *_DESCRIBING)
@@ -104,7 +106,7 @@ class Collection(DocumentForm, Generic[R]):
 
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed."""
-        is_nothing = replica.base is None and not replica.is_unsaved and replica.reported is None
+        is_nothing = replica.base is None and not replica.is_unsaved and replica not in self.unstorable
         if is_nothing and self.is_needless(replica):
             self.replicas.pop(self.key_of(replica.id), None)
 
@@ -216,10 +218,24 @@ class Collection(DocumentForm, Generic[R]):
         refusal = self.refusal(replica)
         if refusal is None:
             return False
-        if replica.reported == str(refusal):
-            return True
-        replica.remember(str(refusal))
-        raise refusal
+        if self.cannot_store(replica, refusal):
+            raise refusal
+        return True
+
+    def cannot_store(self, replica: Replica, error: DocumentError) -> bool:
+        """What the bot has changed cannot be stored; returns whether that is new: PTB offers it at each interval."""
+        known, error = self.unstorable.get(replica), error.located(self.collection, replica.id)
+        if known is None and replica.refusal is not None:
+            known = replica.refusal.error
+        # A new error, because the traceback of the raised one keeps the whole document alive.
+        copy = type(error)(error.reason, path=error.path).located(self.collection, replica.id)
+        self.unstorable[replica] = copy
+        return str(known) != str(copy)
+
+    def can_store(self, replica: Replica) -> None:
+        """What the bot has changed can be stored."""
+        if self.unstorable:
+            self.unstorable.pop(replica, None)
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -250,7 +266,8 @@ class Collection(DocumentForm, Generic[R]):
                 replica.unreadable(moment, stored, self, lasts=lasts)
                 return
         if self.quarantined.pop(key, None) is not None:
-            replica.remember(None)  # so that what was refused is tried again
+            if isinstance(self.unstorable.get(replica), QuarantinedError):
+                self.can_store(replica)
             _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, replica.id)
         self._take(replica, moment, stored, lasts=lasts)
 
@@ -263,17 +280,16 @@ class Collection(DocumentForm, Generic[R]):
     # -- saving -----------------------------------------------------------------------------------------
 
     def version(self, replica: Replica, plain: Document) -> Version | None:
-        """A version of a document to be saved; `None` if it was refused before.
+        """A version of a document to be saved; `None` if the stored one cannot be read, which was reported before.
 
         Raises:
             EncodeError: If it is too large.
             QuarantinedError: If the stored document cannot be read.
         """
         raw = dump(plain)
-        if raw == replica.reported or self.is_refused(replica):
+        if self.is_refused(replica):
             return None
         if len(raw) > MAX_SIZE - _HEADROOM:
-            replica.remember(raw)
             raise EncodeError(
                 f"it would have {len(raw):,} bytes, and MongoDB takes {MAX_SIZE:,}; store less in one document"
             )
@@ -284,10 +300,6 @@ class Collection(DocumentForm, Generic[R]):
         replica = self._new_replica(document_id, stored, known=False)
         replica.taken_over(version, sent)
         return replica
-
-    def located(self, error: DocumentError, document_id: Any) -> DocumentError:
-        """The error, with the document in which it happened."""
-        return error.located(self.collection, document_id)
 
     # -- what the change stream says --------------------------------------------------------------------
 

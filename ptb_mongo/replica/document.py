@@ -22,10 +22,11 @@ from __future__ import annotations
 from typing import Any
 
 from ptb_mongo.codec import BURIED
+from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.moments import Moments
 from ptb_mongo.replica.rebase import rebased, stored_by
 from ptb_mongo.replica.sent import Sent
-from ptb_mongo.replica.versions import Form, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.versions import Form, Refusal, Stored, Version, Write, revs_beneath
 
 __all__ = ["Replica"]
 
@@ -44,18 +45,19 @@ class Replica(Moments):
         rev, revs: Those of `base`; see `Stored`.
         pending: The version to be stored instead; `None` if there is nothing to save.
         sent: By their new `rev`, the writes since the last settlement that may have been done.
-        reported: The refused version, or the error, that was reported last, so that each is reported once.
+        refusal: Why a version was refused for the document's own sake, and which one; `None` if none was since the last
+            one was stored.
         is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
     """
 
-    __slots__ = ("base", "id", "is_insertion_in_doubt", "pending", "reported", "rev", "revs", "sent")
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "pending", "refusal", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
         self.id = document_id
         self.pending: Version | None = None
         self.sent = Sent()
-        self.reported: bytes | str | None = None
+        self.refusal: Refusal | None = None
         self.is_insertion_in_doubt = False
         self.base: bytes | None
         self.rev: Any
@@ -68,6 +70,11 @@ class Replica(Moments):
     def is_unsaved(self) -> bool:
         """Whether something is to be written: a version, or a new `rev` that keeps an earlier write from arriving."""
         return self.pending is not None or self.may_arrive
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether what is pending was refused for the document's own sake, and has not changed since."""
+        return self.refusal is not None and self.pending is not None and self.pending.raw == self.refusal.raw
 
     @property
     def is_being_deleted(self) -> bool:
@@ -107,7 +114,7 @@ class Replica(Moments):
             if version.raw == self.target:
                 return self.is_being_deleted
             if version.raw == self.base and not self.sent:
-                self.pending = None  # changed, and changed back before it was sent
+                self.pending = self.refusal = None  # changed, and changed back before it was sent
                 return False
         self.pending = version
         return True
@@ -124,25 +131,19 @@ class Replica(Moments):
             {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
         )
 
-    def given_up(self, version: Version | None, reported: bytes | str) -> None:
-        """A version was refused and will not be stored; a newer one stays pending.
+    def refused_for(self, error: DocumentError) -> bool:
+        """What is pending was refused for the document's own sake; it stays pending.
 
-        Args:
-            version: What was refused.
-            reported: What identifies it, so that it is reported once.
+        Returns:
+            Whether that is new.
         """
-        self.reported = reported
-        self.sent = Sent()
-        if self.pending is version:
-            self.pending = None
-
-    def remember(self, reported: bytes | str | None) -> None:
-        """Remembers what was reported, so that it is reported once; `None` lets it be tried again."""
-        self.reported = reported
+        is_new = self.refusal is None or str(self.refusal.error) != str(error)
+        self.refusal = Refusal(error, None if self.pending is None else self.pending.raw)
+        return is_new
 
     def settled(self, version: Version | None) -> None:
         """What was to be stored is stored already."""
-        self.reported = None
+        self.refusal = None
         self.sent = Sent()
         if self.pending is version:
             self.pending = None
@@ -191,15 +192,16 @@ class Replica(Moments):
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def sending(self, rev: str, *, buries: bool = False, is_exact: bool = True) -> None:
+    def sending(self, rev: str, version: Version | None, *, buries: bool = False, is_exact: bool = True) -> None:
         """A write is about to be sent.
 
         Args:
             rev: The `rev` that it gives the document.
+            version: What it stores: what is pending, or a part of its changes; `None` if it only sets `rev`.
             buries: Whether a deletion leaves a mark.
             is_exact: See `Write`.
         """
-        self.sent[rev] = Write(self.pending, self.base, self.rev, self.revs_after(rev), buries, is_exact)
+        self.sent[rev] = Write(version, self.base, self.rev, self.revs_after(rev), buries, is_exact)
 
     def stamping(self, rev: str) -> None:
         """A write is about to be sent that only sets a `rev`."""
@@ -266,8 +268,6 @@ class Replica(Moments):
         remote = None if stored is None else _without_mark(stored.body)
         if pending is not None and remote != base:
             self.pending = rebased(self.id, pending, base, remote, form)
-            if self.pending is not None and self.pending.plain is not None:
-                self.reported = None  # what was refused may be accepted together with what is stored now
         self._agree(stored)
 
     def _done(self, rev: str, write: Write, form: Form) -> None:
@@ -286,10 +286,9 @@ class Replica(Moments):
 
     def _saved(self, version: Version | None) -> None:
         """A version is stored: if it is still the pending one, nothing is left to do."""
-        self.reported = None
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
-            self.pending = None
+            self.pending = self.refusal = None
 
     def _retarget(self, before: bytes | None) -> None:
         """Called when the target has changed, and not by the bot.

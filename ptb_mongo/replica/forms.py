@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.changes import Changes
 from ptb_mongo.replica.merge import merge
 from ptb_mongo.replica.update import diff
-from ptb_mongo.replica.values import MISSING, Document, Keys
+from ptb_mongo.replica.values import MISSING, Document, Keys, Path
 
 __all__ = ["DocumentForm"]
 
@@ -86,6 +87,14 @@ class DocumentForm:
     def still_deletes(self, base: bytes | None, remote: bytes) -> bool:  # noqa: ARG002
         """See `Form.still_deletes`."""
         return True
+
+    def changed_paths(self, base: bytes | None, plain: Document) -> list[Path]:
+        """What can be saved by itself of the changes that turn a stored document into another, by its paths."""
+        if self.always:
+            return []
+        if base is None:
+            return list(diff(self.canonical(None), plain).paths())
+        return list(self.changes(base, plain, math.inf).paths())
 
     def changes(self, base: bytes, plain: Document, at_most: float) -> Changes:
         """What turns a stored document into another."""

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, Protocol
 
+from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.values import Document
 
-__all__ = ["REMEMBERED_WRITERS", "Form", "Stored", "Version", "Write", "revs_beneath", "revs_in", "writer_of"]
+__all__ = [
+    "REMEMBERED_WRITERS",
+    "Form",
+    "Refusal",
+    "Stored",
+    "Version",
+    "Write",
+    "revs_beneath",
+    "revs_in",
+    "writer_of",
+]
 
 REMEMBERED_WRITERS: Final = 8
 """How many writers before the last one a document remembers."""
@@ -26,6 +37,18 @@ class Version(NamedTuple):
     raw: bytes | None
     touch: bool = False
     yields: bool = False
+
+
+class Refusal(NamedTuple):
+    """Why a version was refused for the document's own sake.
+
+    Attributes:
+        error: Why.
+        raw: The bytes of that version; `None` if the document was to be deleted.
+    """
+
+    error: DocumentError
+    raw: bytes | None
 
 
 class Stored(NamedTuple):

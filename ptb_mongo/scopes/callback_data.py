@@ -133,7 +133,7 @@ class CallbackDataScope(Collection[Replica]):
                 if self._has_changed(replica, document):
                     staged.append(replica)
             except DocumentError as error:
-                failed.append(self.located(error, document_id))
+                failed.append(error.located(self.collection, document_id))
         for document_id in gone:
             try:
                 if self._is_to_be_deleted(self.replicas[document_id]):
@@ -145,21 +145,25 @@ class CallbackDataScope(Collection[Replica]):
     def _has_changed(self, replica: Replica, document: Document | DocumentError) -> bool:
         """Whether a keyboard or query is to be written."""
         if isinstance(document, DocumentError):
-            if replica.reported == str(document):
-                return False
-            replica.remember(str(document))
-            raise document
+            if self.cannot_store(replica, document):
+                raise document
+            return False
         position = self._positions.setdefault(replica.id, int(time.time() * 1000))
         version = self.version(replica, {"position": position, **document})
-        return version is not None and replica.staged(version)
+        if version is None:
+            return False
+        self.can_store(replica)
+        return replica.staged(version)
 
     def _is_to_be_deleted(self, replica: Replica) -> bool:
         """Whether the document of a keyboard or query that is gone is to be deleted."""
         self._positions.pop(replica.id, None)
         if replica.is_buried or (replica.base is None and not replica.is_unsaved):
             if self.refusal(replica) is None:
+                self.can_store(replica)
                 self.forget(replica)
             return False
+        self.can_store(replica)
         return not self.is_refused(replica) and replica.staged(Version(None, None))
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:

@@ -120,25 +120,28 @@ class ConversationScope(Collection[Replica]):
         """
         key = tuple(key)
         replica = self.of(handler, key)
-        reported = replica.reported
         try:
             if state is None:
                 return self._end(replica)
             version = self.version(replica, {**replica.id, **self.codec.encode({"state": state})})
-            return replica if version is not None and replica.staged(version) else None
-        except EncodeError as error:
-            if reported == str(error):  # where each update is saved separately, it is staged again and again
+            if version is None:
                 return None
-            replica.remember(str(error))
-            raise self.located(error, replica.id) from error
+            self.can_store(replica)
+            return replica if replica.staged(version) else None
+        except EncodeError as error:
+            if self.cannot_store(replica, error):
+                raise
+            return None  # where each update is saved separately, it is staged again and again
 
     def _end(self, replica: Replica) -> Replica | None:
         if self._is_over(replica) and not replica.is_unsaved and replica.is_loaded:
             if self.refusal(replica) is None:
+                self.can_store(replica)
                 self.forget(replica)
             return None
         if self.is_refused(replica):
             return None
+        self.can_store(replica)
         return replica if replica.staged(Version(None, None)) else None
 
     def stage_now(self, handler: str, key: ConversationKey, state: object | None) -> Replica | None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ptb_mongo.codec import Codec, load, unescape
+from ptb_mongo.codec import TAG, Codec, escape, load, unescape
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
@@ -20,7 +20,6 @@ from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.merge import merge
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, Keys, fields_inside, same
-from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.types import OnConflict, ScopeName
 
@@ -65,6 +64,8 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         )
         self._empty = self._body(new())
         self._was_loaded = False
+        self.problems: list[DocumentError] = []
+        """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self.current: Callable[[int], T | None] | None = None
         """Returns the object that handlers change now, if there is one; set where each update is saved separately."""
 
@@ -164,28 +165,57 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         return self._stage(replica, live)
 
     def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
-        reported = replica.reported
+        bad: EncodeError | None = None
         try:
-            plain = self._body(obj)
+            try:
+                plain = self._body(obj)
+            except EncodeError as error:
+                bad, plain = error, self._storable(replica, obj, error)
             if self._is_nothing(replica, plain):
-                return None
-
-            def version(merged: Document) -> Version | None:
-                return self.version(replica, merged)
-
-            is_new = replica.staged_copy(plain, self, lambda: self._body_or_none(replica.live), version)
+                is_new = False
+            else:
+                is_new = replica.staged_copy(
+                    plain,
+                    self,
+                    lambda: self._body_or_none(replica.live),
+                    lambda merged: self.version(replica, merged),
+                )
         except EncodeError as error:
-            if reported == str(error):
-                return None
-            replica.remember(str(error))
-            raise self.located(error, replica.id) from error
+            if self.cannot_store(replica, error):
+                raise
+            return None
+        if bad is None:
+            if self.refusal(replica) is None:
+                self.can_store(replica)
+        elif self.cannot_store(replica, bad):
+            self.problems.append(bad)
         return replica if is_new else None
 
+    def _storable(self, replica: LiveReplica, obj: T, error: EncodeError) -> Document:
+        """The plain document of an object, but with what is stored now for the keys whose values cannot be stored.
+
+        Raises:
+            EncodeError: `error`, if that is not possible.
+        """
+        inside = fields_inside(replica.target_plain(self).get("data"))
+        if not isinstance(obj, dict) or type(obj) is not dict or inside is None or inside[0]:
+            raise error
+        stored, fields = inside[1], {}
+        for key, value in obj.items():
+            try:
+                one = self._body({key: value})["data"]
+            except EncodeError:
+                one = {name: stored[name] for name in (escape(key),) if name in stored} if type(key) is str else {}
+            if TAG in one:
+                raise error  # a key that is no text: the whole dict has another form
+            fields.update(one)
+        return {"data": fields}
+
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:
-        """Whether there was no data, and still is none."""
+        """Whether there was no data as far as is known, and still is none: that is no change of what others stored."""
         is_nothing = replica.base is None or replica.is_buried
         nothing_known = is_nothing and replica.view is None and not replica.is_unsaved
-        return nothing_known and not replica.is_stale and same(plain, self._empty)
+        return nothing_known and same(plain, self._empty)
 
     def _body_or_none(self, obj: Any) -> Document | None:
         try:
@@ -205,6 +235,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         replica = self.replica(key, key)
         if self.is_refused(replica):
             return None
+        self.can_store(replica)
         if self.current is not None and (live := self.current(key)) is not None:
             replica.replaced_by(live)
         if replica.is_replaced and not same(self._body(replica.live), self._empty):
@@ -233,9 +264,9 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             replica = self.replica(key, key)
         return replica if (read or replica.is_stale) and not replica.is_being_deleted else None
 
-    def never_loaded(self, replica: LiveReplica) -> UnavailableError:
+    def never_loaded(self, replica: LiveReplica, error: Exception) -> UnavailableError:
         """Why an update of somebody who is not loaded cannot be handled."""
-        return UnavailableError(f"{self.collection}, _id {replica.id}: it was never loaded, and MongoDB is unreachable")
+        return UnavailableError(f"{self.collection}, _id {replica.id}: it was never loaded, and cannot be now: {error}")
 
     def catch_up(self, key: int) -> None:
         """Merges what was read into the live object, if that lags behind."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.sync.retry import cancel_and_wait
+from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["Batcher"]
 

@@ -7,7 +7,6 @@ missed, everything is marked stale: an edit may be seen late, but is never misse
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -16,13 +15,13 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import UnavailableError
-from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.availability import WATCHING, Availability
 from ptb_mongo.sync.lag import Lag
-from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
+from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["ChangeStream", "just_after"]
 
-_LOGGER = logging.getLogger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
 
 
@@ -109,7 +108,13 @@ class ChangeStream:
         self._election = election
         self._lag = Lag()
         self._availability = availability
+        self._since = self._batches = 0
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it is open, and has told of everything that happened before it was; otherwise reads must tell it."""
+        return self._batches > 1
 
     @property
     def is_delayed(self) -> bool:
@@ -127,12 +132,13 @@ class ChangeStream:
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, UnavailableError):
-            self._availability.mark_unreachable(error)
-        else:
-            _LOGGER.warning("The change stream broke; everything loaded is read again when needed: %s", error)
-            self._token = self._start_at = None
+            self._availability.mark_unreachable(error, since=self._since)
+            return
+        self._availability.mark_refused(WATCHING, error)
+        self._token = self._start_at = None  # everything loaded is read again when it is needed
 
     async def _follow(self) -> None:
+        self._since = self._availability.answers
         if self._token is None and self._start_at is None:
             self._start_at = just_after(await self._driver.hello())
             self._mark_everything_stale()
@@ -143,17 +149,22 @@ class ChangeStream:
             ):
                 for change in events:
                     self._note(change)
+                self._batches += 1
                 if token is not None:
                     self._token, self._start_at = token, None
                 if opened is None:
+                    self._availability.mark_accepted(WATCHING)
                     opened = asyncio.get_running_loop().time()
                     await self._note_election()
         except UnavailableError:
             if opened is None:
                 raise
             # Because of an election, say. A stream that breaks again and again is not reopened at once.
+            self._batches = 0
             await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
             return
+        finally:
+            self._batches = 0
         self._token = self._start_at = None  # it ended because the database was dropped
 
     async def _note_election(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ptb_mongo.codec import BURIED_FIELD, id_of
 from ptb_mongo.driver import Driver
-from ptb_mongo.errors import DecodeError, DocumentError, UnavailableError
+from ptb_mongo.errors import DecodeError, DocumentError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -130,9 +130,9 @@ class Exchange:
         if replica := scope.outdated(key, read=read):
             try:
                 await self._reader.refresh({scope: [replica]}, every=read)
-            except UnavailableError as error:
+            except (UnavailableError, RefusedError) as error:
                 if not replica.is_loaded:
-                    raise scope.never_loaded(replica) from error
+                    raise scope.never_loaded(replica, error) from error
         scope.catch_up(key)
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -150,13 +150,14 @@ class Exchange:
             failed: Errors that are known already.
 
         Raises:
-            DocumentError: If something was refused. Further errors are logged.
+            DocumentError: If something was refused for its own sake. Further errors are logged.
+            RefusedError: If the server refuses everything for now; of many calls at once, one raises it.
         """
-        errors = list(failed)
+        errors: list[DocumentError | RefusedError] = list(failed)
         for offer in offers:
             try:
                 await Exchange.outcome(offer)
-            except DocumentError as error:
+            except (DocumentError, RefusedError) as error:
                 errors.append(error)
         for other in errors[1:]:
             _LOGGER.error("Not saved: %s", other)
@@ -168,7 +169,8 @@ class Exchange:
         """Waits until what was offered is acknowledged, or until the background has taken over.
 
         Raises:
-            DocumentError: If it was refused.
+            DocumentError: If it was refused for its own sake.
+            RefusedError: See `Ticket.outcome`.
         """
         if offer is not None and offer[1] is not None:
             await offer[1].outcome(offer[0])

@@ -14,7 +14,7 @@ from ptb_mongo.errors import PersistenceError
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import Version
-from ptb_mongo.sync.retry import cancel_and_wait
+from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["LATE", "Graves"]
 

@@ -19,7 +19,8 @@ from typing import Any, Final
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
 from ptb_mongo.sync.batching import Batcher
-from ptb_mongo.sync.retry import cancel_and_wait, retry_forever, wait_at_most
+from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 
 __all__ = ["SHORTEST", "Leases"]
 

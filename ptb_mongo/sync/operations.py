@@ -10,6 +10,7 @@ from ptb_mongo.driver.operations import Delete, Insert, Operation, Update
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.update import Changes
+from ptb_mongo.replica.versions import Version
 
 __all__ = ["DIVIDED", "OperationMaker", "Prepared"]
 
@@ -53,42 +54,46 @@ class OperationMaker:
     def is_change(collection: Collection[Any], replica: Replica) -> bool:
         """Whether what is pending differs from what is stored, whatever the form of that."""
         version = replica.pending
-        if version is None or version.plain is None or version.touch or replica.base is None or replica.may_arrive:
+        if version is None or version.plain is None or version.touch or replica.may_arrive:
             return replica.is_unsaved
+        if replica.base is None:
+            return version.plain != collection.canonical(None)
         return bool(collection.changes(replica.base, version.plain, _MANY_PATHS))
 
-    def make(self, collection: Collection[Any], replica: Replica, attempt: int) -> Prepared | None:
+    def make(
+        self, collection: Collection[Any], replica: Replica, version: Version | None, attempt: int
+    ) -> Prepared | None:
         """The next write of a document; `None` if the database holds already what it must.
 
         Args:
             collection: Its collection.
             replica: The document; it is told of the write.
+            version: What is to be stored: what is pending, or a part of it; `None` if only a `rev` is to be set.
             attempt: How many writes before this one did not match.
         """
         rev = f"{self._name}:{self._count + 1}"
         buries = not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
         operation: Operation | None
-        if replica.base is not None and not isinstance(replica.rev, str) and replica.pending is not None:
+        if replica.base is not None and not isinstance(replica.rev, str) and version is not None:
             # The lack of a rev identifies no version: a document that others delete and make anew lacks it, too.
             self._count += 1
             replica.stamping(rev)
             return Prepared(rev, Update(replica.id, _has(replica.rev), Changes(), rev), is_first=True)
-        if replica.is_being_deleted:
+        if version is not None and version.plain is None:
             operation = _deletion(collection, replica, rev, buries=buries)
         elif replica.base is None:
-            operation = _insertion(collection, replica, rev)
+            operation = _insertion(collection, replica, version, rev)
         else:
-            operation = _update(collection, replica, rev, _MOST_PATHS if attempt >= DIVIDED else _MANY_PATHS)
+            operation = _update(collection, replica, version, rev, _MOST_PATHS if attempt >= DIVIDED else _MANY_PATHS)
         if operation is None:
             return None
         self._count += 1
         is_exact = not (isinstance(operation, Update) and operation.changes.keeps_forms)
-        replica.sending(rev, buries=buries, is_exact=is_exact)
+        replica.sending(rev, version, buries=buries, is_exact=is_exact)
         return Prepared(rev, operation)
 
 
-def _insertion(collection: Collection[Any], replica: Replica, rev: str) -> Operation | None:
-    version = replica.pending
+def _insertion(collection: Collection[Any], replica: Replica, version: Version | None, rev: str) -> Operation | None:
     if version is None or version.plain is None:
         return None  # an update that may still arrive will match no document
     if version.plain == collection.canonical(None) and not replica.may_arrive:
@@ -109,8 +114,10 @@ def _deletion(collection: Collection[Any], replica: Replica, rev: str, *, buries
     return Delete(replica.id, guard, collection.ended, rev)
 
 
-def _update(collection: Collection[Any], replica: Replica, rev: str, at_most: int) -> Operation | None:
-    version, changes = replica.pending, Changes()
+def _update(
+    collection: Collection[Any], replica: Replica, version: Version | None, rev: str, at_most: int
+) -> Operation | None:
+    changes = Changes()
     if replica.base is not None and version is not None and version.plain is not None:
         changes = collection.changes(replica.base, version.plain, at_most)
     if not changes and not replica.may_arrive and not (version is not None and version.touch):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
-from ptb_mongo.errors import UnavailableError
+from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.batching import Batcher
-from ptb_mongo.sync.retry import wait_at_most
+from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["DocumentCollection", "Reader", "Wanted"]
 
@@ -67,10 +67,11 @@ class Reader:
 
         Raises:
             UnavailableError: If no server answers in time; the documents are stale then.
+            RefusedError: If the server refuses it; likewise.
         """
         try:
-            await self._in_time(self._refresh(wanted, every=every), self._while_answered())
-        except UnavailableError:
+            await self._in_time(self._refresh(wanted, every=every), self._answers_so_far())
+        except (UnavailableError, RefusedError):
             for replicas in wanted.values():
                 for replica in replicas:
                     replica.told()
@@ -80,26 +81,24 @@ class Reader:
         if self._batcher.closed or self._availability.is_unreachable:
             raise UnavailableError("the connection is closed" if self._batcher.closed else "MongoDB is unreachable")
 
-    async def _in_time(self, coroutine: Coroutine[Any, Any, None], again: Callable[[], bool] = lambda: False) -> None:
+    async def _in_time(
+        self, coroutine: Coroutine[Any, Any, None], progress: Callable[[], object] = lambda: None
+    ) -> None:
         """Stops waiting for a server that does not answer."""
+        since = self._availability.answers
         try:
-            await wait_at_most(_PATIENCE, coroutine, again)
+            await wait_at_most(_PATIENCE, coroutine, progress)
         except (UnavailableError, asyncio.TimeoutError) as error:
             late = isinstance(error, asyncio.TimeoutError)
             lost = UnavailableError(f"no answer for {_PATIENCE:g} s" if late else str(error))
             if not self._batcher.closed and not self._availability.is_unreachable:
-                self._availability.mark_unreachable(lost)
+                self._availability.mark_unreachable(lost, since=since)
             raise lost from error
 
-    def _while_answered(self) -> Callable[[], bool]:
-        """A function that says whether the server has answered meanwhile and is only slow; true twice at most."""
-        answers = [self._answers]
-
-        def again() -> bool:
-            answers.append(self._answers)
-            return answers[-1] > answers[-2] and len(answers) <= _MOST_READS
-
-        return again
+    def _answers_so_far(self) -> Callable[[], object]:
+        """A function whose result changes while the server answers others and is only slow; twice at most."""
+        most = self._answers + _MOST_READS - 1
+        return lambda: min(self._answers, most)
 
     async def _refresh(self, wanted: Wanted, *, every: bool) -> None:
         begun = {replica: replica.now for replicas in wanted.values() for replica in replicas}
@@ -121,7 +120,12 @@ class Reader:
             for source, replicas in wanted.items():
                 together.setdefault(source, {}).update(dict.fromkeys(replicas))
         self._check_server()
-        await self._in_time(self.read({source: list(replicas) for source, replicas in together.items()}))
+        try:
+            await self._in_time(self.read({source: list(replicas) for source, replicas in together.items()}))
+        except RefusedError as error:
+            self._availability.mark_refused(_reading(together), error)
+            raise
+        self._availability.mark_accepted(_reading(together))
         self._answers += 1
 
     async def read(self, wanted: Wanted) -> None:
@@ -129,6 +133,7 @@ class Reader:
 
         Raises:
             UnavailableError: If no server answers.
+            RefusedError: If the server refuses it.
         """
         asked = {source: [(replica, replica.reading()) for replica in replicas] for source, replicas in wanted.items()}
         ids = [
@@ -142,3 +147,8 @@ class Reader:
     async def close(self) -> None:
         """Cancels the read in progress."""
         await self._batcher.close()
+
+
+def _reading(wanted: Iterable[DocumentCollection]) -> str:
+    """What `Availability.mark_refused` says of reading some collections."""
+    return f"to read {', '.join(sorted(one.collection for one in wanted))}"

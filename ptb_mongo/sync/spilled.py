@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ptb_mongo.codec import load
 from ptb_mongo.errors import DecodeError
@@ -15,10 +16,12 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import Stored, Version
 from ptb_mongo.sync import spill
 from ptb_mongo.sync.writer import Writer
+from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["SpillFolder"]
 
 _LOGGER = logging.getLogger(__name__)
+_PATIENCE: Final = 10.0  # seconds without progress, after which a start goes on all the same
 
 
 class SpillFolder:
@@ -35,10 +38,10 @@ class SpillFolder:
         self._where = folder, database, collection_prefix
         self._name = name
 
-    def keep(self, unsaved: Iterable[tuple[Collection[Any], Replica]]) -> Path:
+    async def keep(self, unsaved: Iterable[tuple[Collection[Any], Replica]]) -> Path:
         """Writes unsaved documents into a file."""
         spilled = [_spilled(collection.collection, replica) for collection, replica in unsaved]
-        return spill.write(*self._where, self._name, spilled)
+        return await asyncio.to_thread(spill.write, *self._where, self._name, spilled)
 
     def forget(self, path: Path) -> None:
         """Removes a file of this process, which still knows what is in it."""
@@ -65,23 +68,23 @@ class SpillFolder:
     async def _save(
         spilled: Sequence[spill.Spilled], collections: Mapping[str, Collection[Any]], writer: Writer
     ) -> list[spill.Spilled]:
-        """Saves what an earlier process could not; returns what still cannot be saved, which is logged."""
+        """Saves what an earlier process could not; returns what still cannot be saved."""
         taken = []
         for one in spilled:
             collection = collections[one.collection]
             stored = None if one.base is None else Stored(one.rev, tuple(one.revs), one.base)
             sent = {rev: _version(raw) for rev, raw in one.sent.items()}
             replica = collection.unsaved(one.id, stored, _version(one.wanted), sent)
-            taken.append((one, replica, writer.submit(collection, replica)))
-        await writer.drain()
-        failed = []
-        for one, replica, ticket in taken:
-            if replica.reported is None:
-                continue
-            failed.append(one)
-            if ticket is not None:  # otherwise the writer has logged it
-                _LOGGER.error("Kept for the next start: %s", ticket.errors.get(replica, "it was refused"))
-        return failed
+            taken.append((collection, replica))
+            writer.submit(collection, replica)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await wait_at_most(_PATIENCE, writer.drain(), lambda: len(writer.waiting))
+        failed = [(collection, replica) for collection, replica in taken if replica.pending is not None]
+        for _, replica in failed:
+            writer.withdraw(replica)
+        if failed:
+            _LOGGER.error("Kept for the next start: %d documents that still cannot be saved", len(failed))
+        return [_spilled(collection.collection, replica) for collection, replica in failed]
 
 
 def _spilled(collection: str, replica: Replica) -> spill.Spilled:

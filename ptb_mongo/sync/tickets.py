@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ptb_mongo.errors import DocumentError
+from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.replica.document import Replica
 
 __all__ = ["Ticket"]
@@ -23,13 +23,15 @@ class Ticket:
     Attributes:
         awaited: The documents whose saves wait for it.
         errors: Why documents were refused.
-        acknowledged: Whether the server has answered for all of it; otherwise what is still unsaved is retried.
+        refusal: Why the server refuses a whole collection, if that is new; one of the saves raises it.
+        acknowledged: Whether the server has done all of it, but for `errors`; otherwise what is unsaved is retried.
     """
 
     def __init__(self) -> None:
         self._end = _End()
         self.awaited: set[Replica] = set()
         self.errors: dict[Replica, DocumentError] = {}
+        self.refusal: RefusedError | None = None
         self.acknowledged = False
 
     @property
@@ -47,7 +49,11 @@ class Ticket:
 
         Raises:
             DocumentError: If the document was refused.
+            RefusedError: If the server refuses everything for now, to one of those that wait.
         """
         await self._end
-        if error := self.errors.get(replica):
+        if self.refusal is not None:
+            error, self.refusal = self.refusal, None
             raise error
+        if failure := self.errors.get(replica):
+            raise failure

@@ -7,7 +7,7 @@ from typing import Any
 
 from telegram.ext import PersistenceInput
 
-from ptb_mongo.errors import DocumentError
+from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -60,6 +60,8 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[O
             except DocumentError as error:
                 turn.errors.append(error)
                 continue
+            turn.errors += scope.problems
+            scope.problems.clear()
             offered += _unsaved(session, scope, scope.replicas.get(key))
     return offered
 
@@ -84,7 +86,7 @@ def _offer_states(turn: Turn, session: Session) -> list[Offer]:
 
 def _unsaved(session: Session, scope: Collection[Any], replica: Replica | None) -> list[Offer]:
     """What to wait for until a document is written; also if another update has submitted it before."""
-    if replica is None or not replica.is_unsaved:
+    if replica is None or not replica.is_unsaved or replica.is_refused:
         return []
     return [(replica, session.writer.submit(scope, replica))]
 
@@ -103,7 +105,7 @@ async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
             continue
         try:
             await ticket.outcome(replica)
-        except DocumentError as error:
+        except (DocumentError, RefusedError) as error:
             turn.errors.append(error)
         if not ticket.acknowledged and replica.is_unsaved:
             every = False

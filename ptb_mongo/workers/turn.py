@@ -8,7 +8,7 @@ from typing import Any
 
 from telegram import Update
 
-from ptb_mongo.errors import DocumentError
+from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
 
@@ -40,7 +40,7 @@ class Turn:
     timeouts: dict[Conversation, Any] = field(default_factory=dict)
     leases: frozenset[str] = frozenset()
     everything: bool = False
-    errors: list[DocumentError] = field(default_factory=list)
+    errors: list[DocumentError | RefusedError] = field(default_factory=list)
 
     @classmethod
     def of(cls, update: object, conversations: Conversations) -> Turn:

@@ -20,8 +20,9 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
 from ptb_mongo.sync.reader import DocumentCollection
-from ptb_mongo.sync.retry import cancel_and_wait, retry_forever
+from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.types import ConversationKey
+from ptb_mongo.waiting import cancel_and_wait
 from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
 from ptb_mongo.workers.conversations import Conversations, Handler, state_of
 from ptb_mongo.workers.saving import acknowledged, offer, scopes_of
@@ -94,6 +95,7 @@ class Worker:
         Raises:
             UnavailableError: If what others have changed could not be read.
         """
+        session.begin()
         async with await self._lease(turn, TURN.get(), session):
             token = TURN.set(turn)
             try:
@@ -154,9 +156,9 @@ class Worker:
         Raises:
             UnavailableError: If it cannot be read, and what is loaded does not suffice.
         """
-        if not (self._strict or session.reads):
+        if not (self._strict or session.must_read):
             await _let_events_in()
-        read = self._strict or session.reads or turn.read or session.is_stream_delayed
+        read = self._strict or session.must_read or turn.read or session.is_stream_delayed
         scopes = scopes_of(turn, session, self._persistence.store_data)
         for _ in range(_ROUNDS):
             wanted: dict[DocumentCollection, list[Any]] = {}

@@ -20,7 +20,7 @@ from offline import BOT_ID, message_from, offline_application
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import FormatError, QuarantinedError
+from ptb_mongo import FormatError, QuarantinedError, UnsavedDataError
 from ptb_mongo.sync import spill
 
 OTHER_USER = 43
@@ -700,7 +700,8 @@ async def test_a_conversation_found_broken_when_its_state_is_saved_is_left_alone
     await persistence.update_conversation("order", (USER, USER), {"a": 3})
     await persistence.update_conversation("order", (USER, USER), None)
 
-    await persistence.flush()
+    with pytest.raises(UnsavedDataError, match="cannot be read"):
+        await persistence.flush()
     assert len(named()) == 1
     assert raw(database.conversations, CONVERSATION) == planted
 

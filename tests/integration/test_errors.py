@@ -271,7 +271,7 @@ async def test_a_client_that_is_closed_already_is_named(mongodb_server_uri, make
     async with passed_in(make_client, mongodb_server_uri) as client:
         pass
 
-    assert "after close" in await failed_start(MongoPersistence(client), RefusedError)
+    assert "after close" in await failed_start(MongoPersistence(client), UnavailableError)
 
 
 async def test_a_refused_connection_is_a_connection_error_to_those_who_do_not_know_this_package(closed_port):

@@ -220,6 +220,7 @@ async def test_a_copy_made_just_before_a_merge_does_not_undo_what_was_merged(
     live = bot.application.user_data[USER]
     live["counter"] = 1
     await bot.persistence.update_user_data(USER, dict(live))
+    await until(lambda: not bot.persistence.session.must_read)
 
     live["counter"] = 2
     saving = asyncio.get_running_loop().create_task(bot.persistence.update_user_data(USER, dict(live)))

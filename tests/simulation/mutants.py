@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "a write that did not match is taken for done",
-        "sync.writer:Writer._is_left",
+        "sync.sender:Sender._is_left",
         "replica.outdated(one.rev)",
         "replica.acknowledged(one.rev, run.collection)",
         65,
@@ -185,14 +185,14 @@ MUTANTS = (
     ),
     Mutant(
         "stale documents are written without being read",
-        "sync.writer:Writer._write_collection",
+        "sync.sender:Sender._read_stale",
         "if stale := [replica for replica in replicas if replica.is_stale]:",
         "if stale := []:",
         3,
     ),
     Mutant(
         "a write without an answer is taken for refused",
-        "sync.writer:Writer._write_chunk",
+        "sync.sender:Sender._send_chunk",
         "replica.unknown(one.rev)",
         "replica.refused(one.rev)",
         21,

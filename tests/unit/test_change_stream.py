@@ -13,6 +13,8 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Events
 from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.health import Counters
+from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.change_stream import ChangeStream
 
 BEGINNING = Timestamp(1, 1)
@@ -46,11 +48,15 @@ class Server:
         await asyncio.Event().wait()
 
 
-class Availability:
+class Notes(Availability):
     """Notes what is said of the server."""
 
     def __init__(self, errors: list[BaseException]) -> None:
-        self.mark_unreachable = errors.append
+        super().__init__(Counters())
+        self._errors = errors
+
+    def mark_unreachable(self, error: BaseException, *, since: int | None = None) -> None:
+        self._errors.append(error)
 
 
 class Documents:
@@ -79,8 +85,7 @@ async def following(server: Server, scope: Documents, number: int) -> AsyncItera
     """Follows until so many streams were opened; gives what was said of the server's being unreachable."""
     lost: list[BaseException] = []
     scopes: Any = {"users": scope}
-    available: Any = Availability(lost)
-    watcher = ChangeStream(server, "me", scopes, BEGINNING, available, election=1)  # type: ignore[arg-type]
+    watcher = ChangeStream(server, "me", scopes, BEGINNING, Notes(lost), election=1)  # type: ignore[arg-type]
     try:
         await until(lambda: len(server.opened) == number)
         yield lost

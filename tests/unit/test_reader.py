@@ -46,8 +46,8 @@ class Log(Availability):
         super().__init__(Counters())
         self.errors: list[BaseException] = []
 
-    def mark_unreachable(self, error: BaseException) -> None:
-        super().mark_unreachable(error)
+    def mark_unreachable(self, error: BaseException, *, since: int | None = None) -> None:
+        super().mark_unreachable(error, since=since)
         self.errors.append(error)
 
 
@@ -250,17 +250,20 @@ class Patience:
         self._over: list[asyncio.Event] = []
         monkeypatch.setattr("ptb_mongo.sync.reader.wait_at_most", self._wait_at_most)
 
-    async def _wait_at_most(self, _: float, coroutine: Any, again: Callable[[], bool] = lambda: False) -> None:
-        over = asyncio.Event()
+    async def _wait_at_most(self, _: float, coroutine: Any, progress: Callable[[], object] = lambda: None) -> None:
+        over, before = asyncio.Event(), progress()
         self._over.append(over)
         task = asyncio.ensure_future(coroutine)
         while not task.done():
             waiting = asyncio.ensure_future(over.wait())
             await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-            if over.is_set() and not task.done() and not again():
-                task.cancel()
-                raise asyncio.TimeoutError
+            if over.is_set() and not task.done():
+                now = progress()
+                if now == before:
+                    task.cancel()
+                    raise asyncio.TimeoutError
+                before = now
             over.clear()
         await task
 
@@ -330,7 +333,7 @@ async def test_a_write_whose_outcome_is_unknown_is_looked_for_where_no_election_
     reader: Reader, server: Server
 ) -> None:
     sure, in_doubt = stale(1), stale(2)
-    in_doubt.sending("worker:1")
+    in_doubt.sending("worker:1", in_doubt.pending)
     in_doubt.unknown("worker:1")
     reads = [asking(reader, sure)]
     await turns()

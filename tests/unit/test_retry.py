@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ptb_mongo.sync.retry import retry_forever, wait_at_most
+from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.waiting import wait_at_most
 
 
 async def result_of(future: asyncio.Future[int]) -> int:

@@ -45,7 +45,7 @@ def reads(scope: DataScope[Any], replica: LiveReplica, *raws: bytes, lasts: bool
 def saves(scope: DataScope[Any], writes: OperationMaker, replica: LiveReplica, data: Any) -> str:
     """Begins to save, and returns the `rev` of the write."""
     replica.staged(scope.version(replica, {"data": data}) or pytest.fail("it was refused"))
-    prepared = writes.make(scope, replica, 0)
+    prepared = writes.make(scope, replica, replica.pending, 0)
     assert prepared is not None
     return prepared.rev
 
@@ -89,7 +89,7 @@ def test_the_removal_of_a_mark_is_still_to_be_done_when_it_was_read_again(
 
     assert replica.is_being_deleted
     assert replica.base == BURIED
-    assert writes.make(scope, replica, 0) is not None
+    assert writes.make(scope, replica, replica.pending, 0) is not None
 
 
 def test_a_local_read_that_shows_a_write_to_be_done_asks_for_one_that_lasts(

@@ -1,0 +1,78 @@
+"""What the error codes of MongoDB mean for a save: the one place that sorts them.
+
+The codes and their names are those of MongoDB's `error_codes.yml`. Whatever is not named here is refused for now: it is
+kept and tried again, and no document is blamed for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "AWAY",
+    "DUPLICATE_KEY",
+    "OUTDATED",
+    "OWN",
+    "TOO_LARGE",
+    "UNSATISFIABLE",
+    "is_login_lost",
+    "is_login_refused",
+]
+
+AWAY: Final = frozenset(
+    {6, 7, 50, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436},
+)
+"""The server fails over, shuts down or is cut off: whether the command was done is not known (retryable writes
+specification; 50 is a time limit that was exceeded)."""
+
+DUPLICATE_KEY: Final = 11000
+
+OUTDATED: Final = frozenset({28})
+"""`PathNotViable`: there is a scalar where the update supposes a document. It is merged, and sent again."""
+
+TOO_LARGE: Final = frozenset({10334, 17419, 17420})
+"""The update, or the document after it, is larger than MongoDB takes."""
+
+UNSATISFIABLE: Final = frozenset({79, 100})
+"""`UnknownReplWriteConcern`, `UnsatisfiableWriteConcern`: the write concern can never be met by these servers."""
+
+OWN: Final = frozenset(
+    {
+        2,  # BadValue: an operator and a value that do not go together
+        9,  # FailedToParse: likewise
+        14,  # TypeMismatch: likewise
+        15,  # Overflow: nested too deep, or a number too large
+        16,  # InvalidLength
+        22,  # InvalidBSON
+        40,  # ConflictingUpdateOperators
+        52,  # DollarPrefixedFieldName: a validator's or an older server's business
+        53,  # InvalidIdField
+        54,  # NotSingleValueField
+        55,  # InvalidDBRef
+        56,  # EmptyFieldName
+        57,  # DottedFieldName
+        66,  # ImmutableField: a shard key, say
+        121,  # DocumentValidationFailure: a validator or a schema
+        171,  # CannotIndexParallelArrays: an index over two lists
+        11000,  # DuplicateKey: a unique index
+        11001,  # the same, from old servers
+        12582,  # the same, from routers
+        16755,  # a value that a geospatial index cannot take
+        17280,  # KeyTooLong: an index of an old server
+    }
+)
+"""The server refuses what is in one document; every other document is saved."""
+
+_UNAUTHORIZED: Final = 13
+_AUTHENTICATION_FAILED: Final = 18
+_ATLAS: Final = 8000  # of everything that Atlas refuses by itself: a quota, a role, a password
+
+
+def is_login_refused(code: int | None, text: str) -> bool:
+    """Whether the server refuses the user name or the password."""
+    return code == _AUTHENTICATION_FAILED or (code == _ATLAS and "auth" in text and "authorized" not in text)
+
+
+def is_login_lost(code: int | None) -> bool:
+    """Whether connections may no longer be logged in: their user was dropped and made anew, say."""
+    return code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED}

@@ -1,0 +1,184 @@
+"""A client, and one database of it: each command has a deadline, whoever made the client and whatever its options are.
+
+A client of our own whose user the server no longer knows is replaced: the connections of a pool are logged in once,
+when they are opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import pymongo
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import PyMongoError
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from ptb_mongo.driver import codes
+from ptb_mongo.driver.failures import translated
+from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
+from ptb_mongo.waiting import awaited, wait_at_most
+
+__all__ = ["CODEC_OPTIONS", "DEADLINE", "Connection"]
+
+T = TypeVar("T")
+
+_LOGGER = logging.getLogger(__name__)
+
+CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
+    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
+)
+DEADLINE: Final = 10.0
+"""Seconds after which an answer is no longer waited for: the connection may be half-open."""
+_DRIVERS: Final = 0.9  # the part of it after which the driver gives up, and can say why
+_LOGGED_OUT: Final = "requires authentication"
+_BORROWED: Final = (
+    "a client whose user was dropped and made again stays logged out: restart the bot, or pass a connection string, "
+    "whose client is replaced by itself"
+)
+_CLOSING: Final = 0.5  # seconds that closing a client may take; it says goodbye to the server
+_FIRST_RENEWAL: Final = 0.5  # seconds after a renewed login at which it is renewed again if it did not help
+_LAST_RENEWAL: Final = 60.0
+
+
+class Connection:
+    """A client, and one database of it.
+
+    Args:
+        client: The client.
+        database: The database's name.
+        owned: Whether the client is ours.
+        renew: Makes another client like this one; `None` if that is not possible.
+
+    Attributes:
+        database: The database, for what has no deadline.
+        write_concern: That of all writes.
+    """
+
+    def __init__(
+        self, client: Any, database: str, *, owned: bool, renew: Callable[[], Awaitable[Any]] | None = None
+    ) -> None:
+        self._name = database
+        self._owned = owned
+        self._renew = renew
+        self._renew_at: float | None = None
+        self._pause = _FIRST_RENEWAL
+        concern = client.write_concern
+        self.write_concern = WriteConcern("majority") if concern.is_server_default else concern
+        self._use(client)
+
+    def _use(self, client: Any) -> None:
+        self._client = client
+        self.database = client.get_database(
+            self._name,
+            codec_options=CODEC_OPTIONS,
+            read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
+            write_concern=self.write_concern,
+        )
+
+    async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
+        """The result of a command.
+
+        Args:
+            attempt: Sends the command to the database that it is given.
+
+        Raises:
+            UnavailableError: If no server answers in time: the command may have been done.
+            RefusedError: If the server refuses it.
+        """
+        await self._renew_if_due()
+        try:
+            with translated():
+                return await wait_at_most(DEADLINE, self._limited(attempt))
+        except asyncio.TimeoutError as error:
+            raise UnavailableError(f"no answer for {DEADLINE:g} s") from error
+        except RefusedError as error:
+            if self._renew is None and _LOGGED_OUT in str(error):
+                raise RefusedError(f"{error}; {_BORROWED}", error.code) from error
+            self._note(error)
+            raise
+
+    async def each(self, iterate: Callable[[Any], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+        """The results of a command that answers step by step, each of them under a deadline; see `run`.
+
+        None of them may be `None`.
+        """
+
+        async def begun(database: Any) -> AsyncIterator[T]:
+            return iterate(database)
+
+        iterator = await self.run(begun)
+
+        async def following(_: Any) -> T | None:
+            return await anext(iterator, None)
+
+        try:
+            while (result := await self.run(following)) is not None:
+                yield result
+        finally:
+            if (closing := getattr(iterator, "aclose", None)) is not None:
+                # Who is cancelled again while the last step ends does not wait for it.
+                with contextlib.suppress(PyMongoError, RuntimeError):
+                    await closing()
+
+    async def _limited(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
+        if self._owned or not isinstance(self._client, AsyncIOMotorClient):
+            return await attempt(self.database)
+        # A client of our own has a socket timeout, and with PyMongo's a cancellation closes the connection. Motor's
+        # threads would wait for ever in that of a user.
+        with pymongo.timeout(_DRIVERS * DEADLINE):
+            return await attempt(self.database)
+
+    # -- logging in again -------------------------------------------------------------------------------
+
+    def _note(self, error: RefusedError) -> None:
+        if self._renew is not None and self._renew_at is None and codes.is_login_lost(error.code):
+            loop = asyncio.get_running_loop()
+            self._renew_at = loop.time() + self._pause
+            self._pause = min(2 * self._pause, _LAST_RENEWAL)
+
+    async def _renew_if_due(self) -> None:
+        """Replaces the client if the server refuses it: its connections may not be logged in any more."""
+        if self._renew is None or self._renew_at is None or asyncio.get_running_loop().time() < self._renew_at:
+            return
+        self._renew_at = None
+        with contextlib.suppress(PersistenceError):
+            client, old = await self._renew(), self._client
+            self._use(client)
+            await _close(old)
+
+    async def close(self) -> None:
+        """Closes the client, if it is ours."""
+        if self._owned:
+            await _close(self._client)
+
+
+async def _close(client: Any) -> None:
+    """Closes a client, without waiting for a server that is frozen."""
+    if not isinstance(client, AsyncIOMotorClient):
+        closing = client.close()
+        if inspect.isawaitable(closing):
+            with contextlib.suppress(asyncio.TimeoutError, PyMongoError):
+                await wait_at_most(_CLOSING, awaited(closing))
+        return
+    # Motor closes on the event loop. A thread of the loop's executor would be waited for when the loop ends.
+    loop, closed = asyncio.get_running_loop(), asyncio.Event()
+
+    def close() -> None:
+        try:
+            client.close()
+        finally:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended
+                loop.call_soon_threadsafe(closed.set)
+
+    threading.Thread(target=close, name="ptb_mongo closing", daemon=True).start()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await wait_at_most(_CLOSING, closed.wait())

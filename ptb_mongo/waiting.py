@@ -1,0 +1,98 @@
+"""Waiting with a limit, and cancellation; a limit counts only time in which this process could have got the answer.
+
+A handler that computes for seconds, a large save or the garbage collector block the event loop. An answer that
+arrives meanwhile is read when they are done: that time says nothing about the server. So a limit is divided into steps,
+and each counts as one step, however long it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+__all__ = ["Alarm", "awaited", "cancel_and_wait", "wait_at_most"]
+
+T = TypeVar("T")
+
+_STEPS: Final = 16
+_CANCEL_AGAIN: Final = 0.1  # seconds
+
+
+class Alarm:
+    """Calls something when some seconds have passed in which the event loop was not blocked.
+
+    Args:
+        seconds: How long.
+        ring: What to call.
+    """
+
+    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._step = seconds / _STEPS
+        self._left = _STEPS
+        self._ring = ring
+        self._timer = self._loop.call_later(self._step, self._tick)
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left > 0:
+            self._timer = self._loop.call_later(self._step, self._tick)
+        else:
+            self._ring()
+
+    def cancel(self) -> None:
+        """Switches it off."""
+        self._timer.cancel()
+
+
+async def awaited(awaitable: Awaitable[T]) -> T:
+    """A coroutine for anything that can be awaited."""
+    return await awaitable
+
+
+async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
+    """Cancels a task that retries forever, and waits until it has ended.
+
+    A driver may turn the cancellation into a connection error, after which the task would try again: so it is
+    cancelled repeatedly.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+
+
+async def wait_at_most(
+    seconds: float, coroutine: Coroutine[Any, Any, T], progress: Callable[[], object] = lambda: None
+) -> T:
+    """Awaits a coroutine, but not longer than some seconds without progress.
+
+    Before Python 3.12 `asyncio.wait_for` loses a cancellation that arrives together with the result.
+
+    Args:
+        seconds: How long.
+        coroutine: What to await.
+        progress: Returns something that changes whenever there is progress: then the time begins anew.
+
+    Raises:
+        asyncio.TimeoutError: If it takes longer; it is cancelled then.
+    """
+    task = asyncio.ensure_future(coroutine)
+    task.add_done_callback(_noted)
+    steps, before = 0, progress()
+    try:
+        while not (await asyncio.wait({task}, timeout=seconds / _STEPS))[0]:
+            steps, now = steps + 1, progress()
+            if now != before:
+                steps, before = 0, now
+            elif steps >= _STEPS:
+                raise asyncio.TimeoutError
+    finally:
+        await cancel_and_wait(task)
+    return task.result()
+
+
+def _noted(task: asyncio.Future[Any]) -> None:
+    """Retrieves the exception: a driver may turn a cancellation into an error that nobody awaits any more."""
+    if not task.cancelled():
+        task.exception()

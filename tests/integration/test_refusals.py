@@ -1,0 +1,424 @@
+"""A server that answers "no": to everybody for a while, or to one document for its own sake.
+
+The kind of fault: errors are sorted by a list of those that pass, so that every other refusal is booked as the
+document's own, and what the bot has changed is dropped: write blocking, a role that is changed, a quota, throttling,
+any number that nobody has heard of. And: what is refused drops an update, although the data is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bots import USER, Bot, until
+from guarded import guarded_mongod
+from pymongo import AsyncMongoClient, MongoClient
+from workers import SharedBot, text
+
+from ptb_mongo import DocumentError, MongoPersistence, RefusedError, UnavailableError, UnsavedDataError
+
+PASSWORD = secrets.token_hex(8)
+DATABASE = "refusals"
+ACTIONS = ["find", "insert", "update", "remove", "createIndex", "changeStream"]
+BLOCKED, UNAUTHORIZED, THROTTLED, ATLAS = 371, 13, 16500, 8000
+FOR_EVERYBODY = [BLOCKED, UNAUTHORIZED, THROTTLED, ATLAS, 24, 64, 79, 96, 100, 112, 14031, 1, 8, 99999]
+
+
+class Guarded:
+    """A server with passwords and fail points, and the hand of its administrator."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.root: MongoClient[dict[str, Any]] = MongoClient(self.uri("root"))
+        self.database = self.root[DATABASE]
+
+    def uri(self, user: str = "bot") -> str:
+        return f"mongodb://{user}:{PASSWORD}@127.0.0.1:{self.port}/{DATABASE}?authSource=admin&replicaSet=rs0"
+
+    def make_user(self) -> None:
+        self.root.admin.command("createUser", "bot", pwd=PASSWORD, roles=["bots"])
+
+    def allows(self, *actions: str) -> None:
+        """Gives the role of the bot's user these actions, and no others."""
+        privileges = [{"resource": {"db": DATABASE, "collection": ""}, "actions": list(actions)}]
+        self.root.admin.command("updateRole", "bots", privileges=privileges)
+
+    def refuses(self, code: int, *commands: str) -> None:
+        """Refuses some commands of the bot with a code, until it is told otherwise."""
+        data = {
+            "failCommands": list(commands or ("update", "delete")),
+            "errorCode": code,
+            "namespace": f"{DATABASE}.user_data",
+        }
+        self.root.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+
+    def calms_down(self) -> None:
+        """Refuses nothing any more."""
+        self.root.admin.command("configureFailPoint", "failCommand", mode="off")
+        self.root.admin.command("setUserWriteBlockMode", 1, **{"global": False})
+        self.allows(*ACTIONS)
+
+    def stored(self, user: int = USER) -> Any:
+        document = self.database.user_data.find_one({"_id": user})
+        return None if document is None else document["data"]
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("refusing")
+    with guarded_mongod(folder, PASSWORD, "rs0", parameters=["enableTestCommands=1"]) as port:
+        server = Guarded(port)
+        server.root.admin.command("createRole", "bots", privileges=[], roles=[])
+        server.make_user()
+        with server.root:
+            yield server
+
+
+@pytest.fixture
+def server(shared_server: Guarded) -> Iterator[Guarded]:
+    shared_server.calms_down()
+    shared_server.root.drop_database(DATABASE)
+    yield shared_server
+    shared_server.calms_down()
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def client(request: pytest.FixtureRequest, server: Guarded) -> AsyncIterator[Any]:
+    """What a bot is given: a URI, for Motor, or a client of PyMongo's."""
+    if request.param == "motor":
+        yield server.uri()
+    else:
+        async with AsyncMongoClient(server.uri()) as client:
+            yield client
+
+
+@pytest.fixture
+async def bot(client: Any, server: Guarded) -> AsyncIterator[Bot]:
+    """A bot that has a user with a balance of 10."""
+    bot = Bot(MongoPersistence(client, DATABASE, shutdown_timeout=20))
+    async with bot.application:
+        await bot.hears(lambda context: context.user_data.update(balance=10))
+        await bot.saves()
+        yield bot
+        server.calms_down()
+    assert bot.persistence.health().waiting == 0
+
+
+async def saves(bot: Bot, balance: int, user: int = USER) -> None:
+    await bot.hears(lambda context: context.user_data.update(balance=balance), user)
+    await bot.saves()
+
+
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def refusals_logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.getMessage().startswith("MongoDB refuses")]
+
+
+# -- for a while, to everybody --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", FOR_EVERYBODY)
+async def test_what_is_refused_to_everybody_is_kept_said_once_and_saved_when_it_is_accepted(
+    bot: Bot, server: Guarded, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    server.refuses(code)
+
+    for number in range(99, 104):
+        await saves(bot, number)
+        await saves(bot, number, user=7)
+
+    health = bot.persistence.health()
+    assert [type(error) for error in bot.errors] == [RefusedError]
+    assert f"(error {code})" in str(bot.errors[0])
+    assert health.connected
+    assert health.waiting == 2
+    assert health.refused == 0  # neither of them is blamed
+    assert "MongoDB refuses to save user_data" in str(health.reason)
+    server.calms_down()
+    await until(lambda: bot.persistence.health().waiting == 0)
+    assert server.stored() == server.stored(7) == {"balance": 103}
+    assert bot.persistence.health().reason is None
+    begins, ends = refusals_logged(caplog)[0], [one for one in caplog.messages if "no longer refuses" in one]
+    assert len(refusals_logged(caplog)) == 1
+    assert "MongoDB refuses to save user_data; nothing is lost, and it is tried again" in begins
+    assert ends == ["MongoDB no longer refuses to save user_data"]
+
+
+async def test_a_refusal_for_a_moment_is_no_news(bot: Bot, server: Guarded) -> None:
+    data = {"failCommands": ["update"], "errorCode": BLOCKED}
+    server.root.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+
+    await saves(bot, 99)
+
+    assert bot.errors == []
+    assert server.stored() == {"balance": 99}
+
+
+async def test_a_database_whose_writes_are_blocked_is_waited_for(bot: Bot, server: Guarded) -> None:
+    server.root.admin.command("setUserWriteBlockMode", 1, **{"global": True})
+    await saves(bot, 99)
+    await bot.hears(lambda context: context.chat_data.update(x=1))
+    bot.application.drop_user_data(7)
+    await bot.saves()
+
+    assert {type(error) for error in bot.errors} == {RefusedError}
+    server.calms_down()
+
+    await until(lambda: bot.persistence.health().waiting == 0)
+    assert server.stored() == {"balance": 99}
+    assert server.database.chat_data.find_one()["data"] == {"x": 1}
+
+
+@pytest.mark.parametrize("lost", ["update", "insert", "find", "remove"])
+async def test_a_role_that_loses_an_action_for_a_while_loses_no_change(bot: Bot, server: Guarded, lost: str) -> None:
+    await saves(bot, 1, user=7)
+    server.allows(*set(ACTIONS) - {lost})
+
+    await saves(bot, 99)
+    await saves(bot, 1, user=8)
+    await bot.hears(user=7)
+    bot.application.drop_user_data(7)
+    await bot.saves()
+
+    server.allows(*ACTIONS)
+    await until(lambda: bot.persistence.health().waiting == 0)
+    assert [server.stored(user) for user in (USER, 7, 8)] == [{"balance": 99}, None, {"balance": 1}]
+
+
+async def test_other_collections_are_saved_at_once_while_one_is_refused(bot: Bot, server: Guarded) -> None:
+    server.refuses(BLOCKED)
+    await saves(bot, 99)
+
+    for number in range(20):
+        await bot.hears(lambda context, n=number: context.chat_data.update(n=n))
+        await bot.saves()
+        assert server.database.chat_data.find_one()["data"] == {"n": number}
+
+
+async def test_what_is_refused_until_the_stop_is_named_and_kept_for_the_next_start(
+    client: Any, server: Guarded, tmp_path: Path
+) -> None:
+    bot = Bot(MongoPersistence(client, DATABASE, shutdown_timeout=1, spill_dir=tmp_path))
+    await bot.application.initialize()
+    await saves(bot, 10)
+    server.refuses(BLOCKED)
+    await saves(bot, 99)
+
+    with pytest.raises(
+        UnsavedDataError, match=r"MongoDB refuses to save user_data: .* \(user_data 42\); they are kept in"
+    ):
+        await bot.application.shutdown()
+
+    server.calms_down()
+    again = Bot(MongoPersistence(server.uri(), DATABASE))
+    again.persistence._lifecycle.settings = bot.persistence._lifecycle.settings
+    async with again.application:
+        assert again.application.user_data[USER] == {"balance": 99}
+    assert server.stored() == {"balance": 99}
+    assert files(tmp_path) == []
+
+
+async def test_what_is_saved_at_the_stop_alone_is_not_lost_when_it_is_refused_then(
+    client: Any, server: Guarded, tmp_path: Path
+) -> None:
+    bot = Bot(MongoPersistence(client, DATABASE, shutdown_timeout=1, spill_dir=tmp_path, on_flush=True))
+    await bot.application.initialize()
+    await saves(bot, 99)
+    server.refuses(BLOCKED)
+
+    with pytest.raises(UnsavedDataError, match="they are kept in"):
+        await bot.application.shutdown()
+
+    assert len(files(tmp_path)) == 1
+
+
+async def test_an_update_whose_changes_are_refused_is_to_be_delivered_again(server: Guarded) -> None:
+    worker = SharedBot(MongoPersistence(server.uri(), DATABASE, shutdown_timeout=20))
+    async with worker.application:
+        server.refuses(BLOCKED)
+
+        async def changes(_: Any, context: Any) -> None:
+            context.user_data["x"] = 1
+
+        update = text()
+        worker._acts[update.update_id] = changes
+        with pytest.raises(UnavailableError, match="has not acknowledged"):
+            await worker.application.deliver(update)
+        server.calms_down()
+        await until(lambda: worker.persistence.health().waiting == 0)
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refresh", ["watch", "read"])
+async def test_an_update_of_somebody_who_is_loaded_is_handled_though_the_refresh_is_refused(
+    client: Any, server: Guarded, caplog: pytest.LogCaptureFixture, refresh: Any
+) -> None:
+    bot = Bot(MongoPersistence(client, DATABASE, refresh=refresh, shutdown_timeout=20))
+    async with bot.application:
+        await saves(bot, 10)
+        server.refuses(UNAUTHORIZED, "find", "aggregate")
+        server.database.user_data.update_one({"_id": USER}, {"$set": {"data.plan": "premium"}})
+
+        for _ in range(5):
+            await bot.hears(lambda context: context.user_data.update(seen=True))
+            await asyncio.sleep(0)  # the change stream has no event that a test could wait for
+
+        assert bot.errors == []
+        assert len(refusals_logged(caplog)) <= 1
+        server.calms_down()
+        await bot.sees(lambda data: data.get("plan") == "premium")
+        await bot.saves()
+        assert server.stored() == {"balance": 10, "plan": "premium", "seen": True}
+
+
+async def test_a_bot_whose_user_was_dropped_and_made_again_goes_on(
+    server: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptb_mongo.driver.connection._FIRST_RENEWAL", 0.05)
+    bot = Bot(MongoPersistence(server.uri(), DATABASE, shutdown_timeout=20))
+    async with bot.application:
+        await saves(bot, 10)
+        server.root.admin.command("dropUser", "bot")
+        await saves(bot, 99)
+        server.make_user()
+
+        await until(lambda: bot.persistence.health().waiting == 0)
+        assert server.stored() == {"balance": 99}
+        server.database.user_data.update_one({"_id": USER}, {"$set": {"data.plan": "premium"}})
+        await bot.sees(lambda data: data.get("plan") == "premium")
+
+
+async def test_a_client_of_a_user_whose_login_is_lost_is_named(server: Guarded) -> None:
+    async with AsyncMongoClient(server.uri()) as client:
+        bot = Bot(MongoPersistence(client, DATABASE, shutdown_timeout=0.5))
+        await bot.application.initialize()
+        await saves(bot, 10)
+        server.root.admin.command("dropUser", "bot")
+        try:
+            await saves(bot, 99)
+
+            assert "a client whose user was dropped and made again stays logged out" in str(
+                bot.persistence.health().reason
+            )
+            with pytest.raises(UnsavedDataError):
+                await bot.application.shutdown()
+        finally:
+            server.make_user()
+
+
+# -- for a document's own sake --------------------------------------------------------------------------
+
+
+def demands(server: Guarded, **schema: Any) -> None:
+    """Sets a validator for the data of users."""
+    validator = {"$jsonSchema": {"properties": {"data": {"properties": schema}}}} if schema else {}
+    server.database.command("collMod", "user_data", validator=validator)
+
+
+async def test_all_other_changes_of_a_document_that_is_refused_are_saved_and_it_is_saved_when_it_can_be(
+    bot: Bot, server: Guarded
+) -> None:
+    demands(server, balance={"minimum": 0})
+
+    await bot.hears(lambda context: context.user_data.update(balance=-1, name="Ada", tags=["x"]))
+    await saves(bot, 5, user=7)
+
+    (error,) = bot.errors
+    assert isinstance(error, DocumentError)
+    assert re.match(r"user_data, _id 42, at data.balance: Document failed validation", str(error))
+    assert server.stored() == {"balance": 10, "name": "Ada", "tags": ["x"]}
+    assert server.stored(7) == {"balance": 5}
+    health = bot.persistence.health()
+    assert (health.waiting, health.refused, health.reason) == (1, 1, None)
+    demands(server)
+    await bot.persistence.flush()
+    assert server.stored() == {"balance": -1, "name": "Ada", "tags": ["x"]}
+
+
+async def test_what_a_unique_index_refuses_is_saved_when_its_cause_is_gone(
+    bot: Bot, server: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptb_mongo.sync.writer._PAUSES_OF_DOCUMENTS", (0.01, 0.05))
+    server.database.user_data.create_index("data.email", unique=True, sparse=True)
+    server.database.user_data.insert_one({"_id": 1, "data": {"email": "a@b.c"}})
+    await bot.hears(lambda context: context.user_data.update(email="a@b.c", name="Ada"))
+    await bot.saves()
+    assert server.stored() == {"balance": 10, "name": "Ada"}
+
+    server.database.user_data.delete_one({"_id": 1})
+
+    await bot.persistence.flush()
+    assert server.stored() == {"balance": 10, "email": "a@b.c", "name": "Ada"}
+
+
+async def test_what_is_refused_for_its_own_sake_is_named_at_the_stop_with_the_reason_and_kept(
+    client: Any, server: Guarded, tmp_path: Path
+) -> None:
+    bot = Bot(MongoPersistence(client, DATABASE, spill_dir=tmp_path))
+    await bot.application.initialize()
+    await saves(bot, 10)
+    demands(server, balance={"minimum": 0})
+    await bot.hears(lambda context: context.user_data.update(balance=-1, name="Ada"))
+    await bot.saves()
+
+    with pytest.raises(
+        UnsavedDataError, match=r"user_data, _id 42, at data.balance: Document failed validation.* kept in"
+    ):
+        await bot.application.shutdown()
+
+    demands(server)
+    again = Bot(MongoPersistence(server.uri(), DATABASE, spill_dir=tmp_path))
+    async with again.application:
+        assert again.application.user_data[USER] == {"balance": -1, "name": "Ada"}
+
+
+async def test_a_change_that_cannot_be_stored_at_all_is_named_at_the_stop(client: Any, server: Guarded) -> None:
+    bot = Bot(MongoPersistence(client, DATABASE))
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.user_data.update(x=1, f=contextlib.nullcontext))
+    await bot.saves()
+    assert bot.persistence.health().refused == 1
+
+    with pytest.raises(UnsavedDataError, match=r"cannot be stored and are lost: user_data, _id 42, at data.f"):
+        await bot.application.shutdown()
+    assert server.stored() == {"x": 1}  # all other changes are saved
+
+
+async def test_a_value_that_cannot_be_stored_leaves_the_stored_one_and_is_saved_when_it_can_be(
+    bot: Bot, server: Guarded
+) -> None:
+    await bot.hears(lambda context: context.user_data.update(balance=print, name="Ada"))
+    await bot.saves()
+    await bot.saves()
+
+    (error,) = bot.errors
+    assert str(error).startswith("user_data, _id 42, at data.balance: ")
+    assert server.stored() == {"balance": 10, "name": "Ada"}
+    await saves(bot, 11)
+    assert server.stored() == {"balance": 11, "name": "Ada"}
+    assert bot.persistence.health().refused == 0
+
+
+@pytest.mark.parametrize("level", [logging.WARNING])
+async def test_a_stop_with_everything_saved_says_nothing(
+    bot: Bot, caplog: pytest.LogCaptureFixture, level: int
+) -> None:
+    await saves(bot, 99)
+    caplog.clear()
+
+    await bot.application.shutdown()
+
+    assert [record for record in caplog.records if record.levelno >= level] == []
+    await bot.application.initialize()
