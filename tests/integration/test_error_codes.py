@@ -205,24 +205,32 @@ def target() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def short_pauses() -> Iterator[None]:
+def soon_back() -> Iterator[None]:
+    """Whether the server is away is asked all the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_PAUSES_OF_COLLECTIONS", (0.02, 0.04))
-        patch.setattr(writer, "_PAUSES_OF_DOCUMENTS", (0.02, 0.04))
         patch.setattr(retry, "_FIRST_PAUSE", 0.01)
         patch.setattr(retry, "_LONGEST_PAUSE", 0.04)
         yield
 
 
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is tried again all the time, from when the bot connects the next time."""
+    monkeypatch.setattr(writer, "_PAUSES_OF_COLLECTIONS", (0.02, 0.04))
+    monkeypatch.setattr(writer, "_PAUSES_OF_DOCUMENTS", (0.02, 0.04))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def refused(target: str, short_pauses: None) -> AsyncIterator[Refused]:
+async def refused(target: str, soon_back: None) -> AsyncIterator[Refused]:
     # Else a client that was told of an election looks for another primary after ten seconds.
     soon = "&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
     with MongoClient(f"mongodb://{target}/?directConnection=true") as server:
         async with Proxy(target) as proxy, AsyncMongoClient(f"{proxy.uri}{soon}", appname=NAME) as client:
             bot = Bot(MongoPersistence(client, NAME, refresh="off"))
             await bot.application.initialize()
-            yield Refused(bot, proxy, server)
+            refused = Refused(bot, proxy, server)
+            await refused.change(SOME)
+            yield refused
             await bot.application.shutdown()
 
 
@@ -232,7 +240,6 @@ async def refused(target: str, short_pauses: None) -> AsyncIterator[Refused]:
 @in_one_loop
 @pytest.mark.parametrize("code", ALL, ids=named)
 async def test_nothing_is_lost_when_whole_commands_are_refused(refused: Refused, code: int) -> None:
-    await refused.change(SOME)
     before = refused.stored(SOME)
 
     with refused.commands(code):
@@ -246,8 +253,8 @@ async def test_nothing_is_lost_when_whole_commands_are_refused(refused: Refused,
 
 @in_one_loop
 @pytest.mark.parametrize("code", sorted({*NOT_REFUSED_FOR_NOW, *[*CODES][::20]}), ids=named)
-async def test_what_was_refused_is_saved_in_the_background(refused: Refused, code: int) -> None:
-    await refused.change(SOME)
+async def test_what_was_refused_is_saved_in_the_background(refused: Refused, short_pauses: None, code: int) -> None:
+    await refused.bot.persistence.flush()
     with refused.commands(code):
         await refused.change(SOME)
         assert refused.bot.persistence.health().waiting == 3
@@ -270,8 +277,9 @@ def groups() -> Iterator[tuple[int, ...]]:
 @in_one_loop
 @pytest.mark.parametrize("several", [*groups()], ids=lambda several: f"{named(several[0])} to {several[-1]}")
 async def test_nothing_is_lost_when_statements_are_refused_and_all_others_are_saved(
-    refused: Refused, several: tuple[int, ...]
+    refused: Refused, short_pauses: None, several: tuple[int, ...]
 ) -> None:
+    await refused.bot.persistence.flush()
     await refused.change(OTHERS, *several)
     before = refused.stored(*several)
 
