@@ -57,9 +57,15 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     A driver may turn the cancellation into a connection error, after which the task would try again: so it is
     cancelled repeatedly.
     """
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+        try:
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+        except asyncio.CancelledError as error:  # once more, or of whoever waits here: nothing must be left behind
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def wait_at_most(
