@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy_link import Link, Mode
+from proxy_link import Link, Listening, Mode
+from proxy_rules import Rules
 from wire import Message, read_message
 
 if TYPE_CHECKING:
@@ -27,36 +27,7 @@ if TYPE_CHECKING:
 _TURNS: Final = 10  # of the event loop, after which it has brought all connections that it had accepted already
 
 
-@dataclass
-class _Rule:
-    """What is done with the next requests of some commands; it says whether they are forwarded."""
-
-    action: Callable[[Link, Message], bool]
-    commands: Collection[str]
-    collections: Collection[str] | None
-    times: float
-
-    def fits(self, request: Message) -> bool:
-        return request.command in self.commands and (not self.collections or request.collection in self.collections)
-
-
-class Listening:
-    """Where a proxy listens, for clients."""
-
-    port: int
-
-    @property
-    def host(self) -> str:
-        """Address and port for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def uri(self) -> str:
-        """Connection string for clients that are to talk to this one server, through the proxy."""
-        return f"mongodb://{self.host}/?directConnection=true"
-
-
-class Proxy(Listening):
+class Proxy(Rules, Listening):
     """The proxy; a context manager that listens while it is entered.
 
     What changes its behaviour takes effect at once. Rules are for requests that come later, and are tried in the order
@@ -71,10 +42,12 @@ class Proxy(Listening):
         port: Where it listens, as soon as it does.
         commands: How many requests of each command were forwarded.
         lost_answers: How many answers were lost.
+        frozen: How many connections were frozen.
         mode: What happens to all traffic now.
     """
 
     def __init__(self, target: str, port: int = 0) -> None:
+        super().__init__()
         self.commands: Counter[str] = Counter()
         self.mode = Mode.FORWARD
         self.chunk, self.pause, self.answer_delay = 1, 0.0, 0.0
@@ -83,9 +56,6 @@ class Proxy(Listening):
         self.target = target
         self.port = port
         self._links: dict[Link, asyncio.Task[None]] = {}
-        self._rules: list[_Rule] = []
-        self._kept: list[tuple[Link | None, Message]] = []
-        self.lost_answers = 0
         self._releasing = asyncio.Lock()
         self._noted = asyncio.Condition()
 
@@ -141,47 +111,7 @@ class Proxy(Listening):
         """Forwards each answer so much later, until told otherwise."""
         self.answer_delay = seconds
 
-    # -- rules -------------------------------------------------------------------------------------------
-
-    def lose_answer(
-        self,
-        commands: Collection[str],
-        times: float = 1,
-        *,
-        collections: Collection[str] | None = None,
-        close: bool = True,
-    ) -> None:
-        """Forwards requests, swallows their answers, and then closes the connection, or leaves it hanging."""
-
-        def lose(link: Link, request: Message) -> bool:
-            link.losing[request.number] = close
-            return True
-
-        self._rules.append(_Rule(lose, commands, collections, times))
-
-    def hold(self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None) -> None:
-        """Keeps requests back until `release`, also when their clients have gone meanwhile."""
-
-        def keep(link: Link, request: Message) -> bool:
-            self._kept.append((link, request))
-            return False
-
-        self._rules.append(_Rule(keep, commands, collections, times))
-
-    def duplicate(
-        self, commands: Collection[str], times: float = 1, *, collections: Collection[str] | None = None
-    ) -> None:
-        """Forwards requests, and holds a copy of each until `release`."""
-
-        def copy(_: Link, request: Message) -> bool:
-            self._kept.append((None, request))
-            return True
-
-        self._rules.append(_Rule(copy, commands, collections, times))
-
-    def forget_rules(self) -> None:
-        """Does away with rules that are not over; requests that are held stay so."""
-        self._rules.clear()
+    # -- requests that are held ----------------------------------------------------------------------------
 
     async def release(self) -> list[dict[str, Any]]:
         """Delivers what is held, the oldest first, each on a connection of its own; the server's answers.
@@ -225,18 +155,12 @@ class Proxy(Listening):
         """A new connection to the server."""
         return await asyncio.open_connection(*self.target.rsplit(":", 1))
 
-    async def decide(self, link: Link, request: Message) -> bool:
-        """Whether a request is forwarded."""
-        forwards = True
-        for rule in self._rules:
-            if rule.fits(request):
-                rule.times -= 1
-                self._rules = [rule for rule in self._rules if rule.times > 0]
-                forwards = rule.action(link, request)
-                break
-        self.commands[request.command] += forwards
+    async def decide(self, link: Link, request: Message) -> Message | None:
+        """What is forwarded of a request, if anything is."""
+        forwarded = self._applied(link, request)
+        self.commands[request.command] += forwarded is not None
         await self._note()
-        return forwards
+        return forwarded
 
     async def note_lost(self) -> None:
         """Counts an answer that was lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 from wire import Message, read_message
@@ -17,6 +18,22 @@ class Mode(enum.Enum):
     STALL = "stall"
     HALF_OPEN = "half_open"
     REFUSE = "refuse"
+
+
+class Listening:
+    """Where a proxy listens, for clients."""
+
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Address and port for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def uri(self) -> str:
+        """Connection string for clients that are to talk to this one server, through the proxy."""
+        return f"mongodb://{self.host}/?directConnection=true"
 
 
 class Hub(Protocol):
@@ -39,8 +56,8 @@ class Hub(Protocol):
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A new connection to the server."""
 
-    async def decide(self, link: Link, request: Message) -> bool:
-        """Whether a request is forwarded."""
+    async def decide(self, link: Link, request: Message) -> Message | None:
+        """What is forwarded of a request, if anything is."""
 
     async def note_lost(self) -> None:
         """Takes notice of an answer that was lost."""
@@ -52,11 +69,13 @@ class Link:
     Attributes:
         is_dead: Whether it swallows everything.
         losing: For requests whose answers will be lost, whether the connection is closed then.
+        changing: For requests whose answers will be changed, how.
     """
 
     def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.is_dead = hub.mode is Mode.HALF_OPEN
         self.losing: dict[int, bool] = {}
+        self.changing: dict[int, Callable[[Message], Message]] = {}
         self._hub = hub
         self._reader = reader
         self._writer = writer
@@ -92,12 +111,14 @@ class Link:
 
     async def _requests(self, writer: asyncio.StreamWriter) -> None:
         while (request := await self._next(self._reader)) is not None:
-            if not self.is_dead and await self._hub.decide(self, request):
-                await self._send(writer, request.data)
+            if not self.is_dead and (forwarded := await self._hub.decide(self, request)) is not None:
+                await self._send(writer, forwarded.data)
 
     async def _answers(self, reader: asyncio.StreamReader) -> None:
         while (answer := await self._next(reader)) is not None:
             await asyncio.sleep(self._hub.answer_delay)
+            if (change := self.changing.pop(answer.answers, None)) is not None:
+                answer = change(answer)
             close = self.losing.pop(answer.answers, None)
             if close is not None:
                 await self._hub.note_lost()

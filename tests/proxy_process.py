@@ -15,7 +15,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bson import json_util
-from proxy import Listening, Proxy
+from proxy import Proxy
+from proxy_link import Listening
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # of no use, and perhaps not there, at run time

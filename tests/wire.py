@@ -1,12 +1,15 @@
-"""As much of MongoDB's wire protocol as `proxy` needs: where a message ends, what it answers, which command it is."""
+"""As much of MongoDB's wire protocol as `proxy` needs: where a message ends, what it answers, what stands in it."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from bson import decode
+from bson import decode, decode_all, encode
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 _HEADER: Final = struct.Struct("<iiii")  # length, number, the number of the request that this answers, kind
 _INT: Final = struct.Struct("<i")
@@ -14,6 +17,9 @@ _OP_QUERY: Final = 2004  # with which drivers greet
 _OP_MSG: Final = 2013
 _NO_ANSWER: Final = 2  # the flag of an OP_MSG that is to get none
 _STRING: Final = 2
+_DOCUMENT: Final = b"\0"  # the kind of a section of an OP_MSG that is its main document
+_SEQUENCE: Final = b"\1"  # and of one that is a name, and documents
+_RAW: Final = CodecOptions(document_class=RawBSONDocument)
 
 
 class Message(NamedTuple):
@@ -45,8 +51,38 @@ async def read_message(reader: asyncio.StreamReader) -> Message:
     if kind == _OP_QUERY:
         return Message(data, number, answers, *_command(data, data.index(b"\0", 20) + 9))
     if kind == _OP_MSG:
-        return Message(data, number, answers, *_command(data, _main_document(data)))
+        message = Message(data, number, answers, *_command(data, _main_document(data)))
+        if message.command == "getMore":  # a cursor's number comes first
+            return message._replace(collection=message.body["collection"])
+        return message
     return Message(data, number, answers, "", "")  # between servers: compressed
+
+
+def unpacked(message: Message) -> tuple[dict[str, Any], dict[str, list[RawBSONDocument]]]:
+    """The main document of an OP_MSG, and its sequences of documents."""
+    data, start = message.data, _HEADER.size + _INT.size
+    sequences: dict[str, list[RawBSONDocument]] = {}
+    while start < len(data):
+        (length,) = _INT.unpack_from(data, start + 1)
+        section = data[start + 1 + _INT.size : start + 1 + length]
+        if data[start]:
+            name, _, documents = section.partition(b"\0")
+            sequences[name.decode()] = decode_all(documents, _RAW)
+        start += 1 + length
+    return message.body, sequences
+
+
+def packed(
+    like: Message, body: Mapping[str, Any], sequences: Mapping[str, Sequence[RawBSONDocument]] | None = None
+) -> Message:
+    """An OP_MSG in place of another one: with the same numbers and flags."""
+    parts = [like.data[_HEADER.size : _HEADER.size + _INT.size], _DOCUMENT, encode(body)]
+    for name, documents in (sequences or {}).items():
+        section = name.encode() + b"\0" + b"".join(document.raw for document in documents)
+        parts += [_SEQUENCE, _INT.pack(_INT.size + len(section)), section]
+    content = b"".join(parts)
+    header = _HEADER.pack(_HEADER.size + len(content), like.number, like.answers, _OP_MSG)
+    return like._replace(data=header + content)
 
 
 def _main_document(data: bytes) -> int:

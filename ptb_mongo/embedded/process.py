@@ -96,8 +96,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def connect(port: int, timeout: float = 5) -> Iterator[MongoClient[dict[str, Any]]]:
-    """A client for one server, whatever its replica set says."""
+def connect(port: int, timeout: float = 5, **options: Any) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A client for one server, whatever its replica set says; with options of PyMongo's."""
     # A client that finds nobody takes half a second to close.
     socket.create_connection(("127.0.0.1", port), timeout).close()
     milliseconds = int(timeout * 1000)
@@ -108,6 +108,7 @@ def connect(port: int, timeout: float = 5) -> Iterator[MongoClient[dict[str, Any
         connectTimeoutMS=milliseconds,
         serverSelectionTimeoutMS=milliseconds,
         socketTimeoutMS=milliseconds,
+        **options,
     )
     with client:
         yield client

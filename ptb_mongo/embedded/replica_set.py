@@ -130,7 +130,8 @@ class EmbeddedReplicaSet:
         """
         members = [{"_id": number, "host": member.host} for number, member in enumerate(self._members)]
         config = {"_id": self.replica_set, "members": members, "settings": {**_SETTINGS, "chainingAllowed": False}}
-        with connect(self._members[0].port, self._startup_timeout) as client:
+        first = self._members[0]
+        with connect(first.port, self._startup_timeout, **first.credentials) as client:
             client.admin.command("replSetInitiate", config)
         for member in self._members:
             member.belongs_to_set = True
@@ -145,7 +146,8 @@ class EmbeddedReplicaSet:
         while True:
             left = max(deadline - time.monotonic(), 0.001)
             try:
-                with connect(self.primary(left).port, left) as client:
+                primary = self.primary(left)
+                with connect(primary.port, left, **primary.credentials) as client:
                     return action(client, left)
             except (OSError, PyMongoError) as error:
                 if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +63,10 @@ class EmbeddedMongo:
         port: Port on 127.0.0.1. By default a free one, which stays the same until `close`.
         replica_set: Name of the replica set; `None` starts a standalone server.
         startup_timeout: Seconds until `start` gives up.
+
+    Attributes:
+        options: More options of `mongod`, for the next start.
+        credentials: What such a server wants to know of a client that may do everything, as options of PyMongo's.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class EmbeddedMongo:
         startup_timeout: float = 30,
     ) -> None:
         self.replica_set = replica_set
+        self.options: Sequence[str] = ()
+        self.credentials: Mapping[str, Any] = {}
         self._given_data_dir = None if data_dir is None else Path(data_dir).absolute()
         self._given_port = port
         self._startup_timeout = startup_timeout
@@ -206,7 +212,7 @@ class EmbeddedMongo:
             self._data_dir = Path(tempfile.mkdtemp(prefix="ptb-mongo-"))
         self._data_dir.mkdir(parents=True, exist_ok=True)
         folder_to_remove = "" if self._given_data_dir else str(self._data_dir)
-        options = ["--dbpath", str(self._data_dir), "--port", str(self.port)]
+        options = ["--dbpath", str(self._data_dir), "--port", str(self.port), *self.options]
         if self.replica_set:
             options += ["--replSet", self.replica_set]
         with self.log_path.open("ab") as log:
@@ -223,7 +229,7 @@ class EmbeddedMongo:
             if time.monotonic() > deadline:
                 raise self._failure(f"was not ready after {self._startup_timeout:g} s") from trouble
             try:
-                with connect(self.port) as client:
+                with connect(self.port, **self.credentials) as client:
                     # Somebody else's server may have been quicker to take the port.
                     is_ours = client.admin.command("serverStatus")["pid"] == process.pid
                     if is_ours and self._is_ready(client):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from proxy import Proxy
 from proxy_process import ProxyProcess
-from pymongo import InsertOne, MongoClient
-from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
+from pymongo import DeleteOne, InsertOne, MongoClient, UpdateOne
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    NetworkTimeout,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 from pymongo.uri_parser import parse_uri
 
 SHORT = 1000  # ms, after which a client gives a silent server up
@@ -49,9 +56,11 @@ class Client:
         things = self._database.things
         return await asyncio.to_thread(things.update_one, {"_id": 1}, {"$inc": {"n": 1}}, upsert=True)
 
-    async def insert(self, collection: str, *numbers: int, text: str = "") -> None:
-        requests = [InsertOne({"_id": number, "text": text}) for number in numbers]
-        await asyncio.to_thread(self._database[collection].bulk_write, requests)
+    async def insert(self, collection: str, *numbers: int, text: str = "", ordered: bool = True) -> None:
+        await self.write(collection, [InsertOne({"_id": number, "text": text}) for number in numbers], ordered=ordered)
+
+    async def write(self, collection: str, requests: list[Any], *, ordered: bool = False) -> None:
+        await asyncio.to_thread(self._database[collection].bulk_write, requests, ordered=ordered)
 
     async def see(self, count: int, meanwhile: Awaitable[None]) -> list[int]:
         """The documents of so many changes."""
@@ -394,6 +403,96 @@ async def test_rules_can_be_forgotten(patient: Client, proxy: Proxy) -> None:
     assert (await patient.ping())["ok"]
     await proxy.release()
     assert (await waiting)["ok"]
+
+
+async def test_one_connection_is_frozen_for_good_and_all_others_go_on(
+    connect: Callable[..., Client], proxy: Proxy, database: Any
+) -> None:
+    patient, another = connect(maxPoolSize=1), connect()
+    await patient.ping()
+    proxy.freeze({"update"})
+
+    frozen = asyncio.gather(patient.add_one(), patient.ping())
+
+    await another.ping()
+    while not proxy.frozen:
+        await another.ping()
+    await another.add_one()
+    assert counted(database) == 1
+    assert not frozen.done()
+    proxy.cut()
+    with pytest.raises(AutoReconnect):
+        await frozen
+
+
+async def test_a_stream_is_frozen_by_the_name_of_what_it_goes_on_with(
+    connect: Callable[..., Client], proxy: Proxy
+) -> None:
+    watching, others = connect(), connect()
+    proxy.freeze({"getMore"}, collections={"things"})
+
+    seeing = asyncio.create_task(watching.see(1, others.ping()))
+    while not proxy.frozen:
+        await others.ping()
+    await others.add_one()
+    await asyncio.wait({seeing}, timeout=0.1)
+
+    assert not seeing.done()
+    proxy.cut()
+    assert await seeing == [1], "it is resumed"
+
+
+async def test_the_server_does_not_learn_of_a_request_that_is_rejected(
+    patient: Client, proxy: Proxy, database: Any
+) -> None:
+    proxy.reject({"update"}, {"code": 13, "errmsg": "no"})
+
+    with pytest.raises(OperationFailure, match="no") as caught:
+        await patient.add_one()
+
+    assert caught.value.code == 13
+    assert counted(database) is None
+    await patient.add_one()
+    assert counted(database) == 1
+
+
+async def test_statements_are_rejected_and_the_server_does_the_rest(
+    patient: Client, proxy: Proxy, database: Any
+) -> None:
+    """The positions that the server names are those of what it has got."""
+    await patient.insert("things", 2)
+    errors = [(4, {"code": 121, "errmsg": "no"}), (1, {"code": 13, "errmsg": "no"})]
+    proxy.reject_statements({"update", "insert", "delete"}, errors, math.inf)
+
+    with pytest.raises(BulkWriteError) as inserting:
+        await patient.insert("things", 0, 1, 2, 3, 4, 5, ordered=False)
+    with pytest.raises(BulkWriteError) as updating:
+        await patient.write("things", [UpdateOne({"_id": n}, {"$set": {"a": 1}}, upsert=True) for n in (4, 6, 1, 7)])
+    with pytest.raises(BulkWriteError) as deleting:
+        await patient.write("things", [DeleteOne({"_id": n}) for n in (0, 1, 5)])
+    with pytest.raises(BulkWriteError) as alone:
+        await patient.write("things", [DeleteOne({"_id": 1})])
+
+    found = [(error["index"], error["code"]) for error in inserting.value.details["writeErrors"]]
+    assert found == [(1, 13), (2, 11000), (4, 121)]
+    assert inserting.value.details["nInserted"] == 3
+    assert [error["index"] for error in updating.value.details["writeErrors"]] == [0, 2]
+    assert updating.value.details["upserted"] == [{"index": 1, "_id": 6}, {"index": 3, "_id": 7}]
+    assert [error["index"] for error in deleting.value.details["writeErrors"]] == [1]
+    assert deleting.value.details["nRemoved"] == 2
+    assert [error["index"] for error in alone.value.details["writeErrors"]] == [0]
+    assert sorted(found["_id"] for found in database.things.find()) == [2, 3, 6, 7]
+
+
+async def test_rules_of_one_kind_can_be_forgotten(patient: Client, proxy: Proxy) -> None:
+    proxy.hold({"ping"}, times=float("inf"))
+    proxy.lose_answer({"ping"})
+
+    proxy.forget_rules("hold")
+
+    with pytest.raises(AutoReconnect):
+        await patient.ping()
+    assert (await patient.ping())["ok"]
 
 
 # -- in a process of its own -----------------------------------------------------------------------------

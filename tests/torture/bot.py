@@ -33,6 +33,7 @@ from telegram.ext import ConversationHandler, MessageHandler, PersistenceInput, 
 from values import EXCLUDED, TRUSTED, exact, without_excluded
 
 from ptb_mongo import MongoPersistence, UnavailableError, UnsavedDataError
+from ptb_mongo.errors import RefusedError, WatchUnavailableError
 
 SAVE_INTERVAL = 0.2
 WORKERS = 2
@@ -69,6 +70,7 @@ class TorturedBot:
         client = AsyncMongoClient(options["uri"]) if options["driver"] == "pymongo" else None
         self._client: AsyncMongoClient[Any] | None = client
         self._options = options
+        self._refusals = (RefusedError, WatchUnavailableError) if options["refused"] else ()
         self._persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(
             client or options["uri"],
             options["database"],
@@ -122,6 +124,8 @@ class TorturedBot:
         is_loaded = all(map(self._memory.has_seen, documents))
         if isinstance(context.error, UnavailableError) and not is_loaded:
             self._recorder.note("never loaded")
+        elif isinstance(context.error, RefusedError) and self._options["refused"]:
+            self._recorder.note("refused", text=str(context.error))
         else:
             self._recorder.note("problem", text=f"error handler: {context.error!r}")
 
@@ -183,7 +187,7 @@ class TorturedBot:
         self._recorder.note("asks", what=chosen.__name__)
         try:
             await chosen()
-        except (UnavailableError, UnsavedDataError) as error:
+        except (UnavailableError, UnsavedDataError, *self._refusals) as error:
             self._recorder.note("asked in vain", text=str(error))
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -242,7 +246,7 @@ class TorturedBot:
     async def run(self) -> int:
         """Runs until SIGTERM; the exit status."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
-        logging.getLogger().addHandler(LogNotes(self._recorder))
+        logging.getLogger().addHandler(LogNotes(self._recorder, refused=self._options["refused"]))
         try:
             while not await self._starts():
                 if self._stopping.is_set():
@@ -258,7 +262,7 @@ class TorturedBot:
     async def _starts(self) -> bool:
         try:
             await self._application.initialize()
-        except UnavailableError as error:
+        except (UnavailableError, *self._refusals) as error:
             self._recorder.note("no start", text=str(error))
             await asyncio.sleep(0.1)
             return False

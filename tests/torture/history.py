@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from values import Keys, Value
 
+_REFUSALS: Final = ("MongoDB refuses", "Not saved: MongoDB refuses")
 GRACE: Final = 10.0
 """Seconds after which a write that nobody waits for any more cannot happen: longer than any hold and freeze."""
 
@@ -140,17 +141,25 @@ class Recorder:
 
 
 class LogNotes(logging.Handler):
-    """Notes errors and warnings."""
+    """Notes errors and warnings.
 
-    def __init__(self, recorder: Recorder) -> None:
+    Args:
+        recorder: Notes them.
+        refused: Whether it is no problem that the server refuses something, as long as no document is blamed for it.
+    """
+
+    def __init__(self, recorder: Recorder, *, refused: bool = False) -> None:
         super().__init__(logging.WARNING)
         self._recorder = recorder
+        self._refused = refused
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record."""
         if record.name.startswith(("pymongo", "motor")):
             return  # they log, and raise, what is then handled
-        if record.levelno >= logging.ERROR:
+        if self._refused and record.getMessage().startswith(_REFUSALS):
+            self._recorder.note("refusal", text=record.getMessage())
+        elif record.levelno >= logging.ERROR:
             text = record.getMessage() + (f" ({record.exc_info[1]!r})" if record.exc_info else "")
             self._recorder.note("problem", text=f"log of {record.name}: {text}")
         elif record.name.startswith("ptb_mongo"):

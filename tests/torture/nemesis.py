@@ -1,4 +1,7 @@
-"""Who wants the data to be lost: kills and freezes servers, kills and stops bots, plants edits. Decided by a seed."""
+"""Who wants the data to be lost: kills and freezes servers, kills and stops bots, plants edits. Decided by a seed.
+
+Further ones are in `proxies`, who disturb the traffic, and in `access`, who take rights away.
+"""
 
 from __future__ import annotations
 

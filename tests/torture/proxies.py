@@ -9,34 +9,31 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from access import GuardedReplicaSet
 from nemesis import Nemesis
 from proxy_process import ProxyProcess
 from pymongo import MongoClient
 
-from ptb_mongo.embedded import EmbeddedReplicaSet
-
 _WRITES: Final = ["update", "insert", "delete", "findAndModify", "bulkWrite"]
+_DATA: Final = ["user_data", "chat_data", "bot_data", "conversations", "callback_data"]
+# What a connection is used for, which is frozen; servers do nothing of this kind among themselves.
+_FROZEN: Final = [(["update", "delete"], _DATA), (["find", "aggregate"], _DATA), (["getMore"], ["$cmd.aggregate"])]
 _CLIENTS_NOTICE: Final = 2.5  # seconds, in which a client gives a connection up that is silent
 
 
 @contextlib.contextmanager
-def proxied(servers: EmbeddedReplicaSet) -> Iterator[list[ProxyProcess]]:
+def proxied(servers: GuardedReplicaSet) -> Iterator[list[ProxyProcess]]:
     """Starts a proxy for each server, and makes their addresses those of the replica set's members."""
     with contextlib.ExitStack() as stack:
         proxies = [stack.enter_context(ProxyProcess(member.host)) for member in servers.members]
         new = {member.host: proxy.host for member, proxy in zip(servers.members, proxies, strict=True)}
-        with MongoClient(servers.primary().host, directConnection=True) as client:
+        with MongoClient(servers.primary().host, directConnection=True, **servers.credentials) as client:
             config = client.admin.command("replSetGetConfig")["config"]
             members = [{**member, "host": new[member["host"]]} for member in config["members"]]
             config |= {"version": config["version"] + 1, "members": members}
             client.admin.command("replSetReconfig", config, force=True)
         servers.start()  # returns when all have found together again
         yield proxies
-
-
-def proxied_uri(servers: EmbeddedReplicaSet, proxies: list[ProxyProcess]) -> str:
-    """Connection string for what goes through the proxies."""
-    return f"mongodb://{','.join(proxy.host for proxy in proxies)}/?replicaSet={servers.replica_set}"
 
 
 class ProxyNemesis(Nemesis):
@@ -50,7 +47,7 @@ class ProxyNemesis(Nemesis):
 
     pause = (0.05, 0.6)
 
-    def __init__(self, servers: EmbeddedReplicaSet, proxies: list[ProxyProcess], *args: Any) -> None:
+    def __init__(self, servers: GuardedReplicaSet, proxies: list[ProxyProcess], *args: Any) -> None:
         super().__init__(*args)
         self._servers = servers
         self._proxies = proxies
@@ -74,7 +71,7 @@ class RequestNemesis(ProxyNemesis):
         proxy = self._primary()
         proxy.call(rule, commands=_WRITES, times=self._chance.choice([1, 2, 4, math.inf]), **arguments)
         self._wait(0.2, 1)
-        proxy.call("forget_rules")
+        proxy.call("forget_rules", kind=rule)
         return proxy
 
     def _lose_answers(self) -> None:
@@ -123,6 +120,7 @@ class TrafficNemesis(ProxyNemesis):
             self._refuse: 2,
             self._drip: 1,
             self._half_open: 2,
+            self._freeze_connections: 4,
             self._delay: 2,
         }
 
@@ -170,6 +168,16 @@ class TrafficNemesis(ProxyNemesis):
         time.sleep(_CLIENTS_NOTICE)
         proxy.call("cut")
         self._count("half-open connections")
+
+    def _freeze_connections(self) -> None:
+        """Some connections are never heard of again, and nobody closes them: whoever uses them must notice."""
+        proxy, before = self._primary(), sum(proxy.call("frozen") for proxy in self._proxies)
+        commands, collections = self._chance.choice(_FROZEN)
+        times = self._chance.choice([1, 1, 3])
+        proxy.call("freeze", commands=commands, collections=collections, times=times)
+        self._wait(0.3, 1.5)
+        proxy.call("forget_rules", kind="freeze")
+        self._counts["frozen connections"] += sum(proxy.call("frozen") for proxy in self._proxies) - before
 
     def _delay(self) -> None:
         proxy = self._primary()

@@ -23,12 +23,13 @@ from typing import Any, Final, Literal
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
+from access import REFUSALS, Access, AccessNemesis, GuardedReplicaSet, guarded_servers
 from actors import BotProcess, ServiceProcess
 from edits import DOCUMENTS, RICH
 from history import Document, Recorder
 from keyboards import CACHE
 from nemesis import BotNemesis, Nemesis, NodeNemesis, Planter
-from proxies import RequestNemesis, TrafficNemesis, proxied, proxied_uri
+from proxies import RequestNemesis, TrafficNemesis, proxied
 from proxy_process import ProxyProcess
 from pymongo import MongoClient
 from rich.console import Console
@@ -36,14 +37,14 @@ from rich.table import Table
 from values import seed as seed_data
 from verdict import Result, Stored, differences, judge, revs
 
-from ptb_mongo.embedded import EmbeddedReplicaSet
-
 Driver = Literal["motor", "pymongo"]
 
-SOON: Final = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
+_SOON: Final = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500"
+_GIVES_UP: Final = "&socketTimeoutMS=2000"
 _AGREE_WITHIN: Final = 45.0  # seconds
 _QUIET: Final = 1.0  # seconds, in which each bot saves several times
 _LONGEST_REPORT: Final = 10
+_REFUSED: Final = 0.6  # of the seeds: the bots are refused what they may do, for a while
 
 
 class Torture:
@@ -61,7 +62,7 @@ class Torture:
 
     def __init__(
         self,
-        servers: EmbeddedReplicaSet,
+        servers: GuardedReplicaSet,
         seed: int,
         seconds: float,
         *,
@@ -77,9 +78,12 @@ class Torture:
         self._services = services
         self._database = f"torture_{seed}"
         self._begun = dtm.datetime.now(dtm.timezone.utc)
-        self._uri = (servers.uri if proxies is None else proxied_uri(servers, proxies)) + SOON
+        self._hosts = [each.host for each in (servers.members if proxies is None else proxies)]
+        self._uri = servers.uri_of(self._hosts) + _SOON + _GIVES_UP
         self._result = Result(seed, folder)
         self._recorder = Recorder(folder, "runner.0")
+        self._refuses = random.Random(f"{seed} access").random() < _REFUSED
+        self._access = Access(servers, self._database, [f"bot{index}" for index in range(bots)])
         self._bots = [self._bot(index, driver, random.Random(f"{seed} options {index}")) for index in range(bots)]
 
     def _bot(self, index: int, driver: Driver | None, chance: random.Random) -> BotProcess:
@@ -92,10 +96,12 @@ class Torture:
             "shutdown_timeout": 30 if at_the_end == "patient" else 1,
             "spill_dir": None if at_the_end == "forgets" else f"{folder}/bot{index}.spilled",
         }
+        uri = self._servers.uri_of(self._hosts, f"bot{index}") + _SOON
         options = {
             "folder": folder,
             "seed": self._result.seed,
-            "uri": self._uri + chance.choice(["", "&retryWrites=false"]),
+            "uri": uri + chance.choice(["", "&retryWrites=false"]) + chance.choice(["", _GIVES_UP]),
+            "refused": self._refuses,
             "database": self._database,
             "driver": driver or ("motor", "pymongo")[(self._result.seed + index) % 2],
             "talker": index + 1,
@@ -141,6 +147,7 @@ class Torture:
         return result
 
     def _prepare(self) -> None:
+        self._access.give_all()
         with MongoClient(self._servers.uri, w="majority") as client:
             client.drop_database(self._database)
             for scope, key in DOCUMENTS:
@@ -162,12 +169,15 @@ class Torture:
             BotNemesis(self._bots, *chosen("bot-nemesis")),
             Planter(self._uri, self._database, *chosen("planter")),
         ]
+        if self._refuses:
+            nemeses.append(AccessNemesis(self._access, self._bots, self._proxies, *chosen("access")))
         if (proxies := self._proxies) is not None:
             nemeses.append(RequestNemesis(self._servers, proxies, *chosen("requests")))
             nemeses.append(TrafficNemesis(starting, self._servers, proxies, *chosen("traffic")))
         with ThreadPoolExecutor(len(nemeses)) as pool:
             for running in [pool.submit(nemesis.run) for nemesis in nemeses]:
                 running.result()
+        self._access.give_all()  # whatever a server that was killed has forgotten of that
         for recorder in recorders:
             recorder.close()
 
@@ -245,6 +255,8 @@ def summary(results: list[Result]) -> str:
         "stalls": total["stalls"] + sum(count for name, count in total.items() if name.startswith("freezes of")),
         "lost answers": total["lost answers"],
         "late requests": total["late requests"],
+        "refusals": sum(total[name] for name in REFUSALS),
+        "frozen connections": total["frozen connections"],
         "violations": sum(len(result.violations) for result in results),
     }
     return ", ".join(f"{count:,} {name}" for name, count in numbers.items())
@@ -265,7 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
-        servers = stack.enter_context(EmbeddedReplicaSet())
+        servers = stack.enter_context(guarded_servers())
         chosen: dict[str, Any] = {"driver": options.driver, "bots": options.bots, "services": options.services}
         if options.proxy:
             chosen["proxies"] = stack.enter_context(proxied(servers))

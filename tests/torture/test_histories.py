@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import pathlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import bson
 import pytest
 from edits import Edit
-from history import GRACE, Document, Recorder, load
+from history import GRACE, Document, LogNotes, Recorder, load
 from memory import Memory
 from values import (
     CONTAINERS,
@@ -42,6 +43,29 @@ USER: Document = ("user_data", 1)
 )
 def test_leaves(data: Any, expected: Any) -> None:
     assert dict(leaves(data)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "problems"),
+    [
+        ("MongoDB refuses to save user_data", True, 0),
+        ("MongoDB refuses to save user_data", False, 1),
+        ("Not saved: MongoDB refuses: no", True, 0),
+        ("Not saved: user_data, _id 1: MongoDB refuses: no", True, 1),
+    ],
+)
+def test_a_refusal_is_a_problem_if_nobody_refuses_or_if_a_document_is_blamed(
+    tmp_path: pathlib.Path, text: str, refused: bool, problems: int
+) -> None:
+    recorder = Recorder(tmp_path, "bot0.1")
+    record = logging.LogRecord("ptb_mongo", logging.ERROR, "", 0, text, None, None)
+
+    LogNotes(recorder, refused=refused).emit(record)
+
+    recorder.close()
+    history = load(tmp_path)
+    assert len(history.problems) == problems
+    assert history.counts["refusal"] == 1 - problems
 
 
 def test_histories_of_processes_that_were_killed(tmp_path: pathlib.Path) -> None:

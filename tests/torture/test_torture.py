@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+from access import guarded_servers
 from proxies import proxied
 from run import Torture, summary
-
-from ptb_mongo.embedded import EmbeddedReplicaSet
 
 OF_TRAFFIC = {
     "cuts",
     "drips",
+    "frozen connections",
     "half-open connections",
     "late requests",
     "lost answers",
@@ -22,7 +22,7 @@ OF_TRAFFIC = {
 
 
 def test_nothing_is_lost_while_servers_bots_and_their_traffic_are_disturbed() -> None:
-    with EmbeddedReplicaSet() as servers, proxied(servers) as proxies:
+    with guarded_servers() as servers, proxied(servers) as proxies:
         result = Torture(servers, seed=7, seconds=4, proxies=proxies).run()
 
     assert not result.violations, "\n".join(map(str, result.violations))

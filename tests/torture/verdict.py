@@ -172,6 +172,7 @@ def _counts(history: History) -> Counter[str]:
             "warnings of bots": history.counts["warning"],
             "starts in vain": history.counts["no start"],
             "updates refused, never loaded": history.counts["never loaded"],
+            "refusals that bots report": history.counts["refusal"],
             "stops with data spilled": history.counts["spilled"],
             "stops with data unsaved": history.counts["unsaved"],
             "calls beside the application": history.counts["asks"],
