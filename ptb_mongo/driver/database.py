@@ -5,30 +5,23 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import bson
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
-from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
-from ptb_mongo.driver import reads, statements, streams
+from ptb_mongo.driver import options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
 from ptb_mongo.driver.failures import check_writes, failures_in, is_for_one, is_resumable, translated
 from ptb_mongo.driver.operations import Failure, Operation
+from ptb_mongo.driver.options import CODEC_OPTIONS
 from ptb_mongo.driver.streams import Events
-from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
 __all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
-
-CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
-)
 
 
 class Updated(NamedTuple):
@@ -53,14 +46,8 @@ class Driver:
     def __init__(self, client: Any, database: str, *, owned: bool) -> None:
         self._client = client
         self._owned = owned
-        concern = client.write_concern
-        self._write_concern = WriteConcern("majority") if concern.is_server_default else concern
-        self._database = client.get_database(
-            database,
-            codec_options=CODEC_OPTIONS,
-            read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
-            write_concern=self._write_concern,
-        )
+        self._database = client.get_database(database, **options.database_options(client))
+        self._write_concern = self._database.write_concern
         self.may_roll_back = False
 
     async def hello(self) -> dict[str, Any]:
@@ -212,6 +199,12 @@ class Driver:
         outdated = Failure("its document was changed by others", outdated=True)
         return {position: outdated for position, operation in operations.items() if not is_done(operation)}
 
+    async def explained(self, error: PersistenceError) -> PersistenceError:
+        """Why the first write of all failed: an option of the client that has to be changed, if it is one."""
+        if error.__cause__ is None:
+            return error
+        return options.explained(error.__cause__, self._client, await self.hello()) or error
+
     async def insert_if_missing(self, collection: str, document_id: Any, fields: Mapping[str, Any]) -> None:
         """Inserts a document, unless it exists."""
         await self.set_fields(collection, document_id, {}, insert=fields)
@@ -278,8 +271,14 @@ class Driver:
             await self._database[collection].delete_many(query)
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
-        """Why this server offers no change streams; `None` if it does."""
-        return await streams.why_none(self._database, hello)
+        """Why this server offers no change streams; `None` if it does.
+
+        Raises:
+            ConfigurationError: If the client may not have a connection for one, besides that for everything else.
+        """
+        if (reason := await streams.why_none(self._database, hello)) is None:
+            options.check_connections(self._client)
+        return reason
 
     async def watch(
         self,

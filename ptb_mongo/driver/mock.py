@@ -12,6 +12,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.database import CODEC_OPTIONS, Driver
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
+from ptb_mongo.errors import PersistenceError
 
 __all__ = ["MockDriver"]
 
@@ -28,6 +29,10 @@ class MockDriver(Driver):
     async def hello(self) -> dict[str, Any]:
         """The answer of a standalone server."""
         return {"isWritablePrimary": True}
+
+    async def explained(self, error: PersistenceError) -> PersistenceError:
+        """See `Driver.explained`; no option matters."""
+        return error
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
         """See `Driver.can_watch`."""

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
-from ptb_mongo.errors import FormatError
+from ptb_mongo.errors import FormatError, PersistenceError
 
 __all__ = ["FORMAT_VERSION", "begin", "end"]
 
@@ -30,6 +30,7 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
 
     Raises:
         FormatError: If the data was written by a newer version.
+        ConfigurationError: If an option of the client keeps the bot from writing.
     """
     found: dict[str, Any] | None = None
     async for document in driver.find(collection, {"_id": "format"}):
@@ -37,7 +38,12 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     if found is not None:
         _check(found, database, bot_id)
     made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": datetime.now(timezone.utc)}
-    before = await driver.set_fields(collection, "format", {"running": name}, insert=made)
+    try:
+        before = await driver.set_fields(collection, "format", {"running": name}, insert=made)
+    except PersistenceError as error:
+        if (explained := await driver.explained(error)) is error:
+            raise
+        raise explained from error
     return before is None or "running" not in before
 
 
