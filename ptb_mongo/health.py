@@ -33,6 +33,9 @@ class Health:
 
     Attributes:
         connected: Whether the server can be reached, as far as the last request has shown.
+        saver_alive: Whether PTB hands over what has changed. Its saver ends for good, without a word, if it cannot copy
+            the data; that is noticed when updates are handled and no save has come for two intervals and a minute, or
+            five seconds after a save that broke off.
         refresh: How changes by others are noticed; `None` while the application is not initialized.
         waiting: Documents that are not written yet.
         oldest_waiting: Seconds that the oldest of them has waited; 0.0 if none waits.
@@ -45,6 +48,7 @@ class Health:
     """
 
     connected: bool = False
+    saver_alive: bool = True
     refresh: Literal["watch", "read", "off"] | None = None
     waiting: int = 0
     oldest_waiting: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
 
@@ -52,7 +53,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
             its class's code, so only name what is yours.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
-        exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`.
+        exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
+            same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept
+            elsewhere.
         shutdown_timeout: Seconds that `flush` waits for an unreachable server; PTB's last save before it, and
             closing the connection after it, take up to ten more.
         spill_dir: A folder for data that is still unsaved at the timeout; the next start merges it with what the
@@ -164,7 +167,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             >>> MongoPersistence("mongodb://localhost").health().connected
             False
         """
-        return self._lifecycle.session.health() if self._lifecycle.session is not None else Health()
+        health = self._lifecycle.session.health() if self._lifecycle.session is not None else Health()
+        return replace(health, saver_alive=self._saver.is_saver_alive)
 
     def share(self, sharing: Sharing) -> None:
         """Connects the persistence with one of several workers; for `SharedApplication`.
