@@ -25,6 +25,7 @@ from workers import SharedBot, running
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
 from ptb_mongo.sync import heartbeat, saver_watch
+from ptb_mongo.sync.saver_watch import SaverWatch
 
 OTHER = 7
 INTERVAL = 0.02
@@ -238,14 +239,22 @@ async def test_a_blocked_loop_is_no_death(seconds: float, bot: Bot, caplog: pyte
     assert alarms(caplog) == []
 
 
-async def test_a_loop_that_is_blocked_when_the_alarm_is_due_is_no_death(
-    bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_loop_that_is_blocked_when_the_alarm_is_due_gives_the_saver_time(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(saver_watch, "_LATE", 0.05)
-    for _ in range(10):
-        await bot.hears(lambda _: time.sleep(0.25))
-    assert lives(bot)
-    assert alarms(caplog) == []
+    monkeypatch.setattr(heartbeat, "_GRACE", 0.0)
+    watch = SaverWatch(lambda: 0.0, dict)
+    watch.gives("user_data", USER, {})
+    await asyncio.sleep(0.01)
+    watch.gives("user_data", USER, {})
+
+    time.sleep(0.3)  # noqa: ASYNC251  (it is what is tested)
+    await turns()
+    assert watch.is_saver_alive
+
+    await until(lambda: not watch.is_saver_alive)
+    watch.close()
 
 
 async def test_an_interval_of_hours_is_no_death(mongodb_database: str, caplog: pytest.LogCaptureFixture) -> None:
