@@ -105,7 +105,7 @@ def a_button(context: Any) -> None:
         (uncopyable("user_data"), f"user_data {USER} at db.lock (TypeError: cannot pickle '_thread.lock' object)"),
         (uncopyable("chat_data"), f"chat_data {USER} at db.lock (TypeError: cannot pickle '_thread.lock' object)"),
         (uncopyable("bot_data"), "bot_data at db.lock (TypeError: cannot pickle '_thread.lock' object)"),
-        (a_button, "the data of buttons"),
+        (a_button, "Found: the data of buttons (TypeError: cannot pickle '_thread.lock' object)"),
         (lambda context: context.user_data.update(rows=sqlite3.connect(":memory:").cursor()), "sqlite3.Cursor"),
     ],
     ids=["user_data", "chat_data", "bot_data", "a button", "a cursor"],
@@ -181,6 +181,32 @@ async def test_a_stop_right_after_it_broke_off_names_it_as_well(mongodb_database
 
     with pytest.raises(UnsavedDataError, match=f"user_data {USER}"):
         await bot.application.shutdown()
+
+
+async def test_a_flush_by_hand_right_after_it_broke_off_names_it_as_well(mongodb_database: str) -> None:
+    bot = Bot(persistence(mongodb_database))
+    async with bot.application:
+        await bot.hears(uncopyable("user_data"))
+        with pytest.raises(TypeError):
+            await bot.saves()
+
+        with pytest.raises(UnsavedDataError, match=f"user_data {USER}"):
+            await bot.persistence.flush()
+        await bot.persistence.flush()  # it was said
+
+
+async def test_saves_by_hand_that_break_off_again_and_again_are_said_once(
+    mongodb_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = Bot(persistence(mongodb_database))
+    async with bot.application:
+        for _ in range(4):
+            await bot.hears(uncopyable("user_data"))
+            with pytest.raises(TypeError):
+                await bot.saves()
+        assert not lives(bot)
+        await bot.hears(lambda context: context.user_data.clear())
+    assert len(alarms(caplog)) == 1
 
 
 async def test_what_is_handed_over_in_the_end_is_not_named_by_the_stop(
