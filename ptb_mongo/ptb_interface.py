@@ -31,7 +31,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def __init__(self, lifecycle: Lifecycle, store_data: PersistenceInput | None, update_interval: float) -> None:
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
-        self._saver = SaverWatch(lambda: self.update_interval, self._buttons)
+        self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
 
     @property
     def _is_watched(self) -> bool:
@@ -166,22 +166,29 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
-        self._gives("user_data", user_id, user_data)
         await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+        self._gives("user_data", user_id, user_data)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        self._gives("chat_data", chat_id, chat_data)
         await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data)
+        self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
-        self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
         await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
+        self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
 
     def _gives(self, scope: str, key: int, live: Any) -> None:
         if self._is_watched:
             self._saver.gives(scope, key, live)
+
+    def _save_live(self, scope: str, key: int, live: Any) -> Coroutine[Any, Any, None]:
+        def stage(scopes: Scopes) -> Staged:
+            data = {"user_data": scopes.user_data, "chat_data": scopes.chat_data, "bot_data": scopes.bot_data}[scope]
+            return _staged(data, data.stage(key, live))
+
+        return self._lifecycle.save(stage)
 
     # -- closing ----------------------------------------------------------------------------------------
 
@@ -191,11 +198,12 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         A bot that keeps running opens the connection again when it needs it.
 
         Raises:
-            UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`, or if a
-                save of PTB has broken off.
+            UnsavedDataError: If the server is unreachable and does not come back within `shutdown_timeout`, or if
+                something cannot be saved that PTB has not handed over.
         """
         unsaved = None
         try:
+            await self._saver.save_unsaved()
             await self._lifecycle.flush()
         except UnsavedDataError as error:
             unsaved = error

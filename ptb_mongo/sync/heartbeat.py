@@ -13,7 +13,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["Heartbeat", "uncopyable"]
+__all__ = ["Heartbeat", "Key", "uncopyable"]
 
 _GRACE: Final = 60.0  # seconds more than two intervals: a save may wait for the server, and for PTB's error handlers
 _DEEPEST: Final = 8
