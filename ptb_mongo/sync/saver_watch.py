@@ -80,6 +80,10 @@ class SaverWatch:
         Returns:
             What it awaits instead.
         """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return saved  # it is no saver that calls
         if not self._heartbeat.begins():
             self._alarm(_BROKE_OFF)
         self._suspect()
