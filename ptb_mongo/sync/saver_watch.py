@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -87,15 +87,14 @@ class SaverWatch:
         if not self._heartbeat.begins():
             self._alarm(_BROKE_OFF)
         self._suspect()
-        return self._awaits(saved)
+        return _Told(saved, self._awaits)
 
-    async def _awaits(self, saved: Coroutine[Any, Any, None]) -> None:
+    def _awaits(self) -> None:
         self._heartbeat.awaits()
         self._end_timer()
         if not self.is_saver_alive:
             self.is_saver_alive = True
             _LOGGER.warning("PTB saves again")
-        await saved
 
     # -- in its place -----------------------------------------------------------------------------------
 
@@ -174,6 +173,42 @@ class SaverWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class _Told(Coroutine[Any, Any, None]):
+    """A coroutine that tells when it begins, or is cancelled before that.
+
+    One that awaits the other would leave it unawaited, and Python would warn of that, if a task is cancelled before its
+    first step.
+
+    Args:
+        wrapped: The coroutine.
+        tell: Called once.
+    """
+
+    def __init__(self, wrapped: Coroutine[Any, Any, None], tell: Callable[[], None]) -> None:
+        self._wrapped = wrapped
+        self._tell: Callable[[], None] | None = tell
+
+    def _begin(self) -> None:
+        if self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell()
+
+    def send(self, value: Any) -> Any:
+        self._begin()
+        return self._wrapped.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._begin()
+        return self._wrapped.throw(*error)
+
+    def close(self) -> None:
+        self._wrapped.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._begin()
+        return self._wrapped.__await__()
 
 
 def _name(scope: str, key: int) -> str:

@@ -406,3 +406,17 @@ async def test_a_slow_save_is_no_death(
         assert lives(bot)
     await bot.application.shutdown()
     assert alarms(caplog) == []
+
+
+async def test_a_save_that_is_cancelled_before_its_first_step_has_not_broken_off(
+    mongodb_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = Bot(persistence(mongodb_database))
+    async with bot.application:
+        await bot.hears(lambda context: context.bot_data.update(n=1))
+        for _ in range(2):
+            task = asyncio.ensure_future(bot.persistence.update_bot_data({"n": 1}))
+            task.cancel()
+            await asyncio.wait({task})
+        assert lives(bot)
+    assert alarms(caplog) == []
