@@ -33,6 +33,9 @@ class Health:
 
     Attributes:
         connected: Whether the server can be reached, as far as the last request has shown.
+        saver_alive: Whether PTB hands over what has changed. Its saver ends for good, without a word, if it cannot copy
+            the data; that is noticed when updates are handled and no save has come for two intervals and a minute, or
+            five seconds after a save that broke off.
         refresh: How changes by others are noticed; `None` while the application is not initialized.
         reason: Why documents wait to be written or read: the server is unreachable, or refuses it for now; `None` if
             they need not wait.
@@ -48,6 +51,7 @@ class Health:
     """
 
     connected: bool = False
+    saver_alive: bool = True
     refresh: Literal["watch", "read", "off"] | None = None
     reason: str | None = None
     waiting: int = 0

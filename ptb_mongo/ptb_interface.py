@@ -7,12 +7,13 @@ from typing import Any, Generic, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
-from ptb_mongo.errors import DocumentError
+from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.sync.saver_watch import SaverWatch
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
 __all__ = ["PTBInterface"]
@@ -30,6 +31,20 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def __init__(self, lifecycle: Lifecycle, store_data: PersistenceInput | None, update_interval: float) -> None:
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
+        self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether PTB's saver is what saves, and a call comes with each of its saves."""
+        return self.store_data.bot_data and self._lifecycle.settings.sharing is None
+
+    def _buttons(self) -> dict[str, Any]:
+        cache = getattr(getattr(self, "bot", None), "callback_data_cache", None)
+        return (
+            {}
+            if cache is None or not self.store_data.callback_data
+            else {"the data of buttons": cache.persistence_data}
+        )
 
     # -- loading ----------------------------------------------------------------------------------------
 
@@ -91,6 +106,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
+        self._saver.hands_over("user_data", user_id)
         return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.stage(user_id, data)))
 
     def update_chat_data(self, chat_id: int, data: CD) -> Coroutine[Any, Any, None]:
@@ -99,6 +115,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
+        self._saver.hands_over("chat_data", chat_id)
         return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.stage(chat_id, data)))
 
     def update_bot_data(self, data: BD) -> Coroutine[Any, Any, None]:
@@ -111,7 +128,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         def stage(scopes: Scopes) -> Staged:
             return _staged(scopes.bot_data, scopes.bot_data.stage(self._lifecycle.bot_id(), data))
 
-        return self._lifecycle.save(stage)
+        saved = self._lifecycle.save(stage)
+        if not self._is_watched:
+            return saved
+        self._saver.hands_over("bot_data", self._lifecycle.bot_id())
+        return self._saver.begins(saved)
 
     def update_conversation(
         self, name: str, key: ConversationKey, new_state: object | None
@@ -135,10 +156,12 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a user's document."""
+        self._saver.hands_over("user_data", user_id)
         return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.drop(user_id)))
 
     def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a chat's document."""
+        self._saver.hands_over("chat_data", chat_id)
         return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.drop(chat_id)))
 
     # -- refreshing -------------------------------------------------------------------------------------
@@ -146,14 +169,28 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
         await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+        self._gives("user_data", user_id, user_data)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
         await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data)
+        self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
         await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
+        self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+
+    def _gives(self, scope: str, key: int, live: Any) -> None:
+        if self._is_watched:
+            self._saver.gives(scope, key, live)
+
+    def _save_live(self, scope: str, key: int, live: Any) -> Coroutine[Any, Any, None]:
+        def stage(scopes: Scopes) -> Staged:
+            data = {"user_data": scopes.user_data, "chat_data": scopes.chat_data, "bot_data": scopes.bot_data}[scope]
+            return _staged(data, data.stage(key, live))
+
+        return self._lifecycle.save(stage)
 
     # -- closing ----------------------------------------------------------------------------------------
 
@@ -163,9 +200,21 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         A bot that keeps running opens the connection again when it needs it.
 
         Raises:
-            UnsavedDataError: If something could not be saved for `shutdown_timeout` seconds, or cannot be stored.
+            UnsavedDataError: If something could not be saved for `shutdown_timeout` seconds, cannot be stored, or was
+                not handed over by PTB.
         """
-        await self._lifecycle.flush()
+        unsaved = None
+        try:
+            await self._saver.save_unsaved()
+            await self._lifecycle.flush()
+        except UnsavedDataError as error:
+            unsaved = error
+        finally:
+            forgotten = self._saver.close()
+        if forgotten is not None:
+            raise UnsavedDataError(f"{unsaved}; besides, {forgotten}" if unsaved else forgotten) from unsaved
+        if unsaved is not None:
+            raise unsaved
 
 
 def _staged(collection: Collection[Any], replica: Replica | None) -> Staged:

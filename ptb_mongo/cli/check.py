@@ -27,10 +27,12 @@ from ptb_mongo.cli.common import (
     write_json,
 )
 from ptb_mongo.migration.inspection import Examination, Server, examine, inspect_server
+from ptb_mongo.migration.privileges import WATCH
 
 __all__ = ["check"]
 
 _NEEDED: Final = ("read", "write", "index")  # without change streams, a bot reads instead
+_CANNOT_READ: Final = frozenset({"read", "find"})
 _WITHOUT: Final = {"watch": 'the bot reads before each update instead (refresh="read")'}
 
 
@@ -53,15 +55,17 @@ async def _check(target: Target, sample: int | None, *, as_json: bool) -> int:
     async with target.open() as database:
         server = await inspect_server(database)
         missing = [right for right in _NEEDED if server.rights[right]]
-        form = await database.format() if "read" not in missing else None
+        missing += [action for action in server.missing if action != WATCH]
+        form = await database.format() if not _CANNOT_READ.intersection(missing) else None
         examination = Examination()
-        if "read" not in missing:
+        if not _CANNOT_READ.intersection(missing):
             with progress(quiet=as_json) as steps:
                 examination = await examine(database, sample=sample, advance=steps.advance)
         if as_json:
             write_json(_as_json(server, form, examination))
         else:
             _show(console(), target, database.name, server, form)
+            _show_missing(console(), target, database.name, server)
             _show_documents(console(), examination, sampled=sample is not None)
     return FOUND if missing or examination.problems else FINE
 
@@ -72,6 +76,8 @@ def _as_json(server: Server, form: dict[str, Any] | None, examination: Examinati
         "topology": server.topology,
         "rights": {right: reason is None for right, reason in server.rights.items()},
         "reasons": {right: reason for right, reason in server.rights.items() if reason},
+        "missing": server.missing,
+        "granting": server.granting,
         "format": form.get("version") if form else None,
         "bot_id": form.get("bot_id") if form else None,
         "documents": examination.documents,
@@ -100,6 +106,23 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
             out.print(Text.assemble(("  ● ", "yellow"), f"no {right}: {reason}"), soft_wrap=True)
             if right in _WITHOUT:
                 out.print(Text(f"    {_WITHOUT[right]}", "dim"), soft_wrap=True)
+
+
+def _show_missing(out: Console, target: Target, name: str, server: Server) -> None:
+    if not server.missing:
+        return
+    out.print(Text("\nThis user is missing", "bold red"))
+    for action, collections in server.missing.items():
+        where = ", ".join(collections) if collections else "the whole database"
+        out.print(Text.assemble(("  ● ", "red"), action, (f"  {where}", "dim")), soft_wrap=True)
+    if ".mongodb.net" in target.shown:
+        out.print(
+            Text(f"    on Atlas: Database Access, Custom Roles; these actions, on {name}, all collections", "dim")
+        )
+        return
+    out.print(Text("    as an administrator, in mongosh:", "dim"))
+    for line in server.granting:
+        out.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def _show_documents(out: Console, examination: Examination, *, sampled: bool) -> None:

@@ -10,7 +10,8 @@ from pymongo import AsyncMongoClient, MongoClient
 
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.mock import MockDriver
-from ptb_mongo.driver.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in
+from ptb_mongo.driver.options import check_acknowledged, check_versions
+from ptb_mongo.driver.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in, options_in
 from ptb_mongo.errors import ConfigurationError
 
 __all__ = ["connect", "database_of"]
@@ -33,20 +34,24 @@ def database_of(client: object, name: str | None) -> str:
         name: The name asked for; `None` for the one in the URI.
 
     Raises:
-        ConfigurationError: If the URI or the name cannot be used.
+        ConfigurationError: If the URI, the client or the name cannot be used, or if a driver is too old.
     """
+    check_versions()
     if isinstance(client, str):
         in_uri = database_in(client)
+        check_acknowledged(options_in(client).get("w"))
         name = in_uri if name is None else name
     elif isinstance(client, MongoClient):
         raise ConfigurationError(
             "a pymongo.MongoClient blocks the event loop; pass pymongo.AsyncMongoClient, a Motor client or a URI"
         )
-    elif not isinstance(client, (AsyncIOMotorClient, AsyncMongoClient)) and not _is_mock(client):
-        raise ConfigurationError(
-            "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
-            f"not {type(client).__name__}"
-        )
+    elif not _is_mock(client):
+        if not isinstance(client, (AsyncIOMotorClient, AsyncMongoClient)):
+            raise ConfigurationError(
+                "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
+                f"not {type(client).__name__}"
+            )
+        check_acknowledged(client.write_concern.document.get("w"))
     return checked_name(DEFAULT_DATABASE if name is None else name)
 
 

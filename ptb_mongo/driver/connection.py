@@ -15,27 +15,21 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import pymongo
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
-from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.driver import codes
 from ptb_mongo.driver.failures import translated
+from ptb_mongo.driver.options import database_options
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.waiting import awaited, wait_at_most
 
-__all__ = ["CODEC_OPTIONS", "DEADLINE", "Connection"]
+__all__ = ["DEADLINE", "Connection"]
 
 T = TypeVar("T")
 
 _LOGGER = logging.getLogger(__name__)
 
-CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
-)
 DEADLINE: Final = 10.0
 """Seconds after which an answer is no longer waited for: the connection may be half-open."""
 _DRIVERS: Final = 0.9  # the part of it after which the driver gives up, and can say why
@@ -59,8 +53,8 @@ class Connection:
         renew: Makes another client like this one; `None` if that is not possible.
 
     Attributes:
+        client: The client in use.
         database: The database, for what has no deadline.
-        write_concern: That of all writes.
     """
 
     def __init__(
@@ -71,18 +65,11 @@ class Connection:
         self._renew = renew
         self._renew_at: float | None = None
         self._pause = _FIRST_RENEWAL
-        concern = client.write_concern
-        self.write_concern = WriteConcern("majority") if concern.is_server_default else concern
         self._use(client)
 
     def _use(self, client: Any) -> None:
-        self._client = client
-        self.database = client.get_database(
-            self._name,
-            codec_options=CODEC_OPTIONS,
-            read_preference=ReadPreference.PRIMARY,  # which is never older than our own writes
-            write_concern=self.write_concern,
-        )
+        self.client = client
+        self.database = client.get_database(self._name, **database_options(client))
 
     async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
         """The result of a command.
@@ -129,7 +116,7 @@ class Connection:
                     await closing()
 
     async def _limited(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
-        if self._owned or not isinstance(self._client, AsyncIOMotorClient):
+        if self._owned or not isinstance(self.client, AsyncIOMotorClient):
             return await attempt(self.database)
         # A client of our own has a socket timeout, and with PyMongo's a cancellation closes the connection. Motor's
         # threads would wait for ever in that of a user.
@@ -150,14 +137,14 @@ class Connection:
             return
         self._renew_at = None
         with contextlib.suppress(PersistenceError):
-            client, old = await self._renew(), self._client
+            client, old = await self._renew(), self.client
             self._use(client)
             await _close(old)
 
     async def close(self) -> None:
         """Closes the client, if it is ours."""
         if self._owned:
-            await _close(self._client)
+            await _close(self.client)
 
 
 async def _close(client: Any) -> None:

@@ -13,13 +13,14 @@ from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
-from ptb_mongo.driver import reads, statements, streams
+from ptb_mongo.driver import options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
-from ptb_mongo.driver.connection import CODEC_OPTIONS, Connection
+from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, translated
 from ptb_mongo.driver.operations import Failure, Operation
+from ptb_mongo.driver.options import CODEC_OPTIONS
 from ptb_mongo.driver.streams import Events
-from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
 __all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
@@ -179,7 +180,7 @@ class Driver:
                 # The text of an error may quote bytes of a broken document that are not valid text.
                 codec_options=CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
                 ordered=False,
-                writeConcern=self._connection.write_concern.document,
+                writeConcern=self._connection.database.write_concern.document,
                 **{f"{command}s": list(sent.values())},
             )
         )
@@ -209,6 +210,12 @@ class Driver:
 
         outdated = Failure("its document was changed by others", outdated=True)
         return {position: outdated for position, operation in operations.items() if not is_done(operation)}
+
+    async def explained(self, error: PersistenceError) -> PersistenceError:
+        """Why the first write of all failed: an option of the client that has to be changed, if it is one."""
+        if error.__cause__ is None:
+            return error
+        return options.explained(error.__cause__, self._connection.client, await self.hello()) or error
 
     async def insert_if_missing(self, collection: str, document_id: Any, fields: Mapping[str, Any]) -> None:
         """Inserts a document, unless it exists."""
@@ -282,8 +289,14 @@ class Driver:
             await self._connection.database[collection].delete_many(query)
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
-        """Why this server offers no change streams; `None` if it does."""
-        return await self._connection.run(partial(streams.why_none, hello=hello))
+        """Why this server offers no change streams; `None` if it does.
+
+        Raises:
+            ConfigurationError: If the client may not have a connection for one, besides that for everything else.
+        """
+        if (reason := await self._connection.run(partial(streams.why_none, hello=hello))) is None:
+            options.check_connections(self._connection.client)
+        return reason
 
     async def watch(
         self,

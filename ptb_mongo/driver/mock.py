@@ -16,10 +16,12 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from ptb_mongo.driver.batches import ByIds
-from ptb_mongo.driver.connection import CODEC_OPTIONS, Connection
+from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.failures import translated
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
+from ptb_mongo.driver.options import CODEC_OPTIONS
+from ptb_mongo.errors import PersistenceError
 
 __all__ = ["MockDriver"]
 
@@ -56,6 +58,10 @@ class MockDriver(Driver):
     async def hello(self) -> dict[str, Any]:
         """The answer of a standalone server."""
         return {"isWritablePrimary": True}
+
+    async def explained(self, error: PersistenceError) -> PersistenceError:
+        """See `Driver.explained`; no option matters."""
+        return error
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
         """See `Driver.can_watch`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from pymongo import uri_parser
 from pymongo.errors import ConfigurationError as InvalidConfiguration
@@ -14,7 +14,7 @@ from pymongo.errors import InvalidURI
 
 from ptb_mongo.errors import ConfigurationError
 
-__all__ = ["DEFAULT_DATABASE", "checked_name", "clear_errors", "database_in", "without_password"]
+__all__ = ["DEFAULT_DATABASE", "checked_name", "clear_errors", "database_in", "options_in", "without_password"]
 
 DEFAULT_DATABASE: Final = "telegram_bot"
 _URI: Final = re.compile(r"mongodb(?:\+srv)?://[^/?]+(?:/(?P<database>[^?]*))?(?:\?.*)?\Z")
@@ -62,12 +62,22 @@ def database_in(uri: str) -> str | None:
             f"not a MongoDB connection string: {without_password(uri)!r}; "
             'it looks like "mongodb://localhost:27017" or "mongodb+srv://user:password@cluster.mongodb.net"'
         )
-    plain = re.sub(r"\Amongodb\+srv://([^/?]*@)?[^/?]*", r"mongodb://\1localhost", uri)
-    with clear_errors(uri):
-        uri_parser.parse_uri(plain)
+    options_in(uri)
     if "@" in (match["database"] or ""):
         raise ConfigurationError(f"the connection string {without_password(uri)!r} cannot be used: {_NOT_ESCAPED}")
     return match["database"] or None
+
+
+def options_in(uri: str) -> Mapping[str, Any]:
+    """The options in a URI, by the names that drivers use; a name server may add some to those of `mongodb+srv`.
+
+    Raises:
+        ConfigurationError: If it cannot be used.
+    """
+    plain = re.sub(r"\Amongodb\+srv://([^/?]*@)?[^/?]*", r"mongodb://\1localhost", uri)
+    with clear_errors(uri):
+        found: Mapping[str, Any] = uri_parser.parse_uri(plain)["options"]
+    return found
 
 
 @contextmanager

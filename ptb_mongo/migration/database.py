@@ -115,6 +115,11 @@ class Database:
         """Closes the connection, if it is ours."""
         await self.driver.close()
 
+    @property
+    def format_collection(self) -> str:
+        """The collection of the format document."""
+        return f"{self.prefix}{_FORMAT}"
+
     async def format(self) -> dict[str, Any] | None:
         """The document that says which version of the storage format this is, and whose; `None` in a new database.
 
@@ -122,7 +127,7 @@ class Database:
             FormatError: If it is newer than what is known here.
         """
         found: dict[str, Any] | None = None
-        async for document in self.driver.find(f"{self.prefix}{_FORMAT}", {"_id": "format"}):
+        async for document in self.driver.find(self.format_collection, {"_id": "format"}):
             found = document
         if found is not None and (not isinstance(found.get("version"), int) or found["version"] > FORMAT_VERSION):
             raise FormatError(
@@ -134,7 +139,7 @@ class Database:
     async def begin(self, bot_id: int) -> None:
         """Notes version and bot in a new database, as the bot would do it when it starts."""
         made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": dtm.datetime.now(dtm.timezone.utc)}
-        await self.driver.insert_if_missing(f"{self.prefix}{_FORMAT}", "format", made)
+        await self.driver.insert_if_missing(self.format_collection, "format", made)
 
     async def read(
         self, kind: Kind, query: Mapping[str, Any] | None = None, also: Sequence[str] = ()

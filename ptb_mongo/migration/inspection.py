@@ -16,6 +16,7 @@ from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError, PersistenceError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
+from ptb_mongo.migration.privileges import WATCH, granting, missing_actions
 
 __all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_untrusted"]
 
@@ -33,11 +34,15 @@ class Server:
         version: MongoDB's version.
         topology: What kind of server it is, in words.
         rights: Why each of "read", "write", "index" and "watch" cannot be done; `None` if it can.
+        missing: The actions that this user is missing, each with the collections that it is missing for.
+        granting: The commands of `mongosh` that grant them.
     """
 
     version: str
     topology: str
     rights: dict[str, str | None]
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    granting: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -68,7 +73,35 @@ async def inspect_server(database: Database) -> Server:
     """
     hello = await database.driver.hello()
     build = await database.driver.command({"buildInfo": 1})
-    return Server(version=build["version"], topology=_topology(hello), rights=await _rights(database, hello))
+    status = await _connection_status(database)
+    data = [database.scopes[kind].collection for kind in KINDS]
+    indexed = database.scopes["conversations"].collection
+    missing = missing_actions(status, database.name, data, database.format_collection, indexed)
+    if not _may_watch(hello):
+        missing.pop(WATCH, None)
+    return Server(
+        version=build["version"],
+        topology=_topology(hello),
+        rights=await _rights(database, hello),
+        missing=missing,
+        granting=granting(status, database.name, missing),
+    )
+
+
+async def _connection_status(database: Database) -> dict[str, Any]:
+    try:
+        status = await database.driver.command({"connectionStatus": 1, "showPrivileges": True})
+    except ConnectionError:
+        raise
+    except PersistenceError:  # then the rights that are tried must do
+        return {}
+    found: dict[str, Any] = status["authInfo"]
+    return found
+
+
+def _may_watch(hello: Mapping[str, Any]) -> bool:
+    """Whether this kind of server has change streams."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
 
 
 def _topology(hello: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from bson.timestamp import Timestamp
@@ -23,6 +23,8 @@ from ptb_mongo.waiting import cancel_and_wait
 __all__ = ["ChangeStream", "just_after"]
 
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
+_OF_A_DOCUMENT: Final = {"insert", "update", "replace", "delete"}
+_ENDS: Final = ("drop", "rename")  # of a collection
 
 
 class Grants(Protocol):
@@ -56,11 +58,20 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
     An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may
     report one where we move keys of a small document. An insertion may be a copy of our document that somebody puts
     back, so `_note` compares its `rev`.
+
+    A collection that is put in the place of one of these, as `$out` does it and a `renameCollection`, has another name
+    in the event: `to` says where it has gone.
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
-    wanted: list[dict[str, Any]] = [{"ns.coll": {"$in": collections}}, {"ns.coll": {"$exists": False}}]
-    fields = {"ns": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
+    replaced = collections if leases is None else [*collections, leases]
+    wanted: list[dict[str, Any]] = [
+        {"ns.coll": {"$in": collections}},
+        {"ns.coll": {"$exists": False}},
+        {"to.coll": {"$in": replaced}},
+    ]
+    fields = {"ns": 1, "to": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
     if leases is not None:
+        wanted.append({"ns.coll": leases, "operationType": {"$in": list(_ENDS)}})
         # The server may report the update of a small document as a replacement.
         places = dict.fromkeys(("updateDescription.updatedFields.holder", "fullDocument.holder"), 1)
         ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
@@ -180,23 +191,26 @@ class ChangeStream:
     def _note(self, change: Mapping[str, Any]) -> None:
         if (happened := change.get("wallTime")) is not None:
             self._lag.note(happened.timestamp(), time.time())
-        operation = change["operationType"]
-        collection = change.get("ns", {}).get("coll", "")
-        if self._leases is not None and collection == self._leases.collection:
+        names = [place.get("coll") for place in (change.get("ns", {}), change.get("to", {}))]
+        if change["operationType"] not in _OF_A_DOCUMENT:
+            self._note_replaced([name for name in names if name is not None])
+        elif self._leases is not None and names[0] == self._leases.collection:
             fields = change.get("updateDescription", {}).get("updatedFields") or change["fullDocument"]
             self._leases.granted(fields["holder"])
-            return
-        scope = self._collections.get(collection)
-        if operation in {"insert", "update", "replace", "delete"}:
-            if scope is None:
-                return
+        elif (scope := self._collections.get(names[0] or "")) is not None:
             document_id = change["documentKey"]["_id"]
-            rev = change.get("fullDocument", {}).get("rev") if operation == "insert" else None
+            rev = change.get("fullDocument", {}).get("rev") if change["operationType"] == "insert" else None
             if rev is None or not scope.is_own(document_id, rev):
-                scope.told(document_id, deleted=operation == "delete")
-        elif scope is not None:
-            scope.told_all()
-        else:
+                scope.told(document_id, deleted=change["operationType"] == "delete")
+
+    def _note_replaced(self, names: Sequence[str]) -> None:
+        """Whole collections are not what they were; the database is not, if none is named."""
+        for name in names:
+            if (scope := self._collections.get(name)) is not None:
+                scope.told_all()
+            elif self._leases is not None and name == self._leases.collection:
+                self._leases.ask_again()
+        if not names:
             self._mark_everything_stale()
 
     def _mark_everything_stale(self) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
-from ptb_mongo.errors import FormatError
+from ptb_mongo.errors import FormatError, PersistenceError
 from ptb_mongo.sync.foreign import warn_of_foreign
 
 __all__ = ["FORMAT_VERSION", "begin", "end"]
@@ -31,6 +31,7 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
 
     Raises:
         FormatError: If the data was written by a newer version.
+        ConfigurationError: If an option of the client keeps the bot from writing.
     """
     found: dict[str, Any] | None = None
     async for document in driver.find(collection, {"_id": "format"}):
@@ -43,10 +44,15 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     is_guest = not bot_id and bool(known.get("bot_id"))
     mark = {} if is_guest and "running" in known else {"running": name}
     made = {"version": FORMAT_VERSION, "created_at": datetime.now(timezone.utc)}
-    if found is None:
-        before = await driver.set_fields(collection, "format", mark, insert={**made, **owner})
-    else:
-        before = await driver.set_fields(collection, "format", {**mark, **owner}, insert=made)
+    try:
+        if found is None:
+            before = await driver.set_fields(collection, "format", mark, insert={**made, **owner})
+        else:
+            before = await driver.set_fields(collection, "format", {**mark, **owner}, insert=made)
+    except PersistenceError as error:
+        if (explained := await driver.explained(error)) is error:
+            raise
+        raise explained from error
     if owner:
         await warn_of_foreign(driver, collection.removesuffix("ptb_mongo"), database, bot_id)
     return before is None or "running" not in before

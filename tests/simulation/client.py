@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 import bson
@@ -14,6 +15,7 @@ from loop import Life
 from network import Network
 from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.pool_options import PoolOptions
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -29,6 +31,7 @@ class Client:
         self.network = network
         self.life = life
         self.write_concern = WriteConcern()
+        self.options = SimpleNamespace(pool_options=PoolOptions())
         self.sessions = 0
 
     def get_database(self, name: str, **options: Any) -> Database:

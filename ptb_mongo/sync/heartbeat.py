@@ -1,0 +1,110 @@
+"""Notices that PTB's saver has died: nothing says so, but its regular calls stay away.
+
+PTB deep-copies the data before it hands it over. If a copy fails, its saver ends for good without a word, and what it
+was about to hand over is forgotten. `update_bot_data`, which comes with every save, is the heartbeat: it stays away; or
+it comes and is never awaited, because the copy of a user or a chat failed after it.
+
+Pure: the times are passed in, and are those of the event loop.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+__all__ = ["Heartbeat", "Key", "uncopyable"]
+
+_GRACE: Final = 60.0  # seconds more than two intervals: a save may wait for the server, and for PTB's error handlers
+_DEEPEST: Final = 8
+
+Key = tuple[str, int]
+"""A scope, and the id of a user, a chat or the bot."""
+
+
+class Heartbeat:
+    """What updates were given to change, and what PTB has handed over since.
+
+    Attributes:
+        given: The live objects that updates and jobs got since the last save.
+        taken: Those that the save in progress is about.
+        lost: Those that were not handed over by a save that broke off: PTB has forgotten them.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[Key, Any] = {}
+        self.taken: dict[Key, Any] = {}
+        self.lost: dict[Key, Any] = {}
+        self.is_awaited = True
+        self._since: float | None = None
+        self._latest = 0.0
+
+    def gives(self, key: Key, live: Any, now: float) -> None:
+        """An update or a job gets an object, which it may change: a save is due."""
+        self.given[key] = live
+        if self._since is None:
+            self._since = now
+        self._latest = now
+
+    def begins(self) -> bool:
+        """PTB has copied the bot's data: a save has begun; returns whether the one before was awaited."""
+        was_awaited = self.is_awaited
+        self.breaks_off()
+        self.is_awaited = False
+        self.taken, self.given = self.given, {}
+        self._since = None
+        return was_awaited
+
+    def hands_over(self, key: Key) -> None:
+        """PTB has copied an object."""
+        for objects in (self.given, self.taken, self.lost):
+            objects.pop(key, None)
+
+    def awaits(self) -> None:
+        """PTB has copied everything."""
+        self.is_awaited = True
+        self.taken = {}
+
+    def breaks_off(self) -> None:
+        """If a save has begun and was never awaited, it will not be any more."""
+        if not self.is_awaited:
+            self.lost |= self.taken
+            self.awaits()
+
+    def overdue(self, interval: float) -> float | None:
+        """For how many seconds updates were handled without a save, if one should have come; otherwise `None`."""
+        seconds = 0.0 if self._since is None else self._latest - self._since
+        return seconds if seconds > 2 * interval + _GRACE else None
+
+
+def uncopyable(objects: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be copied, and where: "user_data 42 at db.lock (TypeError: cannot pickle '_thread.lock' object)".
+
+    Args:
+        objects: Objects by their names.
+    """
+    for name, value in objects.items():
+        if (error := _failure(value)) is not None:
+            path = ".".join(map(str, _path_to_failure(value)))
+            # Other errors than these are of the object's own code, and their texts may hold users' data.
+            text = f": {error}" if isinstance(error, (TypeError, AttributeError)) else ""
+            yield f"{name}{path and f' at {path:.100}'} ({type(error).__name__}{text:.200})"
+
+
+def _failure(value: Any) -> Exception | None:
+    try:
+        copy.deepcopy(value)
+    except Exception as error:  # noqa: BLE001  (whatever an object's own code may do)
+        return error
+    return None
+
+
+def _path_to_failure(value: Any) -> list[Any]:
+    path: list[Any] = []
+    while isinstance(value, dict) and len(path) < _DEEPEST:
+        found = next((key for key, one in value.items() if _failure(one) is not None), None)
+        if found is None:
+            break
+        path.append(found)
+        value = value[found]
+    return path

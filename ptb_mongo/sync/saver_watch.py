@@ -1,0 +1,215 @@
+"""The shell of `Heartbeat`: its timers, the one line in the log, and what a stop says.
+
+While PTB's saver is dead, what updates were given is saved in its place: a restart, which alone revives it, would lose
+the rest. Deletions and the states of conversations wait in PTB, out of reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from ptb_mongo.sync.heartbeat import Heartbeat, Key, uncopyable
+
+__all__ = ["SaverWatch"]
+
+_LOGGER = logging.getLogger(__name__)
+_CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, in which the event loop must not have been blocked
+_LATE: Final = 1.0  # seconds that a timer is late if the event loop was blocked
+_SHORTEST: Final = 1.0  # seconds between two saves in place of PTB's
+_TRIED_AT_MOST: Final = 2000
+_NAMED_AT_MOST: Final = 5
+
+_BROKE_OFF: Final = "its last save broke off"
+_WHAT_TO_DO: Final = (
+    "PTB copies user_data, chat_data, bot_data and the data of buttons before it hands them over, and its saver ends "
+    "without a word at what cannot be copied: a lock, a connection or cursor, an open file, a task, a Job. Keep such "
+    "objects elsewhere (exclude comes too late for them), and restart the bot: until then the data of users, chats and "
+    "the bot is saved in place of PTB, as far as it can be stored, but no deletion, button or conversation is"
+)
+
+
+class SaverWatch:
+    """Raises the alarm if PTB's saver has died.
+
+    Args:
+        interval: Gives the seconds between two saves.
+        others: Gives more objects that PTB copies, by their names.
+        save: Saves a live object: a scope, an id and the object.
+
+    Attributes:
+        is_saver_alive: Whether PTB hands over changes, as far as is known.
+    """
+
+    def __init__(
+        self,
+        interval: Callable[[], float],
+        others: Callable[[], Mapping[str, Any]],
+        save: Callable[[str, int, Any], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._interval = interval
+        self._others = others
+        self._save = save
+        self._heartbeat = Heartbeat()
+        self._timer: asyncio.TimerHandle | None = None
+        self._standing_in: asyncio.Task[None] | None = None
+        self._refused: set[Key] = set()
+        self.is_saver_alive = True
+
+    # -- what PTB does ----------------------------------------------------------------------------------
+
+    def gives(self, scope: str, key: int, live: Any) -> None:
+        """An update or a job gets an object."""
+        self._heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
+        if self._timer is None and self.is_saver_alive and self._heartbeat.overdue(self._interval()) is not None:
+            self._suspect()
+
+    def hands_over(self, scope: str, key: int) -> None:
+        """An object was copied."""
+        self._heartbeat.hands_over((scope, key))
+
+    def begins(self, saved: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
+        """A save has begun.
+
+        Args:
+            saved: What PTB is going to await.
+
+        Returns:
+            What it awaits instead.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return saved  # it is no saver that calls
+        if not self._heartbeat.begins():
+            self._alarm(_BROKE_OFF)
+        self._suspect()
+        return _Told(saved, self._awaits)
+
+    def _awaits(self) -> None:
+        self._heartbeat.awaits()
+        self._end_timer()
+        if not self.is_saver_alive:
+            self.is_saver_alive = True
+            _LOGGER.warning("PTB saves again")
+
+    # -- in its place -----------------------------------------------------------------------------------
+
+    async def _stand_in(self) -> None:
+        while not self.is_saver_alive:
+            await self.save_unsaved()
+            await asyncio.sleep(max(self._interval(), _SHORTEST))
+
+    async def save_unsaved(self) -> None:
+        """Saves what PTB has not handed over, if its last save broke off."""
+        self._heartbeat.breaks_off()
+        if self.is_saver_alive and not self._heartbeat.lost:
+            return
+        unsaved = {**self._heartbeat.lost, **self._heartbeat.given}
+        self._heartbeat.lost, self._heartbeat.given = {}, {}
+        # What cannot be stored raises once. After that it is still what PTB cannot copy.
+        still = {key for key in self._refused & unsaved.keys() if any(uncopyable({"": unsaved[key]}))}
+        saved = [self._save(*key, live) for key, live in unsaved.items()]
+        for (key, live), error in zip(
+            unsaved.items(), await asyncio.gather(*saved, return_exceptions=True), strict=True
+        ):
+            if isinstance(error, Exception):
+                _LOGGER.error("Not saved in place of PTB: %s", error)
+            if isinstance(error, Exception) or key in still:
+                self._heartbeat.lost[key] = live
+        self._refused = set(self._heartbeat.lost)
+
+    # -- the alarm --------------------------------------------------------------------------------------
+
+    def _suspect(self) -> None:
+        self._end_timer()
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _CONFIRM
+        self._timer = loop.call_at(due, self._confirm, due)
+
+    def _confirm(self, due: float) -> None:
+        self._timer = None
+        if asyncio.get_running_loop().time() - due > _LATE:
+            self._suspect()  # the loop was blocked, and PTB's saver as well
+        elif not self._heartbeat.is_awaited:
+            self._heartbeat.breaks_off()
+            self._alarm(_BROKE_OFF)
+        elif (seconds := self._heartbeat.overdue(self._interval())) is not None:
+            self._alarm(f"updates have been handled for {seconds:.0f} s since its last save")
+
+    def _alarm(self, why: str) -> None:
+        if self.is_saver_alive:
+            self.is_saver_alive = False
+            _LOGGER.error("PTB does not save any more: %s. %s%s", why, _WHAT_TO_DO, self._found())
+            if self._standing_in is None or self._standing_in.done():
+                self._standing_in = asyncio.get_running_loop().create_task(self._stand_in(), name="ptb_mongo saver")
+
+    def _found(self) -> str:
+        known = {**self._heartbeat.lost, **self._heartbeat.given}
+        objects = {**self._others(), **{_name(*key): live for key, live in islice(known.items(), _TRIED_AT_MOST)}}
+        found = list(islice(uncopyable(objects), _NAMED_AT_MOST))
+        return f". Found: {'; '.join(found)}" if found else ""
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def close(self) -> str | None:
+        """Ends the watch; returns what is not saved because PTB has not handed it over, if there is anything."""
+        self._end_timer()
+        if self._standing_in is not None:
+            self._standing_in.cancel()
+        self._heartbeat.breaks_off()
+        lost, found = [_name(*key) for key in self._heartbeat.lost], self._found() if self._heartbeat.lost else ""
+        self._heartbeat, self._refused, self.is_saver_alive = Heartbeat(), set(), True
+        if not lost:
+            return None
+        named = ", ".join(lost[:_NAMED_AT_MOST]) + (", ..." if len(lost) > _NAMED_AT_MOST else "")
+        forgotten = f"PTB's saver has died, and this could not be saved in its place: {len(lost)} ({named})"
+        return f"{forgotten}. {_WHAT_TO_DO}{found}"
+
+    def _end_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Told(Coroutine[Any, Any, None]):
+    """A coroutine that tells when it begins, or is cancelled before that.
+
+    One that awaits the other would leave it unawaited, and Python would warn of that, if a task is cancelled before its
+    first step.
+
+    Args:
+        wrapped: The coroutine.
+        tell: Called once.
+    """
+
+    def __init__(self, wrapped: Coroutine[Any, Any, None], tell: Callable[[], None]) -> None:
+        self._wrapped = wrapped
+        self._tell: Callable[[], None] | None = tell
+
+    def _begin(self) -> None:
+        if self._tell is not None:
+            tell, self._tell = self._tell, None
+            tell()
+
+    def send(self, value: Any) -> Any:
+        self._begin()
+        return self._wrapped.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._begin()
+        return self._wrapped.throw(*error)
+
+    def close(self) -> None:
+        self._wrapped.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._begin()
+        return self._wrapped.__await__()
+
+
+def _name(scope: str, key: int) -> str:
+    return scope if scope == "bot_data" else f"{scope} {key}"
