@@ -194,7 +194,10 @@ async def test_a_flush_by_hand_right_after_it_broke_off_names_it_as_well(mongodb
 
         with pytest.raises(UnsavedDataError, match=f"user_data {USER}"):
             await bot.persistence.flush()
-        await bot.persistence.flush()  # it was said
+        with pytest.raises(UnsavedDataError, match="a lock cannot be stored") as again:
+            await bot.persistence.flush()
+        assert "saver" not in str(again.value)  # that was said
+        await bot.hears(lambda context: context.user_data.clear())
 
 
 async def test_saves_by_hand_that_break_off_again_and_again_are_said_once(
