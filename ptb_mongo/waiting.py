@@ -58,11 +58,10 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     cancelled repeatedly. Whoever waits may be cancelled repeatedly as well, and waits on: nothing is left running.
     """
     cancelled: asyncio.CancelledError | None = None
-    task.cancel()
     while not task.done():
+        task.cancel()  # each time: whoever waits here may be cancelled as often, and never wait so long
         try:
-            if not (await asyncio.wait({task}, timeout=_CANCEL_AGAIN))[0]:
-                task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:

@@ -34,3 +34,28 @@ async def test_what_ends_slowly_has_ended_when_its_limit_has(monkeypatch: pytest
 
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_ends_only_when_it_is_cancelled_again_is_cancelled_by_each_of_several_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a driver that cleans up without end: the outer limit interrupts the inner one each time before it may."""
+    monkeypatch.setattr(waiting, "_CANCEL_AGAIN", 0.01)
+    began, cancelled = asyncio.Event(), 0
+
+    async def cleans_up() -> None:
+        nonlocal cancelled
+        began.set()
+        while cancelled < 4:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+        raise asyncio.CancelledError
+
+    outer = asyncio.ensure_future(wait_at_most(100, wait_at_most(100, cleans_up())))
+    await began.wait()
+
+    await asyncio.wait_for(cancel_and_wait(outer), 10)
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
