@@ -78,7 +78,8 @@ class Connection:
     def _use(self, client: Any) -> None:
         self._client = client
         # With PyMongo's, a cancellation closes the connection; one of Motor's few threads would wait on.
-        limit = client.options.pool_options.socket_timeout if isinstance(client, AsyncIOMotorClient) else DEADLINE
+        pool = client.options.pool_options
+        limit = pool.socket_timeout if isinstance(client, AsyncIOMotorClient) else DEADLINE
         self._may_wait_for_ever = not limit or limit > DEADLINE
         self.database = client.get_database(
             self._name,
