@@ -8,6 +8,7 @@ and each counts as one step, however long it was.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -57,12 +58,14 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     A driver may turn the cancellation into a connection error, after which the task would try again: so it is
     cancelled repeatedly. Whoever waits may be cancelled repeatedly as well, and waits on: nothing is left running.
     """
+    loop, again_at = asyncio.get_running_loop(), -math.inf
     cancelled: asyncio.CancelledError | None = None
-    task.cancel()
     while not task.done():
+        if loop.time() >= again_at:  # however often whoever waits here was cancelled meanwhile
+            task.cancel()
+            again_at = loop.time() + _CANCEL_AGAIN
         try:
-            if not (await asyncio.wait({task}, timeout=_CANCEL_AGAIN))[0]:
-                task.cancel()
+            await asyncio.wait({task}, timeout=again_at - loop.time())
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:

@@ -69,6 +69,10 @@ class Connection:
 
     def _use(self, client: Any) -> None:
         self.client = client
+        # With PyMongo's, a cancellation closes the connection; one of Motor's few threads would wait on.
+        pool = client.options.pool_options
+        limit = pool.socket_timeout if isinstance(client, AsyncIOMotorClient) else DEADLINE
+        self._may_wait_for_ever = not limit or limit > DEADLINE
         self.database = client.get_database(self._name, **database_options(client))
 
     async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
@@ -116,10 +120,8 @@ class Connection:
                     await closing()
 
     async def _limited(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
-        if self._owned or not isinstance(self.client, AsyncIOMotorClient):
+        if not self._may_wait_for_ever:
             return await attempt(self.database)
-        # A client of our own has a socket timeout, and with PyMongo's a cancellation closes the connection. Motor's
-        # threads would wait for ever in that of a user.
         with pymongo.timeout(_DRIVERS * DEADLINE):
             return await attempt(self.database)
 

@@ -16,6 +16,8 @@ from workers import USER, SharedBot, click, running, text
 
 from ptb_mongo import ConfigurationError, MongoPersistence, WatchUnavailableError
 from ptb_mongo.driver import Driver, connect
+from ptb_mongo.health import Counters
+from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.change_stream import ChangeStream, just_after
 from ptb_mongo.sync.leases import Leases
 
@@ -34,7 +36,7 @@ async def party(mongodb_server_uri: str, mongodb_database: str) -> AsyncIterator
         driver: Driver = await connect(mongodb_server_uri, mongodb_database)
         leases = Leases(driver, "leases", name, timeout)
         hello = await driver.hello()
-        watcher = ChangeStream(driver, name, {}, just_after(hello), lambda _: None, leases)
+        watcher = ChangeStream(driver, name, {}, just_after(hello), Availability(Counters()), leases)
         made.append((watcher, leases, driver))
         return leases
 

@@ -34,3 +34,33 @@ async def test_what_ends_slowly_has_ended_when_its_limit_has(monkeypatch: pytest
 
     assert ended.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_ends_only_when_it_is_cancelled_again_is_so_however_often_its_limit_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a driver that cleans up without end; an outer limit interrupts the inner one each time before it may."""
+    monkeypatch.setattr(waiting, "_CANCEL_AGAIN", 0.05)
+    began, cancelled = asyncio.Event(), 0
+
+    async def cleans_up() -> None:
+        nonlocal cancelled
+        began.set()
+        while cancelled < 4:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled += 1
+        raise asyncio.CancelledError
+
+    async def cancels(task: asyncio.Task[None]) -> None:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=0.005)
+
+    limited = asyncio.create_task(wait_at_most(100, cleans_up()))
+    await began.wait()
+
+    await asyncio.wait_for(cancels(limited), 10)
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
