@@ -42,6 +42,7 @@ __all__ = ["Lifecycle", "Staged"]
 _LOGGER = logging.getLogger(__name__)
 _NAMED_AT_MOST: Final = 5
 _LAST_SAVE: Final = 10.0  # seconds: longer ago, it was not PTB's last save
+_NOT_STORABLE: Final = "some documents cannot be stored as they are"
 _FIRST: Final = 1.0  # seconds without progress, after which what is unsaved is written into a file
 
 Staged = tuple[Collection[Any], list[Replica], list[DocumentError]]
@@ -145,6 +146,8 @@ class Lifecycle:
                 await self._open_until(ends)
             if self.session is not None:
                 await self._flush(self.session, ends - loop.time())
+            else:
+                await self._keep((), _NOT_STORABLE)
         finally:
             self._flushing = None
             over.set()
@@ -198,7 +201,7 @@ class Lifecycle:
         elif session.availability.refusals:
             why = str(session.availability.reason)
         elif all(replica.is_refused for _, replica in unsaved):
-            why = "some documents cannot be stored as they are"
+            why = _NOT_STORABLE
         else:
             why = f"MongoDB saved nothing more within {seconds:g} s"
         await self._keep(unsaved, why)
