@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.waiting import awaited, wait_at_most
@@ -94,7 +95,8 @@ async def of_sharded_cluster(
 ) -> AsyncGenerator[Events, None]:
     """Uses the driver's own cursor: of several routers, only that finds the right one again."""
     where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
-    made = database.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
+    followed = database.with_options(read_concern=ReadConcern("majority"))  # a stream takes no other
+    made = followed.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
     stream = await made if inspect.isawaitable(made) else made
     try:
         while stream.alive:
