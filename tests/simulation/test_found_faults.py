@@ -304,6 +304,17 @@ FOUND = {
             _update(1, ("user", "item", "milk", "v7")),
         ],
     ),
+    "a flush never waits while the server refuses what is to be saved": (
+        (_BOT,),
+        [
+            ("refuse", "write", 13, 20.0, "", 1.0),
+            _update(1, ("user", "set", "a", "v1")),
+            ("wait", 0.1),
+            ("save", 0),
+            ("flush", 0),
+            ("wait", 5.0),
+        ],
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from things import Leaves
 from turns import Delivery
 
 from ptb_mongo import SharedApplication
-from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
+from ptb_mongo.errors import DocumentError, PersistenceError, RefusedError, UnsavedDataError
 from ptb_mongo.workers.conversations import state_of
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Worker(Process):
 
     async def _note_error(self, _: object, context: Any) -> None:
         error = context.error
-        if isinstance(error, (DocumentError, UnsavedDataError)):
+        if isinstance(error, (DocumentError, RefusedError, UnsavedDataError)):
             self._failed(error)
             self._offered = self._storable_of(self._offered)
         else:
