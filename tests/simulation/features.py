@@ -20,6 +20,7 @@ class Features:
         spills: Whether bots have a folder for what is unsaved.
         forms: Whether services write forms that are not the bot's.
         refusals: Whether the server refuses whole commands, or some statements of them, for a while.
+        rules: Whether the server refuses documents that hold certain values.
         half_open: Whether connections may swallow everything.
         hostile: Whether services store what cannot be read, and handlers what cannot be stored.
         rollback: Whether an election may undo what a majority has not got.
@@ -47,6 +48,7 @@ class Features:
     forms: bool = True
     hostile: bool = True
     refusals: bool = True
+    rules: bool = True
     half_open: bool = True
     rollback: bool = True
     faults: bool = True

@@ -13,6 +13,7 @@ from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure
 from refusing import Refusals, with_errors, without
 from replication import Replication
 from traffic import Request
+from validating import Rules
 from wiring import Wiring, await_time, gives_up_in
 
 __all__ = ["Network"]
@@ -44,6 +45,8 @@ class Network(Wiring):
         self._written = written
         self._answered = answered
         self.refusals = Refusals(seed)
+        self.rules = Rules()
+        mongod.validate(lambda *versions: self.rules.refuse(*versions, loop.time()))
         self.frozen_until = 0.0
         self.failing_until = 0.0
         self._stream_delay = 0.0
@@ -264,6 +267,7 @@ class Network(Wiring):
         self.failing_until = min(self.failing_until, now)
         self._stream_delay = 0.0
         self.refusals.end()
+        self.rules.end()
         self.replicate_in(0.002)
         for link in self.links.values():
             link.faults.clear()

@@ -21,7 +21,7 @@ from telegram.ext import PersistenceInput
 from things import COUNT, Basket, Level
 
 from ptb_mongo import MongoPersistence
-from ptb_mongo.errors import PersistenceError, UnsavedDataError
+from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
 
 if TYPE_CHECKING:
     from bot import Bot
@@ -56,6 +56,8 @@ class Process(Handling):
         self._updates: set[asyncio.Task[None]] = set()
         self._passes = 0
         self.errors: list[str] = []
+        self.told: set[Document] = set()
+        """The documents for which it was told that something in them is refused."""
 
     def _made(self) -> MongoPersistence[Any, Any, Any]:
         options = self.options
@@ -280,6 +282,8 @@ class Process(Handling):
     def _failed(self, error: BaseException) -> None:
         self.world.note(f"{self} was told: {error!r}")
         self.errors.append(repr(error))
+        if isinstance(error, DocumentError):
+            self.told.add((error.collection or "", key(error.document_id)))
         if not self.world.may_tell(error):
             self.world.checker.violated("error", f"a save pass of {self} has raised {error!r}")
 
@@ -326,6 +330,7 @@ class Process(Handling):
             await self._shut_down()
         except UnsavedDataError as error:
             self.world.note(f"{self} was told: {error}")
+            self.errors.append(str(error))
             if self.options.spills:
                 self.bot.spilled.append(self)
             return False

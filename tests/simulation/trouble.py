@@ -1,21 +1,24 @@
-"""What few schedules hold besides: a server that answers and refuses, and connections that swallow everything.
+"""What few schedules hold besides: a server that refuses something, and connections that swallow everything.
 
 It is drawn apart from all else, so that the schedules without it stay as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
 from features import Features
 from schedule import Action
+from validating import PATHS
 
 __all__ = ["Trouble"]
 
 _REFUSES: Final = 0.15
 """How many schedules hold something that is refused for now."""
 _HALF_OPEN: Final = 0.1
+_VALIDATES: Final = 0.1
 _CODES: Final = (13, 13, 371, 371, 8000, 16500, 4711, 20)
 """Of whole commands: those that are known to be everybody's, and some that are not known at all."""
 _CODES_OF_STATEMENTS: Final = (16500, 16500, 371, 13, 4711)
@@ -38,10 +41,19 @@ class Trouble:
         self.refuses = features.refusals and draw.random() < _REFUSES
         self.is_half_open = features.half_open and draw.random() < _HALF_OPEN
         self.borrows = self.is_half_open and draw.random() < 0.5
+        self.validates = features.rules and draw.random() < _VALIDATES
 
-    def add(self, actions: list[Action]) -> None:
-        """Adds what goes wrong, at any place."""
+    def add(self, actions: list[Action], names: Sequence[str]) -> None:
+        """Adds what goes wrong, at any place.
+
+        Args:
+            actions: What happens.
+            names: The keys that it is about.
+        """
         draw = self._draw
+        if self.validates:
+            for _ in range(draw.choice([1, 1, 2])):
+                self._insert(actions, [self._rule([name for name in names if name in PATHS] or ["a"])])
         if self.refuses:
             for _ in range(draw.choice([1, 1, 2, 4])):
                 self._insert(actions, [self._refusal()])
@@ -64,3 +76,9 @@ class Trouble:
             return ("refuse", "write", draw.choice(_CODES_OF_STATEMENTS), seconds, collection, share)
         target = draw.choice(["write", "write", "write", "read", "read", "stream", "any"])
         return ("refuse", target, draw.choice(_CODES), seconds, "" if target == "stream" else collection, 1.0)
+
+    def _rule(self, names: Sequence[str]) -> Action:
+        draw = self._draw
+        collection = draw.choice(["user_data", "user_data", "user_data", "chat_data", "bot_data"])
+        seconds = draw.choice([0.5, 5.0, 60.0, float("inf"), float("inf")])
+        return ("rule", collection, draw.choice(names), draw.choice([None, 0, 1]), seconds)

@@ -176,7 +176,11 @@ class Worker(Process):
     def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
         """Those of some changes for which no error was told."""
         bad = {*self.world.checker.ever_unreadable, *spoiled, *self._spoiled_of(nodes)}
-        return [node for node in nodes if node.document not in bad]
+        rules = self.world.network.rules
+        told = [
+            node for node in nodes if node.document in self.told and rules.may_have_refused(node.document, node.path)
+        ]
+        return [node for node in nodes if node.document not in bad and node not in told]
 
     def _spoiled_of(self, nodes: Sequence[Node]) -> set[Document]:
         return {node.document for node in nodes if self.is_spoiled(node.document)}

@@ -32,6 +32,7 @@ from steps import BOT_ID, CHAT_ID, DATABASE
 from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
 from turns import Turns
+from validating import Rule
 
 from ptb_mongo.errors import DocumentError, RefusedError
 
@@ -95,7 +96,12 @@ class World:
         """Whether a bot may be told that something is not saved."""
         if isinstance(error, RefusedError):
             return self.network.refusals.have_begun
-        return isinstance(error, DocumentError) and (self.has_hostile_data or self.network.refusals.have_begun)
+        return isinstance(error, DocumentError) and (self.has_hostile_data or self.may_blame)
+
+    @property
+    def may_blame(self) -> bool:
+        """Whether documents may have been refused for their own sake, though they can be stored now."""
+        return self.network.refusals.have_begun or bool(self.network.rules.all)
 
     def _written(self, request: Request, changes: Any) -> None:
         self.note(f"{request} has written {', '.join(f'{change.collection} {change.id}' for change in changes)}")
@@ -203,6 +209,8 @@ class World:
         elif name == "refuse":
             target, code, seconds, *which = more
             network.refusals.begin(Refusal(target, code, self.loop.time() + seconds, *which))
+        elif name == "rule":
+            self._begin_rule(*more)
         elif name == "edit":
             service, collection, document_id, edit = more
             if collection == "user_data":
@@ -210,6 +218,9 @@ class World:
             self.services[service].edit(collection, document_id, edit)
         elif more[0] < len(self.bots):
             self._act_on(self.bots[more[0]], name, more[1:])
+
+    def _begin_rule(self, collection: str, name: str, parity: int | None, seconds: float) -> None:
+        self.network.rules.begin(Rule(collection, name, parity, self.loop.time() + seconds))
 
     def _act_on(self, bot: Bot, name: str, more: list[Any]) -> None:  # noqa: C901, PLR0912  (a dispatch)
         process = bot.process
