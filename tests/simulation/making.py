@@ -112,7 +112,8 @@ class _Maker(Accidents):
             if (pause := self._pause()) is not None:
                 actions.append(pause)
         actions = list(map(self._restarted, actions))
-        self.trouble.add(actions, self.plain if self.unescapes else [*self.names, *self.plain])
+        names = self.plain if self.unescapes else [*self.names, *self.plain]
+        self.trouble.add(actions, names, self.focus, self.token)
         if self.features.long_waits and self.more.random() < _LONG:
             self._lengthen(actions)
         return Schedule(

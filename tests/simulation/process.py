@@ -290,7 +290,8 @@ class Process(Handling):
     def look_at_health(self) -> None:
         """Silence means saved."""
         health = self.persistence.health()
-        waits = min(health.oldest_waiting, self.world.loop.time() - self.world.network.link(self).failed_at)
+        disturbed_at = max(self.thawed_at, self.world.network.link(self).failed_at)
+        waits = min(health.oldest_waiting, self.world.loop.time() - disturbed_at)
         if waits > _UNNAMED and not health.reason and not health.refused and not self.options.on_flush:
             self.world.checker.violated("unnamed", f"{self} does not say why documents wait: {health}")
         if self._offered and health.connected and not health.waiting and not health.quarantined:
