@@ -131,15 +131,19 @@ class Replica(Moments):
             {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
         )
 
-    def refused_for(self, error: DocumentError) -> bool:
+    def refused_for(self, error: DocumentError, what: bytes | None = None) -> bool:
         """What is pending was refused for the document's own sake; it stays pending.
+
+        Args:
+            error: Why.
+            what: The changes that were refused, if they are known.
 
         Returns:
             Whether that is new.
         """
-        is_new = self.refusal is None or str(self.refusal.error) != str(error)
-        self.refusal = Refusal(error, None if self.pending is None else self.pending.raw)
-        return is_new
+        before = self.refusal
+        self.refusal = Refusal(error, None if self.pending is None else self.pending.raw, what)
+        return before is None or str(before.error) != str(error) or before.what != what
 
     def settled(self, version: Version | None) -> None:
         """What was to be stored is stored already."""

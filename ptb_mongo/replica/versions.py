@@ -45,10 +45,12 @@ class Refusal(NamedTuple):
     Attributes:
         error: Why.
         raw: The bytes of that version; `None` if the document was to be deleted.
+        what: The changes that were refused, if they are known.
     """
 
     error: DocumentError
     raw: bytes | None
+    what: bytes | None = None
 
 
 class Stored(NamedTuple):

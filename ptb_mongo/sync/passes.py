@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,9 +42,21 @@ class Pass:
 
     def refuse(self, replica: Replica, error: DocumentError) -> None:
         """A document is refused for its own sake: it stays pending, and is reported once."""
+        self._refuse(replica, error, None)
+
+    def refuse_changes(self, replica: Replica, error: DocumentError) -> None:
+        """What is left to be saved of a document is refused; what is changed after that is reported again."""
+        pending = replica.pending
+        if pending is None or pending.plain is None:
+            self._refuse(replica, error, None)
+            return
+        paths = self.collection.changed_paths(replica.base, pending.plain)
+        self._refuse(replica, error, dump({"changes": [[path, *_at(pending.plain, path)] for path in paths]}))
+
+    def _refuse(self, replica: Replica, error: DocumentError, what: bytes | None) -> None:
         self.refused.add(replica)
         error = error.located(self.collection.collection, replica.id)
-        if replica.refused_for(error):
+        if replica.refused_for(error, what):
             self.ticket.errors[replica] = error
 
     # -- parts ------------------------------------------------------------------------------------------
@@ -123,3 +136,12 @@ class Pass:
 
 def _supposed(replica: Replica) -> object:
     return repr(replica.rev), hash(replica.base)
+
+
+def _at(document: Any, path: Sequence[str]) -> list[Any]:
+    """What a document holds at a path; nothing if it holds nothing there."""
+    for name in path:
+        if type(document) is not dict or name not in document:
+            return []
+        document = document[name]
+    return [document]

@@ -150,7 +150,7 @@ class Sender:
         except RefusedError as error:
             if error.code in codes.EVERYBODYS:
                 raise
-            run.refuse(replica, DocumentError(str(error)))
+            run.refuse_changes(replica, DocumentError(str(error)))
 
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         """Writes some documents; returns those that have to be written again."""
@@ -219,7 +219,7 @@ class Sender:
     def _is_over(run: Pass, replica: Replica) -> bool:
         """All parts of a document were tried: returns whether to write once more what is left to be saved."""
         if refusal := run.refusal_of_parts(replica):
-            run.refuse(replica, refusal)
+            run.refuse_changes(replica, refusal)
             return False
         return replica.is_unsaved
 
@@ -247,7 +247,7 @@ class Sender:
                 return
             run.was_done(replica)  # there is nothing to be written for this part
         if refusal := run.refusal_of_parts(replica):
-            run.refuse(replica, refusal)
+            run.refuse_changes(replica, refusal)
         elif (one := self._made(run, replica)) is not None:
             prepared[replica] = one
         else:

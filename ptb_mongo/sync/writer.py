@@ -151,10 +151,11 @@ class Writer:
         held, self._held = self._held, False
         self._collections.interrupt()
         self._documents.interrupt()
+        self._wake.set()  # only now: what is refused from now on is tried again after its pause
         try:
             while any(not self._is_paused(one) for one in self.waiting):
                 self._pass_is_over.clear()
-                self._start()
+                self._run_in_background()
                 await self._pass_is_over.wait()
         finally:
             self._held = held
@@ -171,7 +172,10 @@ class Writer:
         if self._closed:
             return
         self._wake.set()
-        if self._task is None or self._task.done():
+        self._run_in_background()
+
+    def _run_in_background(self) -> None:
+        if not self._closed and (self._task is None or self._task.done()):
             self._task = self._loop.create_task(self._run(), name="ptb_mongo writer")
             self._task.add_done_callback(self._ended)
 

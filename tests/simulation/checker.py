@@ -289,19 +289,21 @@ class Checker(Fairness):
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def ended(self, life: Life) -> None:
-        """All is quiet, and a process has saved everything."""
-        for (owner, _), view in self._views.items():
-            if owner is life:
-                self.acknowledged(life, list(view.own.values()), "the end")
+    def unsaved_of(self, life: Life) -> list[Node]:
+        """What a process has changed in all documents, and is not known to be stored."""
+        return [node for (owner, _), view in self._views.items() if owner is life for node in view.own.values()]
 
-    def spilled(self, life: Life) -> None:
+    def ended(self, life: Life, refused: Callable[[Node], bool]) -> None:
+        """All is quiet, and a process has saved everything, but for what is refused."""
+        self.acknowledged(life, [node for node in self.unsaved_of(life) if not refused(node)], "the end")
+
+    def spilled(self, life: Life, refused: Callable[[Node], bool]) -> None:
         """What a process could not save is saved by its successors, unless others have changed it meanwhile."""
         for (owner, document), view in list(self._views.items()):
             if WHOLE in view.nodes and self._others_have_changed(life, document):
                 continue  # a drop loses against whatever others have changed
             for node in view.own.values() if owner is life else ():
-                if not self.is_resolved(node) and node.has_seen(self._now(document, node.path)):
+                if not self.is_resolved(node) and node.has_seen(self._now(document, node.path)) and not refused(node):
                     self.violated(
                         "forgotten", f"{name_of(document, node.path)} is {node!r}, unsaved when it was stopped"
                     )

@@ -25,11 +25,19 @@ _SESSIONS: Final = itertools.count(1)
 
 
 class Client:
-    """A client of one process."""
+    """A client of one process.
 
-    def __init__(self, network: Network, life: Life) -> None:
+    Args:
+        network: Connects it with the server.
+        life: The process.
+        has_timeout: Whether it gives up by itself when nothing answers; a user's own may wait for ever.
+    """
+
+    def __init__(self, network: Network, life: Life, *, has_timeout: bool = True) -> None:
         self.network = network
         self.life = life
+        self.has_timeout = has_timeout
+        self.pool = network.pool(life)
         self.write_concern = WriteConcern()
         self.options = SimpleNamespace(pool_options=PoolOptions())
         self.sessions = 0
@@ -101,7 +109,8 @@ class Database:
         """Sends a command; it and its answer pass through BSON, as they do on a wire."""
         options = self.codec_options
         as_sent = bson.decode(bson.encode(command, codec_options=options), options)
-        answer = await self.client.network.ask(self.client.life, as_sent)
+        client = self.client
+        answer = await client.network.ask(client.life, as_sent, client.pool, has_timeout=client.has_timeout)
         return bson.decode(bson.encode(answer, codec_options=options), codec_options or options)
 
     async def batches(self, command: Mapping[str, Any]) -> list[Any]:

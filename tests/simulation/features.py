@@ -19,7 +19,9 @@ class Features:
         put_back: Whether services put back documents that they have read long ago.
         spills: Whether bots have a folder for what is unsaved.
         forms: Whether services write forms that are not the bot's.
-        refusals: Whether the server refuses whole commands for a while.
+        refusals: Whether the server refuses whole commands, or some statements of them, for a while.
+        rules: Whether the server refuses documents that hold certain values.
+        half_open: Whether connections may swallow everything.
         hostile: Whether services store what cannot be read, and handlers what cannot be stored.
         rollback: Whether an election may undo what a majority has not got.
         faults: Whether anything goes wrong at all.
@@ -45,7 +47,9 @@ class Features:
     spills: bool = True
     forms: bool = True
     hostile: bool = True
-    refusals: bool = False
+    refusals: bool = True
+    rules: bool = True
+    half_open: bool = True
     rollback: bool = True
     faults: bool = True
     keyboards: bool = True

@@ -34,6 +34,7 @@ class Life:
         name: Which.
         runs: Whether its callbacks run; else they are held.
         dead: Whether it was killed, or has come to its end.
+        thawed_at: When it was frozen last, until then.
         held: What would have run.
         tasks: All that it has started.
     """
@@ -42,6 +43,7 @@ class Life:
         self.name = name
         self.runs = True
         self.dead = False
+        self.thawed_at = 0.0
         self.held: list[_Callback] = []
         self.tasks: list[asyncio.Task[Any]] = []
 
@@ -137,6 +139,7 @@ class Loop(asyncio.AbstractEventLoop):
     def thaw(self, life: Life) -> None:
         """Lets a process run on: first what was ready and what has arrived, then what has become due."""
         life.runs = True
+        life.thawed_at = self._now
         held, life.held = life.held, []
         self._ready.extend(sorted(held, key=lambda one: one.is_timer))
 

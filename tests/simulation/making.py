@@ -6,9 +6,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
+from accidents import Accidents
 from features import Features
 from schedule import Action, Schedule
 from steps import BOT_ID, CHAT_ID, BotOptions
+from trouble import Trouble
 
 __all__ = ["Features", "make"]
 
@@ -21,7 +23,7 @@ _LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
 
-class _Maker:
+class _Maker(Accidents):
     def __init__(self, seed: int, features: Features) -> None:
         self.random = Random(seed)
         self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
@@ -35,6 +37,9 @@ class _Maker:
         self.shares = features.workers and self.more.random() < _SHARED
         if self.shares:
             self.bots = self._workers()
+        self.trouble = Trouble(seed, features, len(self.bots))
+        if self.trouble.borrows:
+            self.bots = tuple(replace(bot, borrows=True) for bot in self.bots)
         self.focus = draw.choice(_USERS)
         names = ("a", "b", "c.d", "n", "log", "basket", "typed", *(["tags"] if features.sets else []))
         # Everything happens to one or two keys of one user: then it meets.
@@ -107,6 +112,8 @@ class _Maker:
             if (pause := self._pause()) is not None:
                 actions.append(pause)
         actions = list(map(self._restarted, actions))
+        names = self.plain if self.unescapes else [*self.names, *self.plain]
+        self.trouble.add(actions, names, self.focus, self.token)
         if self.features.long_waits and self.more.random() < _LONG:
             self._lengthen(actions)
         return Schedule(
@@ -191,9 +198,6 @@ class _Maker:
         if kind < 0.95:
             return ("wait", round(draw.uniform(0.6, 3), 2))
         return ("wait", round(draw.uniform(5, 12), 1))
-
-    def _which_bot(self) -> int:
-        return self.random.randrange(len(self.bots))
 
     def _update(self) -> Action:
         draw, bot, user = self.random, self._which_bot(), self.user()
@@ -303,54 +307,6 @@ class _Maker:
 
     def _drop(self) -> Action:
         return ("drop", self._which_bot(), self.user())
-
-    def _fault(self) -> Action:
-        draw = self.random
-        held = ["hold", "hold", "duplicate"] if self.features.holds else []
-        kind = draw.choice(["lose answer", "lose answer", "lose request", *held])
-        target = draw.choices(["write", "read", "stream", "any"], [8, 2, 1, 1])[0]
-        delay = (
-            draw.choice([0.01, 0.2, 1.0, 3.0, 8.0]) if kind.startswith("lose") else draw.choice([0.05, 0.5, 3.0, 20.0])
-        )
-        if self.features.refusals and draw.random() < 0.2:
-            return ("fault", self._which_bot(), "refuse", target, 0.0, draw.choice([13, 371]))
-        return ("fault", self._which_bot(), kind, target, delay)
-
-    def _deaf(self) -> Action:
-        return ("deaf", self._which_bot(), self.random.choice([0.5, 3.0, 7.0, 15.0]))
-
-    def _reset(self) -> Action:
-        return ("reset", self._which_bot())
-
-    def _freeze_server(self) -> Action:
-        return ("freeze server", self.random.choice([0.1, 1.0, 3.0, 7.0, 12.0]))
-
-    def _fail_over(self) -> Action:
-        return ("fail over", self.random.choice([0.1, 1.0, 4.0, 8.0]))
-
-    def _roll_back(self) -> Action:
-        return ("roll back", self.random.choice([0.1, 1.0, 4.0]))
-
-    def _slow_replication(self) -> Action:
-        return ("slow replication", self.random.choice([0.002, 0.1, 1.0, 3.0]))
-
-    def _slow_stream(self) -> Action:
-        return ("slow stream", self.random.choice([0.1, 0.5, 2.0, 5.0]))
-
-    def _freeze(self) -> Action:
-        return ("freeze", self._which_bot(), self.random.choice([0.3, 3.0, 8.0, 15.0]))
-
-    def _kill(self) -> Action:
-        return ("kill", self._which_bot(), self.random.choice([0.01, 1.0, 5.0]))
-
-    def _stop(self) -> Action:
-        return ("stop", self._which_bot(), self.random.choice([0.01, 1.0, 5.0]))
-
-    def _count_users(self) -> Action:
-        return ("count users", self._which_bot())
-
-    def _flush(self) -> Action:
-        return ("flush", self._which_bot())
 
 
 def make(seed: int, features: Features) -> Schedule:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import datetime as dtm
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import Context
-from typing import Any, Final
+from typing import Any
 
 from loop import Life, Loop
 from mongod import Mongod, Written
-from pymongo.errors import AutoReconnect, NetworkTimeout, NotPrimaryError, OperationFailure
+from pymongo.errors import AutoReconnect, NotPrimaryError, OperationFailure
+from refusing import Refusals, with_errors, without
 from replication import Replication
-from traffic import Link, Request
+from traffic import Request
+from validating import Rules
+from wiring import Wiring, await_time, gives_up_in
 
 __all__ = ["Network"]
 
-_SOCKET_TIMEOUT: Final = 10.0
-_OUTSIDE: Final = Context()  # of no process: what the network does goes on, whoever is frozen
 
-
-class Network:
+class Network(Wiring):
     """All connections, and the server's side of them.
 
     Args:
@@ -41,17 +40,16 @@ class Network:
         answered: Callable[[Request, int], None],
         replication: Replication | None = None,
     ) -> None:
+        super().__init__(loop, mongod, seed)
         self._replication = replication
-        self._loop = loop
-        self.mongod = mongod
-        self._seed = seed
         self._written = written
         self._answered = answered
-        self.links: dict[Life, Link] = {}
+        self.refusals = Refusals(seed)
+        self.rules = Rules()
+        mongod.validate(lambda *versions: self.rules.refuse(*versions, loop.time()))
         self.frozen_until = 0.0
         self.failing_until = 0.0
         self._stream_delay = 0.0
-        self.closed = False
         self._is_healed = False
         self.log: list[tuple[float, str]] = []
         """What was executed, and when."""
@@ -61,92 +59,7 @@ class Network:
         self.busy = 0
         """How many requests have been executed, but for those of streams, and the removal of old marks, which comes a
         minute after a start, whatever happens."""
-        self.busy_until = 0.0
-        """When the last request that is held back arrives, and the last client has noticed that nothing answers."""
         self._cursors: dict[int, None] = {}
-
-    # -- the client's side --------------------------------------------------------------------------------
-
-    def link(self, life: Life) -> Link:
-        found = self.links.get(life)
-        if found is None:
-            found = self.links[life] = Link()
-        return found
-
-    async def ask(self, life: Life, command: dict[str, Any]) -> dict[str, Any]:
-        """Sends a command, and waits for its answer.
-
-        Raises:
-            AutoReconnect: If the connection breaks, or nothing is answered in time.
-            OperationFailure: If the server refuses.
-        """
-        if self.closed or life.dead:
-            raise AutoReconnect("connection closed")
-        link, loop = self.link(life), self._loop
-        link.sent += 1
-        request = Request(life, link.sent, command, loop.time(), len(self.mongod.history), loop.create_future())
-        request.fault = fault = link.fault_for(request.target)
-        timeout = loop.call_later(_SOCKET_TIMEOUT + self._await_time(request), self._time_out, request)
-        link.flying.add(request)
-        kind = fault.kind if fault is not None else ""
-        if loop.time() < link.dead_until or kind == "lose request":
-            if fault is not None:
-                self._break_later(request, fault.delay)
-            else:
-                self._expect_until(request.sent + _SOCKET_TIMEOUT + self._await_time(request))
-        elif kind == "hold":
-            assert fault is not None
-            self._hold(request, fault.delay)
-            self._break_later(request, min(fault.delay, self._draw(request, "notice") * 3))
-        else:
-            self._later(self._delay(request, "there"), self._arrive, request)
-            if kind == "duplicate" and request.target != "stream" and not request.inserts:
-                # A second copy of an insertion is what no transport and no driver sends by itself. One that was held
-                # back, and its sender given up, is another matter.
-                assert fault is not None
-                copy = Request(life, link.sent, command, request.sent, request.sent_at, loop.create_future())
-                self._hold(copy, fault.delay)
-        try:
-            return await request.answer
-        except (AutoReconnect, OperationFailure):
-            link.failed += 1
-            raise
-        finally:
-            link.flying.discard(request)
-            timeout.cancel()
-
-    def _expect_until(self, at: float) -> None:
-        self.busy_until = max(self.busy_until, at)
-
-    def _hold(self, request: Request, delay: float) -> None:
-        self._expect_until(self._loop.time() + delay)
-        self._later(delay, self._arrive, request)
-
-    def _await_time(self, request: Request) -> float:
-        return float(request.command.get("maxTimeMS", 0)) / 1000
-
-    def _time_out(self, request: Request) -> None:
-        self._fail(request, NetworkTimeout("timed out"))
-
-    def _fail(self, request: Request, error: Exception) -> None:
-        if not request.answer.done():
-            request.answer.set_exception(error)
-            request.answer.exception()  # whoever waits for it may have been cancelled
-
-    def _break_later(self, request: Request, delay: float) -> None:
-        self._expect_until(self._loop.time() + delay)
-        self._later(delay, self._fail, request, AutoReconnect("connection closed"))
-
-    def _draw(self, request: Request, what: str) -> float:
-        text = f"{self._seed}/{request.life.name}/{request.number}/{what}"
-        return zlib.crc32(text.encode()) / 2**32
-
-    def _delay(self, request: Request, what: str) -> float:
-        draw = self._draw(request, what)
-        return 0.0002 + 0.002 * draw + (0.1 * (draw - 0.9) if draw > 0.9 else 0.0)
-
-    def _later(self, delay: float, function: Callable[..., None], *args: Any) -> None:
-        self._loop.call_later(delay, function, *args, context=_OUTSIDE)
 
     # -- the server's side --------------------------------------------------------------------------------
 
@@ -183,19 +96,27 @@ class Network:
         before = len(self.mongod.history)
         kept = self._replication.keep() if self._replication is not None else None
         try:
-            answer = self.mongod.execute(request.command, self.now())
+            answer = self._done(request)
         except OperationFailure as error:
             self._answer_later(request, error)
             return
         if not self._waits(request, answer):
             self._executed(request, answer, kept, self.mongod.history[before:])
 
+    def _done(self, request: Request) -> dict[str, Any]:
+        """What the server answers when it has done all that it does not refuse."""
+        errors = self.refusals.of_statements(request, self._loop.time())
+        if not errors:
+            return self.mongod.execute(request.command, self.now())
+        command, left = without(request.command, errors)
+        return with_errors(self.mongod.execute(command, self.now()), left, errors)
+
     def _waits(self, request: Request, answer: Mapping[str, Any]) -> bool:
         """Whether a stream has no events yet, and time left to wait for them."""
         if request.name != "getMore" or answer["cursor"]["nextBatch"] or not answer["cursor"]["id"]:
             return False
         assert request.started is not None
-        left = request.started + self._await_time(request) - self._loop.time()
+        left = request.started + await_time(request) - self._loop.time()
         if left <= 1e-9:
             return False
         if request not in self._listening:
@@ -243,10 +164,7 @@ class Network:
         if self._loop.time() < self.failing_until:
             details = {"ok": 0.0, "errmsg": "not primary", "code": 10107, "codeName": "NotWritablePrimary"}
             return NotPrimaryError("not primary", details)
-        if request.fault is not None and request.fault.kind == "refuse":
-            code = request.fault.code
-            return OperationFailure("refused", code, {"ok": 0.0, "errmsg": "refused", "code": code})
-        return None
+        return self.refusals.of(request, self._loop.time())
 
     def tell(self) -> None:
         """Lets those that listen to change streams know that something was written."""
@@ -277,8 +195,8 @@ class Network:
     def _answer(self, request: Request, answer: dict[str, Any] | Exception) -> None:
         if request.answer.done():
             return
-        if self._loop.time() < self.link(request.life).dead_until:
-            self._expect_until(request.sent + _SOCKET_TIMEOUT + self._await_time(request))
+        if self._loop.time() < self.link(request.life).dead_until or request.wire.is_mute:
+            self._expect_until(request.sent + gives_up_in(request))
             return
         if isinstance(answer, Exception):
             self._fail(request, answer)
@@ -292,7 +210,12 @@ class Network:
         """Breaks all connections of a process; what was sent and has not arrived yet is executed all the same."""
         for request in sorted(self.link(life).flying, key=lambda one: one.number):
             self._fail(request, AutoReconnect("connection reset"))
-            self.link(life).failed += 1
+            self.link(life).has_failed(self._loop.time())
+
+    def be_half_open(self, life: Life, *, every: bool) -> None:
+        """Lets connections of a process swallow everything, until it closes them."""
+        for pool in self.link(life).pools:
+            pool.be_mute(every=every)
 
     def freeze(self, seconds: float) -> None:
         """Lets the server do nothing for a while; then it does what has come meanwhile, in any order."""
@@ -343,9 +266,16 @@ class Network:
         self._is_healed = True
         self.failing_until = min(self.failing_until, now)
         self._stream_delay = 0.0
+        self.refusals.end()
+        self.rules.end()
         self.replicate_in(0.002)
         for link in self.links.values():
             link.faults.clear()
+            for pool in link.pools:
+                pool.forget_mute()
+            for request in sorted(link.flying, key=lambda one: one.number):
+                if request.wire.is_mute:
+                    self._fail(request, AutoReconnect("connection reset"))
             link.dead_until = min(link.dead_until, now)
         if self.frozen_until > now:
             self.frozen_until = now

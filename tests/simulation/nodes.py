@@ -71,6 +71,11 @@ class Node:
         what = "nothing" if self.value is ABSENT else self.value
         return f"{what!r} by {self.author}"
 
+    @property
+    def place(self) -> tuple[Document, Path]:
+        """Where it is."""
+        return self.document, self.path
+
     def chain(self) -> Iterator[Node]:
         """What its author had seen, directly or not."""
         node = self.seen

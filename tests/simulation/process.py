@@ -12,13 +12,13 @@ from copy import deepcopy
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from handling import Handling
 from late import LatePersistence, begun_later
-from memory import Memory
 from mongod import key
 from nodes import Document, Node
-from steps import BOT_ID, CHAT_ID, DATABASE, EXCLUDED, Step, change
+from steps import BOT_ID, CHAT_ID, DATABASE, EXCLUDED, Step
 from telegram.ext import PersistenceInput
-from things import COUNT, Basket, Leaves, Level
+from things import COUNT, Basket, Level
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
@@ -32,9 +32,11 @@ _STRATEGIES: Final[dict[str, Any]] = {
     "add": {scope: {COUNT: "add"} for scope in ("user_data", "chat_data", "bot_data")}
 }
 _PATIENCE: Final = 5.0
+_UNNAMED: Final = 12.0
+"""Seconds for which a document may wait for nothing but its turn, or for an answer."""
 
 
-class Process(Memory):
+class Process(Handling):
     """One life of a bot: from its start to its end, or to its death."""
 
     persistence_class: type[MongoPersistence[Any, Any, Any]] = MongoPersistence
@@ -45,15 +47,17 @@ class Process(Memory):
         self.started = False
         self.stopping = False
         self._met: set[int] | None = None
+        self._served: set[int] = set()  # whose updates were handled: from then on, they always are
         self._touched_users: set[int] = set()
         self._touched_chats: set[int] = set()
         self._dropped_users: set[int] = set()
-        self._touched_conversations: dict[tuple[int, ...], None] = {}
         self._saving: asyncio.Lock | None = None
         self._offered: list[Node] = []
         self._updates: set[asyncio.Task[None]] = set()
         self._passes = 0
         self.errors: list[str] = []
+        self.told: set[Document] = set()
+        """The documents for which it was told that something in them is refused."""
 
     def _made(self) -> MongoPersistence[Any, Any, Any]:
         options = self.options
@@ -101,7 +105,7 @@ class Process(Memory):
             self._touched_users, self._touched_chats, self._dropped_users = set(), set(), set()
             self._touched_conversations = {}
         self.stopping = False
-        self._met = set()
+        self._met, self._served = set(), set()
         await self.start()
 
     async def _initialize(self) -> None:
@@ -147,6 +151,9 @@ class Process(Memory):
                     self._do(user_id, step)
             except PersistenceError as error:
                 self.world.note(f"{self} cannot handle an update of {user_id}: {error}")
+                if user_id in self._served and not self.world.has_hostile_data:
+                    what = f"an update of {user_id}, who was loaded: {error!r}"
+                    self.world.checker.violated("unhandled", f"{self} does not handle {what}")
                 return
         self._touched_chats.add(CHAT_ID)
         self._touched_users.add(user_id)
@@ -172,45 +179,12 @@ class Process(Memory):
         user = self.user_data[user_id]
         await self.persistence.refresh_user_data(user_id, user)
         self._look("user_data", user_id, self.user_data, user)
+        self._served.add(user_id)
 
     def _look(self, scope: str, number: int, all_data: dict[int, Any], obj: Any) -> None:
         """Looks at what a refresh has done, unless the object was dropped meanwhile."""
         if all_data.get(number) is obj:
             self._saw((scope, key(number)), obj, "a refresh")
-
-    def _do(self, user_id: int, step: Step) -> None:
-        where, what, *more = step
-        if where == "conversation":
-            self._talk(user_id, what)
-        elif where == "keyboard":
-            self._press(what, *more)
-        else:
-            document, obj = self._data(where, user_id)
-            self._saw(document, obj, "something")  # what a refresh for another handler has brought meanwhile
-            change(obj, what, *more)
-            self._changed(document, obj)
-
-    def _talk(self, user_id: int, state: str | None) -> None:
-        conversation = self.conversation_of(user_id)
-        if state is not None:
-            self.conversations[conversation] = state
-        elif self.conversations.pop(conversation, None) is None:
-            return
-        self._touched_conversations[conversation] = None
-        leaves: Leaves = {} if state is None else {("state",): state}
-        self.world.checker.changed(self, self._conversation(conversation), leaves)
-
-    def _press(self, what: str, uuid: str, value: str = "") -> None:
-        now = self.world.loop.time()
-        if what == "new":
-            self.keyboards[uuid] = now, {f"{uuid}-1": value, f"{uuid}-2": value}
-        elif uuid not in self.keyboards:
-            return
-        elif what == "use":
-            self.keyboards[uuid] = now, self.keyboards[uuid][1]
-        else:
-            del self.keyboards[uuid]
-        self.world.checker.changed(self, ("callback_data", key(uuid)), self.leaves_of_keyboard(uuid))
 
     def meets(self, user_id: int) -> None:
         """A user's update comes."""
@@ -231,6 +205,7 @@ class Process(Memory):
         document = "user_data", key(user_id)
         self._saw(document, self.user_data.pop(user_id), "something")
         self._dropped_users.add(user_id)
+        self._served.discard(user_id)
         self.world.checker.changed(self, document, {}, whole=True)
 
     # -- saving -------------------------------------------------------------------------------------------
@@ -307,12 +282,18 @@ class Process(Memory):
     def _failed(self, error: BaseException) -> None:
         self.world.note(f"{self} was told: {error!r}")
         self.errors.append(repr(error))
-        if not isinstance(error, DocumentError) or not self.world.has_hostile_data:
+        if isinstance(error, DocumentError):
+            self.told.add((error.collection or "", key(error.document_id)))
+        if not self.world.may_tell(error):
             self.world.checker.violated("error", f"a save pass of {self} has raised {error!r}")
 
     def look_at_health(self) -> None:
         """Silence means saved."""
         health = self.persistence.health()
+        disturbed_at = max(self.thawed_at, self.world.network.link(self).failed_at)
+        waits = min(health.oldest_waiting, self.world.loop.time() - disturbed_at)
+        if waits > _UNNAMED and not health.reason and not health.refused and not self.options.on_flush:
+            self.world.checker.violated("unnamed", f"{self} does not say why documents wait: {health}")
         if self._offered and health.connected and not health.waiting and not health.quarantined:
             offered, self._offered = self._offered, []
             self.world.checker.acknowledged(self, offered, "a save pass")
@@ -350,6 +331,7 @@ class Process(Memory):
             await self._shut_down()
         except UnsavedDataError as error:
             self.world.note(f"{self} was told: {error}")
+            self.errors.append(str(error))
             if self.options.spills:
                 self.bot.spilled.append(self)
             return False

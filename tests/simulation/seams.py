@@ -14,7 +14,8 @@ from typing import Any
 from unittest import mock
 
 from client import Client
-from loop import LIFE, Loop
+from loop import LIFE, Life, Loop
+from memory import Memory
 from network import Network
 from steps import DATABASE
 
@@ -29,13 +30,21 @@ def seams(loop: Loop, network: Network, seed: str) -> Iterator[None]:
 
     async def connect(*_: Any, **__: Any) -> Driver:
         life = LIFE.get()
-        assert life is not None
-        return Driver(Client(network, life), DATABASE, owned=True)
+        assert isinstance(life, Memory)
+
+        async def renewed() -> Client:
+            return Client(network, life)
+
+        if not life.options.borrows:
+            return Driver(Client(network, life), DATABASE, owned=True, renew=renewed)
+        borrowed = clients.setdefault(life, Client(network, life, has_timeout=False))
+        return Driver(borrowed, DATABASE, owned=False)
 
     def uuid4() -> uuid.UUID:
         return uuid.UUID(int=numbers.getrandbits(128), version=4)
 
     clock = SimpleNamespace(monotonic=loop.time, time=loop.time, perf_counter=loop.time)
+    clients: dict[Life, Client] = {}
     numbers = random.Random(f"{seed}/uuid")
     state = random.getstate()
     random.seed(f"{seed}/random")

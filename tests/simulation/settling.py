@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bot import Bot
 from mongod import key
-from nodes import Document, leaves_of
+from nodes import Document, Node, leaves_of
 from process import Process
 from steps import BOT_ID, CHAT_ID
 from things import CODEC
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Settling"]
 
 _LONGEST_PAUSE: Final = 6.0  # that a bot makes before it tries again, and a little more
+_LONGEST_PAUSE_OF_DOCUMENTS: Final = 310.0
 _MOST_ROUNDS: Final = 8
 
 
@@ -35,13 +36,14 @@ class Settling:
         await self._calm_down()
         if self.world.has_hostile_data:
             await self._cure()
-        await self._until(self._is_saved, "has saved")
+        await self._until(self._is_saved, "has saved", _LONGEST_PAUSE_OF_DOCUMENTS if self.world.may_blame else 60)
         await self._agree()
-        await self._rest()
+        if not any(map(self._refused, self.world.bots)):
+            await self._rest()
         for bot in self.world.bots:
             if not bot.options.on_flush:
                 self._compare(bot)
-                self.world.checker.ended(bot.process)
+                self.world.checker.ended(bot.process, self._is_refused)
         for bot in self.world.bots:
             await self._stop(bot)
 
@@ -70,16 +72,46 @@ class Settling:
                 return
         world.checker.violated("restless", "each save pass writes something")
 
+    def _is_refused(self, node: Node) -> bool:
+        """Whether a change is refused as long as its document holds it."""
+        return self.world.network.rules.may_refuse(node.document, node.path)
+
+    def _refused(self, bot: Bot) -> set[Document]:
+        """The documents with changes that are still refused."""
+        unsaved = self.world.checker.unsaved_of(bot.process) if self.world.network.rules.all else []
+        is_resolved = self.world.checker.is_resolved
+        return {node.document for node in unsaved if self._is_refused(node) and not is_resolved(node)}
+
     async def _stop(self, bot: Bot) -> None:
         checker, process = self.world.checker, bot.process
-        if not await self._wait_for(bot.run(process.stop())):
-            checker.violated("stop", f"{process} cannot be stopped")
+        is_saved = await self._wait_for(bot.run(process.stop()))
+        if refused := self._refused(bot):
+            self._check_error(process, refused)
+        elif not is_saved:
+            checker.violated("stop", f"{process} cannot be stopped: {process.errors}")
         if bot.options.on_flush:
-            checker.ended(process)
+            checker.ended(process, self._is_refused)
+        if not refused and self.world.may_blame and sorted(bot.folder.glob("*.unsaved")):
+            await self._start_once_more(bot)
         for spilled in bot.spilled if not self.world.has_hostile_data else ():
-            checker.spilled(spilled)
+            checker.spilled(spilled, self._is_refused)
+        if self.world.network.rules.are_lasting:
+            return
         if not self.world.has_hostile_data and (left := sorted(bot.folder.glob("*.unsaved"))):
             checker.violated("left", f"{process} has left {len(left)} files of unsaved data")
+
+    def _check_error(self, process: Process, refused: set[Document]) -> None:
+        """The stop names what is refused."""
+        for collection, number in refused:
+            named = f"{collection}, _id {number!r}"
+            if not process.errors or named not in process.errors[-1]:
+                self.world.checker.violated("unnamed", f"the stop of {process} does not name {named}")
+
+    async def _start_once_more(self, bot: Bot) -> None:
+        """What was refused when an earlier process was taken over is saved by the next one."""
+        process = bot.begin()
+        await self._until(lambda: process.started, "starts")
+        await self._wait_for(bot.run(process.stop()))
 
     async def _cure(self) -> None:
         """What cannot be read is repaired, what cannot be stored is taken away."""
@@ -101,18 +133,19 @@ class Settling:
                 await asyncio.sleep(1)
         return task.result()
 
-    async def _until(self, condition: Any, what: str) -> None:
-        for _ in range(120):
+    async def _until(self, condition: Any, what: str, seconds: float = 60.0) -> None:
+        for _ in range(int(2 * seconds)):
             if condition():
                 return
             await asyncio.sleep(0.5)
-        self.world.checker.violated("waits", f"no bot {what} within 60 s after all faults")
+        self.world.checker.violated("waits", f"no bot {what} within {seconds:g} s after all faults")
         await asyncio.sleep(0)
 
     def _is_saved(self) -> bool:
         for bot in self.world.bots:
             health = bot.process.persistence.health()
-            if health.refresh is not None and (not health.connected or (health.waiting and not bot.options.on_flush)):
+            waits = health.waiting > len(self._refused(bot)) and not bot.options.on_flush
+            if health.refresh is not None and (not health.connected or waits):
                 return False
         return True
 
@@ -129,7 +162,8 @@ class Settling:
         process = bot.process
         assert process is not None
         health = process.persistence.health()
-        if health.waiting or health.quarantined:
+        refused = self._refused(bot)
+        if {health.waiting, health.refused} != {len(refused)} or health.quarantined:
             self.world.checker.violated("waiting", f"{process}: {health}")
         for user_id in process.user_data:
             self._compare_data(process, ("user_data", key(user_id)), process.user_data[user_id])
@@ -160,6 +194,8 @@ class Settling:
         return self.world.mongod.documents(document[0]).get(document[1])
 
     def _compare_data(self, process: Process, document: Document, live: dict[Any, Any]) -> None:
+        if document in self._refused(process.bot):
+            return
         stored = self._stored(document)
         data = {} if stored is None else CODEC.decode(load(dump(dict(stored))).get("data", {}))  # as a bot reads it
         if process.options.excludes and document[0] == "user_data":

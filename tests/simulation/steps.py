@@ -30,6 +30,7 @@ class BotOptions:
         on_conflict: "local", "remote", or "add": "local", but for the number that all sides add to.
         spills: Whether it has a folder for what is unsaved at its end.
         keyboards: Whether it has a cache of callback data.
+        borrows: Whether it is given a client, which waits for ever where nothing answers.
         shares: Of a worker of a `SharedApplication`: its consistency, "stream" or "strict", or "exclusive".
         lease_timeout: With "exclusive": seconds after which a lease expires.
     """
@@ -43,6 +44,7 @@ class BotOptions:
     late: float = 0
     overrides: bool = False
     keyboards: bool = False
+    borrows: bool = False
     shutdown_timeout: float = 3.0
     shares: str = ""
     lease_timeout: float = 3.0

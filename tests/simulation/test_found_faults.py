@@ -15,6 +15,7 @@ _WORKER = BotOptions(shares="stream")
 _SEED = 6114
 """How long each request takes: so that each fault shows."""
 _OTHER_SEEDS = {
+    "deliver says nothing of a change that is refused as the one before it was": 177,
     "a second application with the same persistence removes what others have made anew": 4306,
     "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
@@ -302,6 +303,29 @@ FOUND = {
             ("update", 0, 1, (("bot", "set", "c.d", "v5"), ("user", "drop")), 0.02),
             ("wait", 0.131),
             _update(1, ("user", "item", "milk", "v7")),
+        ],
+    ),
+    "deliver says nothing of a change that is refused as the one before it was": (
+        (_WORKER,),
+        [
+            ("update", 0, 2, (("bot", "typed", "pair", 5),), 0.02),
+            ("rule", "user_data", "b", None, float("inf")),
+            ("wait", 2.52),
+            _update(2, ("user", "set", "b", "v6")),
+            ("fault", 0, "hold", "read", 0.05),
+            ("update", 0, 2, (("user", "set", "b", "v7"), ("chat", "typed", "day", 8)), 0.02),
+            ("wait", 0.074),
+        ],
+    ),
+    "a flush never waits while the server refuses what is to be saved": (
+        (_BOT,),
+        [
+            ("refuse", "write", 13, 20.0, "", 1.0),
+            _update(1, ("user", "set", "a", "v1")),
+            ("wait", 0.1),
+            ("save", 0),
+            ("flush", 0),
+            ("wait", 5.0),
         ],
     ),
 }

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from loop import Life
+from pools import Pool, Wire
 
-__all__ = ["Fault", "Link", "Request"]
+__all__ = ["STATEMENTS", "Fault", "Link", "Request"]
 
-_WRITES: Final = frozenset({"update", "insert", "delete", "findAndModify"})
+STATEMENTS: Final = {"update": "updates", "insert": "documents", "delete": "deletes"}
+"""The commands that write, each with the name of what holds its statements."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Request:
         sent: When.
         sent_at: How many changes of documents there were then.
         answer: What the client waits for.
+        wire: The connection that it has to itself.
         fault: What happens to it.
         started: When the server has begun with it.
         is_over: Whether the server has answered.
@@ -54,6 +57,7 @@ class Request:
     sent: float
     sent_at: int
     answer: asyncio.Future[dict[str, Any]]
+    wire: Wire
     fault: Fault | None = None
     started: float | None = None
     is_over: bool = False
@@ -67,7 +71,7 @@ class Request:
     @property
     def target(self) -> str:
         name = self.name
-        if name in _WRITES:
+        if name in STATEMENTS:
             return "write"
         if name == "getMore" or (name == "aggregate" and self.command[name] == 1):
             return "stream"
@@ -91,14 +95,23 @@ class Link:
         dead_until: Until when nothing is answered, and nothing that is sent arrives.
         sent: How many requests it has sent.
         failed: How many of them the client has seen fail.
+        failed_at: When it has seen the last one.
         flying: Those whose answer the client waits for.
+        pools: The connections of its clients.
     """
 
     faults: list[Fault] = field(default_factory=list)
     dead_until: float = 0.0
     sent: int = 0
     failed: int = 0
+    failed_at: float = 0.0
     flying: set[Request] = field(default_factory=set)
+    pools: list[Pool] = field(default_factory=list)
+
+    def has_failed(self, at: float) -> None:
+        """The client sees a request fail."""
+        self.failed += 1
+        self.failed_at = at
 
     def fault_for(self, target: str) -> Fault | None:
         for fault in self.faults:

@@ -19,7 +19,7 @@ from things import Leaves
 from turns import Delivery
 
 from ptb_mongo import SharedApplication
-from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
+from ptb_mongo.errors import DocumentError, PersistenceError, RefusedError, UnsavedDataError
 from ptb_mongo.workers.conversations import state_of
 
 if TYPE_CHECKING:
@@ -176,7 +176,11 @@ class Worker(Process):
     def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
         """Those of some changes for which no error was told."""
         bad = {*self.world.checker.ever_unreadable, *spoiled, *self._spoiled_of(nodes)}
-        return [node for node in nodes if node.document not in bad]
+        rules = self.world.network.rules
+        told = [
+            node for node in nodes if node.document in self.told and rules.may_have_refused(node.document, node.path)
+        ]
+        return [node for node in nodes if node.document not in bad and node not in told]
 
     def _spoiled_of(self, nodes: Sequence[Node]) -> set[Document]:
         return {node.document for node in nodes if self.is_spoiled(node.document)}
@@ -248,7 +252,7 @@ class Worker(Process):
 
     async def _note_error(self, _: object, context: Any) -> None:
         error = context.error
-        if isinstance(error, (DocumentError, UnsavedDataError)):
+        if isinstance(error, (DocumentError, RefusedError, UnsavedDataError)):
             self._failed(error)
             self._offered = self._storable_of(self._offered)
         else:

@@ -22,6 +22,7 @@ from loop import LIFE, Life, LivelockError, Loop, StuckError
 from mongod import Mongod
 from network import Network
 from process import Process
+from refusing import Refusal
 from replication import Replication
 from schedule import Action, Schedule
 from seams import seams
@@ -31,6 +32,9 @@ from steps import BOT_ID, CHAT_ID, DATABASE
 from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
 from turns import Turns
+from validating import Rule
+
+from ptb_mongo.errors import DocumentError, RefusedError
 
 __all__ = ["Result", "World", "play"]
 
@@ -87,6 +91,17 @@ class World:
     def note(self, text: str) -> None:
         """Notes what has happened."""
         self.trace.append((self.loop.time() - self.began, text.replace(self._folder, "<folder>")))
+
+    def may_tell(self, error: BaseException) -> bool:
+        """Whether a bot may be told that something is not saved."""
+        if isinstance(error, RefusedError):
+            return self.network.refusals.have_begun
+        return isinstance(error, DocumentError) and (self.has_hostile_data or self.may_blame)
+
+    @property
+    def may_blame(self) -> bool:
+        """Whether documents may have been refused for their own sake, though they can be stored now."""
+        return self.network.refusals.have_begun or bool(self.network.rules.all)
 
     def _written(self, request: Request, changes: Any) -> None:
         self.note(f"{request} has written {', '.join(f'{change.collection} {change.id}' for change in changes)}")
@@ -191,6 +206,11 @@ class World:
         }
         if name in happens:
             happens[name](more[0])
+        elif name == "refuse":
+            target, code, seconds, *which = more
+            network.refusals.begin(Refusal(target, code, self.loop.time() + seconds, *which))
+        elif name == "rule":
+            self._begin_rule(*more)
         elif name == "edit":
             service, collection, document_id, edit = more
             if collection == "user_data":
@@ -198,6 +218,9 @@ class World:
             self.services[service].edit(collection, document_id, edit)
         elif more[0] < len(self.bots):
             self._act_on(self.bots[more[0]], name, more[1:])
+
+    def _begin_rule(self, collection: str, name: str, parity: int | None, seconds: float) -> None:
+        self.network.rules.begin(Rule(collection, name, parity, self.loop.time() + seconds))
 
     def _act_on(self, bot: Bot, name: str, more: list[Any]) -> None:  # noqa: C901, PLR0912  (a dispatch)
         process = bot.process
@@ -219,6 +242,8 @@ class World:
                 link.dead_until = self.loop.time() + seconds
             case ("reset",):
                 self.network.reset(process)
+            case "half open", every:
+                self.network.be_half_open(process, every=every)
             case "freeze", seconds:
                 self.loop.freeze(process)
                 self.loop.call_later(seconds, self._thaw, process)

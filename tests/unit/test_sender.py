@@ -222,6 +222,19 @@ async def test_a_statement_that_is_refused_for_an_unknown_reason_again_and_again
     assert saver.stored().keys() == set(range(11)) - {3}
 
 
+async def test_a_change_that_is_refused_as_one_before_it_was_is_told_again(saver: Saver) -> None:
+    own = Failure("a validator refuses it (error 121)", code=121)
+    saver.server.refuses_statement = lambda _, data: own if "x" in data else None
+
+    (first,) = await saver.saves([1], x=1)
+    (second,) = await saver.saves([1], x=2)
+    others = await saver.saves([1], x=2, y=1)
+
+    assert str(second) == str(first)
+    assert others == []
+    assert saver.stored() == {1: {"y": 1}}
+
+
 # -- one document ---------------------------------------------------------------------------------------
 
 

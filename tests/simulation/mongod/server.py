@@ -73,6 +73,14 @@ class Mongod:
         """The documents of a collection, by the `key` of their `_id`."""
         return self._storage.collections.get(collection, {})
 
+    def validate(self, refuses: Callable[[str, Document | None, Document], bool]) -> None:
+        """Sets a validator for all collections.
+
+        Args:
+            refuses: Whether it refuses a document of a collection, given its former and its new version.
+        """
+        self._storage.refuses = refuses
+
     def snapshot(self) -> Snapshot:
         """The documents and the oplog as they are now."""
         return self._storage.snapshot()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dtm
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from mongod.errors import DUPLICATE_KEY, INVALID_ID, StatementError
+from mongod.errors import DUPLICATE_KEY, INVALID_ID, VALIDATION, StatementError
 from mongod.expressions import Scope
 from mongod.matching import matches
 from mongod.queries import candidates
@@ -59,6 +59,7 @@ class Storage:
         collections: The documents of each collection, by the `key` of their `_id`.
         oplog: What change streams tell of.
         history: Every change of a document, from the first on; what was rolled back is not in it.
+        refuses: Whether a validator refuses a document of a collection, given its former and its new version.
     """
 
     def __init__(self, database: str) -> None:
@@ -68,6 +69,7 @@ class Storage:
         self.oplog = [Entry(self._last, dtm.datetime.fromtimestamp(1, dtm.timezone.utc), "noop")]
         self._database = database
         self._ids = 0
+        self.refuses: Callable[[str, Document | None, Document], bool] = lambda *_: False
 
     def matching(self, collection: str, query: Mapping[str, Any], scope: Scope) -> Iterator[Document]:
         """The documents that match a filter, in the order in which the server finds them."""
@@ -79,7 +81,7 @@ class Storage:
         """Stores a document, with its `_id` in front, and gives it back.
 
         Raises:
-            StatementError: If there is one with the same `_id`, or none can have it.
+            StatementError: If there is one with the same `_id`, or none can have it, or a validator refuses it.
         """
         if "_id" not in document:
             self._ids += 1
@@ -99,18 +101,28 @@ class Storage:
                 keyPattern={"_id": 1},
                 keyValue={"_id": document_id},
             )
+        self._validate(collection, None, document)
         documents[place] = document
         self._log("insert", now, collection, document_id, None, document)
         self.history.append(Written(now, collection, document_id, None, document))
         return document
 
     def replace(self, collection: str, before: Document, result: Updated, now: dtm.datetime) -> None:
-        """Stores a new version of a document."""
+        """Stores a new version of a document.
+
+        Raises:
+            StatementError: If a validator refuses it.
+        """
         after = result.document
         document_id = after["_id"]
+        self._validate(collection, before, after)
         self.collections[collection][key(document_id)] = after
         self._log(result.operation, now, collection, before["_id"], before, result.told, result.written, result.removed)
         self.history.append(Written(now, collection, document_id, before, after))
+
+    def _validate(self, collection: str, before: Document | None, after: Document) -> None:
+        if self.refuses(collection, before, after):
+            raise StatementError(VALIDATION, "Document failed validation")
 
     def delete(self, collection: str, document: Document, now: dtm.datetime) -> None:
         """Deletes a document."""
