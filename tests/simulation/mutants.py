@@ -22,7 +22,7 @@ from making import Features, make  # noqa: E402  (it lies beside this file)
 from world import play  # noqa: E402
 
 ALL = Features()
-WITHIN = 2000
+WITHIN = 5000
 """Schedules within which each is found."""
 
 
@@ -76,7 +76,7 @@ _REPLICA = "replica.document:Replica"
 _LIVE = "replica.live:LiveReplica"
 
 MUTANTS = (
-    Mutant("a settled rev is kept by an answer", f"{_REPLICA}.acknowledged", "self.sent = Sent()  #", "pass  #", 3),
+    Mutant("a settled rev is kept by an answer", f"{_REPLICA}.acknowledged", "self.sent = Sent()  #", "pass  #", 1),
     Mutant(
         "a settled rev is kept by a read",
         f"{_REPLICA}._settle_by",
@@ -99,7 +99,7 @@ MUTANTS = (
         f"{_REPLICA}.read",
         "self._know(read_at=moment)",
         "self._know(read_at=self._now)",
-        1309,
+        4029,
     ),
     Mutant(
         "a write that did not match is taken for done",
@@ -130,21 +130,21 @@ MUTANTS = (
         "replica.document:rebased",
         "else form.canonical(remote)",
         "else __import__('bson').decode(remote)",
-        447,
+        486,
     ),
     Mutant(
         "the base of an answer is what was sent, whatever was read meanwhile",
         "replica.document:stored_by",
         "if base is None or base == write.base:",
         "if True:",
-        966,
+        1805,
     ),
     Mutant(
         "pending is given up though it is newer than what was acknowledged",
         f"{_REPLICA}._saved",
         "if pending is version or (",
         "if True or (",
-        66,
+        3,
     ),
     Mutant(
         "no guard on an update",
@@ -158,7 +158,7 @@ MUTANTS = (
         "sync.operations:_revs",
         "revs = replica.revs_after(rev)",
         "revs = replica.revs",
-        1448,
+        2620,
     ),
     Mutant("the live object does not lag behind", f"{_LIVE}._retarget", "if self.view is None:", "if False:", 0),
     Mutant(
@@ -166,7 +166,7 @@ MUTANTS = (
         f"{_LIVE}.staged_copy",
         "elif self.view is not None:",
         "elif False:",
-        8,
+        66,
     ),
     Mutant(
         "a lagging object is taken for up to date",
@@ -188,7 +188,7 @@ MUTANTS = (
         "sync.sender:Sender._read_stale",
         "if stale := [replica for replica in replicas if replica.is_stale]:",
         "if stale := []:",
-        3,
+        10,
     ),
     Mutant(
         "a write without an answer is taken for refused",
@@ -209,7 +209,7 @@ MUTANTS = (
         "driver.database:Driver.raw_documents",
         "if lasting and self.may_roll_back:",
         "if False:",
-        886,
+        614,
     ),
     Mutant(
         "what others make is not noticed",
@@ -230,7 +230,7 @@ MUTANTS = (
         "replica.update:_Difference._value",
         "changes.conditions |= equal_to(path, before)",
         "pass",
-        158,
+        199,
     ),
     Mutant(
         "deliver does not wait for what an update has changed",
@@ -258,7 +258,7 @@ MUTANTS = (
         "workers.worker:Worker._bring_in",
         "read = self._strict or session.must_read",
         "read = session.must_read",
-        190,
+        197,
     ),
     Mutant(
         "handlers run without a lease",
@@ -287,6 +287,41 @@ MUTANTS = (
         "scope_of(session.scopes).all_left()",
         "pass",
         169,
+    ),
+    Mutant(
+        "what is refused for now is forgotten",
+        "sync.writer:Writer._put_away",
+        "if not replica.is_unsaved:",
+        "if not replica.is_unsaved or self._availability.refusals:",
+        145,
+    ),
+    Mutant(
+        "what is refused for a document's own sake is not tried again",
+        "sync.writer:Writer._put_away",
+        "self._documents.begin(replica, now)",
+        "self.waiting.pop(replica, None)",
+        3,
+    ),
+    Mutant(
+        "all changes of a document are refused together",
+        "sync.passes:Pass.divides",
+        "elif division is None and pending is not None",
+        "elif False and pending is not None",
+        3,
+    ),
+    Mutant(
+        "a half-open connection is waited for",
+        "driver.connection:Connection.run",
+        "await wait_at_most(DEADLINE, self._limited(attempt))",
+        "await self._limited(attempt)",
+        1082,
+    ),
+    Mutant(
+        "a stop tries again without a pause what the server refuses",
+        "sync.writer:Writer.drain",
+        "self._run_in_background()",
+        "self._start()",
+        199,
     ),
 )
 

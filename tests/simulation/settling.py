@@ -36,6 +36,7 @@ class Settling:
         await self._calm_down()
         if self.world.has_hostile_data:
             await self._cure()
+        await self._give_time_beside_what_is_refused()
         await self._until(self._is_saved, "has saved", _LONGEST_PAUSE_OF_DOCUMENTS if self.world.may_blame else 60)
         await self._agree()
         if not any(map(self._refused, self.world.bots)):
@@ -71,6 +72,16 @@ class Settling:
             if all(change.collection == "leases" for change in world.mongod.history[before:]):
                 return
         world.checker.violated("restless", "each save pass writes something")
+
+    async def _give_time_beside_what_is_refused(self) -> None:
+        """Lets documents be tried again of which something is refused to the end, and something else no longer is."""
+        checker = self.world.checker
+        for _ in range(int(2 * _LONGEST_PAUSE_OF_DOCUMENTS)):
+            refused = [(bot, document) for bot in self.world.bots for document in self._refused(bot)]
+            unsaved = [node for bot, document in refused for node in checker.unsaved(bot.process, document)]
+            if all(self._is_refused(node) or checker.is_resolved(node) for node in unsaved):
+                return
+            await asyncio.sleep(0.5)
 
     def _is_refused(self, node: Node) -> bool:
         """Whether a change is refused as long as its document holds it."""
