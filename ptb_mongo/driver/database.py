@@ -285,8 +285,7 @@ class Driver:
 
     async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
         """Deletes all documents that match."""
-        with translated():
-            await self._connection.database[collection].delete_many(query)
+        await self._connection.run(lambda database: database[collection].delete_many(query))
 
     async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
         """Why this server offers no change streams; `None` if it does.
@@ -332,9 +331,9 @@ class Driver:
             raise
 
     async def create_index(self, collection: str, field: str) -> None:
-        """Creates an index, if it does not exist."""
-        with translated():  # without a deadline: it takes as long as there are documents
-            await self._connection.database[collection].create_index(field)
+        """Creates an index, if it does not exist; one that takes long is left to the server."""
+        with contextlib.suppress(UnavailableError):  # it is built all the same, or at the next start
+            await self._connection.run(lambda database: database[collection].create_index(field))
 
     async def close(self) -> None:
         """Closes the client, if it is ours."""

@@ -19,7 +19,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from offline import message_from
 from pymongo import AsyncMongoClient
 
-from ptb_mongo import MongoPersistence
+from ptb_mongo import MongoPersistence, UnavailableError
 
 
 @pytest.fixture(params=["motor", "pymongo", "own"])
@@ -107,6 +107,33 @@ async def test_all_connections_may_be_half_open(bot: Bot, traffic: Traffic, data
     await until(lambda: bot.persistence.health().waiting == 0)
     await bot.sees(lambda data: data.get("plan") == "premium")
     assert database.user_data.find_one()["data"] == {"n": 1, "plan": "premium"}
+
+
+@pytest.mark.parametrize("command", ["find", "findAndModify", "aggregate"])
+async def test_a_start_that_gets_no_answer_fails(
+    borrowed: Any, mongodb_database: str, traffic: Traffic, command: str
+) -> None:
+    bot = Bot(MongoPersistence(borrowed, mongodb_database))
+    await traffic.does("lose_answer", commands=[command], close=False)
+
+    with pytest.raises(UnavailableError):
+        await asyncio.wait_for(bot.application.initialize(), 20)
+
+    await traffic.calm()
+
+
+async def test_a_start_does_not_need_the_answer_that_an_index_is_built(
+    borrowed: Any, mongodb_database: str, traffic: Traffic, database: Any
+) -> None:
+    """It takes as long as there are documents, and longer than any deadline."""
+    bot = Bot(MongoPersistence(borrowed, mongodb_database))
+    await traffic.does("lose_answer", commands=["createIndexes"], close=False)
+
+    await asyncio.wait_for(bot.application.initialize(), 20)
+
+    assert "handler_1" in database.conversations.index_information()
+    await traffic.calm()
+    await bot.application.shutdown()
 
 
 # -- the end --------------------------------------------------------------------------------------------
