@@ -157,6 +157,8 @@ class LogNotes(logging.Handler):
         """Takes one record."""
         if record.name.startswith(("pymongo", "motor")):
             return  # they log, and raise, what is then handled
+        if record.name == "asyncio" and "_OperationCancelled" in record.getMessage():
+            return  # Motor leaves a future behind if its cursor is cancelled while the connection breaks
         if self._refused and record.getMessage().startswith(_REFUSALS):
             self._recorder.note("refusal", text=record.getMessage())
         elif record.levelno >= logging.ERROR:
