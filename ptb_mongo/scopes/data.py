@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ptb_mongo.codec import TAG, Codec, escape, load, unescape
+from ptb_mongo.codec import Codec, load, unescape
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
@@ -22,6 +22,7 @@ from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, Keys, fields_inside, same
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_id, check_loadable, other_type
+from ptb_mongo.scopes.partial import Plain, part_of, with_parts
 from ptb_mongo.types import OnConflict, ScopeName
 
 __all__ = ["DataScope"]
@@ -182,15 +183,9 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         return self._stage(replica, live)
 
     def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
-        bad: EncodeError | None = None
         try:
-            if not isinstance(obj, self._type):
-                raise EncodeError(other_type(self._name, self._type, obj), path="data")
-            try:
-                plain = self._loadable(replica, obj)
-            except EncodeError as error:
-                bad, plain = error, self._storable(replica, obj, error)
-            if (again := replica.handed_out) is not None and same(plain, self._body_or_none(again[0])):
+            plain, bad, _ = self._plain(replica, obj)
+            if (again := replica.handed_out) is not None and same(plain, self._plain_or_none(replica, again[0])):
                 replica.seen(again[0])  # a copy of what was loaded at a second start, before any update
             if self._is_nothing(replica, plain):
                 is_new = False
@@ -198,7 +193,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
                 is_new = replica.staged_copy(
                     plain,
                     self,
-                    lambda: self._body_or_none(replica.live),
+                    lambda: self._plain_or_none(replica, replica.live),
                     lambda merged: self.version(replica, merged),
                 )
         except EncodeError as error:
@@ -212,6 +207,22 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             self.problems.append(bad)
         return replica if is_new else None
 
+    def _plain(self, replica: LiveReplica, obj: T) -> Plain:
+        """The plain form of an object; where a part of it cannot be stored, with what is stored there now.
+
+        Raises:
+            EncodeError: If none of it can be.
+        """
+        if not isinstance(obj, self._type):
+            raise EncodeError(other_type(self._name, self._type, obj), path="data")
+        try:
+            return Plain(self._loadable(replica, obj))
+        except EncodeError as error:
+            inside = fields_inside(replica.target_plain(self).get("data"))
+            if inside is None or inside[0]:
+                raise
+            return part_of(obj, inside[1], lambda one: self._loadable(replica, one), error)
+
     def _loadable(self, replica: LiveReplica, obj: T) -> Document:
         """The plain document of an object, from which the next start will be able to make it again.
 
@@ -223,37 +234,17 @@ class DataScope(Collection[LiveReplica], Generic[T]):
             check_loadable(self, replica.id, plain)
         return plain
 
-    def _storable(self, replica: LiveReplica, obj: T, error: EncodeError) -> Document:
-        """The plain document of an object, but with what is stored now for the keys whose values cannot be stored.
-
-        Raises:
-            EncodeError: `error`, if that is not possible.
-        """
-        inside = fields_inside(replica.target_plain(self).get("data"))
-        if not isinstance(obj, dict) or type(obj) is not dict or inside is None or inside[0]:
-            raise error
-        stored, fields = inside[1], {}
-        for key, value in obj.items():
-            try:
-                one = self._loadable(replica, {key: value})["data"]  # type: ignore[arg-type]
-            except EncodeError:
-                one = {name: stored[name] for name in (escape(key),) if name in stored} if type(key) is str else {}
-            if TAG in one:
-                raise error  # a key that is no text: the whole dict has another form
-            fields.update(one)
-        return {"data": fields}
+    def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
+        try:
+            return self._plain(replica, obj).body if obj is not None else None
+        except DocumentError:
+            return None
 
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:
         """Whether there was no data as far as is known, and still is none: that is no change of what others stored."""
         is_nothing = replica.base is None or replica.is_buried
         nothing_known = is_nothing and replica.view is None and not replica.is_unsaved
         return nothing_known and same(plain, self._empty)
-
-    def _body_or_none(self, obj: Any) -> Document | None:
-        try:
-            return self._body(obj) if obj is not None else None
-        except DocumentError:
-            return None
 
     def drop(self, key: int) -> LiveReplica | None:
         """Deletes a document, as PTB has dropped its object; if handlers have filled a new one since, saves that.
@@ -270,7 +261,7 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         self.can_store(replica)
         if self.current is not None and (live := self.current(key)) is not None:
             replica.replaced_by(live)
-        if replica.is_replaced and not same(self._body(replica.live), self._empty):
+        if replica.is_replaced and not same(self._plain_or_none(replica, replica.live), self._empty):
             # What is not in the new object is removed field by field: deleting the document and writing the whole
             # object again would restore what others have removed meanwhile.
             return self.stage(key, replica.live)
@@ -321,10 +312,10 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         if replica.view is None or replica.live is None:
             return
         try:
-            before = self._body(replica.live)
+            before, _, left_out = self._plain(replica, replica.live)
         except DocumentError:
-            return  # it holds a value that cannot be stored, which its save reports; it is merged when that is gone
-        after = replica.brought(before, self)
+            return  # it cannot be stored at all, which its save reports; it is merged when it can
+        after = with_parts(replica.brought(before, self), before, left_out)
         bring_into(replica.live, before["data"], after["data"], self.codec.decode)
 
     def is_guarded(self, keys: Keys) -> bool:
