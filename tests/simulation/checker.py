@@ -250,10 +250,12 @@ class Checker(Fairness):
             return  # it has seen that value, and cannot tell that it was written anew
         drops = self._nodes.get((document, WHOLE), {}).get(ABSENT, ())
         if any(
-            one.author is node.author and (now.stored_at or 0) <= one.made_at and one.number < node.number
+            one.author is node.author
+            and one.number < node.number
+            and (one.stored_at is None or (now.stored_at or 0) <= one.made_at)
             for one in drops
         ):
-            return  # it had dropped all that was there, known or not
+            return  # it had dropped all that is there, known or not, or drops it by this very write
         if now.value is not ABSENT and node.value is not ABSENT:
             self.violated("conflict", f"{what}, although others win")
 
