@@ -115,6 +115,8 @@ class Session:
             patience=settings.shutdown_timeout / 2,
             buries=lambda: asyncio.get_running_loop().time() < self._may_be_late,
         )
+        for scope in scopes:
+            scope.on_refused_told = self.writer.retry
         self.exchange = Exchange(driver, self.reader, self.writer)
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:

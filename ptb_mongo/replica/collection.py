@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
@@ -48,6 +48,7 @@ class Collection(DocumentForm, Generic[R]):
         fields: What is read of each document.
         quarantined: Why documents cannot be read, by their keys.
         unstorable: What the bot has changed and cannot be stored, and why.
+        on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
         complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
@@ -70,6 +71,7 @@ class Collection(DocumentForm, Generic[R]):
         self.replicas: dict[Any, R] = {}
         self.quarantined: dict[Any, DocumentError] = {}
         self.unstorable: dict[Replica, DocumentError] = {}
+        self.on_refused_told: Callable[[Replica], None] = lambda _: None
         self.complete = False
         self.ours_only = tuple(fields)
         self.fields = (*fields, BURIED_FIELD, *_DESCRIBING)
@@ -276,6 +278,8 @@ class Collection(DocumentForm, Generic[R]):
         if replica.read(moment, stored, self, lasts=lasts):
             self.counters.stale_reads += was_stale
             self.arrived(replica, before, rev)
+            if replica.is_refused:
+                self.on_refused_told(replica)
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -314,6 +318,8 @@ class Collection(DocumentForm, Generic[R]):
             known = replica.base is not None or replica.is_unsaved or replica.is_being_read or key in self.quarantined
             if known or not deleted:  # otherwise it is our own deletion
                 replica.told()
+                if replica.is_refused:
+                    self.on_refused_told(replica)
         elif self._loads or (self.complete and not deleted):
             replica = self.replicas[key] = self._new_replica(document_id, known=False)
             replica.told()  # a read in progress may be older

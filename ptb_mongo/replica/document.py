@@ -73,8 +73,12 @@ class Replica(Moments):
 
     @property
     def is_refused(self) -> bool:
-        """Whether what is pending was refused for the document's own sake, and has not changed since."""
-        return self.refusal is not None and self.pending is not None and self.pending.raw == self.refusal.raw
+        """Whether what is to be written was refused for the document's own sake, and has not changed since."""
+        return self.refusal is not None and self.is_unsaved and self._pending_raw == self.refusal.raw
+
+    @property
+    def _pending_raw(self) -> bytes | None:
+        return None if self.pending is None else self.pending.raw
 
     @property
     def is_being_deleted(self) -> bool:
@@ -131,18 +135,19 @@ class Replica(Moments):
             {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
         )
 
-    def refused_for(self, error: DocumentError, what: bytes | None = None) -> bool:
+    def refused_for(self, error: DocumentError, tried: Version | None, what: bytes | None = None) -> bool:
         """What is pending was refused for the document's own sake; it stays pending.
 
         Args:
             error: Why.
+            tried: What was tried; what is pending may have changed since.
             what: The changes that were refused, if they are known.
 
         Returns:
             Whether that is new.
         """
         before = self.refusal
-        self.refusal = Refusal(error, None if self.pending is None else self.pending.raw, what)
+        self.refusal = Refusal(error, None if tried is None else tried.raw, what)
         return before is None or str(before.error) != str(error) or before.what != what
 
     def settled(self, version: Version | None) -> None:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from ptb_mongo.health import Counters
 
-__all__ = ["CONNECTING", "WATCHING", "Availability"]
+__all__ = ["CONNECTING", "WATCHING", "Availability", "Request"]
 
 _LOGGER = logging.getLogger(__name__)
 
-CONNECTING: Final = "the connection"
-"""What `mark_refused` says of logging in."""
-WATCHING: Final = "to follow changes"
-"""What `mark_refused` says of the change stream."""
+
+class Request(NamedTuple):
+    """Something that a server may refuse.
+
+    Attributes:
+        what: "to read", say.
+        collections: Of which collections, if of some.
+    """
+
+    what: str
+    collections: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.what} {', '.join(sorted(self.collections))}".rstrip()
+
+
+CONNECTING: Final = Request("the connection")
+"""Logging in."""
+WATCHING: Final = Request("to follow changes")
+"""The change stream."""
 
 
 class Availability:
@@ -36,7 +52,8 @@ class Availability:
         self._counters = counters
         self.is_unreachable = False
         self.answers = 0
-        self.refusals: dict[str, str] = {}
+        self.refusals: dict[Request, str] = {}
+        self._is_told = False
         self.on_unreachable: list[Callable[[], None]] = []
         self.waiting: Callable[[], int] = lambda: 0
 
@@ -59,34 +76,59 @@ class Availability:
         if self.is_unreachable or since not in {None, self.answers}:
             return
         self.is_unreachable = True
-        _LOGGER.warning("MongoDB is unreachable; changes are kept and will be saved when it is back: %s", error)
+        if not self._is_told:
+            self._is_told = True
+            _LOGGER.warning("MongoDB is unreachable; changes are kept and will be saved when it is back: %s", error)
         for callback in self.on_unreachable:
             callback()
 
     def mark_reachable(self) -> None:
-        """The server has answered."""
+        """The server has answered; if documents wait, it is said to be back when one is written."""
         self.answers += 1
-        if self.is_unreachable:
-            self.is_unreachable = False
+        self.is_unreachable = False
+        if self._is_told and not self.waiting():
+            self.mark_writable()
+
+    def mark_writable(self) -> None:
+        """The server has answered a write: it may answer reads, and still do no writes."""
+        self.answers += 1
+        self.is_unreachable = False
+        if self._is_told:
+            self._is_told = False
             _LOGGER.warning("MongoDB is back; %d documents were waiting", self.waiting())
 
-    def mark_refused(self, what: str, error: BaseException) -> bool:
+    def mark_refused(self, request: Request, error: BaseException) -> bool:
         """The server refuses something, and not for one document's sake; returns whether that is new.
 
         Args:
-            what: What it refuses: `CONNECTING`, `WATCHING`, or to read or save a collection.
+            request: What it refuses.
             error: Why.
         """
         self._counters.last_error = str(error)
-        is_new = what not in self.refusals
-        self.refusals[what] = str(error)
-        if is_new:
-            _LOGGER.error("MongoDB refuses %s; nothing is lost, and it is tried again: %s", what, error)
-        return is_new
+        known = self._refused(request)
+        if len(known) == 1:  # of several collections, it has become clearer which one is refused
+            del self.refusals[known[0]]
+            known = [Request(request.what, known[0].collections & request.collections)]
+        for one in known or [request]:
+            self.refusals[one] = str(error)
+        if not known:
+            _LOGGER.error("MongoDB refuses %s; nothing is lost, and it is tried again: %s", request, error)
+        return not known
 
-    def mark_accepted(self, what: str) -> None:
-        """The server has done what it refused, or a part of it, or more."""
+    def mark_accepted(self, request: Request) -> None:
+        """The server has done something; what it refused is over when it has done all of that."""
         self.answers += 1
-        for refused in [one for one in self.refusals if one in what or what in one]:
-            del self.refusals[refused]
-            _LOGGER.warning("MongoDB no longer refuses %s", refused)
+        for one in self._refused(request):
+            error = self.refusals.pop(one)
+            if rest := one.collections - request.collections:
+                self.refusals[Request(one.what, rest)] = error
+            else:
+                _LOGGER.warning("MongoDB no longer refuses %s", one)
+
+    def _refused(self, request: Request) -> list[Request]:
+        """What is refused that has to do with a request."""
+        return [
+            one
+            for one in self.refusals
+            if one.what == request.what and (one == request or one.collections & request.collections)
+        ]

@@ -28,6 +28,7 @@ class Pass:
         ticket: Gets the errors.
         attempts: How often each document was found to be changed by others.
         refused: The documents that were refused for their own sake.
+        tried: What was tried of some documents: what is pending may have changed since.
         doubted: The documents that were refused while others were accepted: it may be for their own sake.
     """
 
@@ -36,6 +37,7 @@ class Pass:
     attempts: dict[Replica, int] = field(default_factory=dict)
     refused: set[Replica] = field(default_factory=set)
     doubted: set[Replica] = field(default_factory=set)
+    tried: dict[Replica, Version | None] = field(default_factory=dict)
     _reasons: dict[Replica, DocumentError] = field(default_factory=dict)
     _divisions: dict[Replica, Division] = field(default_factory=dict)
     _unmatched: dict[Replica, tuple[object, int]] = field(default_factory=dict)
@@ -46,17 +48,17 @@ class Pass:
 
     def refuse_changes(self, replica: Replica, error: DocumentError) -> None:
         """What is left to be saved of a document is refused; what is changed after that is reported again."""
-        pending = replica.pending
-        if pending is None or pending.plain is None:
+        tried = self.tried.get(replica, replica.pending)
+        if tried is None or tried.plain is None:
             self._refuse(replica, error, None)
             return
-        paths = self.collection.changed_paths(replica.base, pending.plain)
-        self._refuse(replica, error, dump({"changes": [[path, *_at(pending.plain, path)] for path in paths]}))
+        paths = self.collection.changed_paths(replica.base, tried.plain)
+        self._refuse(replica, error, dump({"changes": [[path, *_at(tried.plain, path)] for path in paths]}))
 
     def _refuse(self, replica: Replica, error: DocumentError, what: bytes | None) -> None:
         self.refused.add(replica)
         error = error.located(self.collection.collection, replica.id)
-        if replica.refused_for(error, what):
+        if replica.refused_for(error, self.tried.get(replica, replica.pending), what):
             self.ticket.errors[replica] = error
 
     # -- parts ------------------------------------------------------------------------------------------
@@ -95,6 +97,7 @@ class Pass:
         elif division is None and pending is not None and pending.plain is not None:
             paths = self.collection.changed_paths(replica.base, pending.plain)
             division = self._divisions[replica] = Division(paths, begins_empty=replica.may_arrive)
+            self.tried[replica] = pending
         if division is None:
             return False
         if division.current is None and not division.refused:

@@ -44,6 +44,12 @@ class Pauses(Generic[K]):
         pause = self._pauses.get(key)
         return float("-inf") if pause is None else pause.until
 
-    def interrupt(self) -> None:
-        """All pauses are over now; the next ones are as long as they would have been."""
-        self._pauses = {key: _Pause(pause.seconds, float("-inf")) for key, pause in self._pauses.items()}
+    def interrupt(self, key: K) -> None:
+        """A pause is over now; the next one is as long as it would have been."""
+        if (pause := self._pauses.get(key)) is not None:
+            self._pauses[key] = _Pause(pause.seconds, float("-inf"))
+
+    def interrupt_all(self) -> None:
+        """All pauses are over now."""
+        for key in list(self._pauses):
+            self.interrupt(key)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from ptb_mongo.driver import ByIds, Driver
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.availability import Availability, Request
 from ptb_mongo.sync.batching import Batcher
 from ptb_mongo.waiting import wait_at_most
 
@@ -149,6 +149,5 @@ class Reader:
         await self._batcher.close()
 
 
-def _reading(wanted: Iterable[DocumentCollection]) -> str:
-    """What `Availability.mark_refused` says of reading some collections."""
-    return f"to read {', '.join(sorted(one.collection for one in wanted))}"
+def _reading(wanted: Iterable[DocumentCollection]) -> Request:
+    return Request("to read", frozenset(one.collection for one in wanted))

@@ -146,6 +146,7 @@ class Sender:
         left = [replica]
         try:
             while left:
+                run.tried[replica] = replica.pending
                 left = await self._send_chunk(run, left)
         except RefusedError as error:
             if error.code in codes.EVERYBODYS:
@@ -165,7 +166,7 @@ class Sender:
             for replica, one in prepared.items():
                 replica.unknown(one.rev)
             raise
-        self._availability.mark_reachable()
+        self._availability.mark_writable()
         if refusal := _refusal_of_all(failures, len(prepared)):
             for replica, one in prepared.items():
                 replica.refused(one.rev)

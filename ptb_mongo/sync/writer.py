@@ -19,7 +19,7 @@ from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.sync.availability import CONNECTING, Availability
+from ptb_mongo.sync.availability import CONNECTING, Availability, Request
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import OperationMaker
 from ptb_mongo.sync.passes import Pass
@@ -126,6 +126,12 @@ class Writer:
         self._ticket.awaited.add(replica)
         return self._ticket
 
+    def retry(self, replica: Replica) -> None:
+        """Tries again what was refused for the document's own sake, as the stored document may have changed."""
+        if replica in self.waiting:
+            self._documents.interrupt(replica)
+            self._start()
+
     def withdraw(self, replica: Replica) -> None:
         """No longer tries to write a document, which somebody else takes care of."""
         self.waiting.pop(replica, None)
@@ -149,8 +155,8 @@ class Writer:
     async def drain(self) -> None:
         """Writes everything, however long that takes; what is refused for its own sake is tried once more."""
         held, self._held = self._held, False
-        self._collections.interrupt()
-        self._documents.interrupt()
+        self._collections.interrupt_all()
+        self._documents.interrupt_all()
         self._wake.set()  # only now: what is refused from now on is tried again after its pause
         try:
             while any(not self._is_paused(one) for one in self.waiting):
@@ -246,6 +252,7 @@ class Writer:
             self._availability.mark_reachable()
             self._availability.mark_accepted(CONNECTING)
         if self._held:
+            self._availability.mark_writable()
             return
         batch = {one: waiting for one, waiting in self.waiting.items() if self._is_due(one, waiting.collection)}
         ticket, self._ticket = self._ticket, Ticket()
@@ -259,7 +266,7 @@ class Writer:
             for last in (False, True):
                 some = {one: replicas for one, replicas in by_collection.items() if one.last is last}
                 refused = await self._write_collections(some, ticket) or refused
-            self._availability.mark_reachable()
+            self._availability.mark_writable()
             self.silent_since = None
             ticket.acknowledged = not refused and all(one in batch for one in ticket.awaited if one in self.waiting)
         finally:
@@ -301,6 +308,7 @@ class Writer:
         try:
             await self._sender.send(run, replicas, carefully=what in self._availability.refusals)
         except RefusedError as error:
+            self._availability.mark_writable()
             self._collections.begin(collection.collection, self._loop.time())
             if self._availability.mark_refused(what, error):
                 ticket.refusal = error
@@ -313,6 +321,5 @@ class Writer:
         return False
 
 
-def _saving(collection: Collection[Any]) -> str:
-    """What `Availability.mark_refused` says of a collection."""
-    return f"to save {collection.collection}"
+def _saving(collection: Collection[Any]) -> Request:
+    return Request("to save", frozenset({collection.collection}))

@@ -106,6 +106,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         Raises:
             UnavailableError: If what others have changed could not be read, if no lease could be acquired, or if
                 the server has not acknowledged what this update has changed.
+            RefusedError: If the server refuses to give a lease, or to read the button that was clicked.
         """
         if not await self._take(update):
             raise UnavailableError("the server has not acknowledged what this update has changed")

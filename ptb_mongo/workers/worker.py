@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from telegram import Update
 from telegram.ext import Application
 
-from ptb_mongo.errors import DocumentError, UnavailableError
+from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
@@ -206,7 +206,7 @@ class Worker:
         """Reads documents; returns whether that was possible."""
         try:
             await session.reader.refresh(wanted, every=read)
-        except UnavailableError as error:
+        except (UnavailableError, RefusedError) as error:
             if self._strict or not all(replica.is_loaded for replicas in wanted.values() for replica in replicas):
                 raise UnavailableError(f"what others have changed cannot be read: {error}") from error
             return False

@@ -20,7 +20,7 @@ import pytest
 from bots import USER, Bot, until
 from guarded import guarded_mongod
 from pymongo import AsyncMongoClient, MongoClient
-from workers import SharedBot, text
+from workers import SharedBot, running, text
 
 from ptb_mongo import DocumentError, MongoPersistence, RefusedError, UnavailableError, UnsavedDataError
 
@@ -281,6 +281,24 @@ async def test_an_update_of_somebody_who_is_loaded_is_handled_though_the_refresh
         await bot.sees(lambda data: data.get("plan") == "premium")
         await bot.saves()
         assert server.stored() == {"balance": 10, "plan": "premium", "seen": True}
+
+
+async def test_a_worker_handles_an_update_of_somebody_who_is_loaded_though_the_read_is_refused(
+    client: Any, server: Guarded
+) -> None:
+    bot = SharedBot(MongoPersistence(client, DATABASE, shutdown_timeout=20))
+    handled: list[Any] = []
+    async with running(bot):
+        await bot.delivers(text(), lambda _, context: context.user_data.update(balance=10))
+        server.refuses(UNAUTHORIZED, "find", "aggregate", "getMore")
+        server.database.user_data.update_one({"_id": USER}, {"$set": {"data.plan": "premium"}})
+
+        for _ in range(5):
+            await bot.takes(text(), lambda _, context: handled.append(dict(context.user_data)))
+
+        assert len(handled) == 5
+        assert bot.errors == []
+        server.calms_down()
 
 
 async def test_a_bot_whose_user_was_dropped_and_made_again_goes_on(

@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from ptb_mongo.codec import Codec, dump
 from ptb_mongo.driver import ByIds, codes
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation, Update
-from ptb_mongo.errors import DocumentError, RefusedError
+from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.pauses import Pauses
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
@@ -38,6 +40,7 @@ class Server:
         self.documents: dict[int, dict[str, Any]] = {}
         self.refuses_command: Callable[[Sequence[int]], bool] = lambda _: False
         self.code = 510
+        self.does_no_writes = False
         self.refuses_statement: Callable[[int, dict[str, Any]], Failure | None] = lambda _id, _data: None
         self.commands: list[list[int]] = []
 
@@ -49,6 +52,8 @@ class Server:
 
     async def write(self, _: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         self.commands.append([one.id for one in operations])
+        if self.does_no_writes:
+            raise UnavailableError("no answer")
         if self.refuses_command(self.commands[-1]):
             raise RefusedError(f"MongoDB refuses: not now (error {self.code})", self.code)
         failures = {}
@@ -367,3 +372,76 @@ def test_whatever_is_refused_exactly_that_is_missing(
         await saver.close()
 
     asyncio.run(plays())
+
+
+async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_taken_for_refused(saver: Saver) -> None:
+    saver.writer._documents = Pauses(1000.0, 1000.0)
+    refuses, later = refusing("b"), [{"a": 1, "b": 1, "c": 1}]
+
+    def refuses_and_changes(user: int, data: dict[str, Any]) -> Failure | None:
+        failure = refuses(user, data)
+        if failure is not None and later:
+            replica = saver.scope.stage(1, later.pop())
+            assert replica is not None
+            saver.writer.submit(saver.scope, replica)
+        return failure
+
+    saver.server.refuses_statement = refuses_and_changes
+
+    assert len(await saver.saves([1], a=1, b=1)) == 1
+
+    await until(lambda: saver.stored().get(1) == {"a": 1, "c": 1})
+    await until(lambda: saver.writer.refused() == 1)
+
+
+async def test_what_is_refused_is_tried_again_as_soon_as_somebody_else_changes_the_document(
+    saver: Saver,
+) -> None:
+    saver.writer._documents = Pauses(1000.0, 1000.0)
+    saver.scope.on_refused_told = saver.writer.retry
+    saver.server.refuses_statement = lambda _, data: None if "age" in data else Failure("validation")
+    await saver.saves([1], a=1)
+    assert saver.stored() == {}
+    saver.server.refuses_statement = lambda *_: None
+    saver.server.documents[1] = {"data": {"age": 36}, "rev": "other:1"}
+
+    saver.scope.told(1)
+
+    await until(lambda: not saver.writer.waiting)
+    assert saver.stored() == {1: {"age": 36, "a": 1}}
+
+
+async def test_a_write_of_nothing_but_a_rev_that_is_refused_is_left_alone_for_a_while(saver: Saver) -> None:
+    """It is to keep an earlier write, whose answer is missing, from arriving: a deletion that was given up since."""
+    await saver.saves([1], a=1)
+    replica = saver.replica(1)
+    replica.staged(Version(None, None, yields=True))
+    replica.sending("bot:x", replica.pending)
+    replica.unknown("bot:x")
+    saver.server.documents[1] = {"data": {"a": 2}, "rev": "other:1"}
+    replica.told()
+    saver.server.refuses_statement = lambda *_: Failure("validation")
+    saver.writer.submit(saver.scope, replica)
+
+    await until(lambda: saver.writer.refused() == 1)
+
+    assert replica.pending is None
+    assert replica.is_unsaved
+    sent = len(saver.server.commands)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert len(saver.server.commands) <= sent + 1
+
+
+async def test_a_server_that_answers_and_does_no_writes_is_said_to_be_away_once(
+    saver: Saver, caplog: pytest.LogCaptureFixture
+) -> None:
+    saver.server.does_no_writes = True
+    await saver.saves([1], a=1)
+    await until(lambda: len(saver.server.commands) >= 4)
+    assert len(caplog.messages) == 1
+
+    saver.server.does_no_writes = False
+
+    await until(lambda: not saver.writer.waiting)
+    assert caplog.messages[1:] == ["MongoDB is back; 1 documents were waiting"]
