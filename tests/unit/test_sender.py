@@ -376,12 +376,14 @@ def test_whatever_is_refused_exactly_that_is_missing(
 
 async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_taken_for_refused(saver: Saver) -> None:
     saver.writer._documents = Pauses(1000.0, 1000.0)
-    refuses, later = refusing("b"), [{"a": 1, "b": 1, "c": 1}]
+    refuses, refused = refusing("b"), 0
 
     def refuses_and_changes(user: int, data: dict[str, Any]) -> Failure | None:
+        nonlocal refused
         failure = refuses(user, data)
-        if failure is not None and later:
-            replica = saver.scope.stage(1, later.pop())
+        refused += failure is not None
+        if refused == 2:  # one change after the other is being tried
+            replica = saver.scope.stage(1, {"a": 1, "b": 1, "c": 1})
             assert replica is not None
             saver.writer.submit(saver.scope, replica)
         return failure
@@ -418,7 +420,7 @@ async def test_a_write_of_nothing_but_a_rev_that_is_refused_is_left_alone_for_a_
     replica.staged(Version(None, None, yields=True))
     replica.sending("bot:x", replica.pending)
     replica.unknown("bot:x")
-    saver.server.documents[1] = {"data": {"a": 2}, "rev": "other:1"}
+    saver.server.documents[1]["data"] = {"a": 2}  # by a service, which leaves `rev` alone
     replica.told()
     saver.server.refuses_statement = lambda *_: Failure("validation")
     saver.writer.submit(saver.scope, replica)
