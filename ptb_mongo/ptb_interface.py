@@ -67,6 +67,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         async with self._lifecycle.loading() as session:
             scope, bot_id = session.scopes.bot_data, session.bot_id
             if not self._lifecycle.is_running:
+                self._saver.starts()
                 return cast("BD", await session.exchange.load_one(scope, bot_id))
             copies = await session.exchange.copies(scope, {"_id": bot_id})
             return cast("BD", copies[bot_id] if bot_id in copies else self._lifecycle.settings.new["bot_data"]())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bson.errors import BSONError
 from pymongo.errors import (
     AutoReconnect,
-    BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
     InvalidOperation,
@@ -18,13 +17,15 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from ptb_mongo.driver import codes
+from ptb_mongo.driver import codes, texts
 from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import AuthenticationError, RefusedError, UnavailableError
 
-__all__ = ["alone", "check_writes", "failures_in", "is_for_one", "is_resumable", "translated"]
+__all__ = ["alone", "check_writes", "failures_in", "is_for_one", "is_resumable", "reason_of", "translated"]
 
 _CURSOR_NOT_FOUND: Final = 43
+_RESUMABLE: Final = "ResumableChangeStreamError"
+_RETRYABLE: Final = "RetryableWriteError"
 
 
 @contextmanager
@@ -33,23 +34,22 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (AutoReconnect, ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError) as error:
-        text = str(error)
+        text = reason_of(error) if isinstance(error, OperationFailure) else str(error)
         for details in (", Topology Description", " (configured timeouts", ", full error"):
             text = text.partition(details)[0]
-        raise UnavailableError(f"no MongoDB server answers: {text}") from error
-    except BulkWriteError:
-        raise
+        raise UnavailableError(f"no MongoDB server answers: {text}") from _without_values(error)
     except OperationFailure as error:
-        text = _text(error)
-        if error.code in codes.AWAY or error.has_error_label("RetryableWriteError"):
-            raise UnavailableError(f"the MongoDB server is changing: {text} (error {error.code})") from error
+        text = reason_of(error)
+        if error.code in codes.AWAY or error.has_error_label(_RETRYABLE):
+            away = f"the MongoDB server is changing: {text} (error {error.code})"
+            raise UnavailableError(away) from _without_values(error)
         if codes.is_login_refused(error.code, text):
             raise AuthenticationError(
                 f"MongoDB refuses the user name or the password ({text}); look at the user, at the password (escaped "
                 "with urllib.parse.quote_plus) and at authSource in the connection string",
                 error.code,
-            ) from error
-        raise RefusedError(f"MongoDB refuses: {text} (error {error.code})", error.code) from error
+            ) from _without_values(error)
+        raise RefusedError(f"MongoDB refuses: {text} (error {error.code})", error.code) from _without_values(error)
     except InvalidOperation as error:  # the client was closed, or replaced, meanwhile
         raise UnavailableError(f"the connection was closed: {error}") from error
     except PyMongoError as error:
@@ -70,17 +70,30 @@ def alone(error: Exception) -> Failure:
     return Failure("too much of it has changed at once: the update is larger than MongoDB takes", oversized=True)
 
 
-def _text(error: OperationFailure) -> str:
+def reason_of(error: OperationFailure) -> str:
     """What the server says, without users' data."""
-    text: str = (error.details or {}).get("errmsg", str(error).partition(", full error")[0])
-    return text.partition(" to execute command")[0]
+    text = str(error).partition(", full error")[0]
+    return texts.said({"errmsg": text, **(error.details or {}), "code": error.code})
+
+
+_Error = TypeVar("_Error", bound=PyMongoError)
+
+
+def _without_values(error: _Error) -> _Error | OperationFailure:
+    """The same error for those who look at the cause of ours, as a traceback in a log does, without users' data."""
+    if not isinstance(error, OperationFailure):
+        return error
+    text = reason_of(error)
+    kept = {"errmsg": text, "code": error.code, "codeName": (error.details or {}).get("codeName")}
+    labels = [label for label in (_RESUMABLE, _RETRYABLE) if error.has_error_label(label)]
+    return OperationFailure(text, error.code, {**kept, "errorLabels": labels})
 
 
 def is_resumable(error: BaseException | None) -> bool:
     """Whether a change stream that was refused may be resumed (MongoDB, change streams specification)."""
     if not isinstance(error, OperationFailure):
         return False
-    return error.code == _CURSOR_NOT_FOUND or error.has_error_label("ResumableChangeStreamError")
+    return error.code == _CURSOR_NOT_FOUND or error.has_error_label(_RESUMABLE)
 
 
 def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:
@@ -90,10 +103,9 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
         UnavailableError: If the server cannot do them now, or cannot guarantee that they last.
     """
     if unacknowledged is not None:
-        text = unacknowledged.get("errmsg", "")
-        raise UnavailableError(f"the writes are not acknowledged by a majority: {text}")
-    if any(error.get("code") in codes.AWAY for error in errors):
-        raise UnavailableError(errors[0].get("errmsg"))
+        raise UnavailableError(f"the writes are not acknowledged by a majority: {texts.said(unacknowledged)}")
+    if (away := next((error for error in errors if error.get("code") in codes.AWAY), None)) is not None:
+        raise UnavailableError(f"the MongoDB server is changing: {texts.said(away)} (error {away['code']})")
     return {error["index"]: _failure(error) for error in errors}
 
 
@@ -112,11 +124,10 @@ def check_writes(answer: Mapping[str, Any]) -> None:
 
 def _failure(entry: Mapping[str, Any]) -> Failure:
     code = entry.get("code")
-    if code == codes.DUPLICATE_KEY:  # its text holds the key's value
+    if code == codes.DUPLICATE_KEY:
         fields = list(entry.get("keyPattern", ()))
-        reason = f"another document has the same {' and '.join(fields)}, for which there is a unique index"
-        return Failure(reason, outdated=fields == ["_id"], path=fields[0] if fields else "")
+        return Failure(texts.said(entry), outdated=fields == ["_id"], path=fields[0] if fields else "")
     if code in codes.TOO_LARGE:
         return Failure("with what others have stored in it, it would be larger than the 16 MB that MongoDB takes")
-    reason = f"{entry.get('errmsg', 'no reason given')} (error {code})"
+    reason = f"{texts.said(entry)} (error {code})"
     return Failure(reason, outdated=code in codes.OUTDATED, for_now=code not in codes.OWN | codes.OUTDATED, code=code)

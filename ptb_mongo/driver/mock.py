@@ -15,10 +15,11 @@ import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
+from ptb_mongo.driver import texts
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.database import Driver
-from ptb_mongo.driver.failures import translated
+from ptb_mongo.driver.failures import reason_of, translated
 from ptb_mongo.driver.operations import Delete, Failure, Insert, Operation
 from ptb_mongo.driver.options import CODEC_OPTIONS
 from ptb_mongo.errors import PersistenceError
@@ -99,11 +100,11 @@ class MockDriver(Driver):
         except OperationFailure as error:
             taken = isinstance(error, DuplicateKeyError) and isinstance(operation, Insert)
             # mongomock raises its own `WriteError` for a path through a value that is not a document
-            return outdated if taken or type(error).__name__ == "WriteError" else Failure(str(error))
+            return outdated if taken or type(error).__name__ == "WriteError" else Failure(reason_of(error))
         except PyMongoError:
             raise
         except Exception as error:  # noqa: BLE001  (see the module's first lines)
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {texts.cut(str(error))}".removesuffix(": ")
             return Failure(f"mongomock cannot store it: {text[:_LONGEST_TEXT]}")
 
     @staticmethod

@@ -57,14 +57,22 @@ class SaverWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._standing_in: asyncio.Task[None] | None = None
         self._refused: set[Key] = set()
+        self._has_broken_off = False  # a save has, but it is too early for the alarm
         self.is_saver_alive = True
+
+    def starts(self) -> None:
+        """An application loads the data: it has a saver of its own, and objects that nobody has changed yet."""
+        self._end()
+        self._refused, self._has_broken_off, self.is_saver_alive = set(), False, True
 
     # -- what PTB does ----------------------------------------------------------------------------------
 
     def gives(self, scope: str, key: int, live: Any) -> None:
         """An update or a job gets an object."""
         self._heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
-        if self._timer is None and self.is_saver_alive and self._heartbeat.overdue(self._interval()) is not None:
+        if not self.is_saver_alive:
+            self._begin_standing_in()  # again, if `flush` has ended that, and the bot goes on
+        elif self._timer is None and (self._has_broken_off or self._heartbeat.overdue(self._interval()) is not None):
             self._suspect()
 
     def hands_over(self, scope: str, key: int) -> None:
@@ -91,12 +99,17 @@ class SaverWatch:
 
     def _awaits(self) -> None:
         self._heartbeat.awaits()
+        self._has_broken_off = False
         self._end_timer()
         if not self.is_saver_alive:
             self.is_saver_alive = True
             _LOGGER.warning("PTB saves again")
 
     # -- in its place -----------------------------------------------------------------------------------
+
+    def _begin_standing_in(self) -> None:
+        if self._standing_in is None or self._standing_in.done():
+            self._standing_in = asyncio.get_running_loop().create_task(self._stand_in(), name="ptb_mongo saver")
 
     async def _stand_in(self) -> None:
         while not self.is_saver_alive:
@@ -105,7 +118,7 @@ class SaverWatch:
 
     async def save_unsaved(self) -> None:
         """Saves what PTB has not handed over, if its last save broke off."""
-        self._heartbeat.breaks_off()
+        self._note_broken_off()
         if self.is_saver_alive and not self._heartbeat.lost:
             return
         unsaved = {**self._heartbeat.lost, **self._heartbeat.given}
@@ -134,7 +147,7 @@ class SaverWatch:
         self._timer = None
         if asyncio.get_running_loop().time() - due > _LATE:
             self._suspect()  # the loop was blocked, and PTB's saver as well
-        elif not self._heartbeat.is_awaited:
+        elif self._has_broken_off or not self._heartbeat.is_awaited:
             self._heartbeat.breaks_off()
             self._alarm(_BROKE_OFF)
         elif (seconds := self._heartbeat.overdue(self._interval())) is not None:
@@ -144,8 +157,11 @@ class SaverWatch:
         if self.is_saver_alive:
             self.is_saver_alive = False
             _LOGGER.error("PTB does not save any more: %s. %s%s", why, _WHAT_TO_DO, self._found())
-            if self._standing_in is None or self._standing_in.done():
-                self._standing_in = asyncio.get_running_loop().create_task(self._stand_in(), name="ptb_mongo saver")
+        self._begin_standing_in()
+
+    def _note_broken_off(self) -> None:
+        self._has_broken_off = self._has_broken_off or not self._heartbeat.is_awaited
+        self._heartbeat.breaks_off()
 
     def _found(self) -> str:
         known = {**self._heartbeat.lost, **self._heartbeat.given}
@@ -156,18 +172,26 @@ class SaverWatch:
     # -- the end ----------------------------------------------------------------------------------------
 
     def close(self) -> str | None:
-        """Ends the watch; returns what is not saved because PTB has not handed it over, if there is anything."""
-        self._end_timer()
-        if self._standing_in is not None:
-            self._standing_in.cancel()
-        self._heartbeat.breaks_off()
+        """Ends what runs; returns what is not saved because PTB has not handed it over, if there is anything.
+
+        PTB does not say whether a `flush` is the last one. So a dead saver stays dead, for a bot that goes on: what
+        stands in for it begins again with its next update. `starts` forgets it.
+        """
+        self._note_broken_off()
         lost, found = [_name(*key) for key in self._heartbeat.lost], self._found() if self._heartbeat.lost else ""
-        self._heartbeat, self._refused, self.is_saver_alive = Heartbeat(), set(), True
+        self._end()
         if not lost:
             return None
         named = ", ".join(lost[:_NAMED_AT_MOST]) + (", ..." if len(lost) > _NAMED_AT_MOST else "")
         forgotten = f"PTB's saver has died, and this could not be saved in its place: {len(lost)} ({named})"
         return f"{forgotten}. {_WHAT_TO_DO}{found}"
+
+    def _end(self) -> None:
+        self._end_timer()
+        if self._standing_in is not None:
+            self._standing_in.cancel()
+            self._standing_in = None
+        self._heartbeat = Heartbeat()
 
     def _end_timer(self) -> None:
         if self._timer is not None:

@@ -276,6 +276,102 @@ async def test_a_saver_that_is_started_again_is_alive_again(mongodb_database: st
     await bot.application.shutdown()
 
 
+# -- a flush, which may be the last or not ----------------------------------------------------------------
+
+
+def standing_in() -> list[str]:
+    """What stands in for a saver."""
+    return [task.get_name() for task in asyncio.all_tasks() if "saver" in task.get_name()]
+
+
+async def test_after_a_flush_by_hand_it_is_known_that_the_saver_is_dead_and_what_stands_in_for_it_goes_on(
+    start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(saver_watch, "_SHORTEST", 0.02)
+    bot: Bot = await start(update_interval=INTERVAL, exclude={"user_data": {"db"}})
+    await bot.application.start()
+    await bot.hears(uncopyable("user_data"))
+    await is_noticed(bot)
+
+    monkeypatch.setattr(heartbeat, "_GRACE", 3600)  # nothing is to be noticed again
+    for n in range(2):
+        await bot.persistence.flush()
+        assert not lives(bot)
+        await turns()
+        assert standing_in() == []
+        await bot.hears(lambda context, n=n: context.user_data.update(n=n))
+        assert standing_in() == ["ptb_mongo saver"]
+        await until(lambda n=n: (database.user_data.find_one({"_id": USER}) or {}).get("data") == {"n": n})
+        assert not lives(bot)
+
+    assert len(alarms(caplog)) == 1
+    bot.application.user_data[USER].clear()
+    with pytest.raises(TypeError):
+        await bot.application.stop()
+
+
+async def test_a_flush_by_hand_before_the_alarm_only_delays_it(
+    mongodb_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(heartbeat, "_GRACE", 3600)
+    async with started(Bot(persistence(mongodb_database))) as bot:
+        await bot.hears(uncopyable("user_data"))
+        await until(lambda: not bot.persistence._saver._heartbeat.is_awaited)
+        with contextlib.suppress(UnsavedDataError):
+            await bot.persistence.flush()
+        assert alarms(caplog) == []
+
+        await is_noticed(bot)
+        await bot.hears(lambda context: context.user_data.clear())
+
+
+async def test_a_save_that_breaks_off_after_a_flush_by_hand_is_stood_in_for(
+    start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saver_watch, "_SHORTEST", 0.02)
+    monkeypatch.setattr(heartbeat, "_GRACE", 3600)
+    bot: Bot = await start(update_interval=INTERVAL, exclude={"user_data": {"db"}})
+    for n in range(3):
+        await bot.hears(lambda context, n=n: context.user_data.update(n=n, db=threading.Lock()))
+        with pytest.raises(TypeError):
+            await bot.saves()
+        if n:
+            await until(lambda: not lives(bot))
+            await until(lambda n=n: (database.user_data.find_one({"_id": USER}) or {}).get("data") == {"n": n})
+        await bot.persistence.flush()
+
+    assert not lives(bot)
+    bot.application.user_data[USER].clear()
+
+
+async def test_a_stop_leaves_nothing_running_and_a_second_start_begins_fresh(
+    mongodb_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = Bot(persistence(mongodb_database))
+    async with started(first):
+        await first.hears(uncopyable("bot_data"))
+        await is_noticed(first)
+    with pytest.raises(TypeError):
+        await first.application.shutdown()
+    with pytest.raises(UnsavedDataError):
+        await first.persistence.flush()
+    await turns()
+    assert standing_in() == []
+    assert not lives(first)
+
+    monkeypatch.setattr(heartbeat, "_GRACE", 3600)
+    second = Bot(first.persistence)
+    caplog.clear()
+    async with started(second):
+        assert lives(second)
+        await goes_on(second)
+        assert lives(second)
+        assert standing_in() == []
+    await second.application.shutdown()
+    assert alarms(caplog) == []
+    assert "PTB saves again" not in caplog.text
+
+
 # -- no false alarm --------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,85 @@
+"""What is said of a server's error: never what is in a document.
+
+Servers quote documents, keys of indexes and values in the texts of their errors. So for a code that blames a document
+we have a sentence of our own, and any other text ends where a value may begin. A path, a name of a collection or of an
+index may stay: errors name those anyway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ptb_mongo.driver import codes
+
+__all__ = ["cut", "said", "taken"]
+
+_NO_REASON: Final = "no reason given"
+_GEO: Final = "a geospatial index cannot take one of the values"
+
+_SENTENCES: Final = {
+    15: "it is nested too deeply, or has a number that is too large",
+    16: "a value is longer than is allowed",
+    22: "it is not valid BSON",
+    28: "there is a value in the database where the change supposes a document",
+    40: "the change would write into one path twice",
+    52: "a key begins with a dollar",
+    53: "a value of this type cannot be an _id",
+    54: "a value must occur only once",
+    55: "a DBRef is not valid",
+    56: "a key is empty",
+    57: "a key has a dot",
+    66: "it would change a field that must not change: _id, or a shard key",
+    121: "Document failed validation: the collection has a validator or a schema that does not accept it",
+    171: "an index cannot take two lists of one document",
+    510: _GEO,
+    511: _GEO,
+    10334: "it is larger than the 16 MB that MongoDB takes",
+    11000: "another document has the same value in a field for which there is a unique index",
+    11001: "another document has the same value in a field for which there is a unique index",
+    12582: "another document has the same value in a field for which there is a unique index",
+    13027: _GEO,
+    16755: _GEO,
+    17280: "a value is too long for an index",
+    17419: "it would be larger than the 16 MB that MongoDB takes",
+    17420: "it would be larger than the 16 MB that MongoDB takes",
+}
+"""For codes that blame a document; 2, 9 and 14 are not among them, as options may be what they blame."""
+
+_OF_SERVERS: Final = codes.AWAY | codes.EVERYBODYS | codes.UNSATISFIABLE
+"""Their texts are about servers, users and settings, so numbers and what follows a colon are not a document's."""
+
+_OF_NAMES: Final = frozenset({73, 13297})
+"""`InvalidNamespace`, `DatabaseDifferCase`: they quote names of databases and collections, which do not fit."""
+
+_QUOTED: Final = re.compile(r"""[{\["`<]|(?<!\w)'""")
+_VALUE: Final = re.compile(rf"""{_QUOTED.pattern}|(?<!:):(?=\s)|(?<![\w.$])[-+]?\.?\d""")
+_COMMAND: Final = " to execute command"
+
+
+def said(error: Mapping[str, Any]) -> str:
+    """The reason that a server gives.
+
+    Args:
+        error: Its answer, or an entry of `writeErrors`: `code`, `errmsg`, and what else there is.
+    """
+    code = error.get("code")
+    if code in _SENTENCES:
+        fields = list(error.get("keyPattern", ()))
+        return taken(fields) if fields else _SENTENCES[code]
+    return cut(str(error.get("errmsg") or ""), code) or str(error.get("codeName") or _NO_REASON)
+
+
+def cut(text: str, code: int | None = None) -> str:
+    """The text up to where it may quote a value; may be empty."""
+    before = text.partition(_COMMAND)[0]
+    if code in _OF_NAMES:
+        return before
+    pattern = _QUOTED if code in _OF_SERVERS else _VALUE
+    return pattern.split(before, maxsplit=1)[0].rstrip(" \t\r\n:,;(")
+
+
+def taken(fields: list[str]) -> str:
+    """Says which fields have a value that another document has."""
+    return f"another document has the same {' and '.join(fields)}, for which there is a unique index"
