@@ -136,6 +136,7 @@ class Session:
         Raises:
             ConfigurationError: If the server refuses the credentials.
             UnavailableError: If no server answers.
+            RefusedError: If the server refuses something that is needed.
             FormatError: If the data was written by a newer version.
             WatchUnavailableError: If `refresh="watch"` is not possible.
         """

@@ -12,12 +12,14 @@ __all__ = [
     "AWAY",
     "DUPLICATE_KEY",
     "EVERYBODYS",
+    "LOGGED_OUT",
     "OUTDATED",
     "OWN",
     "TOO_LARGE",
     "UNSATISFIABLE",
     "is_login_lost",
     "is_login_refused",
+    "is_streamless",
 ]
 
 AWAY: Final = frozenset(
@@ -72,6 +74,39 @@ EVERYBODYS: Final = frozenset({_UNAUTHORIZED, _AUTHENTICATION_FAILED, 371, _ATLA
 """A missing right, blocked writes (371), quotas, throttling (16500): no document is ever blamed for these, even if
 others were accepted just before or after, as they may begin or end at any moment. Of other codes that are not `OWN`,
 it is found out whether they concern a single document."""
+
+LOGGED_OUT: Final = "requires authentication"
+"""In the text of an `Unauthorized` that is not about rights: the connection is not logged in, or not any more."""
+
+_STREAMLESS: Final = frozenset(
+    {
+        2,  # BadValue: a server of another maker does not know such a command
+        9,  # FailedToParse: likewise
+        _UNAUTHORIZED,  # the user may not open one
+        14,  # TypeMismatch: see BadValue
+        59,  # CommandNotFound
+        72,  # InvalidOptions: a storage engine or a read concern without streams
+        73,  # InvalidNamespace: streams of single collections only
+        115,  # CommandNotSupported
+        136,  # Amazon DocumentDB: streams are not enabled for this database
+        148,  # ReadConcernMajorityNotEnabled
+        166,  # CommandNotSupportedOnView
+        168,  # InvalidPipelineOperator
+        224,  # QueryFeatureNotAllowed
+        238,  # NotImplemented
+        303,  # Amazon DocumentDB: a feature that it does not have
+        323,  # APIStrictError: not in the version of the API that the client asks for
+        376,  # ChangeStreamNotEnabled
+        40324,  # an aggregation stage that the server does not know
+        40573,  # not a replica set
+    }
+)
+"""There is no change stream, now or later. Any other refusal may end, and says nothing of that."""
+
+
+def is_streamless(code: int | None, text: str) -> bool:
+    """Whether the server, or the rights of the user, have no change streams."""
+    return code in _STREAMLESS and LOGGED_OUT not in text
 
 
 def is_login_refused(code: int | None, text: str) -> bool:

@@ -33,7 +33,6 @@ _LOGGER = logging.getLogger(__name__)
 DEADLINE: Final = 10.0
 """Seconds after which an answer is no longer waited for: the connection may be half-open."""
 _DRIVERS: Final = 0.9  # the part of it after which the driver gives up, and can say why
-_LOGGED_OUT: Final = "requires authentication"
 _BORROWED: Final = (
     "a client whose user was dropped and made again stays logged out: restart the bot, or pass a connection string, "
     "whose client is replaced by itself"
@@ -92,7 +91,7 @@ class Connection:
         except asyncio.TimeoutError as error:
             raise UnavailableError(f"no answer for {DEADLINE:g} s") from error
         except RefusedError as error:
-            if self._renew is None and _LOGGED_OUT in str(error):
+            if self._renew is None and codes.LOGGED_OUT in str(error):
                 raise RefusedError(f"{error}; {_BORROWED}", error.code) from error
             self._note(error)
             raise

@@ -292,6 +292,8 @@ class Driver:
 
         Raises:
             ConfigurationError: If the client may not have a connection for one, besides that for everything else.
+            UnavailableError: If no server answers.
+            RefusedError: If the server refuses it for now, and so does not say whether it does.
         """
         if (reason := await self._connection.run(partial(streams.why_none, hello=hello))) is None:
             options.check_connections(self._connection.client)

@@ -12,7 +12,7 @@ from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.errors import UnavailableError
+from ptb_mongo.driver import codes
 from ptb_mongo.waiting import awaited, wait_at_most
 
 __all__ = ["Events", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
@@ -39,16 +39,21 @@ def is_sharded(hello: Mapping[str, Any]) -> bool:
 
 
 async def why_none(database: Any, hello: Mapping[str, Any]) -> str | None:
-    """Why this server offers no change streams; `None` if it does."""
+    """Why this server offers no change streams; `None` if it does.
+
+    Raises:
+        PyMongoError: If the server does not say whether it does.
+    """
     if "setName" not in hello and not is_sharded(hello):
         return "it is not a replica set"
     try:
         answer = await database.command("aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={"batchSize": 0})
         await _kill(database, answer["cursor"])
     except OperationFailure as error:
-        return f"this user may not open one ({(error.details or {}).get('codeName', error.code)})"
-    except PyMongoError as error:
-        raise UnavailableError(f"no MongoDB server answers: {error}") from error
+        if not codes.is_streamless(error.code, str(error)):
+            raise
+        named = (error.details or {}).get("codeName", error.code)
+        return f"this user may not open one ({named})" if codes.is_login_lost(error.code) else f"it has none ({named})"
     return None
 
 

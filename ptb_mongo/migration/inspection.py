@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ptb_mongo.codec import TAG, load
 from ptb_mongo.codec.trust import Trust
-from ptb_mongo.errors import DecodeError, PersistenceError
+from ptb_mongo.errors import DecodeError, PersistenceError, RefusedError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.privileges import WATCH, granting, missing_actions
@@ -136,7 +136,10 @@ async def _rights(database: Database, hello: Mapping[str, Any]) -> dict[str, str
             except PersistenceError as error:
                 if right != "index" or _UNAUTHORIZED in str(error):  # without any index it fails in any case
                     rights[right] = str(error)
-    rights["watch"] = await database.driver.can_watch(hello)
+    try:
+        rights["watch"] = await database.driver.can_watch(hello)
+    except RefusedError as error:
+        rights["watch"] = str(error)
     return rights
 
 

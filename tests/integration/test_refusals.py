@@ -20,9 +20,20 @@ import pytest
 from bots import USER, Bot, until
 from guarded import guarded_mongod
 from pymongo import AsyncMongoClient, MongoClient
+from pymongo.errors import OperationFailure
 from workers import SharedBot, running, text
 
-from ptb_mongo import DocumentError, MongoPersistence, RefusedError, UnavailableError, UnsavedDataError
+from ptb_mongo import (
+    DocumentError,
+    MongoPersistence,
+    RefusedError,
+    UnavailableError,
+    UnsavedDataError,
+    WatchUnavailableError,
+)
+from ptb_mongo.driver.streams import why_none
+from ptb_mongo.migration.database import Database
+from ptb_mongo.migration.inspection import inspect_server
 
 PASSWORD = secrets.token_hex(8)
 DATABASE = "refusals"
@@ -57,6 +68,11 @@ class Guarded:
             "errorCode": code,
             "namespace": f"{DATABASE}.user_data",
         }
+        self.root.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+
+    def refuses_streams(self, code: int) -> None:
+        """Refuses to open change streams with a code, until it is told otherwise."""
+        data = {"failCommands": ["aggregate"], "errorCode": code, "namespace": f"{DATABASE}.$cmd.aggregate"}
         self.root.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
 
     def calms_down(self) -> None:
@@ -334,6 +350,94 @@ async def test_a_client_of_a_user_whose_login_is_lost_is_named(server: Guarded) 
                 await bot.application.shutdown()
         finally:
             server.make_user()
+
+
+# -- the change stream at the start ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refresh", ["auto", "watch"])
+@pytest.mark.parametrize("code", [THROTTLED, BLOCKED, ATLAS, 8, 112, 202, 402, 99999])
+async def test_a_start_whose_stream_is_refused_for_now_fails_with_the_reason_and_the_next_one_watches(
+    server: Guarded, refresh: Any, code: int
+) -> None:
+    server.refuses_streams(code)
+    with pytest.raises(RefusedError, match=rf"\(error {code}\)"):
+        await Bot(MongoPersistence(server.uri(), DATABASE, refresh=refresh)).application.initialize()
+
+    server.calms_down()
+    again = Bot(MongoPersistence(server.uri(), DATABASE, refresh=refresh))
+    async with again.application:
+        assert again.persistence.refresh_mode == "watch"
+
+
+@pytest.mark.parametrize("refresh", ["auto", "watch"])
+@pytest.mark.parametrize("code", [6, 50, 189, 262, 11602, 13436])
+async def test_a_start_whose_stream_meets_a_server_that_is_away_says_so(
+    server: Guarded, refresh: Any, code: int
+) -> None:
+    server.refuses_streams(code)
+
+    with pytest.raises(UnavailableError):
+        await Bot(MongoPersistence(server.uri(), DATABASE, refresh=refresh)).application.initialize()
+
+
+@pytest.mark.parametrize("code", [2, UNAUTHORIZED, 59, 72, 115, 136, 238, 40324, 40573])
+async def test_a_bot_whose_server_says_that_it_has_no_streams_reads(
+    server: Guarded, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    server.refuses_streams(code)
+    bot = Bot(MongoPersistence(server.uri(), DATABASE))
+    async with bot.application:
+        assert bot.persistence.refresh_mode == "read"
+    assert "read once per update" in caplog.text
+
+    with pytest.raises(WatchUnavailableError, match="no change stream"):
+        await Bot(MongoPersistence(server.uri(), DATABASE, refresh="watch")).application.initialize()
+
+
+class Answering:
+    """A database that answers every command with an error."""
+
+    def __init__(self, text: str, code: int) -> None:
+        self._error = OperationFailure(text, code)
+
+    async def command(self, *_: Any, **__: Any) -> None:
+        raise self._error
+
+
+async def test_a_connection_that_is_not_logged_in_says_nothing_of_streams() -> None:
+    with pytest.raises(OperationFailure):
+        await why_none(Answering("command aggregate requires authentication", UNAUTHORIZED), {"setName": "rs0"})
+
+
+async def test_a_server_of_another_maker_has_no_streams() -> None:  # a fail point with its code ends the connection
+    assert await why_none(Answering("Feature not supported", 303), {"setName": "rs0"}) == "it has none (303)"
+
+
+async def test_a_stream_that_is_refused_while_the_bot_runs_is_opened_when_it_can_be(bot: Bot, server: Guarded) -> None:
+    server.refuses_streams(THROTTLED)
+    await bot.persistence.flush()
+    await bot.hears(lambda context: context.user_data.update(balance=11))
+    server.calms_down()
+
+    await saves(bot, 12)
+    assert bot.persistence.refresh_mode == "watch"
+    server.database.user_data.update_one({"_id": USER}, {"$set": {"data.plan": "premium"}})
+    await bot.sees(lambda data: data.get("plan") == "premium")
+
+
+async def test_a_check_tells_why_a_stream_is_refused(server: Guarded) -> None:
+    async with Bot(MongoPersistence(server.uri(), DATABASE)).application:
+        pass
+    server.refuses_streams(THROTTLED)
+
+    database = await Database.open(server.uri(), DATABASE)
+    try:
+        found = await inspect_server(database)
+    finally:
+        await database.close()
+
+    assert f"(error {THROTTLED})" in str(found.rights["watch"])
 
 
 # -- for a document's own sake --------------------------------------------------------------------------
