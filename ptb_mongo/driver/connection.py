@@ -32,6 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 DEADLINE: Final = 10.0
 """Seconds after which an answer is no longer waited for: the connection may be half-open."""
+_RELIED_ON: Final = 10.0  # seconds: a client's own limit for an answer that needs none of ours beside it
 _DRIVERS: Final = 0.9  # the part of it after which the driver gives up, and can say why
 _BORROWED: Final = (
     "a client whose user was dropped and made again stays logged out: restart the bot, or pass a connection string, "
@@ -70,8 +71,8 @@ class Connection:
         self.client = client
         # With PyMongo's, a cancellation closes the connection; one of Motor's few threads would wait on.
         pool = client.options.pool_options
-        limit = pool.socket_timeout if isinstance(client, AsyncIOMotorClient) else DEADLINE
-        self._may_wait_for_ever = not limit or limit > DEADLINE
+        limit = pool.socket_timeout if isinstance(client, AsyncIOMotorClient) else _RELIED_ON
+        self._may_wait_for_ever = not limit or limit > _RELIED_ON
         self.database = client.get_database(self._name, **database_options(client))
 
     async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:

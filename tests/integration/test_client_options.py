@@ -297,7 +297,7 @@ async def test_a_way_that_leads_to_a_secondary_only_is_refused(made: Callable[..
     with EmbeddedReplicaSet(3) as servers:
         primary = servers.primary()
         other = next(member for member in servers.members if member is not primary)
-        client = made(alone(other.uri), directConnection=True)
+        client = made(alone(other.uri), directConnection=True, serverSelectionTimeoutMS=3000)
 
         with pytest.raises(ConfigurationError, match=rf"{other.port} is a secondary.*{primary.port}.*directConnection"):
             await Bot(MongoPersistence(client, "my_bot")).application.initialize()

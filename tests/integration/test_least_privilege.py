@@ -84,7 +84,7 @@ def a_whole_bot(uri: str, **options: Any) -> tuple[Any, list[BaseException]]:
     """A bot that stores something of every kind at each message, and the errors that it gets."""
     handlers = [MessageHandler(filters.TEXT, remember)]
     order = ConversationHandler(handlers, {1: handlers}, [], name="order", persistent=True)
-    application = offline_application(MongoPersistence(uri, **options), order)
+    application = offline_application(MongoPersistence(uri, **{"shutdown_timeout": 3, **options}), order)
     errors: list[BaseException] = []
 
     async def note(_: object, context: Any) -> None:
