@@ -73,6 +73,8 @@ class Proxy(Rules, Listening):
         self.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._listener.wait_closed()
+        for _ in range(_TURNS):  # what was aborted is closed a turn later
+            await asyncio.sleep(0)
 
     # -- what happens to all traffic ---------------------------------------------------------------------
 

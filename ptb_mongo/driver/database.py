@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -305,7 +305,7 @@ class Driver:
         *,
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
-    ) -> AsyncIterator[Events]:
+    ) -> AsyncGenerator[Events, None]:
         """The events of the database's collections, as they happen.
 
         Once the stream is open, and while nothing happens, a batch has no events, but a token to resume after.

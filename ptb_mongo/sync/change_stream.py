@@ -7,6 +7,7 @@ missed, everything is marked stale: an edit may be seen late, but is never misse
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -155,18 +156,19 @@ class ChangeStream:
             self._mark_everything_stale()
         opened = None
         try:
-            async for events, token in self._driver.watch(
-                self._pipeline, start_at=self._start_at, resume_after=self._token
-            ):
-                for change in events:
-                    self._note(change)
-                self._batches += 1
-                if token is not None:
-                    self._token, self._start_at = token, None
-                if opened is None:
-                    self._availability.mark_accepted(WATCHING)
-                    opened = asyncio.get_running_loop().time()
-                    await self._note_election()
+            async with contextlib.aclosing(
+                self._driver.watch(self._pipeline, start_at=self._start_at, resume_after=self._token)
+            ) as stream:
+                async for events, token in stream:
+                    for change in events:
+                        self._note(change)
+                    self._batches += 1
+                    if token is not None:
+                        self._token, self._start_at = token, None
+                    if opened is None:
+                        self._availability.mark_accepted(WATCHING)
+                        opened = asyncio.get_running_loop().time()
+                        await self._note_election()
         except UnavailableError:
             if opened is None:
                 raise

@@ -168,3 +168,34 @@ async def test_what_breaks_at_once_is_not_opened_again_at_once(monkeypatch: pyte
     async with following(server, Documents(), 1):
         await turns()
         assert len(server.opened) == 1
+
+
+class Unheard(Server):
+    """Never says who it is once a stream is open; its streams tell when they end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.ended = asyncio.Event(), 0
+
+    async def hello(self) -> dict[str, Any]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return {}
+
+    async def watch(self, _: object, **place: Any) -> AsyncIterator[Events]:
+        self.opened.append(place)
+        try:
+            yield changes(token="t")
+        finally:
+            self.ended += 1
+
+
+async def test_a_stream_is_ended_before_it_is_closed_whatever_is_waited_for() -> None:
+    """Otherwise the event loop ends it when it is collected, and PTB has ended the loop by then."""
+    server: Any = Unheard()
+    stream = ChangeStream(server, "bot", {}, BEGINNING, Availability(Counters()))
+    await server.asked.wait()
+
+    await stream.close()
+
+    assert server.ended == 1
