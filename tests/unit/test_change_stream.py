@@ -187,6 +187,7 @@ class Unheard(Server):
         try:
             yield changes(token="t")
         finally:
+            await turns(20)  # it says so to the server
             self.ended += 1
 
 
