@@ -35,6 +35,7 @@ from ptb_mongo.waiting import wait_at_most
 __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = logging.getLogger(__name__)
+_NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
@@ -94,6 +95,7 @@ class Session:
         self._name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
         self._has_begun = self._sweeps = False
+        self._is_new_until = asyncio.get_running_loop().time() + _NEW
         self._opened: Mapping[str, Any] | None = None  # what the server said then, if there is a stream to be followed
         self._format = f"{settings.collection_prefix}ptb_mongo"
         self.bot_id = bot_id
@@ -217,8 +219,14 @@ class Session:
 
     @property
     def must_read(self) -> bool:
-        """Whether a refresh must read each document, stale or not: there is no change stream, or it is not open."""
-        return self.reads or (self._stream is not None and not self._stream.is_following)
+        """Whether a refresh must read each document, stale or not: there is no change stream, or it is not open.
+
+        Just after the start there is no need: what was loaded is as new as what a stream would have told. Workers read
+        even then, as the next update of the same user may come within milliseconds, and from another one.
+        """
+        if self.reads or self._stream is None or self._stream.is_following:
+            return self.reads
+        return self._settings.sharing is not None or asyncio.get_running_loop().time() > self._is_new_until
 
     @property
     def is_stream_delayed(self) -> bool:
