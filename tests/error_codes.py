@@ -194,7 +194,7 @@ CODES: Final = _table("""
 
 OTHERS: Final = _table("""
 8000 AtlasError  9390 LDAPLibraryErrorOfPercona  11001 DuplicateKeyOfOldServers  12582 DuplicateKeyOfRouters
-16500 RequestRateTooLargeOfCosmosDB  16755 Location16755  17419 Location17419  17420 Location17420
+16500 RequestRateTooLargeOfCosmosDB  13027 Location13027  16755 Location16755  17419 Location17419  17420 Location17420
 """)
 
 ALL: Final = {**CODES, **OTHERS}

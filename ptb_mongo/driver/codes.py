@@ -60,7 +60,10 @@ OWN: Final = frozenset(
         11000,  # DuplicateKey: a unique index
         11001,  # the same, from old servers
         12582,  # the same, from routers
-        16755,  # a value that a geospatial index cannot take
+        510,  # GeoKeyExtractionFailed: a value that a geospatial index cannot take
+        511,  # the same, in a time series
+        13027,  # the same, from old servers
+        16755,  # the same, from others
         17280,  # KeyTooLong: an index of an old server
     }
 )

@@ -127,7 +127,6 @@ def _failure(entry: Mapping[str, Any]) -> Failure:
     if code == codes.DUPLICATE_KEY:
         fields = list(entry.get("keyPattern", ()))
         return Failure(texts.said(entry), outdated=fields == ["_id"], path=fields[0] if fields else "")
-    if code in codes.TOO_LARGE:
-        return Failure("with what others have stored in it, it would be larger than the 16 MB that MongoDB takes")
+    is_own = code in codes.OWN | codes.TOO_LARGE | codes.OUTDATED
     reason = f"{texts.said(entry)} (error {code})"
-    return Failure(reason, outdated=code in codes.OUTDATED, for_now=code not in codes.OWN | codes.OUTDATED, code=code)
+    return Failure(reason, outdated=code in codes.OUTDATED, for_now=not is_own, code=code)

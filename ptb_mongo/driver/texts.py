@@ -13,11 +13,9 @@ from typing import Any, Final
 
 from ptb_mongo.driver import codes
 
-__all__ = ["cut", "said", "taken"]
+__all__ = ["cut", "said"]
 
 _NO_REASON: Final = "no reason given"
-_GEO: Final = "a geospatial index cannot take one of the values"
-
 _SENTENCES: Final = {
     15: "it is nested too deeply, or has a number that is too large",
     16: "a value is longer than is allowed",
@@ -33,17 +31,14 @@ _SENTENCES: Final = {
     66: "it would change a field that must not change: _id, or a shard key",
     121: "Document failed validation: the collection has a validator or a schema that does not accept it",
     171: "an index cannot take two lists of one document",
-    510: _GEO,
-    511: _GEO,
-    10334: "it is larger than the 16 MB that MongoDB takes",
-    11000: "another document has the same value in a field for which there is a unique index",
-    11001: "another document has the same value in a field for which there is a unique index",
-    12582: "another document has the same value in a field for which there is a unique index",
-    13027: _GEO,
-    16755: _GEO,
     17280: "a value is too long for an index",
-    17419: "it would be larger than the 16 MB that MongoDB takes",
-    17420: "it would be larger than the 16 MB that MongoDB takes",
+    **dict.fromkeys((510, 511, 13027, 16755), "a geospatial index cannot take one of the values"),
+    **dict.fromkeys(
+        (11000, 11001, 12582), "another document has the same value in a field for which there is a unique index"
+    ),
+    **dict.fromkeys(
+        codes.TOO_LARGE, "with what others have stored in it, it would be larger than the 16 MB that MongoDB takes"
+    ),
 }
 """For codes that blame a document; 2, 9 and 14 are not among them, as options may be what they blame."""
 
@@ -67,7 +62,7 @@ def said(error: Mapping[str, Any]) -> str:
     code = error.get("code")
     if code in _SENTENCES:
         fields = list(error.get("keyPattern", ()))
-        return taken(fields) if fields else _SENTENCES[code]
+        return _taken(fields) if fields else _SENTENCES[code]
     return cut(str(error.get("errmsg") or ""), code) or str(error.get("codeName") or _NO_REASON)
 
 
@@ -80,6 +75,6 @@ def cut(text: str, code: int | None = None) -> str:
     return pattern.split(before, maxsplit=1)[0].rstrip(" \t\r\n:,;(")
 
 
-def taken(fields: list[str]) -> str:
+def _taken(fields: list[str]) -> str:
     """Says which fields have a value that another document has."""
     return f"another document has the same {' and '.join(fields)}, for which there is a unique index"

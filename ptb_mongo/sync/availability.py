@@ -82,18 +82,16 @@ class Availability:
         for callback in self.on_unreachable:
             callback()
 
-    def mark_reachable(self) -> None:
-        """The server has answered; if documents wait, it is said to be back when one is written."""
-        self.answers += 1
-        self.is_unreachable = False
-        if self._is_told and not self.waiting():
-            self.mark_writable()
+    def mark_reachable(self, *, writes: bool = False) -> None:
+        """The server has answered.
 
-    def mark_writable(self) -> None:
-        """The server has answered a write: it may answer reads, and still do no writes."""
+        Args:
+            writes: Whether that was a write: it may answer everything else, and do no writes. So if documents wait, it
+                is only then said to be back.
+        """
         self.answers += 1
         self.is_unreachable = False
-        if self._is_told:
+        if self._is_told and (writes or not self.waiting()):
             self._is_told = False
             _LOGGER.warning("MongoDB is back; %d documents were waiting", self.waiting())
 

@@ -28,6 +28,10 @@ class Pauses(Generic[K]):
         self._longest = longest
         self._pauses: dict[K, _Pause] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._pauses)
+
     def begin(self, key: K, now: float) -> None:
         """Something was refused, for the first time or again."""
         before = self._pauses.get(key)

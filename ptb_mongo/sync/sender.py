@@ -166,7 +166,7 @@ class Sender:
             for replica, one in prepared.items():
                 replica.unknown(one.rev)
             raise
-        self._availability.mark_writable()
+        self._availability.mark_reachable(writes=True)
         if refusal := _refusal_of_all(failures, len(prepared)):
             for replica, one in prepared.items():
                 replica.refused(one.rev)

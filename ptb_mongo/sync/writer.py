@@ -204,8 +204,16 @@ class Writer:
         """Whether a document was refused for its own sake and has not changed, and is not to be tried again yet."""
         return replica.is_refused and self._documents.until(replica) > self._loop.time()
 
-    def _is_due(self, replica: Replica, collection: Collection[Any]) -> bool:
-        return self._collections.until(collection.collection) <= self._loop.time() and not self._is_paused(replica)
+    def _due(self) -> dict[Replica, Waiting]:
+        """What is to be written now."""
+        if not self._collections and not self._documents:
+            return dict(self.waiting)
+        now = self._loop.time()
+        return {
+            replica: waiting
+            for replica, waiting in self.waiting.items()
+            if self._collections.until(waiting.collection.collection) <= now and not self._is_paused(replica)
+        }
 
     def _pause(self) -> float | None:
         """Seconds until something is to be tried again; `None` if something is to be written now."""
@@ -249,12 +257,11 @@ class Writer:
         """Writes what is due; what cannot be written now stays unsaved."""
         if self._availability.is_unreachable:
             await self._driver.hello()
-            self._availability.mark_reachable()
+            self._availability.mark_reachable(writes=self._held)  # nothing waits for a write then
             self._availability.mark_accepted(CONNECTING)
         if self._held:
-            self._availability.mark_writable()
             return
-        batch = {one: waiting for one, waiting in self.waiting.items() if self._is_due(one, waiting.collection)}
+        batch = self._due()
         ticket, self._ticket = self._ticket, Ticket()
         since, began = self._availability.answers, self._loop.time()
         alarm = Alarm(self._patience, lambda: self._out_of_patience(ticket, since, began))
@@ -266,7 +273,7 @@ class Writer:
             for last in (False, True):
                 some = {one: replicas for one, replicas in by_collection.items() if one.last is last}
                 refused = await self._write_collections(some, ticket) or refused
-            self._availability.mark_writable()
+            self._availability.mark_reachable(writes=True)
             self.silent_since = None
             ticket.acknowledged = not refused and all(one in batch for one in ticket.awaited if one in self.waiting)
         finally:
@@ -308,7 +315,7 @@ class Writer:
         try:
             await self._sender.send(run, replicas, carefully=what in self._availability.refusals)
         except RefusedError as error:
-            self._availability.mark_writable()
+            self._availability.mark_reachable(writes=True)
             self._collections.begin(collection.collection, self._loop.time())
             if self._availability.mark_refused(what, error):
                 ticket.refusal = error

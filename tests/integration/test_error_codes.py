@@ -77,6 +77,9 @@ OWN = {
     11000: "a unique index",
     11001: "a unique index, of an old server",
     12582: "a unique index, by way of an old router",
+    510: "not what a geospatial index takes",
+    511: "not what a geospatial index takes, in a time series",
+    13027: "not what a geospatial index takes, to an old server",
     16755: "not what a geospatial index takes",
     17280: "longer than an index of an old server takes",
 }

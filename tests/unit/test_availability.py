@@ -38,7 +38,7 @@ def test_a_server_that_answers_but_does_no_writes_is_said_to_be_back_when_one_is
         availability.mark_reachable()
         assert not availability.is_unreachable
 
-    availability.mark_writable()
+    availability.mark_reachable(writes=True)
 
     assert len(caplog.messages) == 2
     assert caplog.messages[0].startswith("MongoDB is unreachable")
