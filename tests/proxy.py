@@ -65,10 +65,13 @@ class Proxy(Rules, Listening):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
+        # A connection that is accepted just before its server is closed would be left open by asyncio.
+        for listening in self._listener.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
         self.refuse()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
+        self._listener.close()
         tasks = [*self._links.values()]
         self.cut()
         await asyncio.gather(*tasks, return_exceptions=True)

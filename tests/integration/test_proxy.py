@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import socket
+import threading
+import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -514,3 +519,28 @@ def test_a_proxy_in_another_process_is_told_what_to_do(target: str, mongodb_data
             proxy.call("no_such")
         with pytest.raises(TimeoutError):
             proxy.call("held", timeout=0.1)
+
+
+# -- the end ---------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_comes_while_a_proxy_ends_is_not_left_open() -> None:
+    """Its warning would be another test's: the event loop accepts it just before, and asyncio forgets it then."""
+    loop = asyncio.get_running_loop()
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always")
+        for _ in range(100):
+            async with Proxy("127.0.0.1:1") as nowhere:
+                ends, client = loop.create_future(), socket.socket()
+
+                def connects(port: int = nowhere.port, ends: Any = ends, client: socket.socket = client) -> None:
+                    loop.call_soon_threadsafe(ends.set_result, None)
+                    client.connect(("127.0.0.1", port))
+
+                threading.Thread(target=connects).start()
+                loop.call_soon(time.sleep, 0.005)  # both have happened when the loop looks
+                await ends
+            client.close()
+        gc.collect()
+
+    assert [one for one in left if issubclass(one.category, ResourceWarning)] == []
