@@ -75,11 +75,12 @@ class Connection:
         self._may_wait_for_ever = not limit or limit > _RELIED_ON
         self.database = client.get_database(self._name, **database_options(client))
 
-    async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
+    async def run(self, attempt: Callable[[Any], Awaitable[T]], *, awaits: bool = False) -> T:
         """The result of a command.
 
         Args:
             attempt: Sends the command to the database that it is given.
+            awaits: Whether it says itself how long the server may wait for something to happen.
 
         Raises:
             UnavailableError: If no server answers in time: the command may have been done.
@@ -88,7 +89,7 @@ class Connection:
         await self._renew_if_due()
         try:
             with translated():
-                return await wait_at_most(DEADLINE, self._limited(attempt))
+                return await wait_at_most(DEADLINE, self._limited(attempt, awaits=awaits))
         except asyncio.TimeoutError as error:
             raise UnavailableError(f"no answer for {DEADLINE:g} s") from error
         except RefusedError as error:
@@ -97,7 +98,9 @@ class Connection:
             self._note(error)
             raise
 
-    async def each(self, iterate: Callable[[Any], AsyncIterator[T]]) -> AsyncGenerator[T, None]:
+    async def each(
+        self, iterate: Callable[[Any], AsyncIterator[T]], *, awaits: bool = False
+    ) -> AsyncGenerator[T, None]:
         """The results of a command that answers step by step, each of them under a deadline; see `run`.
 
         None of them may be `None`.
@@ -106,21 +109,24 @@ class Connection:
         async def begun(database: Any) -> AsyncIterator[T]:
             return iterate(database)
 
-        iterator = await self.run(begun)
+        iterator = await self.run(begun, awaits=awaits)
 
         async def following(_: Any) -> T | None:
             return await anext(iterator, None)
 
         try:
-            while (result := await self.run(following)) is not None:
+            while (result := await self.run(following, awaits=awaits)) is not None:
                 yield result
         finally:
             if (closing := getattr(iterator, "aclose", None)) is not None:
                 with contextlib.suppress(PyMongoError):
                     await closing()
 
-    async def _limited(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
-        if not self._may_wait_for_ever:
+    async def _limited(self, attempt: Callable[[Any], Awaitable[T]], *, awaits: bool) -> T:
+        # A timeout of PyMongo's takes the place of the time that a command gives the server: a quiet change stream
+        # would answer, and could be ended, after nine seconds. Its thread is given up instead, until the operating
+        # system finds out that the connection is dead.
+        if awaits or not self._may_wait_for_ever:
             return await attempt(self.database)
         with pymongo.timeout(_DRIVERS * DEADLINE):
             return await attempt(self.database)

@@ -323,7 +323,7 @@ class Driver:
         follow = streams.of_sharded_cluster if streams.is_sharded(hello) else streams.of_replica_set
         try:
             async with contextlib.aclosing(
-                self._connection.each(lambda database: follow(database, pipeline, start_at, resume_after))
+                self._connection.each(lambda database: follow(database, pipeline, start_at, resume_after), awaits=True)
             ) as stream:
                 async for events in stream:
                     yield events

@@ -39,7 +39,7 @@ class MockConnection(Connection):
     def __init__(self, client: Any, database: str) -> None:
         self.database = client.get_database(database)
 
-    async def run(self, attempt: Callable[[Any], Awaitable[T]]) -> T:
+    async def run(self, attempt: Callable[[Any], Awaitable[T]], *, awaits: bool = False) -> T:  # noqa: ARG002
         """See `Connection.run`."""
         with translated():
             return await attempt(self.database)

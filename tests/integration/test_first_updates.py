@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot, until
+from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 from pymongo.monitoring import CommandListener
 from workers import SharedBot, running, text
@@ -109,3 +110,19 @@ async def test_once_the_stream_is_open_nothing_is_read_any_more(
         await bot.takes(text(), lambda *_: None)
 
         assert reads.count == 0
+
+
+@pytest.mark.parametrize("kind", [AsyncIOMotorClient, AsyncMongoClient])
+async def test_a_quiet_stream_is_open_soon_whoever_has_made_the_client(
+    kind: Any, mongodb_server_uri: str, mongodb_database: str
+) -> None:
+    """A deadline of the driver's must not become the time that the server waits for an event."""
+    client = kind(mongodb_server_uri)
+    bot = Bot(MongoPersistence(client, mongodb_database))
+    async with bot.application:
+        session: Any = bot.persistence.session
+        await bot.hears()
+
+        await until(lambda: session._stream.is_following)
+    if (closing := client.close()) is not None:
+        await closing
