@@ -24,8 +24,12 @@ class Reads(CommandListener):
 
     def __init__(self) -> None:
         self.count = 0
+        self.waits: list[int] = []
+        """Milliseconds that the server may wait for an event, each time."""
 
     def started(self, event: Any) -> None:
+        if event.command_name == "getMore":
+            self.waits.append(event.command["maxTimeMS"])
         self.count += event.command_name in {"find", "aggregate"} and "_data" in str(event.command[event.command_name])
 
     def succeeded(self, event: Any) -> None:
@@ -113,16 +117,18 @@ async def test_once_the_stream_is_open_nothing_is_read_any_more(
 
 
 @pytest.mark.parametrize("kind", [AsyncIOMotorClient, AsyncMongoClient])
-async def test_a_quiet_stream_is_open_soon_whoever_has_made_the_client(
-    kind: Any, mongodb_server_uri: str, mongodb_database: str
+async def test_a_quiet_stream_answers_often_whoever_has_made_the_client(
+    kind: Any, mongodb_server_uri: str, mongodb_database: str, reads: Reads
 ) -> None:
     """A deadline of the driver's must not become the time that the server waits for an event."""
-    client = kind(mongodb_server_uri)
+    client = kind(mongodb_server_uri, event_listeners=[reads])
     bot = Bot(MongoPersistence(client, mongodb_database))
     async with bot.application:
         session: Any = bot.persistence.session
         await bot.hears()
-
-        await until(lambda: session._stream.is_following)
+        await until(lambda: session._stream.is_following and len(reads.waits) > 1)
     if (closing := client.close()) is not None:
         await closing
+
+    assert reads.waits[0] == 1
+    assert max(reads.waits) <= 1000
