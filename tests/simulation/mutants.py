@@ -312,8 +312,8 @@ MUTANTS = (
     Mutant(
         "a half-open connection is waited for",
         "driver.connection:Connection.run",
-        "await wait_at_most(DEADLINE, self._limited(attempt))",
-        "await self._limited(attempt)",
+        "await wait_at_most(DEADLINE, self._limited(attempt, awaits=awaits))",
+        "await self._limited(attempt, awaits=awaits)",
         1082,
     ),
     Mutant(
