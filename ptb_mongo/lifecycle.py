@@ -74,6 +74,8 @@ class Lifecycle:
 
     def bot_id(self) -> int:
         """The bot's id, which a token begins with; 0 for a persistence that is used without a bot."""
+        if self.session is not None:
+            return self.session.bot_id
         bot = self._bot()
         before_colon = bot.token.partition(":")[0] if bot is not None else "0"
         if not before_colon.isdecimal():
@@ -297,8 +299,11 @@ class Lifecycle:
             key: The user's, chat's or bot's id.
             live: The object.
         """
-        self._runs()
         session, scopes = self.session, self._scopes
+        is_followed = session is not None and self.is_running and not session.must_read
+        if is_followed and scopes is not None and scope_of(scopes).is_current(key, live):
+            return  # nearly always, three times for each update
+        self._runs()
         if scopes is None or self.settings.refresh == "off":
             return
         if session is None:  # since a running bot called `flush`

@@ -62,9 +62,9 @@ async def closed(client: Any) -> None:
 
 
 class Sent(CommandListener):
-    """Notes the commands that a client sends, but for those by which a change stream waits."""
+    """Notes the commands that a client sends, but for those by which a change stream begins and waits."""
 
-    waiting = frozenset({"aggregate", "getMore", "killCursors", "endSessions"})
+    waiting = frozenset({"hello", "aggregate", "getMore", "killCursors", "endSessions"})
 
     def __init__(self) -> None:
         self.commands: list[Mapping[str, Any]] = []

@@ -269,6 +269,17 @@ class DataScope(Collection[LiveReplica], Generic[T]):
 
     # -- refreshing -------------------------------------------------------------------------------------
 
+    def is_current(self, key: int, live: T) -> bool:
+        """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
+        replica = self.replicas.get(key)
+        return (
+            replica is not None
+            and replica.live is live
+            and replica.handed_out is None
+            and replica.view is None
+            and not replica.is_stale
+        )
+
     def see(self, key: int, live: T) -> None:
         """Notes which object handlers change."""
         self.replica(key, key).seen(live)

@@ -19,6 +19,7 @@ __all__ = ["SaverWatch"]
 _LOGGER = logging.getLogger(__name__)
 _CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, in which the event loop must not have been blocked
 _LATE: Final = 1.0  # seconds that a timer is late if the event loop was blocked
+_EACH_TIME: Final = "bot_data"  # what every update and every job gets
 _SHORTEST: Final = 1.0  # seconds between two saves in place of PTB's
 _TRIED_AT_MOST: Final = 2000
 _NAMED_AT_MOST: Final = 5
@@ -69,6 +70,9 @@ class SaverWatch:
 
     def gives(self, scope: str, key: int, live: Any) -> None:
         """An update or a job gets an object."""
+        if scope != _EACH_TIME:
+            self._heartbeat.given[scope, key] = live
+            return
         self._heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
         if not self.is_saver_alive:
             self._begin_standing_in()  # again, if `flush` has ended that, and the bot goes on

@@ -406,9 +406,9 @@ async def test_a_loop_that_is_blocked_when_the_alarm_is_due_gives_the_saver_time
     monkeypatch.setattr(saver_watch, "_LATE", 0.05)
     monkeypatch.setattr(heartbeat, "_GRACE", 0.0)
     watch = SaverWatch(lambda: 0.0, dict, never)
-    watch.gives("user_data", USER, {})
+    watch.gives("bot_data", USER, {})
     await asyncio.sleep(0.01)
-    watch.gives("user_data", USER, {})
+    watch.gives("bot_data", USER, {})
 
     time.sleep(0.3)  # noqa: ASYNC251  (it is what is tested)
     await turns()
