@@ -165,6 +165,7 @@ class Lifecycle:
             if not await session.drain(first):
                 await self._spill(session.writer.unsaved())  # first of all: the process may be killed
                 await session.drain(max(seconds - 2 * first, 0))  # as long again is left for closing
+            await session.writer.close()  # what would be sent from now on would not stand in the file
             await self._conclude(session)
         finally:
             self.session, self._opening, self.is_running = None, None, False
@@ -237,7 +238,8 @@ class Lifecycle:
         if folder is None:
             return Kept(None, "they are lost (spill_dir would keep them)")
         if unsaved:
-            kept = await folder.keep(unsaved, self._spilled_to)
+            writer = self.session.name if self.session is not None else ""
+            kept = await folder.keep(unsaved, self._spilled_to, writer=writer)
             self._spilled_to = kept.path
             return kept
         if self._spilled_to is not None:
@@ -300,7 +302,7 @@ class Lifecycle:
             live: The object.
         """
         session, scopes = self.session, self._scopes
-        is_followed = session is not None and self.is_running and not session.must_read
+        is_followed = session is not None and self.is_running and session.has_begun and not session.must_read
         if is_followed and scopes is not None and scope_of(scopes).is_current(key, live):
             return  # nearly always, three times for each update
         self._runs()

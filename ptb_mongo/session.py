@@ -78,12 +78,14 @@ class Session:
     """An open database; made by `Session.open`, of no use after `close`.
 
     Attributes:
+        name: The first part of the `rev` of each of its writes.
         bot_id: The `_id` of the bot's own document.
         scopes: The scopes.
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
         exchange: Moves data between the scopes and the database.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        has_begun: Whether it runs in the background what a bot that handles updates needs.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
@@ -92,9 +94,9 @@ class Session:
         self._settings = settings
         self._driver = driver
         self._counters: Counters = scopes.user_data.counters
-        self._name = uuid.uuid4().hex[:12]
+        self.name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
-        self._has_begun = self._sweeps = False
+        self.has_begun = self._sweeps = False
         self._is_new_until = asyncio.get_running_loop().time() + _NEW
         self._opened: Mapping[str, Any] | None = None  # what the server said then, if there is a stream to be followed
         self._format = f"{settings.collection_prefix}ptb_mongo"
@@ -110,7 +112,7 @@ class Session:
         self.writer = Writer(
             driver,
             self.reader,
-            self._name,
+            self.name,
             self.availability,
             self._counters,
             held=settings.on_flush,
@@ -123,7 +125,7 @@ class Session:
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
-            self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
+            self.leases = Leases(driver, collection, self.name, sharing.lease_timeout)
 
     @classmethod
     async def open(cls, settings: Settings, scopes: Scopes, bot_id: int, spilled: Path | None = None) -> Session:
@@ -149,12 +151,12 @@ class Session:
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
             if not await stored_format.begin(
-                driver, session._format, settings.database, bot_id, session._name
+                driver, session._format, settings.database, bot_id, session.name
             ):  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
             await driver.create_index(scopes.conversations.collection, "handler")
-            if (folder := spill_folder(settings, session._name)) is not None:
+            if (folder := spill_folder(settings, session.name)) is not None:
                 if spilled is not None:
                     folder.forget(spilled)
                 await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
@@ -191,9 +193,9 @@ class Session:
 
         Not when it is opened: PTB does not say so if its start fails after our last `get_*`, and nobody would end it.
         """
-        if self._has_begun:
+        if self.has_begun:
             return
-        self._has_begun = True
+        self.has_begun = True
         if self._sweeps:
             self.writer.graves.sweep_later(self.scopes)
         if self._opened is None:
@@ -202,7 +204,7 @@ class Session:
         collections = {scope.collection: scope for scope in followed}
         self._stream = ChangeStream(
             self._driver,
-            self._name,
+            self.name,
             collections,
             just_after(self._opened),
             self.availability,
@@ -265,7 +267,7 @@ class Session:
         if self.writer.graves.are_there or self._settings.sharing is not None or self.availability.is_unreachable:
             return
         with contextlib.suppress(PersistenceError, asyncio.TimeoutError):  # then the next start takes precautions
-            await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self._name))
+            await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self.name))
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""

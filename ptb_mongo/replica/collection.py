@@ -299,10 +299,20 @@ class Collection(DocumentForm, Generic[R]):
             )
         return Version(plain, raw)
 
-    def unsaved(self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version]) -> R:
-        """A separate replica for what an earlier process could not save; read and merged before it is written."""
+    def unsaved(
+        self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str = ""
+    ) -> R:
+        """A separate replica for what an earlier process could not save; read and merged before it is written.
+
+        Args:
+            document_id: The document's `_id`.
+            stored: What was known to be stored.
+            version: What was to be stored.
+            sent: By their `rev`, the versions that may have been stored.
+            writer: The name of the process's writer.
+        """
         replica = self._new_replica(document_id, stored, known=False)
-        replica.taken_over(version, sent)
+        replica.taken_over(version, sent, writer)
         return replica
 
     # -- what the change stream says --------------------------------------------------------------------

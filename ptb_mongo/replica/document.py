@@ -123,17 +123,21 @@ class Replica(Moments):
         self.pending = version
         return True
 
-    def taken_over(self, version: Version, sent: dict[str, Version]) -> None:
+    def taken_over(self, version: Version, sent: dict[str, Version], writer: str) -> None:
         """Takes over what an earlier process could not save.
 
         Args:
             version: What was to be stored.
             sent: By their `rev`, the versions that may have been stored.
+            writer: The name of the process's writer, which may have stored that version after it said so; or empty.
         """
         self.pending = version
         self.sent = Sent(
             {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
         )
+        if writer:
+            later = Write(version, self.base, self.rev, self.revs, is_in_doubt=True, is_unknown=True)
+            self.sent[f"{writer}:later"] = later
 
     def refused_for(self, error: DocumentError, tried: Version | None, what: bytes | None = None) -> bool:
         """What is pending was refused for the document's own sake; it stays pending.

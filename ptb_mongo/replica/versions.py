@@ -8,6 +8,7 @@ from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.values import Document
 
 __all__ = [
+    "PARTIAL",
     "REMEMBERED_WRITERS",
     "Form",
     "Refusal",
@@ -79,6 +80,7 @@ class Write(NamedTuple):
         is_exact: Whether the document then equals `version`, and has no values in another form of the same.
         may_arrive: Whether it may still be done, as its answer is missing.
         is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
+        is_unknown: Whether it stands for any later write of its writer, whose `rev` is not known.
     """
 
     version: Version | None
@@ -89,6 +91,7 @@ class Write(NamedTuple):
     is_exact: bool = True
     may_arrive: bool = True
     is_in_doubt: bool = False
+    is_unknown: bool = False
 
     @property
     def deletes(self) -> bool:
@@ -112,6 +115,10 @@ class Form(Protocol):
 
     def still_deletes(self, base: bytes | None, remote: bytes) -> bool:
         """Whether a document is still to be deleted although others have written it."""
+
+
+PARTIAL: Final = "*"
+"""The end of the `rev` of a write that does not store all that its writer had changed."""
 
 
 def writer_of(rev: str) -> str:

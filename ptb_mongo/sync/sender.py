@@ -252,7 +252,6 @@ class Sender:
         elif (one := self._made(run, replica)) is not None:
             prepared[replica] = one
         else:
-            self._counters.documents_written += 1
             replica.settled(replica.pending)  # the database holds the same already
 
     def _made(self, run: Pass, replica: Replica) -> Prepared | None:

@@ -50,6 +50,8 @@ class Spilled:
         wanted: The version to be saved; `None` to delete the document.
         sent: By `rev`, the versions that were sent, and may or may not have been stored.
         rev, revs: Those of the version that it is based on.
+        writer: The first part of the `rev` of whatever the process writes of it after this was written down: all that
+            is wanted. Empty if it might be a part of that.
     """
 
     collection: str
@@ -59,6 +61,7 @@ class Spilled:
     sent: dict[str, bytes | None]
     rev: Any = None
     revs: Sequence[str] = ()
+    writer: str = ""
 
 
 # -- names -----------------------------------------------------------------------------------------------
@@ -185,6 +188,7 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         or not isinstance(sent, dict)
         or not isinstance(revs, list)
         or any(type(rev) is not str for rev in revs)
+        or type(spilled.writer) is not str
     ):
         raise DecodeError("it is damaged: a document in it has fields of other types")
     for raw in (spilled.base, spilled.wanted, *sent.values()):

@@ -14,7 +14,7 @@ from ptb_mongo.codec import BURIED_FIELD, load
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.replica.versions import Stored, Version
+from ptb_mongo.replica.versions import Stored, Version, writer_of
 from ptb_mongo.sync import spill
 from ptb_mongo.sync.private_folder import prepare
 from ptb_mongo.sync.writer import Writer
@@ -65,15 +65,18 @@ class SpillFolder:
         """
         prepare(self._where[0])
 
-    async def keep(self, unsaved: Iterable[tuple[Collection[Any], Replica]], older: Path | None = None) -> Kept:
+    async def keep(
+        self, unsaved: Iterable[tuple[Collection[Any], Replica]], older: Path | None = None, *, writer: str = ""
+    ) -> Kept:
         """Writes unsaved documents into a file; never fails, as the caller is about to name them in an error.
 
         Args:
             unsaved: The documents.
             older: A file of this process that the new one takes the place of.
+            writer: The name of the writer that may still write them; empty if there is none.
         """
         try:
-            spilled = [_spilled(collection.collection, replica) for collection, replica in unsaved]
+            spilled = [_spilled(collection.collection, replica, writer) for collection, replica in unsaved]
             path = await asyncio.to_thread(spill.write, *self._where, self._name, spilled)
         except Exception as error:  # noqa: BLE001  (of the disk, above all)
             reason = getattr(error, "strerror", None) or str(error)
@@ -145,7 +148,7 @@ class SpillFolder:
                 continue
             stored = None if one.base is None else Stored(one.rev, tuple(one.revs), one.base)
             sent = {rev: _version(raw) for rev, raw in one.sent.items()}
-            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent)
+            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent, one.writer)
             taken.append((collection, replica))
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
@@ -192,9 +195,13 @@ def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError 
     return None
 
 
-def _spilled(collection: str, replica: Replica) -> spill.Spilled:
-    sent = {rev: write.version.raw for rev, write in replica.sent.items() if write.version is not None}
-    return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, list(replica.revs))
+def _spilled(collection: str, replica: Replica, writer: str = "") -> spill.Spilled:
+    known = {rev: write for rev, write in replica.sent.items() if not write.is_unknown}
+    for rev in replica.sent.keys() - known.keys():
+        writer = writer_of(rev)  # of the process that has spilled it first
+    sent = {rev: write.version.raw for rev, write in known.items() if write.version is not None}
+    revs = list(replica.revs)
+    return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writer)
 
 
 def _version(raw: bytes | None) -> Version:

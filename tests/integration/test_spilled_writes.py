@@ -1,0 +1,135 @@
+"""What a process writes after it has written down what is unsaved: the file must not let the next start write it again.
+
+The kind of fault: the file says which writes may have been done, and another one is sent later. A list then holds an
+element twice. After the last file nothing is sent; after the first, which is written in case the process is killed,
+the next start recognises the writes that it does not name by their writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bots import USER, Bot
+
+from ptb_mongo import MongoPersistence, UnsavedDataError
+from ptb_mongo.errors import UnavailableError
+from ptb_mongo.replica.sent import Sent
+from ptb_mongo.replica.versions import Stored, Version, Write
+from ptb_mongo.sync import spill
+
+
+class Away:
+    """The server of one bot, which answers no write until it is back.
+
+    Attributes:
+        begun: How many writes have begun.
+    """
+
+    def __init__(self, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert bot.persistence.session
+        driver = bot.persistence.session._driver
+        self._write, self.is_back, self.begun = driver.write, False, 0
+        monkeypatch.setattr(driver, "write", self.write)
+
+    async def write(self, collection: str, operations: Any) -> Any:
+        self.begun += 1
+        if not self.is_back:
+            raise UnavailableError("it is away")
+        return await self._write(collection, operations)
+
+
+class Files:
+    """The files that are written, each kept as a process would leave it that is killed at that moment."""
+
+    def __init__(self, away: Away, folder: Path, monkeypatch: pytest.MonkeyPatch, *, back_at: int) -> None:
+        self._write, self._loop = spill.write, asyncio.get_running_loop()
+        self._away, self._folder, self._back_at = away, folder, back_at
+        self.kept: list[Path] = []
+        self.begun_then = 0
+        monkeypatch.setattr(spill, "write", self.write)
+
+    def write(self, *args: Any) -> Path:
+        """Called in a thread, while the event loop runs on."""
+        path = self._write(*args)
+        self.kept.append(self._folder / f"{len(self.kept)}-{path.name}")
+        shutil.copy(path, self.kept[-1])
+        self.begun_then = self._away.begun
+        self._away.is_back = len(self.kept) > self._back_at
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.3), self._loop).result()  # time in which nothing must happen
+        return path
+
+
+async def with_unsaved_element(bot: Bot, monkeypatch: pytest.MonkeyPatch, folder: Path, *, back_at: int) -> Files:
+    """A bot with a list that was saved, and an element that is not."""
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.user_data.update(log=["a"]))
+    await bot.application.update_persistence()
+    away = Away(bot, monkeypatch)
+    await bot.hears(lambda context: context.user_data["log"].append("x"))
+    return Files(away, folder, monkeypatch, back_at=back_at)
+
+
+@pytest.fixture
+def bot(mongodb_server_uri: str, mongodb_database: str, tmp_path: Path) -> Bot:
+    options: dict[str, Any] = {"shutdown_timeout": 2, "spill_dir": tmp_path / "spilled"}
+    return Bot(MongoPersistence(mongodb_server_uri, mongodb_database, **options))
+
+
+async def test_nothing_is_sent_once_the_last_file_says_what_may_have_been_done(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = await with_unsaved_element(bot, monkeypatch, tmp_path, back_at=1)
+
+    with pytest.raises(UnsavedDataError, match="are kept"):
+        await bot.application.shutdown()
+
+    assert len(files.kept) == 2
+    assert files._away.begun == files.begun_then
+
+
+async def test_what_was_saved_after_the_first_file_is_not_saved_again_if_the_process_was_killed(
+    bot: Bot,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    database: Any,
+    mongodb_server_uri: str,
+    mongodb_database: str,
+) -> None:
+    files = await with_unsaved_element(bot, monkeypatch, tmp_path, back_at=0)
+    await bot.application.shutdown()
+    monkeypatch.undo()
+    database.user_data.update_one({"_id": USER}, {"$push": {"data.log": "y"}})
+    (left,) = files.kept
+    shutil.copy(left, tmp_path / "spilled" / left.name.partition("-")[2])
+
+    async with Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path / "spilled")).application:
+        assert database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x", "y"]
+    assert list((tmp_path / "spilled").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_done"),
+    [
+        (Stored("w:8", (), b""), True),
+        (Stored("other:1", ("w:8",), b""), True),
+        (Stored("w:8*", (), b""), False),
+        (Stored("w:6", ("other:3",), b""), False),
+        (Stored("w:7", (), b""), False),
+        (Stored("other:4", ("w:6",), b""), False),
+        (Stored("w2:8", (), b""), False),
+        (Stored(None, (), b""), False),
+        (None, False),
+    ],
+    ids=str,
+)
+def test_a_later_write_of_a_writer_counts_as_all_that_it_had_written_down(shown: Stored | None, is_done: bool) -> None:
+    version = Version({"a": 1}, b"")
+    named = Write(None, b"", "w:6", ("other:3",))
+    later = Write(version, b"", "w:6", ("other:3",), is_unknown=True)
+    sent = Sent({"w:7": named, "w:later": later})
+
+    assert ("w:later" in sent.done_by(shown)) is is_done
