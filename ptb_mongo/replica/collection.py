@@ -107,9 +107,9 @@ class Collection(DocumentForm, Generic[R]):
         return found
 
     def forget(self, replica: R) -> None:
-        """Forgets a replica that is no longer needed."""
+        """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and replica not in self.unstorable
-        if is_nothing and self.is_needless(replica):
+        if is_nothing and not replica.is_stale and self.is_needless(replica):
             self.replicas.pop(self.key_of(replica.id), None)
 
     @contextlib.contextmanager

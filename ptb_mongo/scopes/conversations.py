@@ -176,7 +176,7 @@ class ConversationScope(Collection[Replica]):
 
     def is_needless(self, replica: Replica) -> bool:
         """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""
-        return self.complete and not replica.is_stale and self.live is None
+        return self.complete and self.live is None
 
     # -- what others have written -----------------------------------------------------------------------
 

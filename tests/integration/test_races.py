@@ -90,3 +90,28 @@ async def test_a_conversation_that_others_deleted_is_made_anew_whole(
 
     assert await persistence.get_conversations("order") == {(1, 1): "two"}
     await persistence.flush()
+
+
+async def test_a_document_that_others_made_anew_before_the_answer_to_its_deletion_came_is_seen(
+    bot: Bot, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = bot.persistence.session
+    assert session
+    write, users = session._driver.write, session.scopes.user_data
+
+    async def late(collection: str, operations: Any) -> Any:
+        answer = await write(collection, operations)
+        if collection == "user_data":
+            monkeypatch.undo()
+            database.user_data.replace_one({"_id": USER}, {"data": {"again": 1}}, upsert=True)
+            while not users.replicas[USER].is_stale:  # the change stream tells of it
+                await asyncio.sleep(0.01)
+        return answer
+
+    monkeypatch.setattr(session._driver, "write", late)
+    bot.application.drop_user_data(USER)
+    await bot.saves()
+
+    await bot.hears(lambda _: None)
+
+    assert bot.application.user_data[USER] == {"again": 1}
