@@ -56,8 +56,7 @@ class Collection(DocumentForm, Generic[R]):
     """Whether PTB copies the data before it is saved."""
 
     last: bool = False
-    """Whether its documents are written after all others: if the process dies in between, the update is handled
-    again."""
+    """Whether its documents are written after all others: if the process dies between, the update is handled again."""
 
     ended: Document = {}  # noqa: RUF012
     """Fields that are set before a document is deleted, in the same batch as other writes; none by default."""
@@ -72,7 +71,7 @@ class Collection(DocumentForm, Generic[R]):
         self.quarantined: dict[Any, DocumentError] = {}
         self.unstorable: dict[Replica, DocumentError] = {}
         self.on_refused_told: Callable[[Replica], None] = lambda _: None
-        self.complete = False
+        self.complete = self._was_complete = False
         self.ours_only = tuple(fields)
         self.fields = (*fields, BURIED_FIELD, *_DESCRIBING)
         self._new_replica = replica_type
@@ -103,13 +102,15 @@ class Collection(DocumentForm, Generic[R]):
         """The replica of a document; created if necessary."""
         found = self.replicas.get(key)
         if found is None:
-            found = self.replicas[key] = self._new_replica(document_id, known=self.complete)
+            found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
+            if not self.complete:
+                found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
         return found
 
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
-        is_nothing = replica.base is None and not replica.is_unsaved and replica not in self.unstorable
-        if is_nothing and not replica.is_stale and self.is_needless(replica):
+        is_nothing = replica.base is None and not replica.is_unsaved and not replica.is_stale
+        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
             self.replicas.pop(self.key_of(replica.id), None)
 
     @contextlib.contextmanager
@@ -344,6 +345,6 @@ class Collection(DocumentForm, Generic[R]):
 
     def told_all(self) -> None:
         """Anything may have been written."""
-        self.complete = False
+        self._was_complete, self.complete = self._was_complete or self.complete, False
         for replica in self.replicas.values():
             replica.told()

@@ -92,10 +92,10 @@ class LiveReplica(Replica):
                 self.view = BURIED  # it is not the one that was created from what is stored
 
     def replaced_by(self, live: Any) -> None:
-        """PTB has dropped the object, and made this new one."""
-        self.live = live
-        self.handed_out = None
-        self.is_replaced = True
+        """PTB has dropped the object, and made this new one; or dropped that one as well, if it is `None`."""
+        self.is_replaced = live is not None
+        if live is not None:
+            self.live, self.handed_out = live, None
 
     def _watch(self, live: Any, view: bytes | None) -> None:
         self.live = live

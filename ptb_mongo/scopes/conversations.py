@@ -174,7 +174,7 @@ class ConversationScope(Collection[Replica]):
         """Whether there is no conversation, or one that was marked as ended and is about to be deleted."""
         return replica.target is None or load(replica.target).get("state") is None
 
-    def is_needless(self, replica: Replica) -> bool:
+    def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
         """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""
         return self.complete and self.live is None
 

@@ -259,8 +259,8 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         if self.is_refused(replica):
             return None
         self.can_store(replica)
-        if self.current is not None and (live := self.current(key)) is not None:
-            replica.replaced_by(live)
+        if self.current is not None:
+            replica.replaced_by(self.current(key))
         if replica.is_replaced and not same(self._plain_or_none(replica, replica.live), self._empty):
             # What is not in the new object is removed field by field: deleting the document and writing the whole
             # object again would restore what others have removed meanwhile.

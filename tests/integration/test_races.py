@@ -97,18 +97,24 @@ async def test_a_document_that_others_made_anew_before_the_answer_to_its_deletio
 ) -> None:
     session = bot.persistence.session
     assert session
-    write, users = session._driver.write, session.scopes.user_data
+    write, users, told = session._driver.write, session.scopes.user_data, asyncio.Event()
+    tells = users.told
+
+    def noted(document_id: Any, *, deleted: bool = False) -> None:
+        tells(document_id, deleted=deleted)
+        if users.replicas[USER].is_stale:
+            told.set()
 
     async def late(collection: str, operations: Any) -> Any:
         answer = await write(collection, operations)
         if collection == "user_data":
-            monkeypatch.undo()
+            monkeypatch.setattr(session._driver, "write", write)
             database.user_data.replace_one({"_id": USER}, {"data": {"again": 1}}, upsert=True)
-            while not users.replicas[USER].is_stale:  # the change stream tells of it
-                await asyncio.sleep(0.01)
+            await told.wait()  # by the change stream
         return answer
 
     monkeypatch.setattr(session._driver, "write", late)
+    monkeypatch.setattr(users, "told", noted)
     bot.application.drop_user_data(USER)
     await bot.saves()
 

@@ -20,6 +20,8 @@ _OTHER_SEEDS = {
     "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
+    "after a flush by hand, somebody without data cannot be handled in an outage": 7212,
+    "a drop after an earlier one that is not saved leaves what others have written in between": 14202,
 }
 
 
@@ -315,6 +317,28 @@ FOUND = {
             ("fault", 0, "hold", "read", 0.05),
             ("update", 0, 2, (("user", "set", "b", "v7"), ("chat", "typed", "day", 8)), 0.02),
             ("wait", 0.074),
+        ],
+    ),
+    "after a flush by hand, somebody without data cannot be handled in an outage": (
+        (_BOT,),
+        [
+            ("flush", 0),
+            ("wait", 2.4),
+            ("roll back", 1.0),
+            ("update", 0, 3, (), -1),
+            ("wait", 0.282),
+            ("update", 0, 3, (), 0.5),
+            ("save", 0),
+            ("wait", 0.057),
+        ],
+    ),
+    "a drop after an earlier one that is not saved leaves what others have written in between": (
+        (BotOptions(shares="exclusive"), BotOptions(shares="exclusive")),
+        [
+            _update(2, ("user", "set", "a", "v12"), bot=1),
+            ("drop", 0, 2),
+            ("wait", 6.6),
+            ("update", 0, 2, (("user", "drop"),), -1),
         ],
     ),
     "a flush never waits while the server refuses what is to be saved": (
