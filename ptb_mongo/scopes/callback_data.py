@@ -48,7 +48,7 @@ class CallbackDataScope(Collection[Replica]):
 
     def key_of(self, document_id: Any) -> str:
         """See `Collection.key_of`."""
-        if isinstance(document_id, str):
+        if type(document_id) is str:
             return document_id
         raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be a text")
 

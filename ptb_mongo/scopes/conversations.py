@@ -19,6 +19,7 @@ from ptb_mongo.types import ConversationDict, ConversationKey
 __all__ = ["ConversationScope", "States"]
 
 _FIELDS: Final = ("handler", "key", "state")
+_NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
 _Key = tuple[str, ConversationKey]
 
 
@@ -58,16 +59,14 @@ class ConversationScope(Collection[Replica]):
 
     def key_of(self, document_id: Any) -> _Key:
         """See `Collection.key_of`."""
-        match document_id:
-            case {"handler": str(handler), "key": [*stored]}:
-                parts = [part if isinstance(part, str) else whole_number(part) for part in stored]
-                if None not in parts:
-                    return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
-        raise DecodeError("its _id is not {handler: <text>, key: [<numbers and texts>]}")
+        # Exactly these fields in this order: others make another `_id`, which is not to be taken for this one.
+        if type(document_id) is dict and list(document_id) == ["handler", "key"]:
+            return _key(document_id)
+        raise DecodeError(_NO_KEY)
 
     def check(self, key: _Key, body: Document) -> None:
         """See `Collection.check`."""
-        if self.key_of(body) != key:
+        if "handler" not in body or "key" not in body or _key(body) != key:
             raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
@@ -201,3 +200,17 @@ class ConversationScope(Collection[Replica]):
             return self.replicas.get(self.key_of(document_id))
         except DecodeError:
             return None
+
+
+def _key(document: Document) -> _Key:
+    """The handler and the key in an `_id`, or in a document.
+
+    Raises:
+        DecodeError: If they are not of the types that a bot stores.
+    """
+    handler, stored = document["handler"], document["key"]
+    if type(handler) is str and type(stored) is list:
+        parts = [part if type(part) is str else whole_number(part) for part in stored]
+        if None not in parts:
+            return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
+    raise DecodeError(_NO_KEY)

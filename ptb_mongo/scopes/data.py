@@ -108,12 +108,20 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         """See `Collection.is_needless`; one that is deleted and no longer in use can be forgotten."""
         return replica.live is None
 
+    def is_unused(self, replica: LiveReplica) -> bool:
+        """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
+        return replica.live is None and replica.handed_out is None
+
     # -- loading ----------------------------------------------------------------------------------------
 
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read; they become the live ones."""
         for replica, body in self.loaded(raws):
-            data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
+            try:
+                data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                self.could_not_be_used(replica, error)
+                continue
             if "data" in data or replica.live is not None:
                 live = data["data"] if "data" in data else self._new()
                 replica.attached(live, is_again=self._was_loaded)
@@ -128,7 +136,8 @@ class DataScope(Collection[LiveReplica], Generic[T]):
 
     def all_loaded(self) -> None:
         """Notes that everything was loaded: a document without a replica does not exist."""
-        self.complete = self._was_loaded = True
+        self.complete = self.is_complete_since_load
+        self._was_loaded = True
 
     def copies(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read, never refreshed or saved; unreadable ones are left out."""
