@@ -12,7 +12,7 @@ import bson
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
-from ptb_mongo.driver import options, reads, statements, streams
+from ptb_mongo.driver import codes, options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
@@ -338,9 +338,14 @@ class Driver:
             raise
 
     async def create_index(self, collection: str, field: str) -> None:
-        """Creates an index, if it does not exist; one that takes long is left to the server."""
-        with contextlib.suppress(UnavailableError):  # it is built all the same, or at the next start
+        """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
+        try:
             await self._connection.run(lambda database: database[collection].create_index(field))
+        except UnavailableError:  # it is built all the same, or at the next start
+            pass
+        except RefusedError as error:
+            if error.code not in codes.NO_INDEX:
+                raise
 
     async def close(self) -> None:
         """Closes the client, if it is ours."""

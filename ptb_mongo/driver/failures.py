@@ -21,7 +21,16 @@ from ptb_mongo.driver import codes, texts
 from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import AuthenticationError, RefusedError, UnavailableError
 
-__all__ = ["alone", "check_writes", "failures_in", "is_for_one", "is_for_one_read", "is_resumable", "reason_of", "translated"]
+__all__ = [
+    "alone",
+    "check_writes",
+    "failures_in",
+    "is_for_one",
+    "is_for_one_read",
+    "is_resumable",
+    "reason_of",
+    "translated",
+]
 
 _OF_VALUES: Final = (BSONError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What is raised for a value that cannot be written as BSON."""

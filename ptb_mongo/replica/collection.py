@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.bounds import check_copy
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.document import Replica
@@ -267,7 +267,10 @@ class Collection(KnownDocuments[R]):
             EncodeError: If it is too large.
             QuarantinedError: If the stored document cannot be read.
         """
-        raw = dump(plain)
+        try:
+            raw = dump(plain)
+        except Exception as error:
+            raise as_encode_error(error) from error
         if self.is_refused(replica):
             return None
         if len(raw) > MAX_SIZE - _HEADROOM:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.codec import BURIED, Codec, load
-from ptb_mongo.errors import DecodeError, EncodeError
+from ptb_mongo.errors import DecodeError, QuarantinedError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -35,7 +35,7 @@ class States(Protocol):
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """Another worker has handled an update of a conversation, which left the state as it was."""
 
-    def noticed(self, replica: Replica) -> None:
+    def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """Another worker has written or deleted a conversation."""
 
 
@@ -84,8 +84,11 @@ class ConversationScope(Collection[Replica]):
         """The states in documents that were read."""
         states: ConversationDict = {}
         for replica, _ in self.loaded(raws):
-            if not self._is_over(replica):
-                states[self.key_of(replica.id)[1]] = self._state(replica)
+            try:
+                if not self._is_over(replica):
+                    states[self.key_of(replica.id)[1]] = self._state(replica)
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                self.could_not_be_used(replica, error)
         return states
 
     def all_loaded(self, handler: str) -> None:
@@ -133,9 +136,12 @@ class ConversationScope(Collection[Replica]):
                 return None
             self.can_store(replica)
             return replica if replica.staged(version) else None
-        except EncodeError as error:
-            if self.cannot_store(replica, error):
-                raise
+        except QuarantinedError:
+            raise
+        except Exception as error:
+            found = as_encode_error(error)
+            if self.cannot_store(replica, found):
+                raise found from error
             return None  # where each update is saved separately, it is staged again and again
 
     def _end(self, replica: Replica) -> Replica | None:
@@ -193,7 +199,7 @@ class ConversationScope(Collection[Replica]):
         """See `Collection.told`."""
         super().told(document_id, deleted=deleted)
         if self.live is not None and (replica := self._known(document_id)) is not None and replica.is_stale:
-            self.live.noticed(replica)
+            self.live.noticed(*self.key_of(replica.id), replica)
 
     def _known(self, document_id: Any) -> Replica | None:
         try:
