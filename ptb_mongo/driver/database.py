@@ -6,7 +6,7 @@ import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import bson
 from bson.timestamp import Timestamp
@@ -16,25 +16,13 @@ from ptb_mongo.driver import codes, options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
-from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, translated
-from ptb_mongo.driver.operations import Failure, Operation
+from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
+from ptb_mongo.driver.operations import Failure, Operation, Updated
 from ptb_mongo.driver.streams import Events
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
-__all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
-
-
-class Updated(NamedTuple):
-    """The outcome of an update of several documents.
-
-    Attributes:
-        matched: How many documents matched or were inserted.
-        made: The positions of the updates that inserted one.
-    """
-
-    matched: int
-    made: set[int]
+__all__ = ["CODEC_OPTIONS", "Driver"]
 
 
 class Driver:
@@ -274,8 +262,8 @@ class Driver:
             )
         )
         # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
-        check_writes(answer)
-        return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
+        made = {one["index"] for one in answer.get("upserted", ())}
+        return Updated(answer["n"], made, refused_in(answer))
 
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
         """Deletes a document for each query, in one command; returns how many. A failover may undo it."""

@@ -29,6 +29,7 @@ __all__ = [
     "is_for_one_read",
     "is_resumable",
     "reason_of",
+    "refused_in",
     "translated",
 ]
 
@@ -129,6 +130,23 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
     return {error["index"]: _failure(error) for error in errors}
 
 
+def refused_in(answer: Mapping[str, Any]) -> dict[int, RefusedError]:
+    """Why a server refuses some writes of a command, by position, for their documents' own sake.
+
+    Raises:
+        RefusedError: If it is not for their sake.
+        UnavailableError: See `failures_in`.
+    """
+    errors = answer.get("writeErrors", ())
+    refused = {}
+    for index, failure in failures_in(errors, answer.get("writeConcernError")).items():
+        code = next((error.get("code") for error in errors if error["index"] == index), None)
+        refused[index] = RefusedError(f"MongoDB refuses: {failure.reason}", code)
+        if code in codes.EVERYBODYS:
+            raise refused[index]
+    return refused
+
+
 def check_writes(answer: Mapping[str, Any]) -> None:
     """Checks the answer to a command that writes.
 
@@ -136,10 +154,8 @@ def check_writes(answer: Mapping[str, Any]) -> None:
         RefusedError: If the server has refused a part of it.
         UnavailableError: See `failures_in`.
     """
-    errors = answer.get("writeErrors", ())
-    for index, failure in failures_in(errors, answer.get("writeConcernError")).items():
-        code = next((error.get("code") for error in errors if error["index"] == index), None)
-        raise RefusedError(f"MongoDB refuses: {failure.reason}", code)
+    for error in refused_in(answer).values():
+        raise error
 
 
 def _failure(entry: Mapping[str, Any]) -> Failure:

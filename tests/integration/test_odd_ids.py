@@ -12,7 +12,6 @@ from odd_values import NO_IDS, ODD, Raw, plant
 from offline import BOT_ID, message_from
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ConversationHandler, MessageHandler, filters
-
 from workers import running
 
 from ptb_mongo.errors import QuarantinedError
@@ -148,9 +147,7 @@ async def test_an_odd_id_that_appears_while_the_bot_runs_stops_nobody(
 
 
 @pytest.mark.parametrize("name", IDS)
-async def test_workers_are_not_stopped_by_odd_ids(
-    worker: Callable[..., Any], database: Any, name: str
-) -> None:
+async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], database: Any, name: str) -> None:
     held: list[Any] = []
     bot = worker("stream", [states(held)])
     async with running(bot):
@@ -169,7 +166,7 @@ async def test_workers_are_not_stopped_by_odd_ids(
         assert held == [None, None, 1]
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if name not in {"null"}])
+@pytest.mark.parametrize("name", [name for name in ODD if name != "null"])
 @pytest.mark.parametrize("mode", ["watch", "read"])
 async def test_an_odd_rev_is_the_trouble_of_its_document_alone(
     mongo_persistence: Callable[..., Any], database: Any, name: str, mode: str

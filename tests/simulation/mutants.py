@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         "what others make is not noticed",
-        "replica.collection:Collection.told",
+        "replica.known:KnownDocuments.told",
         "elif self._loads or (self.complete and not deleted):",
         "elif False:",
         65,
@@ -269,8 +269,8 @@ MUTANTS = (
     ),
     Mutant(
         "a lease is taken from its holder",
-        "sync.leases:_acquiring",
-        'held = {"$gt": ["$until", "$$NOW"]}',
+        "sync.lease_updates:acquiring",
+        'held = _lasts("$until", timeout)',
         "held = False",
         17,
     ),
