@@ -273,7 +273,7 @@ class Collection(KnownDocuments[R]):
             raise as_encode_error(error) from error
         if self.is_refused(replica):
             return None
-        if len(raw) > MAX_SIZE - _HEADROOM:
+        if len(raw) > MAX_SIZE - _HEADROOM and raw != replica.target:
             raise EncodeError(
                 f"it would have {len(raw):,} bytes, and MongoDB takes {MAX_SIZE:,}; store less in one document"
             )

@@ -170,6 +170,15 @@ class DataScope(DataForm[T]):
         replica = self._savable(key)
         if self.is_refused(replica):
             return None
+        try:
+            return self._drop(replica)
+        except DocumentError:
+            raise
+        except Exception as error:
+            raise as_encode_error(error).located(self.collection, replica.id) from error
+
+    def _drop(self, replica: LiveReplica) -> LiveReplica | None:
+        key = self.key_of(replica.id)
         self.can_store(replica)
         if self.current is not None and (live := self.current(key)) is not None:
             replica.replaced_by(live)
@@ -234,12 +243,12 @@ class DataScope(DataForm[T]):
         """Merges the target into the live object."""
         if replica.view is None or replica.live is None:
             return
-        try:
-            before, _, left_out = self._plain(replica, replica.live)
-        except DocumentError:
-            return  # it cannot be stored at all, which its save reports; it is merged when it can
         view = replica.view
         try:
+            try:
+                before, _, left_out = self._plain(replica, replica.live)
+            except DocumentError:
+                return  # it cannot be stored at all, which its save reports; it is merged when it can
             after = with_parts(replica.brought(before, self), before, left_out)
             bring_into(replica.live, before["data"], after["data"], self.codec.decode)
         except Exception as error:  # noqa: BLE001  (an error here would cost the whole update)

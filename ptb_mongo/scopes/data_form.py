@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ptb_mongo.codec import Codec, unescape
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, as_encode_error
+from ptb_mongo.errors import DecodeError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import Strategies
@@ -124,7 +124,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
         try:
             return self._plain(replica, obj).body if obj is not None else None
-        except DocumentError:
+        except Exception:  # noqa: BLE001  (whatever it is, the save of the object reports it)
             return None
 
     def is_guarded(self, keys: Keys) -> bool:

@@ -92,7 +92,7 @@ async def test_the_format_of_a_newer_ptb_mongo_stops_the_start(
     assert database.ptb_mongo.find_one({"_id": "format"})["version"] == version
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if name not in {"null"}])
+@pytest.mark.parametrize("name", [name for name in ODD if name != "null"])
 async def test_an_odd_mark_of_an_earlier_process_counts_as_one(
     mongo_persistence: Callable[..., Any], database: Any, name: str
 ) -> None:
@@ -145,9 +145,8 @@ async def test_a_spill_file_with_odd_contents_stops_no_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.ERROR)
-    for number, odd in enumerate(
-        [*ODD.values(), Code("user_data"), {"a:1": Code("x")}, {"a": bson.encode({"data": 5})}]
-    ):
+    more = [Code("user_data"), {"a:1": Code("x")}, {"a": bson.encode({"data": 5})}]
+    for number, odd in enumerate([*ODD.values(), *more]):
         header = {**HEADER, "database": mongodb_database}
         document = dict(DOCUMENT)
         if field.startswith("a header's"):
@@ -167,15 +166,9 @@ async def test_a_spill_file_with_odd_contents_stops_no_start(
 async def test_a_spilled_version_with_odd_data_stops_no_start(
     mongo_persistence: Callable[..., Any], database: Any, mongodb_database: str, tmp_path: Path, data: Any
 ) -> None:
-    odd = encoded({"data": data})
-    for number, (base, wanted, sent) in enumerate(
-        [
-            (odd, None, {}),
-            (None, odd, {}),
-            (odd, odd, {"a:1": odd}),
-            (encoded({"data": {"x": data}}), odd, {"a:1": None}),
-        ]
-    ):
+    odd, deeper = encoded({"data": data}), encoded({"data": {"x": data}})
+    versions = [(odd, None, {}), (None, odd, {}), (odd, odd, {"a:1": odd}), (deeper, odd, {"a:1": None})]
+    for number, (base, wanted, sent) in enumerate(versions):
         for user in (USER, OTHER):
             one = {**DOCUMENT, "id": user, "base": base, "wanted": wanted, "sent": sent}
             header = {**HEADER, "database": mongodb_database}
