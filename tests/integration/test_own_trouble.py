@@ -21,7 +21,7 @@ from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 
-OTHER = 43
+OTHER, NEW = 43, 44
 BOMB = "BOMB"
 ERRORS = (AttributeError, RecursionError, MemoryError, KeyError)
 
@@ -96,9 +96,10 @@ async def test_an_error_for_one_users_document_is_that_users_alone(
     mode: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    database.create_collection("user_data", validator={"data.refused": {"$exists": False}})
     for scope in ("user_data", "chat_data"):
         database[scope].insert_many([{"_id": USER, "data": {"a": BOMB}}, {"_id": OTHER, "data": {"name": "Ada"}}])
-    breaks(place, ERRORS[PLACES.index(place) % len(ERRORS)])
+    failures = breaks(place, ERRORS[PLACES.index(place) % len(ERRORS)])
     bot = Bot(mongo_persistence(refresh=mode, shutdown_timeout=3, exclude={"chat_data": {"x"}}))
     await bot.application.initialize()
 
@@ -110,10 +111,15 @@ async def test_an_error_for_one_users_document_is_that_users_alone(
         await bot.sees(lambda _, n=n: bot.application.chat_data[OTHER].get("edit") == n, user=OTHER)
         for user in (USER, OTHER):
             await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=user)
-        await bot.hears(lambda context, n=n: context.user_data.update({BOMB: BOMB * n, "new": {BOMB: n}}), user=USER)
+        changed = {BOMB: BOMB * n, "new": {BOMB: n}, **({"refused": BOMB} if n == 2 else {})}
+        for user in (USER, NEW):
+            await bot.hears(lambda context, changed=changed: context.user_data.update(changed), user=user)
+        database.user_data.update_one({"_id": USER}, {"$set": {"rev": f"other:{n}", "data.other": BOMB * n}})
         await bot.saves()
         assert database.user_data.find_one({"_id": OTHER})["data"] == {"name": "Ada", "edit": n, "n": n}
-    bot.application.drop_user_data(USER)
+    for user in (USER, NEW):
+        bot.application.drop_user_data(user)
+    await bot.hears(lambda context: context.user_data.update({BOMB: 1}), user=NEW)  # of a new object
     await bot.hears(lambda context: context.user_data.update(n=9), user=OTHER)
     await bot.saves()
 
@@ -122,11 +128,12 @@ async def test_an_error_for_one_users_document_is_that_users_alone(
         await bot.application.shutdown()
     except UnsavedDataError as error:
         assert f"_id {OTHER}" not in str(error)  # noqa: PT017
-    assert all(isinstance(error, DocumentError) and error.document_id == USER for error in bot.errors), [
+    assert all(isinstance(error, DocumentError) and error.document_id in {USER, NEW} for error in bot.errors), [
         *map(str, bot.errors)
     ]
     said = [record.getMessage() for record in caplog.records if record.name.startswith("ptb_mongo")]
     assert [line for line in said if "Saving failed" in line or BOMB in line.replace(f"data.{BOMB}", "")] == []
+    assert failures
 
 
 @pytest.mark.parametrize("place", [one for one in PLACES if "data" not in one.partition(":")[0]])
