@@ -77,7 +77,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
         """Forgets a replica that is no longer needed."""
         is_nothing = replica.base is None and not replica.is_unsaved and replica not in self.unstorable
         if is_nothing and self.is_needless(replica):
-            self.replicas.pop(self.key_of(replica.id), None)
+            with contextlib.suppress(DecodeError):  # then it is none of those
+                self.replicas.pop(self.key_of(replica.id), None)
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:

@@ -245,3 +245,27 @@ async def test_an_event_that_cannot_be_used_costs_no_other(
     assert await bot.sees(lambda data: "n" in data) == {"n": 1}  # everything is read again
     assert stream.is_following
     assert sum("cannot be used (AttributeError)" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [("_id", 1_000_000), ("_id", 8_000_000), ("rev", 7_000_000), ("rev", 16_000_000), ("data", 16_000_000)],
+)  # MongoDB takes no larger `_id`
+async def test_a_huge_document_of_others_costs_the_neighbours_nothing(
+    start: Callable[..., Any], database: Any, what: str, size: int
+) -> None:
+    database.user_data.insert_one({"_id": OTHER, "data": {"name": "Ada"}})
+    bot = await start(refresh="watch")
+    await bot.hears(user=OTHER)
+    stream = bot.persistence.session._stream
+    await until(lambda: stream.is_following)
+
+    database.user_data.insert_one({"_id": USER} | {what: "x" * size})
+    database.user_data.update_one({"_id": OTHER}, {"$set": {"data.edit": 1}})
+
+    assert await bot.sees(lambda data: "edit" in data, user=OTHER) == {"name": "Ada", "edit": 1}
+    await bot.hears(lambda context: context.user_data.update(n=1), user=OTHER)
+    await bot.saves()
+    assert database.user_data.find_one({"_id": OTHER})["data"] == {"name": "Ada", "edit": 1, "n": 1}
+    await until(lambda: stream.is_following)
+    assert bot.errors == []
