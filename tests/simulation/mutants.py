@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "a write that did not match is taken for done",
-        "sync.sender:Sender._is_left",
+        "sync.sender:Sender._is_left_by",
         "replica.outdated(one.rev)",
         "replica.acknowledged(one.rev, run.collection)",
         65,
