@@ -269,7 +269,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lease is taken from its holder",
-        "sync.lease_updates:acquiring",
+        "sync.leases:acquiring",  # where it is called
         'held = _lasts("$until", timeout)',
         "held = False",
         17,
