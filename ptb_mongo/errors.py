@@ -111,6 +111,15 @@ class EncodeError(DocumentError, TypeError):
     """A value cannot be stored."""
 
 
+def as_encode_error(error: Exception) -> EncodeError:
+    """Why a value cannot be stored: also for an error that nobody has foreseen, whose text may hold users' data."""
+    if isinstance(error, EncodeError):
+        return error
+    if isinstance(error, DocumentError):
+        return EncodeError(error.reason, path=error.path)
+    return EncodeError(f"it cannot be stored ({type(error).__name__})")
+
+
 class DecodeError(DocumentError, ValueError):
     """A stored value cannot be restored."""
 

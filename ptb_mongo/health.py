@@ -42,7 +42,7 @@ class Health:
         waiting: Documents that are not written yet.
         refused: Documents with changes that cannot be stored for their own sake; all others are saved.
         oldest_waiting: Seconds that the oldest of them has waited; 0.0 if none waits.
-        quarantined: Documents that cannot be read.
+        quarantined: Documents that cannot be read; of each collection at most a thousand that nobody uses.
         last_error: The last error; `None` if there was none.
         saves: Documents that were handed to the writer.
         documents_written: Documents that the server has acknowledged.

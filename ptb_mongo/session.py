@@ -51,6 +51,7 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
         exclude=settings.exclude,
         on_conflict=settings.on_conflict,
     )
+    scopes.callback_data.cache_size = getattr(getattr(bot, "callback_data_cache", None), "maxsize", None)
     connect_scopes(scopes, settings)
     return scopes
 

@@ -6,7 +6,8 @@ here, and none of the texts holds a password.
 
 from ptb_mongo.driver.batches import ByIds
 from ptb_mongo.driver.connecting import connect, database_of
-from ptb_mongo.driver.database import Driver, Updated
+from ptb_mongo.driver.database import Driver
+from ptb_mongo.driver.operations import Updated
 from ptb_mongo.driver.streams import Events
 
 __all__ = ["ByIds", "Driver", "Events", "Updated", "connect", "database_of"]

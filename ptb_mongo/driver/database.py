@@ -6,36 +6,23 @@ import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import bson
-from bson.errors import BSONError
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
-from ptb_mongo.driver import options, reads, statements, streams
+from ptb_mongo.driver import codes, options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, identity
 from ptb_mongo.driver.connection import Connection
-from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, translated
-from ptb_mongo.driver.operations import Failure, Operation
-from ptb_mongo.driver.options import CODEC_OPTIONS
+from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
+from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
+from ptb_mongo.driver.operations import Failure, Operation, Updated
 from ptb_mongo.driver.streams import Events
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
-__all__ = ["CODEC_OPTIONS", "Driver", "Updated"]
-
-
-class Updated(NamedTuple):
-    """The outcome of an update of several documents.
-
-    Attributes:
-        matched: How many documents matched or were inserted.
-        made: The positions of the updates that inserted one.
-    """
-
-    matched: int
-    made: set[int]
+__all__ = ["CODEC_OPTIONS", "Driver"]
 
 
 class Driver:
@@ -100,13 +87,20 @@ class Driver:
     ) -> AsyncIterator[dict[str, Any]]:
         """The documents that match (at most `limit`, unless it is 0), or some of their fields, decoded.
 
-        For documents without users' data.
+        For documents without users' data. Whatever a stranger may have written in them is no error.
         """
         async with contextlib.aclosing(
-            self._connection.each(lambda database: aiter(database[collection].find(query, fields, limit=limit)))
+            self._connection.each(
+                lambda database: aiter(self._lenient(database[collection]).find(query, fields, limit=limit))
+            )
         ) as documents:
             async for document in documents:
                 yield document
+
+    @staticmethod
+    def _lenient(collection: Any) -> Any:
+        """A collection that decodes whatever anybody may have written."""
+        return collection.with_options(codec_options=ANYTHING)
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a command; for the command line."""
@@ -135,7 +129,7 @@ class Driver:
         """
         try:
             return await self._write(collection, operations)
-        except (BSONError, RefusedError) as error:
+        except Exception as error:
             if not is_for_one(error):
                 raise
             if len(operations) == 1:
@@ -177,8 +171,7 @@ class Driver:
             lambda database: database.command(
                 command,
                 collection,
-                # The text of an error may quote bytes of a broken document that are not valid text.
-                codec_options=CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace"),
+                codec_options=OF_WRITES,
                 ordered=False,
                 writeConcern=self._connection.database.write_concern.document,
                 **{f"{command}s": list(sent.values())},
@@ -199,7 +192,7 @@ class Driver:
         lasting = command == "delete" and self.may_roll_back
         read = reads.lasting_documents if lasting else reads.documents
         for raw in await self._connection.run(partial(read, wanted=ids)):
-            document = bson.decode(raw, CODEC_OPTIONS)
+            document = bson.decode(raw, ANYTHING)
             revs[identity(document["_id"])] = document.get("rev")
 
         def is_done(operation: Operation) -> bool:
@@ -234,7 +227,7 @@ class Driver:
         """
         update = {name: part for name, part in {"$set": {**fields}, "$setOnInsert": {**insert}}.items() if part}
         before: dict[str, Any] | None = await self._connection.run(
-            lambda database: database[collection].find_one_and_update(
+            lambda database: self._lenient(database[collection]).find_one_and_update(
                 {"_id": document_id}, update, upsert=True, return_document=ReturnDocument.BEFORE
             )
         )
@@ -269,8 +262,8 @@ class Driver:
             )
         )
         # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
-        check_writes(answer)
-        return Updated(answer["n"], {one["index"] for one in answer.get("upserted", ())})
+        made = {one["index"] for one in answer.get("upserted", ())}
+        return Updated(answer["n"], made, refused_in(answer))
 
     async def delete_each(self, collection: str, queries: Sequence[Mapping[str, Any]]) -> int:
         """Deletes a document for each query, in one command; returns how many. A failover may undo it."""
@@ -333,9 +326,14 @@ class Driver:
             raise
 
     async def create_index(self, collection: str, field: str) -> None:
-        """Creates an index, if it does not exist; one that takes long is left to the server."""
-        with contextlib.suppress(UnavailableError):  # it is built all the same, or at the next start
+        """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
+        try:
             await self._connection.run(lambda database: database[collection].create_index(field))
+        except UnavailableError:  # it is built all the same, or at the next start
+            pass
+        except RefusedError as error:
+            if error.code not in codes.NO_INDEX:
+                raise
 
     async def close(self) -> None:
         """Closes the client, if it is ours."""

@@ -21,8 +21,20 @@ from ptb_mongo.driver import codes, texts
 from ptb_mongo.driver.operations import Failure
 from ptb_mongo.errors import AuthenticationError, RefusedError, UnavailableError
 
-__all__ = ["alone", "check_writes", "failures_in", "is_for_one", "is_resumable", "reason_of", "translated"]
+__all__ = [
+    "alone",
+    "check_writes",
+    "failures_in",
+    "is_for_one",
+    "is_for_one_read",
+    "is_resumable",
+    "reason_of",
+    "refused_in",
+    "translated",
+]
 
+_OF_VALUES: Final = (BSONError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What is raised for a value that cannot be written as BSON."""
 _CURSOR_NOT_FOUND: Final = 43
 _RESUMABLE: Final = "ResumableChangeStreamError"
 _RETRYABLE: Final = "RetryableWriteError"
@@ -57,16 +69,25 @@ def translated() -> Iterator[None]:
 
 
 def is_for_one(error: Exception) -> bool:
-    """Whether a whole command was refused because of a single write in it."""
-    return isinstance(error, BSONError) or (
-        isinstance(error, RefusedError) and error.code in codes.TOO_LARGE | codes.OWN
-    )
+    """Whether a whole command was refused, or could not be made, because of a single write in it."""
+    if isinstance(error, RefusedError):
+        return error.code in codes.TOO_LARGE | codes.OWN
+    return isinstance(error, _OF_VALUES)
+
+
+def is_for_one_read(error: Exception) -> bool:
+    """Whether documents were not read because of a single one: it is too large to be read together with others."""
+    if isinstance(error, RefusedError):
+        return error.code in codes.TOO_LARGE
+    return isinstance(error, (BSONError, OverflowError))
 
 
 def alone(error: Exception) -> Failure:
     """Why a write was refused that was sent alone, in a command that was refused because of it."""
     if isinstance(error, RefusedError) and error.code not in codes.TOO_LARGE:
         return Failure(str(error))
+    if not isinstance(error, (RefusedError, BSONError)):  # its text may hold users' data
+        return Failure(f"it cannot be written as BSON ({type(error).__name__})")
     return Failure("too much of it has changed at once: the update is larger than MongoDB takes", oversized=True)
 
 
@@ -109,6 +130,23 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
     return {error["index"]: _failure(error) for error in errors}
 
 
+def refused_in(answer: Mapping[str, Any]) -> dict[int, RefusedError]:
+    """Why a server refuses some writes of a command, by position, for their documents' own sake.
+
+    Raises:
+        RefusedError: If it is not for their sake.
+        UnavailableError: See `failures_in`.
+    """
+    errors = answer.get("writeErrors", ())
+    refused = {}
+    for index, failure in failures_in(errors, answer.get("writeConcernError")).items():
+        code = next((error.get("code") for error in errors if error["index"] == index), None)
+        refused[index] = RefusedError(f"MongoDB refuses: {failure.reason}", code)
+        if code in codes.EVERYBODYS:
+            raise refused[index]
+    return refused
+
+
 def check_writes(answer: Mapping[str, Any]) -> None:
     """Checks the answer to a command that writes.
 
@@ -116,10 +154,8 @@ def check_writes(answer: Mapping[str, Any]) -> None:
         RefusedError: If the server has refused a part of it.
         UnavailableError: See `failures_in`.
     """
-    errors = answer.get("writeErrors", ())
-    for index, failure in failures_in(errors, answer.get("writeConcernError")).items():
-        code = next((error.get("code") for error in errors if error["index"] == index), None)
-        raise RefusedError(f"MongoDB refuses: {failure.reason}", code)
+    for error in refused_in(answer).values():
+        raise error
 
 
 def _failure(entry: Mapping[str, Any]) -> Failure:

@@ -56,6 +56,10 @@ class MockDriver(Driver):
         self._database = self._connection.database
         self.may_roll_back = False
 
+    @staticmethod
+    def _lenient(collection: Any) -> Any:
+        return collection  # it decodes nothing
+
     async def hello(self) -> dict[str, Any]:
         """The answer of a standalone server."""
         return {"isWritablePrimary": True}

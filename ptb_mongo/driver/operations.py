@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Delete", "Failure", "Insert", "Operation", "Update"]
+from ptb_mongo.errors import RefusedError
+
+__all__ = ["Delete", "Failure", "Insert", "Operation", "Update", "Updated"]
 
 
 class Changes(Protocol):
@@ -102,3 +104,17 @@ class Failure:
 
 
 Operation = Update | Delete | Insert
+
+
+class Updated(NamedTuple):
+    """The outcome of an update of several documents.
+
+    Attributes:
+        matched: How many documents matched or were inserted.
+        made: The positions of the updates that inserted one.
+        refused: Why the server refuses others, by their positions.
+    """
+
+    matched: int
+    made: set[int]
+    refused: Mapping[int, RefusedError] = {}

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
 
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from pymongo.errors import NotPrimaryError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from ptb_mongo.driver import codes
+from ptb_mongo.driver.decoding import CODEC_OPTIONS
 from ptb_mongo.driver.streams import is_sharded
 from ptb_mongo.errors import ConfigurationError
 
@@ -32,9 +31,6 @@ __all__ = [
     "explained",
 ]
 
-CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
-    uuid_representation=UuidRepresentation.STANDARD, tz_aware=True
-)
 _OLDEST: Final = {"pymongo": (4, 11), "motor": (3, 7)}
 _CONNECTIONS: Final = 2  # the stream waits on one for events
 _BAD_VALUE: Final = 2

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from bson.timestamp import Timestamp
@@ -13,6 +14,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from ptb_mongo.driver import codes
+from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.waiting import awaited, wait_at_most
 
 __all__ = ["Events", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
@@ -68,7 +70,7 @@ async def of_replica_set(
     started = database.client.start_session()
     session = await started if inspect.isawaitable(started) else started
     cursor: Mapping[str, Any] = {"id": 0}
-    command = database.command
+    command = partial(database.command, codec_options=ANYTHING)
     try:
         stages = [{"$changeStream": where}, *pipeline]
         answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
@@ -100,7 +102,8 @@ async def of_sharded_cluster(
 ) -> AsyncGenerator[Events, None]:
     """Uses the driver's own cursor: of several routers, only that finds the right one again."""
     where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
-    followed = database.with_options(read_concern=ReadConcern("majority"))  # a stream takes no other
+    # A stream takes no other read concern.
+    followed = database.with_options(read_concern=ReadConcern("majority"), codec_options=ANYTHING)
     made = followed.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
     stream = await made if inspect.isawaitable(made) else made
     try:

@@ -12,12 +12,12 @@ import telegram
 
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.driver import Driver, connect, database_of
-from ptb_mongo.errors import DecodeError, FormatError
+from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.values import Document
 from ptb_mongo.scopes.factory import make_scopes
-from ptb_mongo.sync.format import FORMAT_VERSION
+from ptb_mongo.sync.format import FORMAT_VERSION, check
 from ptb_mongo.types import ScopeName
 
 __all__ = ["Database", "Stored"]
@@ -129,11 +129,8 @@ class Database:
         found: dict[str, Any] | None = None
         async for document in self.driver.find(self.format_collection, {"_id": "format"}):
             found = document
-        if found is not None and (not isinstance(found.get("version"), int) or found["version"] > FORMAT_VERSION):
-            raise FormatError(
-                f"the collections in {self.name!r} have the format {found.get('version')!r}, and this version of "
-                f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
-            )
+        if found is not None and not check(found, self.name):
+            found["version"] = FORMAT_VERSION
         return found
 
     async def begin(self, bot_id: int) -> None:

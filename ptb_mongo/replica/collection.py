@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.bounds import check_copy
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.replica.forms import DocumentForm
+from ptb_mongo.replica.known import KnownDocuments, R
+from ptb_mongo.replica.quarantine import as_decode_error
 from ptb_mongo.replica.values import Document
-from ptb_mongo.replica.versions import Stored, Version
+from ptb_mongo.replica.versions import Stored, Version, stored_in
 
 __all__ = ["Collection"]
 
@@ -28,11 +29,9 @@ _HEADROOM: Final = 1024  # bytes for the other fields of a stored document: `_id
 _DESCRIBING: Final = ("rev", "revs")
 _NOT_OURS: Final = ("_id", *_DESCRIBING)
 
-R = TypeVar("R", bound=Replica)
 
-
-class Collection(DocumentForm, Generic[R]):
-    """The documents of one collection.
+class Collection(KnownDocuments[R]):
+    """The documents of one collection; see also `KnownDocuments`.
 
     Args:
         collection: Its name.
@@ -42,14 +41,8 @@ class Collection(DocumentForm, Generic[R]):
         replica_type: The class that keeps the state of a document.
 
     Attributes:
-        collection: Its name.
-        replicas: The documents that are known, by their keys.
         ours_only: The fields that are ours.
         fields: What is read of each document.
-        quarantined: Why documents cannot be read, by their keys.
-        unstorable: What the bot has changed and cannot be stored, and why.
-        on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
-        complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
     copied: ClassVar = True
@@ -64,18 +57,10 @@ class Collection(DocumentForm, Generic[R]):
     def __init__(
         self, collection: str, fields: Sequence[str], codec: Codec, counters: Counters, replica_type: type[R]
     ) -> None:
-        self.collection = collection
-        super().__init__(codec)
+        super().__init__(collection, codec, replica_type)
         self.counters = counters
-        self.replicas: dict[Any, R] = {}
-        self.quarantined: dict[Any, DocumentError] = {}
-        self.unstorable: dict[Replica, DocumentError] = {}
-        self.on_refused_told: Callable[[Replica], None] = lambda _: None
-        self.complete = self._was_complete = False
         self.ours_only = tuple(fields)
         self.fields = (*fields, BURIED_FIELD, *_DESCRIBING)
-        self._new_replica = replica_type
-        self._loads: list[dict[Any, int]] = []
 
     # -- what scopes define differently -----------------------------------------------------------------
 
@@ -92,37 +77,6 @@ class Collection(DocumentForm, Generic[R]):
             rev: What its `rev` was before.
         """
 
-    def is_needless(self, replica: R) -> bool:  # noqa: ARG002
-        """Whether the replica of a document that does not exist can be forgotten."""
-        return False
-
-    # -- which documents are known ----------------------------------------------------------------------
-
-    def replica(self, key: Any, document_id: Any) -> R:
-        """The replica of a document; created if necessary."""
-        found = self.replicas.get(key)
-        if found is None:
-            found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
-            if not self.complete:
-                found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
-        return found
-
-    def forget(self, replica: R) -> None:
-        """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
-        is_nothing = replica.base is None and not replica.is_unsaved and not replica.is_stale
-        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
-            self.replicas.pop(self.key_of(replica.id), None)
-
-    @contextlib.contextmanager
-    def being_loaded(self) -> Iterator[None]:
-        """Marks the time of a load: a document that is written meanwhile may have been read before."""
-        began = {key: replica.reading() for key, replica in self.replicas.items()}
-        self._loads.append(began)
-        try:
-            yield
-        finally:
-            self._loads.remove(began)
-
     def loaded(self, raws: Sequence[bytes]) -> Iterator[tuple[R, Document]]:
         """Takes in the documents of a load, and yields their targets decoded; what cannot be decoded is quarantined."""
         for raw, body in zip(raws, load_each(raws), strict=True):
@@ -131,13 +85,16 @@ class Collection(DocumentForm, Generic[R]):
 
     def _decoded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
         try:
-            key, parts, decoded = self.decoded(raw, body or load(raw))
-        except DecodeError as error:
+            return self._loaded(raw, body)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
             self._quarantine(*self.named(raw), error)
             return None
+
+    def _loaded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
+        key, parts, decoded = self.decoded(raw, body or load(raw))
         if self.quarantined:
             self.quarantined.pop(key, None)
-        stored = Stored(parts.rev, parts.revs, parts.body)
+        stored = stored_in(parts)
         replica = self.replicas.get(key)
         if replica is None:
             replica = self.replicas[key] = self._new_replica(parts.id, stored)
@@ -156,11 +113,15 @@ class Collection(DocumentForm, Generic[R]):
         body: Document = self.codec.decode(self.canonical(replica.target))
         return body
 
-    def named(self, raw: bytes) -> tuple[object, object]:
+    def named(self, raw: bytes) -> tuple[object, Any]:
         """The `_id` and the key of a document that cannot be read, as far as they can be told."""
         document_id: object = "?"
         try:
             document_id = id_of(raw)
+        except DecodeError:  # of a type that is never ours, though MongoDB may take it for the same as one of ours
+            with contextlib.suppress(DecodeError):
+                document_id = load(raw).get("_id", "?")
+        try:
             return document_id, self.key_of(document_id)
         except DecodeError:
             return document_id, None
@@ -193,17 +154,28 @@ class Collection(DocumentForm, Generic[R]):
 
     # -- quarantine -------------------------------------------------------------------------------------
 
-    def _quarantine(self, document_id: object, key: object, error: DocumentError) -> None:
+    def _quarantine(self, document_id: object, key: Any, error: Exception) -> None:
         """Leaves a document alone that cannot be read; it is reported once."""
-        # A new error, because the traceback of the raised one keeps the whole document alive.
-        error = DecodeError(error.reason, path=error.path).located(self.collection, document_id)
-        known = dump({"v": document_id}) if key is None else key  # without a key it belongs to no replica
-        if str(self.quarantined.get(known)) == str(error):
-            return
-        self.quarantined[known] = error
-        if key is not None and key not in self.replicas:
+        is_used = key is not None and key in self.replicas
+        if not self.quarantined.note(document_id, key, as_decode_error(error), is_used=is_used):
+            self.misses_some()  # it is found when somebody uses it
+        elif key is not None and not is_used:
             self.replicas[key] = self._new_replica(document_id)
-        _LOGGER.error("Quarantined, until it is repaired: %s", error)
+
+    def could_not_be_used(self, replica: R, error: Exception, moment: int | None = None) -> None:
+        """A document made an error that is its own trouble.
+
+        Args:
+            replica: The document.
+            error: What happened.
+            moment: When the read began that has shown the document, if it was one.
+        """
+        try:
+            key = self.key_of(replica.id)
+        except DecodeError:
+            key = replica.id
+        self._quarantine(replica.id, key, error)
+        replica.unreadable(replica.now if moment is None else moment, None, self, lasts=False)
 
     def refusal(self, replica: Replica) -> DocumentError | None:
         """Why a document may not be written; `None` if it may."""
@@ -250,10 +222,13 @@ class Collection(DocumentForm, Generic[R]):
             raws: Those that exist.
             lasts: Whether a majority has them.
         """
-        found = {self.key_of(id_of(raw)): raw for raw in raws}
+        found = {self.named(raw)[1]: raw for raw in raws}
         with collector_paused():
             for replica, moment in asked:
-                self._answered(replica, moment, found.get(self.key_of(replica.id)), lasts=lasts)
+                try:
+                    self._answered(replica, moment, found.get(self.key_of(replica.id)), lasts=lasts)
+                except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                    self.could_not_be_used(replica, error, moment)
 
     def _answered(self, replica: R, moment: int, raw: bytes | None, *, lasts: bool) -> None:
         key = self.key_of(replica.id)
@@ -262,17 +237,17 @@ class Collection(DocumentForm, Generic[R]):
             try:
                 parts = part(raw)
                 body = load(parts.body)
-                stored = Stored(parts.rev, parts.revs, parts.body)
+                stored = stored_in(parts)
                 self._checked(key, raw, body)
-            except DecodeError as error:
+            except Exception as error:  # noqa: BLE001  (see `answered`)
                 self._quarantine(replica.id, key, error)
                 replica.unreadable(moment, stored, self, lasts=lasts)
                 return
-        if self.quarantined.pop(key, None) is not None:
+        self._take(replica, moment, stored, lasts=lasts)
+        if self.quarantined and self.quarantined.pop(key, None) is not None:
             if isinstance(self.unstorable.get(replica), QuarantinedError):
                 self.can_store(replica)
             _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, replica.id)
-        self._take(replica, moment, stored, lasts=lasts)
 
     def _take(self, replica: R, moment: int, stored: Stored | None, *, lasts: bool) -> None:
         before, rev, was_stale = replica.target, replica.rev, replica.is_stale
@@ -291,10 +266,13 @@ class Collection(DocumentForm, Generic[R]):
             EncodeError: If it is too large.
             QuarantinedError: If the stored document cannot be read.
         """
-        raw = dump(plain)
+        try:
+            raw = dump(plain)
+        except Exception as error:
+            raise as_encode_error(error) from error
         if self.is_refused(replica):
             return None
-        if len(raw) > MAX_SIZE - _HEADROOM:
+        if len(raw) > MAX_SIZE - _HEADROOM and raw != replica.target:
             raise EncodeError(
                 f"it would have {len(raw):,} bytes, and MongoDB takes {MAX_SIZE:,}; store less in one document"
             )
@@ -315,36 +293,3 @@ class Collection(DocumentForm, Generic[R]):
         replica = self._new_replica(document_id, stored, known=False)
         replica.taken_over(version, sent, writer)
         return replica
-
-    # -- what the change stream says --------------------------------------------------------------------
-
-    def told(self, document_id: Any, *, deleted: bool = False) -> None:
-        """A document was written, or deleted, by somebody else."""
-        try:
-            key = self.key_of(document_id)
-        except DecodeError:
-            return
-        replica = self.replicas.get(key)
-        if replica is not None:
-            known = replica.base is not None or replica.is_unsaved or replica.is_being_read or key in self.quarantined
-            if known or not deleted:  # otherwise it is our own deletion
-                replica.told()
-                if replica.is_refused:
-                    self.on_refused_told(replica)
-        elif self._loads or (self.complete and not deleted):
-            replica = self.replicas[key] = self._new_replica(document_id, known=False)
-            replica.told()  # a read in progress may be older
-
-    def is_own(self, document_id: Any, rev: Any) -> bool:
-        """Whether `rev` is that of a write of ours."""
-        try:
-            replica = self.replicas.get(self.key_of(document_id))
-        except DecodeError:
-            return False
-        return replica is not None and isinstance(rev, str) and (replica.rev == rev or rev in replica.sent)
-
-    def told_all(self) -> None:
-        """Anything may have been written."""
-        self._was_complete, self.complete = self._was_complete or self.complete, False
-        for replica in self.replicas.values():
-            replica.told()

@@ -185,6 +185,10 @@ class LiveReplica(Replica):
         self._brings = [*self._brings[1 - _REMEMBERED :], _Bring(base, remote)]
         return form.merged(self.id, base, before, remote)
 
+    def not_brought(self, view: bytes | None) -> None:
+        """The live object could not catch up: it is based on what it was based on before."""
+        self.view = view
+
     def _retarget(self, before: bytes | None) -> None:
         if self.view is None:
             self.view = BURIED if before is None else before  # which stands for no data

@@ -86,9 +86,9 @@ def _is_made_anew(rev: str, write: Write, stored: Stored) -> bool:
     Others leave `rev` alone, and writers remember each other's writes. So a document without a `rev` is a new one, and
     so is one that does not remember this writer's last write.
     """
-    if not write.deletes or not isinstance(write.supposes, str):
+    if not write.deletes or type(write.supposes) is not str:
         return False
-    if not isinstance(stored.rev, str):
+    if type(stored.rev) is not str:
         return True
     is_own = writer_of(write.supposes) == writer_of(rev)
     return is_own and len(stored.revs) < REMEMBERED_WRITERS and not revs_in(stored) & {rev, write.supposes}

@@ -86,7 +86,7 @@ def fields_inside(value: object) -> tuple[Path, Document] | None:
     tag = value.get(TAG)
     if tag is None:
         return (), value
-    inner = _INNER.get(tag) if isinstance(tag, str) else None
+    inner = _INNER.get(tag) if type(tag) is str else None
     fields = value.get(inner) if inner else None
     return ((inner,), fields) if inner and type(fields) is dict and TAG not in fields else None
 
@@ -123,7 +123,7 @@ def elements_inside(value: object) -> Elements | None:
     if type(value) is not dict:
         return None
     tag = value.get(TAG)
-    if not isinstance(tag, str) or tag not in _SEQUENCES:
+    if type(tag) is not str or tag not in _SEQUENCES:
         return None
     items, maxlen = value.get("v"), value.get("maxlen") if tag == "deque" else None
     if type(items) is not list or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, Protocol
 
+from ptb_mongo.codec import Parts
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.values import Document
 
@@ -17,6 +18,7 @@ __all__ = [
     "Write",
     "revs_beneath",
     "revs_in",
+    "stored_in",
     "writer_of",
 ]
 
@@ -135,12 +137,17 @@ def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
         revs: The `revs` that it had before.
     """
     writer = writer_of(rev)
-    if not isinstance(last, str) or writer_of(last) == writer:
+    if type(last) is not str or writer_of(last) == writer:
         return revs
     others = (one for one in revs if writer_of(one) not in {writer, writer_of(last)})
     return (last, *others)[:REMEMBERED_WRITERS]
 
 
+def stored_in(parts: Parts) -> Stored:
+    """What is stored, without more `revs` than a bot writes."""
+    return Stored(parts.rev, parts.revs[:REMEMBERED_WRITERS], parts.body)
+
+
 def revs_in(stored: Stored) -> set[str]:
     """The `rev`s of the writes that a document shows to be done."""
-    return {stored.rev, *stored.revs} if isinstance(stored.rev, str) else set(stored.revs)
+    return {stored.rev, *stored.revs} if type(stored.rev) is str else set(stored.revs)

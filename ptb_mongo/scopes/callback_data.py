@@ -6,6 +6,7 @@ and the buttons refer to it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -13,7 +14,7 @@ from typing import Any, Final
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.codec import BURIED, Codec, load
-from ptb_mongo.errors import DecodeError, DocumentError
+from ptb_mongo.errors import DecodeError, DocumentError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -26,6 +27,9 @@ __all__ = ["CallbackDataScope"]
 
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 _QUERY: Final = "query:"
+_OF_A_QUERY: Final = frozenset({"position", "keyboard"})
+_OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
+_LAST_POSITION: Final = 2**62  # others follow it, and must be numbers of 64 bits
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
@@ -44,27 +48,25 @@ class CallbackDataScope(Collection[Replica]):
         self._positions: dict[str, int] = {}
         self.live: CallbackDataCache | None = None
         """PTB's cache, where other workers use the same keyboards; otherwise `None`."""
+        self.cache_size: int | None = None
+        """How many keyboards PTB's cache holds, and how many queries; `None` if that is not known."""
         self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
 
     def key_of(self, document_id: Any) -> str:
         """See `Collection.key_of`."""
-        if isinstance(document_id, str):
+        if type(document_id) is str:
             return document_id
         raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be a text")
 
-    def check(self, key: str, body: Document) -> None:  # noqa: ARG002
+    def check(self, key: str, body: Document) -> None:
         """See `Collection.check`."""
-        match body:
-            case {"position": int(), "keyboard": str()}:
+        position = body.get("position")
+        if type(position) is int and 0 <= position <= _LAST_POSITION:
+            is_query = key.startswith(_QUERY)
+            if is_query and type(body.get("keyboard")) is str and body.keys() <= _OF_A_QUERY:
                 return
-            case {
-                "position": int(),
-                "accessed_at": float(),
-                "buttons": dict(buttons),
-                "objects": list(objects),
-            }:
-                if all(type(index) is int and 0 <= index < len(objects) for index in buttons.values()):
-                    return
+            if not is_query and body.keys() <= _OF_A_KEYBOARD and _is_keyboard(body):
+                return
         raise DecodeError("it is neither a keyboard nor a callback query")
 
     def replica(self, key: Any, document_id: Any) -> Replica:
@@ -73,6 +75,11 @@ class CallbackDataScope(Collection[Replica]):
         if found is None:
             found = self.replicas[key] = Replica(document_id)
         return found
+
+    def look_at(self, raws: Sequence[bytes]) -> None:
+        """Names those of some documents that cannot be read, and loads none."""
+        for _ in self.loaded(raws):
+            pass
 
     def data(self, batches: Iterable[Sequence[bytes]]) -> CDCData | None:
         """The cache in documents that were read, in its former order; `None` if it is empty."""
@@ -133,14 +140,14 @@ class CallbackDataScope(Collection[Replica]):
             try:
                 if self._has_changed(replica, document):
                     staged.append(replica)
-            except DocumentError as error:
-                failed.append(error.located(self.collection, document_id))
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+                failed.append(_as_document_error(error).located(self.collection, document_id))
         for document_id in gone:
             try:
                 if self._is_to_be_deleted(self.replicas[document_id]):
                     staged.append(self.replicas[document_id])
-            except DocumentError as error:
-                failed.append(error)
+            except Exception as error:  # noqa: BLE001  (likewise)
+                failed.append(_as_document_error(error).located(self.collection, document_id))
         return staged, failed
 
     def _has_changed(self, replica: Replica, document: Document | DocumentError) -> bool:
@@ -174,14 +181,14 @@ class CallbackDataScope(Collection[Replica]):
         for uuid, accessed_at, buttons in keyboards:
             try:
                 plain[uuid] = self._loadable(uuid, {"accessed_at": float(accessed_at), **self._keyboard(buttons)})
-            except DocumentError as error:
-                plain[uuid] = error
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+                plain[uuid] = _as_document_error(error)
         for query, keyboard in queries.items():
             document_id = f"{_QUERY}{query}"
             try:
                 plain[document_id] = self._loadable(document_id, {"keyboard": keyboard})
-            except DocumentError as error:
-                plain[document_id] = error
+            except Exception as error:  # noqa: BLE001  (likewise)
+                plain[document_id] = _as_document_error(error)
         return plain
 
     def _loadable(self, document_id: str, document: Document) -> Document:
@@ -239,11 +246,14 @@ class CallbackDataScope(Collection[Replica]):
                 and not replica.is_unsaved
                 and replica.id not in self.quarantined
             ):
-                body = self.codec.decode(load(replica.base))
-                if "buttons" in body:
-                    self._positions[replica.id] = body["position"]
-                    found.append(_keyboard(replica.id, body))
-                    continue
+                try:
+                    body = self.codec.decode(load(replica.base))
+                    if "buttons" in body:
+                        found.append(_keyboard(replica.id, body))
+                        self._positions[replica.id] = body["position"]
+                        continue
+                except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                    self.could_not_be_used(replica, error)
             self.forget(replica)
         return found, {}
 
@@ -258,9 +268,23 @@ class CallbackDataScope(Collection[Replica]):
             self._seen[replica.id] = body["accessed_at"]
 
 
+def _as_document_error(error: Exception) -> DocumentError:
+    return error if isinstance(error, DocumentError) else as_encode_error(error)
+
+
+def _is_keyboard(body: Document) -> bool:
+    """Whether the fields of a keyboard are as we store them."""
+    accessed_at, buttons, objects = body.get("accessed_at"), body.get("buttons"), body.get("objects")
+    if type(accessed_at) is not float or not math.isfinite(accessed_at):
+        return False
+    if type(buttons) is not dict or type(objects) is not list or not all(type(uuid) is str for uuid in buttons):
+        return False
+    return all(type(index) is int and 0 <= index < len(objects) for index in buttons.values())
+
+
 def _accessed_at(raw: bytes) -> float:
     value = load(raw).get("accessed_at")
-    return value if isinstance(value, float) else 0.0
+    return value if type(value) is float else 0.0
 
 
 def _keyboard(uuid: str, body: Document) -> tuple[str, float, dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.codec import BURIED, Codec, load
-from ptb_mongo.errors import DecodeError, EncodeError
+from ptb_mongo.errors import DecodeError, QuarantinedError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -19,6 +19,7 @@ from ptb_mongo.types import ConversationDict, ConversationKey
 __all__ = ["ConversationScope", "States"]
 
 _FIELDS: Final = ("handler", "key", "state")
+_NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
 _Key = tuple[str, ConversationKey]
 
 
@@ -34,7 +35,7 @@ class States(Protocol):
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """Another worker has handled an update of a conversation, which left the state as it was."""
 
-    def noticed(self, replica: Replica) -> None:
+    def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """Another worker has written or deleted a conversation."""
 
 
@@ -58,16 +59,14 @@ class ConversationScope(Collection[Replica]):
 
     def key_of(self, document_id: Any) -> _Key:
         """See `Collection.key_of`."""
-        match document_id:
-            case {"handler": str(handler), "key": [*stored]}:
-                parts = [part if isinstance(part, str) else whole_number(part) for part in stored]
-                if None not in parts:
-                    return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
-        raise DecodeError("its _id is not {handler: <text>, key: [<numbers and texts>]}")
+        # Exactly these fields in this order: others make another `_id`, which is not to be taken for this one.
+        if type(document_id) is dict and list(document_id) == ["handler", "key"]:
+            return _key(document_id)
+        raise DecodeError(_NO_KEY)
 
     def check(self, key: _Key, body: Document) -> None:
         """See `Collection.check`."""
-        if self.key_of(body) != key:
+        if "handler" not in body or "key" not in body or _key(body) != key:
             raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
@@ -85,8 +84,11 @@ class ConversationScope(Collection[Replica]):
         """The states in documents that were read."""
         states: ConversationDict = {}
         for replica, _ in self.loaded(raws):
-            if not self._is_over(replica):
-                states[self.key_of(replica.id)[1]] = self._state(replica)
+            try:
+                if not self._is_over(replica):
+                    states[self.key_of(replica.id)[1]] = self._state(replica)
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                self.could_not_be_used(replica, error)
         return states
 
     def all_loaded(self, handler: str) -> None:
@@ -134,9 +136,12 @@ class ConversationScope(Collection[Replica]):
                 return None
             self.can_store(replica)
             return replica if replica.staged(version) else None
-        except EncodeError as error:
-            if self.cannot_store(replica, error):
-                raise
+        except QuarantinedError:
+            raise
+        except Exception as error:
+            found = as_encode_error(error)
+            if self.cannot_store(replica, found):
+                raise found from error
             return None  # where each update is saved separately, it is staged again and again
 
     def _end(self, replica: Replica) -> Replica | None:
@@ -194,10 +199,24 @@ class ConversationScope(Collection[Replica]):
         """See `Collection.told`."""
         super().told(document_id, deleted=deleted)
         if self.live is not None and (replica := self._known(document_id)) is not None and replica.is_stale:
-            self.live.noticed(replica)
+            self.live.noticed(*self.key_of(replica.id), replica)
 
     def _known(self, document_id: Any) -> Replica | None:
         try:
             return self.replicas.get(self.key_of(document_id))
         except DecodeError:
             return None
+
+
+def _key(document: Document) -> _Key:
+    """The handler and the key in an `_id`, or in a document.
+
+    Raises:
+        DecodeError: If they are not of the types that a bot stores.
+    """
+    handler, stored = document["handler"], document["key"]
+    if type(handler) is str and type(stored) is list:
+        parts = [part if type(part) is str else whole_number(part) for part in stored]
+        if None not in parts:
+            return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
+    raise DecodeError(_NO_KEY)

@@ -6,114 +6,55 @@ An edit by others gets into the replica by a read, and from there into the live 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from ptb_mongo.codec import Codec, load, unescape
-from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
+from ptb_mongo.codec import Codec, load
+from ptb_mongo.errors import DocumentError, QuarantinedError, UnavailableError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
-from ptb_mongo.replica.collection import Collection
-from ptb_mongo.replica.conflicts import Strategies
 from ptb_mongo.replica.live import LiveReplica
-from ptb_mongo.replica.merge import merge
 from ptb_mongo.replica.patch import bring_into
-from ptb_mongo.replica.values import Document, Keys, fields_inside, same
-from ptb_mongo.scopes.ids import whole_number
-from ptb_mongo.scopes.loadable import check_id, check_loadable, other_type
-from ptb_mongo.scopes.partial import Plain, part_of, with_parts
-from ptb_mongo.types import OnConflict, ScopeName
+from ptb_mongo.replica.values import Document, same
+from ptb_mongo.scopes.data_form import DataForm, T
+from ptb_mongo.scopes.loadable import check_id
+from ptb_mongo.scopes.partial import with_parts
+from ptb_mongo.types import ScopeName
 
 __all__ = ["DataScope"]
 
-_LOGGER = logging.getLogger(__name__)
 
-T = TypeVar("T")
+class DataScope(DataForm[T]):
+    """One of `user_data`, `chat_data` and `bot_data`; for its arguments see `DataForm`."""
 
-
-class DataScope(Collection[LiveReplica], Generic[T]):
-    """One of `user_data`, `chat_data` and `bot_data`.
-
-    Args:
-        name: Which of them.
-        collection: The collection's name.
-        codec: Encodes and decodes values.
-        counters: Counts what happens.
-        new: Makes an empty object, as defined by `ContextTypes`.
-        excluded: Keys that are never stored.
-        on_conflict: Decides conflicts.
-    """
-
-    def __init__(
-        self,
-        name: ScopeName,
-        collection: str,
-        codec: Codec,
-        counters: Counters,
-        *,
-        new: Callable[[], T],
-        excluded: Iterable[str] = (),
-        on_conflict: OnConflict = "local",
-    ) -> None:
-        super().__init__(collection, ("data",), codec, counters, LiveReplica)
-        self._name = name
-        self._new = new
-        self._type = type(new())
-        self._excluded = frozenset(excluded)
-        self._strategies = Strategies(
-            name, on_conflict, encode=codec.encode, decode=codec.decode, on_error=self._not_decided
-        )
-        self._empty = self._body(new())
+    def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
+        super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
         self.problems: list[DocumentError] = []
         """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self.current: Callable[[int], T | None] | None = None
         """Returns the object that handlers change now, if there is one; set where each update is saved separately."""
 
-    # -- form -------------------------------------------------------------------------------------------
-
-    def key_of(self, document_id: Any) -> int:
-        """See `Collection.key_of`."""
-        if (number := whole_number(document_id)) is not None:
-            return number
-        raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be the id of a user or chat")
-
-    def canonical(self, raw: bytes | None) -> Document:
-        """See `Collection.canonical`; a document without data counts as an empty object."""
-        plain = super().canonical(raw)
-        return plain if "data" in plain else {**plain, **self._empty}
-
-    def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
-        """See `Collection.check`."""
-        if "data" in body and not isinstance(body["data"], self._type):
-            raise DecodeError(other_type(self._name, self._type, body["data"]), path="data")
-
-    def _body(self, obj: Any) -> Document:
-        """The plain document of an object, without what is excluded."""
-        if self._excluded and type(obj) is dict:  # an excluded value need not be storable
-            obj = {key: value for key, value in obj.items() if key not in self._excluded}
-        body: Document = self.codec.encode({"data": obj})
-        return self.ours(body)
-
-    def ours(self, body: Document) -> Document:
-        """See `Collection.ours`; excluded keys are not ours, though others may store them."""
-        if not self._excluded or (inside := fields_inside(body.get("data"))) is None:
-            return body
-        where, fields = inside
-        kept = {key: value for key, value in fields.items() if unescape(key) not in self._excluded}
-        return {"data": {**body["data"], where[0]: kept} if where else kept}
+    # -- which documents are known ----------------------------------------------------------------------
 
     def is_needless(self, replica: LiveReplica) -> bool:
         """See `Collection.is_needless`; one that is deleted and no longer in use can be forgotten."""
         return replica.live is None
+
+    def is_unused(self, replica: LiveReplica) -> bool:
+        """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
+        return replica.live is None and replica.handed_out is None
 
     # -- loading ----------------------------------------------------------------------------------------
 
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read; they become the live ones."""
         for replica, body in self.loaded(raws):
-            data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
+            try:
+                data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                self.could_not_be_used(replica, error)
+                continue
             if "data" in data or replica.live is not None:
                 live = data["data"] if "data" in data else self._new()
                 replica.attached(live, is_again=self._was_loaded)
@@ -128,14 +69,15 @@ class DataScope(Collection[LiveReplica], Generic[T]):
 
     def all_loaded(self) -> None:
         """Notes that everything was loaded: a document without a replica does not exist."""
-        self.complete = self._was_loaded = True
+        self.complete = self.is_complete_since_load
+        self._was_loaded = True
 
     def copies(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read, never refreshed or saved; unreadable ones are left out."""
         for raw in raws:
             try:
                 key, _, body = self.decoded(raw, load(raw))
-            except DecodeError:
+            except Exception:  # noqa: BLE001, S112  (whatever it is, a load reports it)
                 continue
             if "data" in body:
                 yield key, body["data"]
@@ -196,9 +138,12 @@ class DataScope(Collection[LiveReplica], Generic[T]):
                     lambda: self._plain_or_none(replica, replica.live),
                     lambda merged: self.version(replica, merged),
                 )
-        except EncodeError as error:
-            if self.cannot_store(replica, error):
-                raise
+        except QuarantinedError:
+            raise
+        except Exception as error:
+            found = as_encode_error(error)
+            if self.cannot_store(replica, found):
+                raise found from error
             return None
         if bad is None:
             if self.refusal(replica) is None:
@@ -206,39 +151,6 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         elif self.cannot_store(replica, bad):
             self.problems.append(bad)
         return replica if is_new else None
-
-    def _plain(self, replica: LiveReplica, obj: T) -> Plain:
-        """The plain form of an object; where a part of it cannot be stored, with what is stored there now.
-
-        Raises:
-            EncodeError: If none of it can be.
-        """
-        if not isinstance(obj, self._type):
-            raise EncodeError(other_type(self._name, self._type, obj), path="data")
-        try:
-            return Plain(self._loadable(replica, obj))
-        except EncodeError as error:
-            inside = fields_inside(replica.target_plain(self).get("data"))
-            if inside is None or inside[0]:
-                raise
-            return part_of(obj, inside[1], lambda one: self._loadable(replica, one), error)
-
-    def _loadable(self, replica: LiveReplica, obj: T) -> Document:
-        """The plain document of an object, from which the next start will be able to make it again.
-
-        Raises:
-            EncodeError: If that is not so.
-        """
-        plain = self._body(obj)
-        if self.codec.may_not_load:
-            check_loadable(self, replica.id, plain)
-        return plain
-
-    def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
-        try:
-            return self._plain(replica, obj).body if obj is not None else None
-        except DocumentError:
-            return None
 
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:
         """Whether there was no data as far as is known, and still is none: that is no change of what others stored."""
@@ -258,6 +170,15 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         replica = self._savable(key)
         if self.is_refused(replica):
             return None
+        try:
+            return self._drop(replica)
+        except DocumentError:
+            raise
+        except Exception as error:
+            raise as_encode_error(error).located(self.collection, replica.id) from error
+
+    def _drop(self, replica: LiveReplica) -> LiveReplica | None:
+        key = self.key_of(replica.id)
         self.can_store(replica)
         if self.current is not None:
             replica.replaced_by(self.current(key))
@@ -322,28 +243,14 @@ class DataScope(Collection[LiveReplica], Generic[T]):
         """Merges the target into the live object."""
         if replica.view is None or replica.live is None:
             return
+        view = replica.view
         try:
-            before, _, left_out = self._plain(replica, replica.live)
-        except DocumentError:
-            return  # it cannot be stored at all, which its save reports; it is merged when it can
-        after = with_parts(replica.brought(before, self), before, left_out)
-        bring_into(replica.live, before["data"], after["data"], self.codec.decode)
-
-    def is_guarded(self, keys: Keys) -> bool:
-        """See `Collection.is_guarded`."""
-        return self._strategies.guards(keys)
-
-    def merged(
-        self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
-    ) -> Document:
-        """See `Collection.merged`."""
-        return merge(base, local, remote, self._strategies.resolver(document_id, self._noted, yields=yields))
-
-    def _noted(self) -> None:
-        self.counters.conflicts += 1
-
-    def _not_decided(self, document_id: Any, _: Exception) -> None:
-        # Called while the exception is handled.
-        _LOGGER.exception(  # noqa: LOG004
-            "on_conflict failed for %s, _id %s; the bot's value stays", self.collection, document_id
-        )
+            try:
+                before, _, left_out = self._plain(replica, replica.live)
+            except DocumentError:
+                return  # it cannot be stored at all, which its save reports; it is merged when it can
+            after = with_parts(replica.brought(before, self), before, left_out)
+            bring_into(replica.live, before["data"], after["data"], self.codec.decode)
+        except Exception as error:  # noqa: BLE001  (an error here would cost the whole update)
+            replica.not_brought(view)
+            self.could_not_be_used(replica, error)

@@ -1,21 +1,36 @@
-"""The ids of users and chats, as they may be stored."""
+"""The ids of users and chats, as they may be stored.
+
+Types are compared exactly: `Code` is a `str` that is no key of a dict, and `bool` is an `int`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
+from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
 
 __all__ = ["whole_number"]
 
 
 def whole_number(value: Any) -> int | None:
     """An integer in any of BSON's numeric types, which MongoDB does not tell apart in an `_id`."""
-    if type(value) is int:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)  # an `Int64` in what the change stream says
-    if isinstance(value, Decimal128):
-        value = value.to_decimal()
-        return int(value) if value.is_finite() and value == value.to_integral_value() else None
-    return int(value) if isinstance(value, float) and value.is_integer() else None
+    kind = type(value)
+    if kind is int or kind is Int64:  # the change stream says `Int64`
+        return int(value)
+    if kind is float:
+        return _in_64_bits(int(value)) if value.is_integer() else None
+    if kind is not Decimal128:
+        return None
+    try:
+        number = value.to_decimal()
+        return _in_64_bits(int(number)) if number.is_finite() and number == number.to_integral_value() else None
+    except (ArithmeticError, ValueError):  # bits that no decimal has
+        return None
+
+
+def _in_64_bits(number: int) -> int | None:
+    """The number, if it is one that a bot could have stored: others have thousands of digits."""
+    return number if MIN_INT64 <= number <= MAX_INT64 else None

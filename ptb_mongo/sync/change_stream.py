@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -23,6 +24,7 @@ from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["ChangeStream", "just_after"]
 
+_LOGGER = logging.getLogger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
 _OF_A_DOCUMENT: Final = {"insert", "update", "replace", "delete"}
 _ENDS: Final = ("drop", "rename")  # of a collection
@@ -121,6 +123,7 @@ class ChangeStream:
         self._lag = Lag()
         self._availability = availability
         self._since = self._batches = 0
+        self._has_failed = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
 
     @property
@@ -161,7 +164,7 @@ class ChangeStream:
             ) as stream:
                 async for events, token in stream:
                     for change in events:
-                        self._note(change)
+                        self._note_safely(change)
                     self._batches += 1
                     if token is not None:
                         self._token, self._start_at = token, None
@@ -190,6 +193,16 @@ class ChangeStream:
             self._mark_everything_stale()
         self._election = election
 
+    def _note_safely(self, change: Mapping[str, Any]) -> None:
+        """Takes in an event; whatever it causes, the next one is taken in."""
+        try:
+            self._note(change)
+        except Exception as error:  # noqa: BLE001  (its text may hold users' data)
+            if not self._has_failed:
+                self._has_failed = True
+                _LOGGER.error("An event of the change stream cannot be used (%s)", type(error).__name__)  # noqa: TRY400
+            self._mark_everything_stale()
+
     def _note(self, change: Mapping[str, Any]) -> None:
         if (happened := change.get("wallTime")) is not None:
             self._lag.note(happened.timestamp(), time.time())
@@ -197,8 +210,9 @@ class ChangeStream:
         if change["operationType"] not in _OF_A_DOCUMENT:
             self._note_replaced([name for name in names if name is not None])
         elif self._leases is not None and names[0] == self._leases.collection:
-            fields = change.get("updateDescription", {}).get("updatedFields") or change["fullDocument"]
-            self._leases.granted(fields["holder"])
+            fields = change.get("updateDescription", {}).get("updatedFields") or change.get("fullDocument", {})
+            if type(holder := fields.get("holder")) is str:  # a stranger's may be an array with a text that matches
+                self._leases.granted(holder)
         elif (scope := self._collections.get(names[0] or "")) is not None:
             document_id = change["documentKey"]["_id"]
             rev = change.get("fullDocument", {}).get("rev") if change["operationType"] == "insert" else None

@@ -15,6 +15,7 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
@@ -79,9 +80,21 @@ class Exchange:
         return states
 
     async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
-        """Loads the cache of arbitrary callback data; `None` if none is stored."""
+        """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
+        newest = Newest(scope.cache_size)
         with scope.being_loaded():
-            return scope.data([raws async for raws in self.batches(scope, {})])
+            async for raws in self.batches(scope, {}):
+                with collector_paused():
+                    scope.look_at(newest.take(raws))
+            if newest.left_out:
+                _LOGGER.warning(
+                    "%s holds more than the %s that PTB's cache does: the %d oldest keyboards and queries are not "
+                    "loaded",
+                    scope.collection,
+                    scope.cache_size,
+                    newest.left_out,
+                )
+            return scope.data([newest.raws()])
 
     async def copies(self, scope: DataScope[Any], query: Mapping[str, Any] | None = None) -> dict[int, Any]:
         """Objects for documents as they are stored, which are never refreshed or saved."""

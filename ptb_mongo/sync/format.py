@@ -1,4 +1,7 @@
-"""The format document: the format of a database, the bot that it belongs to, and whether a bot is running."""
+"""The format document: the format of a database, the bot that it belongs to, and whether a bot is running.
+
+Anybody may have written it. A version that no ptb_mongo writes is reported and put right; it stops no start.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import FormatError, PersistenceError
+from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.sync.foreign import warn_of_foreign
 
-__all__ = ["FORMAT_VERSION", "begin", "end"]
+__all__ = ["FORMAT_VERSION", "begin", "check", "end"]
 
 _LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION: Final = 1
+_NEXT_VERSIONS: Final = 8
+"""Versions after ours that may have been written by newer ones; versions do not jump."""
+_READ: Final = {"version": 1, "bot_id": 1, "running": 1}
 
 
 async def begin(driver: Driver, collection: str, database: str, bot_id: int, name: str) -> bool:
@@ -34,21 +41,27 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         ConfigurationError: If an option of the client keeps the bot from writing.
     """
     found: dict[str, Any] | None = None
-    async for document in driver.find(collection, {"_id": "format"}):
+    async for document in driver.find(collection, {"_id": "format"}, _READ):
         found = document
+    repaired: dict[str, Any] = {}
     if found is not None:
-        _check(found, database, bot_id)
+        if not check(found, database):
+            repaired = {"version": FORMAT_VERSION}
+        _check_owner(found, database, bot_id)
     known = found or {}
-    owner = {"bot_id": bot_id} if bot_id and not known.get("bot_id") else {}
+    owned = _bot_in(known)
+    owner = {"bot_id": bot_id} if bot_id and not owned else {}
     # A script beside the bot leaves its mark alone: once removed, it would not tell that the bot was killed.
-    is_guest = not bot_id and bool(known.get("bot_id"))
+    is_guest = not bot_id and bool(owned)
     mark = {} if is_guest and "running" in known else {"running": name}
     made = {"version": FORMAT_VERSION, "created_at": datetime.now(timezone.utc)}
     try:
         if found is None:
             before = await driver.set_fields(collection, "format", mark, insert={**made, **owner})
         else:
-            before = await driver.set_fields(collection, "format", {**mark, **owner}, insert=made)
+            for field in repaired:
+                del made[field]
+            before = await driver.set_fields(collection, "format", {**mark, **owner, **repaired}, insert=made)
     except PersistenceError as error:
         if (explained := await driver.explained(error)) is error:
             raise
@@ -58,19 +71,45 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     return before is None or "running" not in before
 
 
-def _check(found: dict[str, Any], database: str, bot_id: int) -> None:
-    version = found.get("version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+def check(found: dict[str, Any], database: str) -> bool:
+    """Whether a format document says what this version of ptb_mongo would have written.
+
+    Raises:
+        FormatError: If the data was written by a newer version.
+    """
+    stored = found.get("version")
+    version = whole_number(stored)  # tools that copy a database by way of JSON make doubles of all numbers
+    if version == FORMAT_VERSION:
+        return type(stored) is int
+    if version is not None and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS:
         raise FormatError(
-            f"the collections in {database!r} have the format {version!r}, and this version of "
-            f"ptb_mongo knows {FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo)"
+            f"the collections in {database!r} have the format {version}, and this version of ptb_mongo knows "
+            f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used with them, "
+            "somebody else has written that into the document `format` of the collection `ptb_mongo`"
         )
-    if bot_id and found.get("bot_id") not in (None, 0, bot_id):  # whatever a stranger has put there
+    _LOGGER.error(
+        "The format document of %r names the version %.80r, which no ptb_mongo writes: somebody else has written "
+        "to the database. It is taken for %d",
+        database,
+        stored,
+        FORMAT_VERSION,
+    )
+    return False
+
+
+def _bot_in(found: dict[str, Any]) -> int | None:
+    """The bot that a database belongs to; `None` if it is nobody's, or somebody else has written something there."""
+    return whole_number(found.get("bot_id")) or None
+
+
+def _check_owner(found: dict[str, Any], database: str, bot_id: int) -> None:
+    owner = _bot_in(found)
+    if bot_id and owner not in (None, bot_id):
         _LOGGER.warning(
             "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
             "a database of its own, or a collection_prefix",
             database,
-            found.get("bot_id"),
+            owner,
             bot_id,
         )
 

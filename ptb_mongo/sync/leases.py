@@ -4,6 +4,8 @@ There is one document for each user whose update is being handled or waits: it n
 lease expires, and which updates wait. All times are the server's. The holder hands the lease over to the waiting update
 with the smallest number, and the change stream tells that update's worker: nobody polls. Holders and waiting updates
 renew their place periodically; one that has not done so for `timeout` seconds has expired and is skipped.
+
+Anybody may have written a lease: see `lease_updates`. What is wrong with one concerns nobody but those who wait for it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Final
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
 from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.lease_updates import acquiring, handing_over, renewing, shown
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 
@@ -31,9 +34,6 @@ SHORTEST: Final = 0.5
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
 _RENEWALS: Final = 3  # during `timeout`
-_FIELDS: Final = {"holder": 1, "left": {"$subtract": ["$until", "$$NOW"]}}
-
-_Pipeline = list[dict[str, Any]]
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +49,7 @@ class _Ticket:
         held: Whether this ticket holds the lease.
         left: Milliseconds until the lease of another holder expires.
         lost: Whether this ticket held the lease, let it expire, and another one took over.
+        error: Why the server refuses to change the lease.
     """
 
     key: str
@@ -59,6 +60,7 @@ class _Ticket:
     left: int = 0
     held: bool = False
     lost: bool = False
+    error: PersistenceError | None = None
 
 
 class Leases:
@@ -139,6 +141,8 @@ class Leases:
             ticket.told.clear()
             ticket.asked.clear()
             await self._acquired.submit(ticket)
+            if ticket.error is not None:
+                raise ticket.error
             if not ticket.held:  # there is a holder, who may have died
                 with contextlib.suppress(asyncio.TimeoutError):
                     await wait_at_most(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
@@ -159,20 +163,23 @@ class Leases:
             await self._acquire_free(tickets)
 
     async def _acquire_free(self, tickets: list[_Ticket]) -> None:
-        updates = [
-            ({"_id": ticket.key}, _acquiring(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets
-        ]
-        made = (await self._driver.update_each(self.collection, updates, upsert=True)).made
-        for position in made:
-            tickets[position].held = True
-        others = [ticket for position, ticket in enumerate(tickets) if position not in made]
-        if others:
-            query = {"_id": {"$in": list({ticket.key for ticket in others})}}
-            found = {one["_id"]: one async for one in self._driver.find(self.collection, query, _FIELDS)}
+        updates = [({"_id": ticket.key}, acquiring(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets]
+        done = await self._driver.update_each(self.collection, updates, upsert=True)
+        for position, ticket in enumerate(tickets):
+            ticket.held = ticket.held or position in done.made
+            ticket.error = done.refused.get(position)
+        if others := [ticket for ticket in tickets if not ticket.held and ticket.error is None]:
+            found = await self._found(others)
             for ticket in others:
                 lease = found.get(ticket.key, {})  # it may have been deleted since: then it is asked for again
                 ticket.held = ticket.held or lease.get("holder") == ticket.name
-                ticket.left = max(lease.get("left") or 0, 0)
+                ticket.left = int(lease.get("left", 0))
+
+    async def _found(self, tickets: Collection[_Ticket]) -> dict[str, dict[str, Any]]:
+        """The leases that some tickets are for, as far as they can be told."""
+        query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
+        fields = shown([ticket.name for ticket in tickets], self._timeout)
+        return {str(one["_id"]): one async for one in self._driver.find(self.collection, query, fields)}
 
     # -- releasing --------------------------------------------------------------------------------------
 
@@ -197,11 +204,12 @@ class Leases:
         updates = [
             (
                 {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
-                _handing_over(ticket.name, self._timeout),
+                handing_over(ticket.name, self._timeout),
             )
             for ticket in tickets
         ]
-        await self._driver.update_each(self.collection, updates)
+        for position, error in (await self._driver.update_each(self.collection, updates)).refused.items():
+            _LOGGER.error("The lease %r could not be released, and will expire: %s", tickets[position].key, error)
         nobodys: list[dict[str, Any]] = [{"_id": ticket.key, "holder": None, "waiting": []} for ticket in tickets]
         await self._driver.delete_each(self.collection, nobodys)
 
@@ -228,22 +236,25 @@ class Leases:
                 continue
             try:
                 await self._renew(tickets)
-            except PersistenceError as error:
-                _LOGGER.warning("%d leases could not be renewed: %s", len(tickets), error)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the next renewal may succeed)
+                reason = error if isinstance(error, PersistenceError) else type(error).__name__
+                _LOGGER.warning("%d leases could not be renewed: %s", len(tickets), reason)
 
     async def _renew(self, tickets: list[_Ticket]) -> None:
         updates = [
             (
                 {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
-                _renewing(ticket.name, self._timeout),
+                renewing(ticket.name, self._timeout),
             )
             for ticket in tickets
         ]
-        if (await self._driver.update_each(self.collection, updates)).matched == len(updates):
+        done = await self._driver.update_each(self.collection, updates)
+        for position, error in done.refused.items():
+            _LOGGER.warning("The lease %r could not be renewed: %s", tickets[position].key, error)
+        if done.matched == len(updates):
             return
         held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
-        query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
-        found = {document["_id"]: document async for document in self._driver.find(self.collection, query)}
+        found = await self._found(tickets)
         for ticket in tickets:
             document = found.get(ticket.key, {})
             if ticket.name not in self._tickets or document.get("holder") == ticket.name:
@@ -256,7 +267,7 @@ class Leases:
                     ticket.key,
                     self._timeout,
                 )
-            elif not ticket.held and all(one["ticket"] != ticket.name for one in document.get("waiting", ())):
+            elif not ticket.held and ticket.name not in document.get("waiting", ()):
                 ticket.told.set()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -272,69 +283,3 @@ async def _in_time(coroutine: Coroutine[Any, Any, None]) -> None:
         await wait_at_most(_PATIENCE, coroutine)
     except asyncio.TimeoutError as error:
         raise UnavailableError(f"no answer for {_PATIENCE:g} s") from error
-
-
-# -- what happens on the server -------------------------------------------------------------------------
-
-
-def _later(timeout: float) -> dict[str, Any]:
-    return {"$add": ["$$NOW", int(timeout * 1000)]}
-
-
-def _waiting_without(ticket: Any, *, unexpired: bool) -> dict[str, Any]:
-    conditions: list[dict[str, Any]] = [{"$ne": ["$$this.ticket", ticket]}]
-    if unexpired:
-        conditions.append({"$gt": ["$$this.until", "$$NOW"]})
-    return {"$filter": {"input": {"$ifNull": ["$waiting", []]}, "cond": {"$and": conditions}}}
-
-
-def _if(condition: Any, then: Any, otherwise: Any) -> dict[str, Any]:
-    return {"$cond": [condition, then, otherwise]}
-
-
-def _acquiring(ticket: str, update_id: int, timeout: float) -> _Pipeline:
-    """Joins the updates that wait for a lease; if it is free, the first of them gets it. May be repeated."""
-    place = {"update_id": update_id, "ticket": ticket, "until": _later(timeout)}
-    held = {"$gt": ["$until", "$$NOW"]}
-    mine = {"$and": [held, {"$eq": ["$holder", ticket]}]}
-    waiting = {"$concatArrays": [_waiting_without(ticket, unexpired=True), _if(mine, [], [place])]}
-    return [{"$set": {"waiting": waiting, "free": {"$not": [held]}}}, *_next_one_holds_it(timeout)]
-
-
-def _handing_over(ticket: str, timeout: float) -> _Pipeline:
-    """Leaves a lease, held or waited for; the next update gets it."""
-    free = {"$or": [{"$eq": ["$holder", ticket]}, {"$not": [{"$gt": ["$until", "$$NOW"]}]}]}
-    return [
-        {"$set": {"waiting": _waiting_without(ticket, unexpired=True), "free": free}},
-        *_next_one_holds_it(timeout),
-    ]
-
-
-def _next_one_holds_it(timeout: float) -> _Pipeline:
-    """If the lease is free, gives it to the waiting update with the smallest number."""
-    first = {"$eq": ["$$this.update_id", {"$min": "$waiting.update_id"}]}
-    return [
-        {"$set": {"next": {"$arrayElemAt": [{"$filter": {"input": "$waiting", "cond": first}}, 0]}}},
-        {
-            "$set": {
-                "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
-                "until": _if("$free", _if("$next", _later(timeout), None), "$until"),
-                "waiting": _if("$free", _waiting_without("$next.ticket", unexpired=False), "$waiting"),
-            }
-        },
-        {"$unset": ["free", "next"]},
-    ]
-
-
-def _renewing(ticket: str, timeout: float) -> _Pipeline:
-    """Renews a lease, or a place among those that wait for it."""
-    renewed = {"$mergeObjects": ["$$this", {"until": _later(timeout)}]}
-    place = _if({"$eq": ["$$this.ticket", ticket]}, renewed, "$$this")
-    return [
-        {
-            "$set": {
-                "until": _if({"$eq": ["$holder", ticket]}, _later(timeout), "$until"),
-                "waiting": {"$map": {"input": "$waiting", "as": "this", "in": place}},
-            }
-        }
-    ]

@@ -76,7 +76,7 @@ class OperationMaker:
             rev += PARTIAL
         buries = not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
         operation: Operation | None
-        if replica.base is not None and not isinstance(replica.rev, str) and version is not None:
+        if replica.base is not None and type(replica.rev) is not str and version is not None:
             # The lack of a rev identifies no version: a document that others delete and make anew lacks it, too.
             self._count += 1
             stamp = f"{self._name}:{self._count}{PARTIAL}"
@@ -136,4 +136,4 @@ def _revs(replica: Replica, rev: str) -> dict[str, Any]:
 
 def _has(rev: Any) -> dict[str, Any]:
     """A filter by `rev`; `None` matches a document that has none."""
-    return {"rev": rev if rev is None or isinstance(rev, str) else {"$eq": rev}}
+    return {"rev": rev if rev is None or type(rev) is str else {"$eq": rev}}

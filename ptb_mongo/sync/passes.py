@@ -52,8 +52,12 @@ class Pass:
         if tried is None or tried.plain is None:
             self._refuse(replica, error, None)
             return
-        paths = self.collection.changed_paths(replica.base, tried.plain)
-        self._refuse(replica, error, dump({"changes": [[path, *_at(tried.plain, path)] for path in paths]}))
+        try:
+            paths = self.collection.changed_paths(replica.base, tried.plain)
+            what = dump({"changes": [[path, *_at(tried.plain, path)] for path in paths]})
+        except Exception:  # noqa: BLE001  (what has changed may be the very trouble)
+            what = None
+        self._refuse(replica, error, what)
 
     def _refuse(self, replica: Replica, error: DocumentError, what: bytes | None) -> None:
         self.refused.add(replica)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
+from ptb_mongo.driver.failures import is_for_one_read
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability, Request
@@ -37,6 +38,15 @@ class DocumentCollection(Protocol):
             asked: What was to be read.
             raws: What there is.
             lasts: Whether a majority has it, so that no election undoes it.
+        """
+
+    def could_not_be_used(self, replica: Any, error: Exception, moment: int | None = None) -> None:
+        """A document made an error that is its own trouble.
+
+        Args:
+            replica: The document.
+            error: What happened.
+            moment: When the read began.
         """
 
 
@@ -140,9 +150,32 @@ class Reader:
             ByIds(source.collection, [one.id for one in replicas], source.fields) for source, replicas in wanted.items()
         ]
         in_doubt = any(replica.is_in_doubt for replicas in wanted.values() for replica in replicas)
-        found = await self.driver.raw_documents(ids, lasting=in_doubt)
+        try:
+            found = await self.driver.raw_documents(ids, lasting=in_doubt)
+        except Exception as error:
+            if not is_for_one_read(error):
+                raise
+            await self._read_apart(wanted, asked, error)
+            return
         for (source, replicas), raws in zip(asked.items(), found, strict=True):
             source.answered(replicas, raws, lasts=in_doubt or not self.driver.may_roll_back)
+
+    async def _read_apart(
+        self, wanted: Wanted, asked: Mapping[DocumentCollection, Sequence[tuple[Replica, int]]], error: Exception
+    ) -> None:
+        """Reads each half of some documents, as one of them cannot be read together with others, or not at all."""
+        several = [(source, replica) for source, replicas in wanted.items() for replica in replicas]
+        if len(several) == 1:
+            if isinstance(error, RefusedError):
+                raise error
+            ((source, ((replica, moment),)),) = asked.items()
+            source.could_not_be_used(replica, error, moment)
+            return
+        for some in (several[: len(several) // 2], several[len(several) // 2 :]):
+            half: dict[DocumentCollection, list[Replica]] = {}
+            for source, replica in some:
+                half.setdefault(source, []).append(replica)
+            await self.read(half)
 
     async def close(self) -> None:
         """Cancels the read in progress."""

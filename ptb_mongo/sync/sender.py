@@ -30,6 +30,8 @@ _CHUNK: Final = 500
 # So many documents in a row are refused although each is sent alone: it is not for their sake.
 _ALL: Final = 2
 _ALL_SINCE_THEN: Final = 16  # if others were accepted just before
+_UNFORESEEN: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What some document's values may cause where nobody has thought of it; whose, is found out one by one."""
 
 
 class Sender:
@@ -75,7 +77,7 @@ class Sender:
         if not carefully:
             try:
                 await self._send_in_chunks(run, replicas)
-            except RefusedError:
+            except (RefusedError, *_UNFORESEEN):
                 replicas = [one for one in replicas if one.is_unsaved and one not in run.refused]
             else:
                 replicas = [one for one in replicas if one in run.doubted]
@@ -126,6 +128,12 @@ class Sender:
                 size = 1
                 if len(alone) >= (_ALL_SINCE_THEN if accepted else _ALL):
                     raise
+            except _UNFORESEEN as error:
+                if len(chunk) == 1:
+                    run.refuse(chunk[0], DocumentError(f"it cannot be written: {_named(error)}"))
+                else:
+                    queue.extendleft(reversed([one for one in chunk if one.is_unsaved and one not in run.refused]))
+                size = 1
             else:
                 queue.extendleft(reversed(left))
                 size = min(2 * size, _CHUNK)
@@ -186,6 +194,14 @@ class Sender:
 
     def _is_left(self, run: Pass, replica: Replica, one: Prepared, failure: Failure | None) -> bool:
         """Takes in what became of a write; returns whether the document has to be written again."""
+        try:
+            return self._is_left_by(run, replica, one, failure)
+        except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+            replica.unknown(one.rev)
+            run.refuse(replica, DocumentError(f"what was stored cannot be taken in: {_named(error)}"))
+            return False
+
+    def _is_left_by(self, run: Pass, replica: Replica, one: Prepared, failure: Failure | None) -> bool:
         if failure is None:
             replica.acknowledged(one.rev, run.collection)
             self._counters.documents_written += not one.is_first
@@ -228,17 +244,17 @@ class Sender:
         """The writes to be sent for some documents; what needs no write, or is refused, is settled."""
         prepared: dict[Replica, Prepared] = {}
         for replica in replicas:
-            if refusal := run.collection.refusal(replica):
-                run.refuse(replica, refusal)
-            elif not replica.is_unsaved:
-                continue
-            elif refusal := run.refusal(replica):
-                run.refuse(replica, refusal)
-            else:
-                try:
+            try:
+                if refusal := run.collection.refusal(replica):
+                    run.refuse(replica, refusal)
+                elif not replica.is_unsaved:
+                    continue
+                elif refusal := run.refusal(replica):
+                    run.refuse(replica, refusal)
+                else:
                     self._prepare(run, replica, prepared)
-                except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
-                    run.refuse(replica, DocumentError(f"what has changed cannot be prepared: {error!r}"))
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+                run.refuse(replica, DocumentError(f"what has changed cannot be prepared: {_named(error)}"))
         return prepared
 
     def _prepare(self, run: Pass, replica: Replica, prepared: dict[Replica, Prepared]) -> None:
@@ -256,6 +272,11 @@ class Sender:
 
     def _made(self, run: Pass, replica: Replica) -> Prepared | None:
         return self._operations.make(run.collection, replica, run.version(replica), run.attempts.get(replica, 0))
+
+
+def _named(error: Exception) -> str:
+    """An error whose text may hold users' data, unless it is ours."""
+    return str(error) if isinstance(error, DocumentError) else type(error).__name__
 
 
 def _refusal_of_all(failures: dict[int, Failure], count: int) -> RefusedError | None:

@@ -19,13 +19,13 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
 
 from ptb_mongo.codec import MAX_SIZE, dump, load
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.errors import DecodeError, EncodeError
 from ptb_mongo.sync.private_folder import make, owner_of_new_files
 
 __all__ = ["SpillFile", "Spilled", "claim", "remove", "write"]
@@ -83,7 +83,14 @@ def _name_part(text: str) -> str:
 # -- writing ---------------------------------------------------------------------------------------------
 
 
-def write(folder: Path, database: str, collection_prefix: str, writer: str, documents: Iterable[Spilled]) -> Path:
+def write(
+    folder: Path,
+    database: str,
+    collection_prefix: str,
+    writer: str,
+    documents: Iterable[Spilled],
+    left_out: Callable[[Spilled, Exception], None] | None = None,
+) -> Path:
     """Writes a new file.
 
     Args:
@@ -92,6 +99,7 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
         collection_prefix: The prefix of its collections.
         writer: Makes the file's name unique.
         documents: What is unsaved.
+        left_out: Called with what cannot be in a file, and why; by default, that is an error for all of them.
 
     Raises:
         OSError: If it cannot be written.
@@ -106,7 +114,14 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
         with os.fdopen(descriptor, "wb") as file:
             file.write(dump({"version": _VERSION, "database": database, "collection_prefix": collection_prefix}))
             for one in documents:
-                file.write(dump(asdict(one)))
+                try:
+                    raw = _dumped(one)
+                except Exception as error:
+                    if left_out is None:
+                        raise
+                    left_out(one, error)
+                else:
+                    file.write(raw)
             file.flush()
             os.fsync(file.fileno())
         Path(partial).rename(path)
@@ -116,6 +131,13 @@ def write(folder: Path, database: str, collection_prefix: str, writer: str, docu
         raise
     _sync(folder)
     return path
+
+
+def _dumped(one: Spilled) -> bytes:
+    raw = dump({field.name: getattr(one, field.name) for field in fields(one)})
+    if len(raw) > _LARGEST:
+        raise EncodeError("with the versions that may be stored it is too large")
+    return raw
 
 
 def _sync(folder: Path) -> None:
@@ -154,7 +176,7 @@ class SpillFile:
         header = self._next()
         if header is None:
             raise DecodeError("it is empty")
-        if header.get("version") != _VERSION:
+        if type(header.get("version")) is not int or header["version"] != _VERSION:
             raise DecodeError(f"it has the version {header.get('version')!r:.40}, and this ptb_mongo knows {_VERSION}")
         if (header.get("database"), header.get("collection_prefix")) != self._where:
             raise DecodeError("it belongs to another database")
@@ -185,8 +207,8 @@ def _spilled(one: dict[str, Any]) -> Spilled:
     sent, revs = spilled.sent, spilled.revs
     if (
         type(spilled.collection) is not str
-        or not isinstance(sent, dict)
-        or not isinstance(revs, list)
+        or type(sent) is not dict
+        or type(revs) is not list
         or any(type(rev) is not str for rev in revs)
         or type(spilled.writer) is not str
     ):

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import BURIED_FIELD, load
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.errors import DecodeError, as_encode_error
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.quarantine import as_decode_error
 from ptb_mongo.replica.versions import Stored, Version, writer_of
 from ptb_mongo.sync import spill
 from ptb_mongo.sync.private_folder import prepare
@@ -75,9 +76,14 @@ class SpillFolder:
             older: A file of this process that the new one takes the place of.
             writer: The name of the writer that may still write them; empty if there is none.
         """
+        lost: list[str] = []
+
+        def left_out(one: spill.Spilled, error: Exception) -> None:
+            lost.append(f"{one.collection} {one.id!r:.100}: {as_encode_error(error).reason}")
+
         try:
             spilled = [_spilled(collection.collection, replica, writer) for collection, replica in unsaved]
-            path = await asyncio.to_thread(spill.write, *self._where, self._name, spilled)
+            path = await asyncio.to_thread(spill.write, *self._where, self._name, spilled, left_out)
         except Exception as error:  # noqa: BLE001  (of the disk, above all)
             reason = getattr(error, "strerror", None) or str(error)
             before = f"; what was unsaved before is still kept in {older}" if older is not None else ""
@@ -85,7 +91,10 @@ class SpillFolder:
             return Kept(older, sentence, error)
         if older is not None:
             self.forget(older)
-        return Kept(path, f"they are kept in {path} for the next start")
+        for one in lost:
+            _LOGGER.error("Lost, as no file can hold it: %s", one)
+        but = f", but for {len(lost)} that cannot be" if lost else ""
+        return Kept(path, f"they are kept in {path} for the next start{but}")
 
     def forget(self, path: Path) -> None:
         """Removes a file of this process, which still knows what is in it."""
@@ -107,6 +116,8 @@ class SpillFolder:
                     saved = await self._take_in(file, number, collections, writer)
                 except (DecodeError, OSError) as error:
                     _report(file.path, str(error))
+                except Exception as error:  # noqa: BLE001  (a file that anybody may have written stops no start)
+                    _report(file.path, f"it is damaged ({type(error).__name__})")
                 else:
                     if saved:
                         _LOGGER.warning("Saved what was unsaved at the last shutdown: %d documents", saved)
@@ -188,8 +199,9 @@ def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError 
         return None
     try:
         collection.check(collection.key_of(one.id), collection.codec.decode_body(one.wanted, load(one.wanted)))
-    except DecodeError as error:
-        found = DecodeError(error.reason, path=error.path)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+        reason = as_decode_error(error)
+        found = DecodeError(reason.reason, path=reason.path)
         found.located(collection.collection, one.id)
         return found
     return None

@@ -112,7 +112,7 @@ class Writer:
         Returns:
             What to wait for; `None` if nothing can be waited for now.
         """
-        if self._held and not self._is_change(collection, replica):
+        if self._held and not self._may_be_change(collection, replica):
             replica.settled(replica.pending)
             return None
         if replica not in self.waiting:
@@ -135,11 +135,19 @@ class Writer:
     def withdraw(self, replica: Replica) -> None:
         """No longer tries to write a document, which somebody else takes care of."""
         self.waiting.pop(replica, None)
+        self._documents.end(replica)
 
     def unsaved(self) -> list[tuple[Collection[Any], Replica]]:
         """Documents with a change that is not stored: what the flush must name or spill."""
         waiting = [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
-        return [(collection, one) for collection, one in waiting if self._is_change(collection, one)]
+        return [(collection, one) for collection, one in waiting if self._may_be_change(collection, one)]
+
+    def _may_be_change(self, collection: Collection[Any], replica: Replica) -> bool:
+        """Whether what is pending differs from what is stored; also if that cannot be told."""
+        try:
+            return self._is_change(collection, replica)
+        except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+            return True
 
     def oldest_waiting(self) -> float:
         """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""

@@ -126,10 +126,9 @@ class Conversations:
         for one in self.named(handler):
             _cancel_timeout(one, key)
 
-    def noticed(self, replica: Replica) -> None:
+    def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
-        key = tuple(replica.id["key"])
-        if any(key in handler.timeout_jobs for handler in self.named(replica.id["handler"])):
+        if any(key in one.timeout_jobs for one in self.named(handler)):
             self._read(replica)
 
 

@@ -152,7 +152,12 @@ class Worker:
         if not missing:
             return update
         replicas = [scope.replica(uuid, uuid) for uuid in missing]
-        await session.reader.refresh({scope: replicas}, every=True)
+        try:
+            await session.reader.refresh({scope: replicas}, every=True)
+        except BaseException:
+            for replica in replicas:
+                scope.forget(replica)
+            raise
         scope.live.load_persistence_data(scope.fetched(replicas))
         return with_objects(update, scope.live)
 

@@ -95,12 +95,12 @@ async def test_of_several_updates_is_said_which_have_made_a_document(driver: Dri
 
     updated = await driver.update_each("first", updates, upsert=True)
 
-    assert updated == (4, {0, 2})
+    assert updated == (4, {0, 2}, {})
     assert [one["n"] for one in database.first.find().sort("_id")] == [1, 2, 3]
 
 
 async def test_an_update_without_upsert_makes_nothing(driver: Driver, database: Any) -> None:
-    assert await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": 1}}])]) == (0, set())
+    assert await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": 1}}])]) == (0, set(), {})
     assert database.first.find_one() is None
 
 
@@ -118,11 +118,27 @@ async def test_those_who_make_the_same_documents_at_once_all_succeed(driver: Dri
         assert await driver.delete_each("first", [{"_id": number} for number in range(30)]) == 30
 
 
-async def test_an_update_that_the_server_refuses_is_an_error(driver: Driver, database: Any) -> None:
-    database.first.insert_one({"_id": 1, "n": "text"})
+async def test_an_update_that_the_server_refuses_is_named_and_the_others_are_done(
+    driver: Driver, database: Any
+) -> None:
+    database.first.insert_many([{"_id": 0, "n": 5}, {"_id": 1, "n": "text"}, {"_id": 2, "n": 7}])
+    adding = [{"$set": {"n": {"$add": ["$n", 1]}}}]
 
-    with pytest.raises(RefusedError, match=r"\$add"):
-        await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": {"$add": ["$n", 1]}}}])])
+    updated = await driver.update_each("first", [({"_id": number}, adding) for number in range(3)])
+
+    assert updated.matched == 2
+    assert list(updated.refused) == [1]
+    assert "$add" in str(updated.refused[1])
+    assert [one["n"] for one in database.first.find().sort("_id")] == [6, "text", 8]
+
+
+async def test_updates_that_the_server_refuses_for_everybody_are_an_error(driver: Driver, database: Any) -> None:
+    database.client.admin.command("setUserWriteBlockMode", 1, **{"global": True})
+    try:
+        with pytest.raises(RefusedError):
+            await driver.update_each("first", [({"_id": 1}, [{"$set": {"n": 1}}])], upsert=True)
+    finally:
+        database.client.admin.command("setUserWriteBlockMode", 1, **{"global": False})
 
 
 async def test_only_what_matches_is_deleted(driver: Driver, database: Any) -> None:

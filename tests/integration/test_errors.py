@@ -390,7 +390,7 @@ def stored_format(database: Any) -> Callable[..., None]:
     return write
 
 
-@pytest.mark.parametrize("version", [2, 1000, "two", None])
+@pytest.mark.parametrize("version", [2, 9])
 async def test_a_format_that_is_newer_is_refused_with_the_way_to_read_it(mongo_persistence, stored_format, version):
     stored_format(version=version)
 

@@ -103,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "a write that did not match is taken for done",
-        "sync.sender:Sender._is_left",
+        "sync.sender:Sender._is_left_by",
         "replica.outdated(one.rev)",
         "replica.acknowledged(one.rev, run.collection)",
         65,
@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     Mutant(
         "what others make is not noticed",
-        "replica.collection:Collection.told",
+        "replica.known:KnownDocuments.told",
         "elif self._loads or (self.complete and not deleted):",
         "elif False:",
         65,
@@ -269,8 +269,8 @@ MUTANTS = (
     ),
     Mutant(
         "a lease is taken from its holder",
-        "sync.leases:_acquiring",
-        'held = {"$gt": ["$until", "$$NOW"]}',
+        "sync.leases:acquiring",  # where it is called
+        'held = _lasts("$until", timeout)',
         "held = False",
         17,
     ),

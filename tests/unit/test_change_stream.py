@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bots import turns, until
+from bson.code import Code
 from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Events
@@ -200,3 +201,67 @@ async def test_a_stream_is_ended_before_it_is_closed_whatever_is_waited_for() ->
     await stream.close()
 
     assert server.ended == 1
+
+
+# -- events that no bot causes ---------------------------------------------------------------------------
+
+
+class Leases:
+    """Notes which leases it is told of."""
+
+    collection = "leases"
+
+    def __init__(self) -> None:
+        self.notes: list[object] = []
+
+    def granted(self, ticket: str) -> None:
+        self.notes.append({ticket: None} and ticket)  # a key of a dict, as it is in the leases of a worker
+
+    def ask_again(self) -> None:
+        self.notes.append("again")
+
+
+def handed_to(holder: object, kind: str = "update") -> dict[str, Any]:
+    """A lease was handed over, in one of the forms in which the server reports it."""
+    event = {"operationType": kind, "ns": {"coll": "leases"}, "documentKey": {"_id": "user:42"}}
+    if kind == "update":
+        return {**event, "updateDescription": {"updatedFields": {"holder": holder}}}
+    return {**event, "fullDocument": {"holder": holder}}
+
+
+ODD_HOLDERS = [["me:1"], {"a": "me:1"}, Code("me:1"), None, 5, {}, []]
+
+
+@pytest.mark.parametrize("kind", ["update", "replace"])
+async def test_a_lease_with_an_odd_holder_is_nobodys_and_the_next_one_is_granted(kind: str) -> None:
+    events = [handed_to(odd, kind) for odd in ODD_HOLDERS]
+    bare = {"operationType": kind, "ns": {"coll": "leases"}, "documentKey": {"_id": "user:42"}}
+    server, leases = Server([Events([*events, bare, handed_to("me:2", kind)], {"at": 1})]), Leases()
+    stream = ChangeStream(server, "me", {}, BEGINNING, Notes([]), leases)  # type: ignore[arg-type]
+    await until(lambda: bool(leases.notes))
+    await stream.close()
+
+    assert leases.notes == ["me:2"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"operationType": "insert", "ns": {"coll": "users"}},
+        {"operationType": "insert", "ns": {"coll": "users"}, "documentKey": {}},
+        {"operationType": "insert", "ns": {"coll": ["users"]}, "documentKey": {"_id": 1}},
+        {"operationType": "insert", "ns": None, "documentKey": {"_id": 1}},
+        {"operationType": "insert", "ns": {"coll": "users"}, "documentKey": {"_id": 1}, "wallTime": "noon"},
+    ],
+    ids=repr,
+)
+async def test_an_event_that_cannot_be_used_costs_a_read_of_everything_and_no_other_event(odd: dict[str, Any]) -> None:
+    good = {"operationType": "insert", "ns": {"coll": "users"}, "documentKey": {"_id": 7}}
+    server, users = Server([Events([odd, good], {"at": 1})]), Documents()
+    stream = ChangeStream(server, "me", {"users": users}, BEGINNING, Notes([]))  # type: ignore[dict-item, arg-type]
+    await until(lambda: len(users.notes) > 1)
+    await stream.close()
+
+    assert users.notes == ["all", (7, False)]
+    assert len(server.opened) == 1

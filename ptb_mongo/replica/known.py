@@ -1,0 +1,166 @@
+"""Which documents of one collection are known, and what others say of them.
+
+Others may make and delete any number of documents: of those that nobody uses, only so many are remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Generic, TypeVar
+
+from ptb_mongo.codec import Codec
+from ptb_mongo.errors import DecodeError, DocumentError
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.forms import DocumentForm
+from ptb_mongo.replica.quarantine import Quarantine
+
+__all__ = ["MOST_MADE_BY_OTHERS", "KnownDocuments", "R"]
+
+MOST_MADE_BY_OTHERS: Final = 5000
+"""How many documents that others have made while the bot runs are remembered, although nobody has used them."""
+
+R = TypeVar("R", bound=Replica)
+
+
+class KnownDocuments(DocumentForm, Generic[R]):
+    """The documents of one collection that are known.
+
+    Args:
+        collection: Its name.
+        codec: Encodes and decodes values.
+        replica_type: The class that keeps the state of a document.
+
+    Attributes:
+        collection: Its name.
+        replicas: The documents that are known, by their keys.
+        quarantined: Why documents cannot be read, by their keys.
+        unstorable: What the bot has changed and cannot be stored, and why.
+        on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
+        complete: Whether every document is known: one that is not in `replicas` does not exist.
+    """
+
+    def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
+        super().__init__(codec)
+        self.collection = collection
+        self.replicas: dict[Any, R] = {}
+        self.quarantined = Quarantine(collection)
+        self.unstorable: dict[Replica, DocumentError] = {}
+        self.on_refused_told: Callable[[Replica], None] = lambda _: None
+        self.complete = self._was_complete = False
+        self._new_replica = replica_type
+        self._loads: list[dict[Any, int]] = []
+        self._is_overtaken = False  # during a load: what it has read may be older than what was told
+        self._is_incomplete = False  # since the last load began
+        self._made_by_others = 0
+
+    # -- what scopes define differently -----------------------------------------------------------------
+
+    def is_needless(self, replica: R) -> bool:  # noqa: ARG002
+        """Whether the replica of a document that does not exist can be forgotten."""
+        return False
+
+    def is_unused(self, replica: R) -> bool:
+        """Whether the bot holds nothing that was made of a document."""
+        return replica.base is None
+
+    # -- which documents are known ----------------------------------------------------------------------
+
+    def replica(self, key: Any, document_id: Any) -> R:
+        """The replica of a document; created if necessary."""
+        found = self.replicas.get(key)
+        if found is None:
+            found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
+            if not self.complete:
+                found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
+        return found
+
+    def forget(self, replica: R) -> None:
+        """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
+        is_nothing = replica.base is None and not replica.is_unsaved and not replica.is_stale
+        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
+            with contextlib.suppress(DecodeError):  # then it is none of those
+                self.replicas.pop(self.key_of(replica.id), None)
+
+    @contextlib.contextmanager
+    def being_loaded(self) -> Iterator[None]:
+        """Marks the time of a load: a document that is written meanwhile may have been read before."""
+        began = {key: replica.reading() for key, replica in self.replicas.items()}
+        if not self._loads:
+            self._is_incomplete = False
+        self._loads.append(began)
+        try:
+            yield
+        finally:
+            self._loads = [one for one in self._loads if one is not began]
+            if self._is_overtaken and not self._loads:
+                self._is_overtaken = False
+                self.told_all()
+
+    def misses_some(self) -> None:
+        """From now on a document without a replica may exist."""
+        self.complete = self._was_complete = False
+        self._is_incomplete = True
+
+    @property
+    def is_complete_since_load(self) -> bool:
+        """Whether the last load has shown every document, and each one since is known."""
+        return not self._is_incomplete
+
+    # -- what the change stream says --------------------------------------------------------------------
+
+    def told(self, document_id: Any, *, deleted: bool = False) -> None:
+        """A document was written, or deleted, by somebody else."""
+        try:
+            key = self.key_of(document_id)
+        except DecodeError:
+            if deleted:
+                self.quarantined.discard(document_id)
+            return
+        replica = self.replicas.get(key)
+        if replica is not None:
+            if deleted and not self._loads and self._may_be_forgotten(replica):
+                del self.replicas[key]
+                self.quarantined.pop(key, None)
+                return
+            known = replica.base is not None or replica.is_unsaved or replica.is_being_read or key in self.quarantined
+            if known or not deleted:  # otherwise it is our own deletion
+                replica.told()
+                if replica.is_refused:
+                    self.on_refused_told(replica)
+        elif self._loads or (self.complete and not deleted):
+            replica = self.replicas[key] = self._new_replica(document_id, known=False)
+            replica.told()  # a read in progress may be older
+            self._made_by_others += 1
+            if self._made_by_others > MOST_MADE_BY_OTHERS:
+                self._forget_unused()
+
+    def _may_be_forgotten(self, replica: R) -> bool:
+        """Whether nothing is lost without a replica, if its document is read before it is used, or does not exist."""
+        is_needed = replica.is_unsaved or replica.is_being_read or replica.is_insertion_in_doubt
+        return not is_needed and replica not in self.unstorable and self.is_unused(replica)
+
+    def _forget_unused(self) -> None:
+        """Others have made so many documents that each is rather read when somebody uses it."""
+        for key in [key for key, one in self.replicas.items() if not one.is_loaded and self._may_be_forgotten(one)]:
+            del self.replicas[key]
+        self._made_by_others = 0
+        self.misses_some()
+        self._is_overtaken = bool(self._loads)
+
+    def is_own(self, document_id: Any, rev: Any) -> bool:
+        """Whether `rev` is that of a write of ours."""
+        try:
+            replica = self.replicas.get(self.key_of(document_id))
+        except DecodeError:
+            return False
+        return replica is not None and type(rev) is str and (replica.rev == rev or rev in replica.sent)
+
+    def told_all(self) -> None:
+        """Anything may have been written."""
+        was_complete = self.complete or self._was_complete
+        self.misses_some()
+        self._was_complete = was_complete
+        self._is_overtaken = bool(self._loads)
+        for replica in self.replicas.values():
+            replica.told()

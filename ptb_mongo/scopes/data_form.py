@@ -1,0 +1,147 @@
+"""The form of `user_data`, `chat_data` and `bot_data`: what is stored, and who decides a conflict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from ptb_mongo.codec import Codec, unescape
+from ptb_mongo.errors import DecodeError, EncodeError, as_encode_error
+from ptb_mongo.health import Counters
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.conflicts import Strategies
+from ptb_mongo.replica.live import LiveReplica
+from ptb_mongo.replica.merge import merge
+from ptb_mongo.replica.values import Document, Keys, fields_inside
+from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.scopes.loadable import check_loadable, other_type
+from ptb_mongo.scopes.partial import Plain, part_of
+from ptb_mongo.types import OnConflict, ScopeName
+
+__all__ = ["DataForm", "T"]
+
+_LOGGER = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class DataForm(Collection[LiveReplica], Generic[T]):
+    """The form of one of `user_data`, `chat_data` and `bot_data`.
+
+    Args:
+        name: Which of them.
+        collection: The collection's name.
+        codec: Encodes and decodes values.
+        counters: Counts what happens.
+        new: Makes an empty object, as defined by `ContextTypes`.
+        excluded: Keys that are never stored.
+        on_conflict: Decides conflicts.
+    """
+
+    def __init__(
+        self,
+        name: ScopeName,
+        collection: str,
+        codec: Codec,
+        counters: Counters,
+        *,
+        new: Callable[[], T],
+        excluded: Iterable[str] = (),
+        on_conflict: OnConflict = "local",
+    ) -> None:
+        super().__init__(collection, ("data",), codec, counters, LiveReplica)
+        self._name = name
+        self._new = new
+        self._type = type(new())
+        self._excluded = frozenset(excluded)
+        self._strategies = Strategies(
+            name, on_conflict, encode=codec.encode, decode=codec.decode, on_error=self._not_decided
+        )
+        self._empty = self._body(new())
+
+    def key_of(self, document_id: Any) -> int:
+        """See `Collection.key_of`."""
+        if (number := whole_number(document_id)) is not None:
+            return number
+        raise DecodeError(f"its _id is a {type(document_id).__name__}, and should be the id of a user or chat")
+
+    def canonical(self, raw: bytes | None) -> Document:
+        """See `Collection.canonical`; a document without data counts as an empty object."""
+        plain = super().canonical(raw)
+        return plain if "data" in plain else {**plain, **self._empty}
+
+    def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
+        """See `Collection.check`."""
+        if "data" in body and not isinstance(body["data"], self._type):
+            raise DecodeError(other_type(self._name, self._type, body["data"]), path="data")
+
+    def _body(self, obj: Any) -> Document:
+        """The plain document of an object, without what is excluded."""
+        if self._excluded and type(obj) is dict:  # an excluded value need not be storable
+            obj = {key: value for key, value in obj.items() if key not in self._excluded}
+        body: Document = self.codec.encode({"data": obj})
+        return self.ours(body)
+
+    def ours(self, body: Document) -> Document:
+        """See `Collection.ours`; excluded keys are not ours, though others may store them."""
+        if not self._excluded or (inside := fields_inside(body.get("data"))) is None:
+            return body
+        where, fields = inside
+        kept = {key: value for key, value in fields.items() if unescape(key) not in self._excluded}
+        return {"data": {**body["data"], where[0]: kept} if where else kept}
+
+    def _plain(self, replica: LiveReplica, obj: T) -> Plain:
+        """The plain form of an object; where a part of it cannot be stored, with what is stored there now.
+
+        Raises:
+            EncodeError: If none of it can be.
+        """
+        if not isinstance(obj, self._type):
+            raise EncodeError(other_type(self._name, self._type, obj), path="data")
+        try:
+            return Plain(self._loadable(replica, obj))
+        except EncodeError as error:
+            inside = fields_inside(replica.target_plain(self).get("data"))
+            if inside is None or inside[0]:
+                raise
+            return part_of(obj, inside[1], lambda one: self._loadable(replica, one), error)
+
+    def _loadable(self, replica: LiveReplica, obj: T) -> Document:
+        """The plain document of an object, from which the next start will be able to make it again.
+
+        Raises:
+            EncodeError: If that is not so.
+        """
+        try:
+            plain = self._body(obj)
+            if self.codec.may_not_load:
+                check_loadable(self, replica.id, plain)
+        except Exception as error:
+            raise as_encode_error(error) from error
+        return plain
+
+    def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
+        try:
+            return self._plain(replica, obj).body if obj is not None else None
+        except Exception:  # noqa: BLE001  (whatever it is, the save of the object reports it)
+            return None
+
+    def is_guarded(self, keys: Keys) -> bool:
+        """See `Collection.is_guarded`."""
+        return self._strategies.guards(keys)
+
+    def merged(
+        self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
+    ) -> Document:
+        """See `Collection.merged`."""
+        return merge(base, local, remote, self._strategies.resolver(document_id, self._noted, yields=yields))
+
+    def _noted(self) -> None:
+        self.counters.conflicts += 1
+
+    def _not_decided(self, document_id: Any, _: Exception) -> None:
+        # Called while the exception is handled.
+        _LOGGER.exception(  # noqa: LOG004
+            "on_conflict failed for %s, _id %s; the bot's value stays", self.collection, document_id
+        )
