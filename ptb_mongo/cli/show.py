@@ -10,11 +10,8 @@ from typing import Annotated, Any
 import telegram
 import typer
 from bson import json_util
-from rich.console import Console
 from rich.panel import Panel
-from rich.pretty import Pretty
 from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -25,11 +22,10 @@ from ptb_mongo.cli.common import (
     Target,
     Trust,
     Uri,
-    console,
     run,
     show_problems,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
 from ptb_mongo.codec import load
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
@@ -131,7 +127,7 @@ def _panel(stored: Stored, name: str) -> Panel:
         if field in stored.body
     )
     title = name if str(stored.id) in name else f"{name} {stored.id}"
-    content = Pretty(_pleasant(stored.body.get("data", {})), expand_all=True, indent_guides=True)
+    content = Value(_pleasant(stored.body.get("data", {})), expand=True)
     return Panel(content, title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
 
 
@@ -193,7 +189,7 @@ def _show_table(out: Console, found: list[Stored]) -> None:
         table.add_row(
             Text(handler, "bold"),
             ", ".join(map(str, key)),
-            Pretty(stored.body["state"]),
+            Value(stored.body["state"]),
             Text(_date(stored.body.get("updated_at", "")).removesuffix(" UTC"), "dim"),
             Text(str(stored.body.get("rev", "")), "dim"),
         )

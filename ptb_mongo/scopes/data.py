@@ -6,7 +6,6 @@ An edit by others gets into the replica by a read, and from there into the live 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +13,7 @@ from ptb_mongo.codec import Codec, load, unescape
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import Strategies
 from ptb_mongo.replica.live import LiveReplica
@@ -27,7 +27,7 @@ from ptb_mongo.types import OnConflict, ScopeName
 
 __all__ = ["DataScope"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timezone
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import FormatError, PersistenceError
+from ptb_mongo.log import get_logger
 from ptb_mongo.sync.foreign import warn_of_foreign
 
 __all__ = ["FORMAT_VERSION", "begin", "end"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
 
 
