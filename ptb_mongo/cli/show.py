@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dtm
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import telegram
 import typer
@@ -170,6 +170,7 @@ def _date(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if hasattr(value, "year") else str(value)
 
 
+_WIDEST: Final = {"state": 40, "updated_at": 23}
 _META: dict[str, Callable[[Any], str]] = {"updated_at": _date, "rev": str}
 
 
@@ -183,7 +184,8 @@ def _show_table(out: Console, found: list[Stored]) -> None:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("handler", "key", "state", "updated_at", "rev"):
-        table.add_column(title, no_wrap=title in {"state", "updated_at"})
+        # A long text in one conversation must not take the room of the others' handlers and keys.
+        table.add_column(title, no_wrap=title in {"state", "updated_at"}, max_width=_WIDEST.get(title))
     for stored in sorted(found, key=_place):
         handler, key = stored.key
         table.add_row(

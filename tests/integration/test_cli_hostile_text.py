@@ -190,6 +190,14 @@ class TestWhatLiesInTheDatabase:
         for words in ("check", "repair"):
             assert r"\x1b[2J" in run(words).stderr
 
+    def test_of_one_conversation_leaves_room_for_the_others(self, run, db, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "120")
+        place = {"handler": "survey", "key": [1815, "x"]}
+        db.conversations.insert_one({"_id": place, **place, "state": "menu"})
+
+        (line,) = (line for line in run("show", "conversations").output.splitlines() if "survey" in line)
+        assert line.split()[:4] == ["survey", "1815,", "x", "'menu'"]
+
     def test_is_no_link_and_no_style_in_a_terminal(self, run_in_colours):
         for words in LOOKING:
             assert run_in_colours(*words) == [], words
