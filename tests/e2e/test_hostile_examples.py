@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dtm
+import json
 import os
+import re
 import subprocess
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 import bson
@@ -13,11 +16,14 @@ import pytest
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
+from telegram import Bot, Chat, Document, InputMediaPhoto, Message, PhotoSize, Sticker, Update, Voice
+from telegram.request import BaseRequest, RequestData
 from test_examples import EXAMPLES
 from test_more_examples import free_port, needs_web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = needs_web
 
@@ -152,3 +158,82 @@ class TestWebhooks:
         assert finished.returncode == 1
         assert finished.stderr.startswith("WEBHOOK_SECRET must be ")
         assert "Traceback" not in finished.stderr
+
+
+class Recorder(BaseRequest):
+    """A Telegram that accepts everything, and notes what it was sent."""
+
+    read_timeout = None
+
+    def __init__(self) -> None:
+        self.sent: list[RequestData] = []
+
+    async def initialize(self) -> None: ...
+
+    async def shutdown(self) -> None: ...
+
+    async def do_request(self, url: str, method: str, request_data: RequestData | None = None, **_: Any) -> Any:
+        if request_data is not None:
+            self.sent.append(request_data)
+        message = {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}}
+        return 200, json.dumps({"ok": True, "result": message}).encode()
+
+
+class TestStoredFileIds:
+    """What `docs/how-to/live-edits.md` says of them."""
+
+    @pytest.fixture
+    def documented(self) -> dict[str, Any]:
+        page = (EXAMPLES.parent / "docs/how-to/live-edits.md").read_text(encoding="utf-8")
+        (program,) = (text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "stored_photo" in text)
+        names: dict[str, Any] = {}
+        exec(program.replace("from __future__", ""), names)
+        return names
+
+    @pytest.fixture
+    def secret(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "environ").write_text("BOT_TOKEN=123:secret")
+        return tmp_path / "environ"
+
+    async def send(self, documented: dict[str, Any], stored: Any) -> Recorder:
+        """Runs the documented handler on a user's data."""
+        bot = Bot("1:x", request=(recorder := Recorder()), get_updates_request=Recorder())
+        message = Message(1, dtm.datetime.now(UTC), Chat(1, "private"))
+        message.set_bot(bot)
+        context = types.SimpleNamespace(user_data={"photo": stored})
+        await documented["show_photo"](Update(1, message=message), context)
+        return recorder
+
+    async def test_a_text_that_names_a_file_is_uploaded_by_ptb(self, secret: Path) -> None:
+        bot = Bot("1:x", request=(recorder := Recorder()), get_updates_request=Recorder())
+        for stored in (str(secret), secret.name, secret):
+            await bot.send_photo(1, stored)
+        assert [b"123:secret" in str(data.multipart_data).encode() for data in recorder.sent] == [True] * 3
+
+    async def test_the_documented_handler_sends_no_file_of_this_machine(self, documented: Any, secret: Path) -> None:
+        for stored in (
+            str(secret),
+            f"./{secret.name}",
+            secret,
+            secret.as_uri(),
+            b"x",
+            "https://example.org/",
+            "",
+            None,
+        ):
+            with pytest.raises(ValueError, match="file_id"):
+                await self.send(documented, stored)
+        for stored in (secret.name, "AgACAgIAAxkBAAI-_x"):
+            (sent,) = (await self.send(documented, stored)).sent
+            assert not sent.contains_files
+            assert sent.json_parameters["photo"] == stored
+
+    async def test_so_do_objects_of_other_types_and_the_media_of_a_group(self, secret: Path) -> None:
+        bot = Bot("1:x", request=(recorder := Recorder()), get_updates_request=Recorder())
+        path = str(secret)
+        await bot.send_document(1, Document(path, "stored"))
+        await bot.send_sticker(1, Sticker(path, "stored", 1, 1, False, False, "regular"))
+        await bot.send_voice(1, Voice(path, "stored", 1))
+        await bot.edit_message_media(InputMediaPhoto(PhotoSize(path, "stored", 1, 1)), 1, 1)
+        assert [data.contains_files for data in recorder.sent] == [False] * 4
