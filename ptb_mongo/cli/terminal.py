@@ -43,7 +43,7 @@ class _Terminal(Console):
     """A console for which text is text: no markup, no names of emoji, no links. It escapes what nobody else has."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        super().__init__(stderr=stderr, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> rich.text.Text:
         """See rich; a line, like `Text`."""

@@ -73,6 +73,7 @@ class TestAdminPage:
             assert all(isinstance(customer["id"], int) for customer in shown.values())
             for customer in shown.values():
                 assert isinstance(customer["name"], str)
+                assert len(customer["name"]) <= 100
                 assert all(isinstance(tins, int) for tins in customer["cart"].values())
                 assert all(isinstance(customer[name], (str, type(None))) for name in ("since", "seen"))
             for user_id in (1, 2, 3, 4, 5):

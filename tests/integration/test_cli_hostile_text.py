@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.text
 from bson.code import Code
 from offline import BOT_ID
 from pymongo import MongoClient
+from rich.panel import Panel
 from test_cli_looking import watching_process
 from typer.testing import CliRunner, Result
 
@@ -407,6 +409,20 @@ def test_progress_shows_the_name_of_a_file_and_does_nothing(monkeypatch, capfdbi
 
     assert SHOWN.encode() in printed
     assert offending(printed) == []
+
+
+def test_what_a_command_forgets_to_escape_the_console_escapes(capfdbinary, monkeypatch):
+    from ptb_mongo.cli.terminal import console
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for text in (HOSTILE, rich.text.Text(HOSTILE), rich.text.Text("x", "link https://example.org")):
+        console().print(Panel(text))
+    printed = re.sub(rb"\x1b\[[0-9;]*m", b"", capfdbinary.readouterr().out)
+
+    assert printed.count(rb"\x1b[2J") == 2
+    assert [one for one in offending(printed, indent="") if not one.startswith("FORGED")] == []
+    assert b"example.org" not in printed
 
 
 def test_the_planted_text_would_be_found():
