@@ -20,7 +20,10 @@ class _Printable(logging.Filter):
     """Lets every record pass, after its text was escaped."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  (of an argument: `logging` tells of it, and whoever logs must not fail)
+            return True
         if (text := printable(message)) != message:  # else template and arguments stay, for those who group by them
             record.msg, record.args = text, ()
         if record.exc_info and record.exc_info[1] is not None:

@@ -128,6 +128,16 @@ class TestLog:
         (record,) = caplog.records
         assert (record.msg, record.args) == ("%d documents of %s", (5, "Ада"))
 
+    def test_whoever_logs_does_not_fail_for_an_argument_that_cannot_be_shown(self) -> None:
+        class BrokenError(Exception):
+            def __str__(self) -> str:
+                raise ValueError(HOSTILE)
+
+        logger, error = get_logger("ptb_mongo.sync.writer"), BrokenError()
+        for exc_info in (None, (BrokenError, error, None)):
+            record = logger.makeRecord(logger.name, logging.ERROR, __file__, 1, "Not saved: %s", (error,), exc_info)
+            assert logger.filter(record)
+
     def test_records_of_other_libraries_stay_as_they_are(self, caplog: pytest.LogCaptureFixture) -> None:
         get_logger("ptb_mongo.sync.writer")
         text = HOSTILE.replace("\ud800", "")  # pytest-xdist cannot report that
