@@ -52,10 +52,11 @@ async def play(stage: Stage, uri: str, database: str, *, stay: bool) -> None:
 
 async def serve_page(uri: str, database: str, port: int) -> asyncio.subprocess.Process:
     """Starts the page as its own process, as one does it at home."""
+    environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "--factory"),
         *("admin_api:from_environment", "--port", str(port), "--log-level", "warning"),
-        env={**os.environ, "MONGODB_URI": uri, "DATABASE": database, "ADMIN_PASSWORD": ""},
+        env={**environment, "MONGODB_URI": uri, "DATABASE": database},
         start_new_session=True,  # Ctrl-C is for us: we end it
     )
 

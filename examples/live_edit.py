@@ -35,7 +35,8 @@ async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: 
         [await database["user_data"].find_one({"_id": ada.id}, CART)],
     )
     output = await run_billing(uri, database.name, ada.id)
-    await stage.note(f"Meanwhile the billing service, another process with plain PyMongo:\n[bold]{output}")
+    await stage.note("Meanwhile the billing service, another process with plain PyMongo:")
+    await stage.note(output, "bold yellow")
     answer = await stage.writes(ada, "/cart")
     if "premium" not in answer.text or "3 x Earl Grey" not in answer.text:
         raise AssertionError(f"one of the two changes is lost: {answer.text}")

@@ -50,7 +50,7 @@ class Stage:
     async def note(self, text: str, style: str = "yellow") -> None:
         """Says what happens outside the chat."""
         line = Table.grid(padding=(0, 1, 0, 0))
-        line.add_row(Text("  ●", style), Text.from_markup(text, style=style))
+        line.add_row(Text("  ●", style), Text(text, style))
         self._console.print(line)
         await self._time_to_read()
 
@@ -75,7 +75,7 @@ class Stage:
         return reply
 
     async def _bubble(self, content: RenderableType, style: str, title: str, *, on_the_right: bool) -> None:
-        bubble = Panel(content, title=title, title_align="left", border_style=style, expand=False, padding=(0, 1))
+        bubble = Panel(content, title=Text(title), title_align="left", border_style=style, expand=False, padding=(0, 1))
         self._console.print(Align.right(bubble) if on_the_right else bubble)
         await self._time_to_read()
 

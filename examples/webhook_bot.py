@@ -20,7 +20,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from hmac import compare_digest
@@ -45,11 +47,19 @@ from ptb_mongo import MongoPersistence, UnavailableError
 from ptb_mongo.embedded import mongodb_uri
 
 LOGGER = logging.getLogger(__name__)
+SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram takes
+WHAT_TO_SET = (
+    "WEBHOOK_SECRET must be 1 to 256 characters of A-Z, a-z, 0-9, _ and -, "
+    "or anybody could send updates in Telegram's name. "
+    'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
+)
 SHUTDOWN = 8  # seconds; Cloud Run kills ten seconds after SIGTERM
 
 
 def make_web_application(uri: str, database: str | None, webhook_url: str, secret: str) -> Starlette:
     """The bot as a web application: Telegram posts updates to it, the cloud asks how it is."""
+    if not SECRET.fullmatch(secret):
+        sys.exit(WHAT_TO_SET)
     persistence = MongoPersistence(
         uri,
         database,
@@ -110,7 +120,7 @@ def make_web_application(uri: str, database: str | None, webhook_url: str, secre
 def serve() -> None:
     """Runs the bot until SIGTERM or Ctrl-C."""
     env = os.environ
-    url, secret = env["WEBHOOK_URL"].rstrip("/"), env["WEBHOOK_SECRET"]
+    url, secret = env["WEBHOOK_URL"].rstrip("/"), env.get("WEBHOOK_SECRET", "")
     app = make_web_application(env["MONGODB_URI"], env.get("DATABASE"), url, secret)
     host = "127.0.0.1" if env.get("OFFLINE") else "0.0.0.0"  # noqa: S104  (a container is reached from outside)
     uvicorn.run(app, host=host, port=int(env.get("PORT", "8080")), log_level="warning", access_log=False)

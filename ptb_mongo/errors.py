@@ -1,11 +1,14 @@
 """Every error that this package raises, under one root; each says what happened, where, and what to do.
 
-No error text ever holds a password, a bot token or a whole document.
+No error text ever holds a password, a bot token or a whole document, nor anything that a terminal would obey: a path is
+made of users' keys, and PTB and asyncio log what we raise. Attributes hold what they say as it is.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from ptb_mongo.printable import printable
 
 __all__ = [
     "AuthenticationError",
@@ -31,6 +34,9 @@ class PersistenceError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or type(self).__doc__)
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), lines=True)
 
 
 class ConfigurationError(PersistenceError, ValueError):
@@ -104,7 +110,7 @@ class DocumentError(PersistenceError):
         if self.path:
             long = len(self.path) > _LONGEST_PATH
             where.append(f"at {self.path[:_LONGEST_PATH]}..." if long else f"at {self.path}")
-        return f"{', '.join(where)}: {self.reason}" if where else self.reason
+        return printable(f"{', '.join(where)}: {self.reason}" if where else self.reason)
 
 
 class EncodeError(DocumentError, TypeError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from itertools import islice
@@ -26,6 +25,7 @@ from ptb_mongo.errors import (
     UnsavedDataError,
 )
 from ptb_mongo.health import Health
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -39,7 +39,7 @@ from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Lifecycle", "Staged"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _NAMED_AT_MOST: Final = 5
 _LAST_SAVE: Final = 10.0  # seconds: longer ago, it was not PTB's last save
 _NOT_STORABLE: Final = "some documents cannot be stored as they are"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.driver import Driver, connect
 from ptb_mongo.errors import PersistenceError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.factory import Scopes, make_scopes
@@ -34,7 +34,7 @@ from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import sys
 from collections.abc import AsyncIterator
 from hmac import compare_digest
 from typing import Any
@@ -33,6 +35,12 @@ from telegram.ext import Application, ContextTypes
 from ptb_mongo import MongoPersistence, PersistenceError, SharedApplication
 
 LOGGER = logging.getLogger(__name__)
+SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram takes
+WHAT_TO_SET = (
+    "WEBHOOK_SECRET must be 1 to 256 characters of A-Z, a-z, 0-9, _ and -, "
+    "or anybody could send updates in Telegram's name. "
+    'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
+)
 LEASE = 3  # seconds that a user waits for another worker to take over when theirs has crashed
 SHUTDOWN = 8  # seconds; containers are killed ten seconds after SIGTERM
 
@@ -67,8 +75,10 @@ async def note(_: object, context: ContextTypes.DEFAULT_TYPE) -> None:
 
 def make_web_application() -> Starlette:
     """The bot as a web application."""
-    application = make_application()
+    if not SECRET.fullmatch(os.environ.get("WEBHOOK_SECRET", "")):
+        sys.exit(WHAT_TO_SET)
     secret = os.environ["WEBHOOK_SECRET"].encode()
+    application = make_application()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -18,5 +18,10 @@ def main() -> None:
     if missing:
         sys.exit(f'ptb-mongo needs {" and ".join(missing)}: pip install "ptb-mongo[cli]"')
     from ptb_mongo.cli.app import app  # noqa: PLC0415  (only where typer is installed)
+    from ptb_mongo.cli.terminal import write_error  # noqa: PLC0415
 
-    app(prog_name="ptb-mongo")
+    try:
+        app(prog_name="ptb-mongo")
+    except Exception as error:  # noqa: BLE001  (Python would print it as it is)
+        write_error(error)
+        sys.exit(1)

@@ -13,6 +13,7 @@ from ptb_mongo.cli.importing import import_app
 from ptb_mongo.cli.repair import repair
 from ptb_mongo.cli.show import show_app
 from ptb_mongo.cli.stats import stats
+from ptb_mongo.cli.terminal import Commands
 from ptb_mongo.cli.watch import watch
 
 __all__ = ["app"]
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
+    cls=Commands,
     help="Looks after a bot's MongoDB. Set MONGODB_URI, and begin with [bold]ptb-mongo check[/].",
     epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
 )

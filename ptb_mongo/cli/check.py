@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -18,14 +16,14 @@ from ptb_mongo.cli.common import (
     Target,
     Trust,
     Uri,
-    console,
     count,
+    modules_of,
     problem_json,
     progress,
     run,
     show_problems,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.migration.inspection import Examination, Server, examine, inspect_server
 from ptb_mongo.migration.privileges import WATCH
 
@@ -111,7 +109,8 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
 def _show_missing(out: Console, target: Target, name: str, server: Server) -> None:
     if not server.missing:
         return
-    out.print(Text("\nThis user is missing", "bold red"))
+    out.print()
+    out.print(Text("This user is missing", "bold red"))
     for action, collections in server.missing.items():
         where = ", ".join(collections) if collections else "the whole database"
         out.print(Text.assemble(("  ● ", "red"), action, (f"  {where}", "dim")), soft_wrap=True)
@@ -141,15 +140,18 @@ def _show_documents(out: Console, examination: Examination, *, sampled: bool) ->
     show_problems(out, examination.problems, "These would be put into quarantine")
     _show_untrusted(out, examination)
     if not examination.problems:
-        out.print(Text.assemble("\n", ("All is well", "bold green"), " (of the sample)" if sampled else "", "."))
+        out.print()
+        out.print(Text.assemble(("All is well", "bold green"), " (of the sample)" if sampled else "", "."))
 
 
 def _show_untrusted(out: Console, examination: Examination) -> None:
     if examination.untrusted:
-        out.print(Text("\nClasses that are not trusted, or are gone", "bold red"))
+        out.print()
+        out.print(Text("Classes that are not trusted, or are gone", "bold red"))
         for name, number in sorted(examination.untrusted.items()):
             out.print(Text.assemble(("  ● ", "red"), name, (f", in {count(number, 'document')}", "dim")))
-        modules = sorted({name.rpartition(".")[0] for name in examination.untrusted})
-        options = " ".join(f"--trust {module}" for module in modules)
-        listed = ", ".join(f'"{module}"' for module in modules)
-        out.print(Text(f"    if they are yours: {options}; and in the bot: trusted=[{listed}]", "dim"), soft_wrap=True)
+        if modules := modules_of(examination.untrusted):
+            options = " ".join(f"--trust {module}" for module in modules)
+            listed = ", ".join(f'"{module}"' for module in modules)
+            offer = f"    if they are yours: {options}; and in the bot: trusted=[{listed}]"
+            out.print(Text(offer, "dim"), soft_wrap=True)

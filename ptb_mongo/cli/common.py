@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Annotated, Any, Final
 
 import telegram
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from ptb_mongo.cli.script import stand_in_for_main
+from ptb_mongo.cli.terminal import Console, Text, error_console
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
+from ptb_mongo.printable import printable
 
 __all__ = [
     "ERROR",
@@ -40,13 +39,12 @@ __all__ = [
     "Uri",
     "bot_for",
     "bot_id_from",
-    "console",
     "count",
+    "modules_of",
     "problem_json",
     "progress",
     "run",
     "show_problems",
-    "write_json",
 ]
 
 FINE: Final = 0
@@ -80,15 +78,6 @@ Token = Annotated[
     str | None,
     typer.Option("--token", envvar="BOT_TOKEN", show_default=False, help="Only the bot's id is taken from it"),
 ]
-
-
-def console() -> Console:
-    """Where a command prints; made anew, so that it is the terminal of this moment."""
-    return Console(highlight=False)
-
-
-def _error_console() -> Console:
-    return Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +160,7 @@ def run(work: Coroutine[Any, Any, int], *, interrupted: int = 130) -> None:
 
 
 def _complain(error: BaseException) -> None:
-    _error_console().print(Text.assemble(("Error: ", "bold red"), str(error)))
+    error_console().print(Text.assemble(("Error: ", "bold red"), str(error)))
 
 
 # -- the bot ---------------------------------------------------------------------------------------------
@@ -204,12 +193,6 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-def write_json(value: object) -> None:
-    """Prints one line of JSON."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
-
-
 def problem_json(problem: DocumentError) -> dict[str, Any]:
     """A problem, for scripts."""
     return {
@@ -220,6 +203,12 @@ def problem_json(problem: DocumentError) -> dict[str, Any]:
     }
 
 
+def modules_of(names: Iterable[str]) -> list[str]:
+    """The modules of some classes, for a command line that may be copied: whoever writes to the database names them."""
+    modules = {name.rpartition(".")[0] for name in names}
+    return sorted(module for module in modules if all(part.isidentifier() for part in module.split(".")))
+
+
 def show_problems(out: Console, problems: Sequence[DocumentError], title: str) -> None:
     """Lists what is wrong with documents: each reason once, with the first of its documents."""
     if not problems:
@@ -227,7 +216,8 @@ def show_problems(out: Console, problems: Sequence[DocumentError], title: str) -
     by_reason: dict[str, list[DocumentError]] = {}
     for problem in problems:
         by_reason.setdefault(problem.reason, []).append(problem)
-    out.print(Text(f"\n{title}", "bold red"))
+    out.print()
+    out.print(Text(title, "bold red"))
     for reason, alike in list(by_reason.items())[:_SHOWN_REASONS]:
         out.print(Text.assemble(("  ● ", "red"), reason), soft_wrap=True)
         shown = alike if len(alike) <= _SHOWN_DOCUMENTS else alike[: _SHOWN_DOCUMENTS - 1]
@@ -254,7 +244,7 @@ class Steps:
         if self._bar is None:
             return
         if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=total)
+            self._tasks[name] = self._bar.add_task(printable(name), total=total)
         self._bar.advance(self._tasks[name], number)
 
     def at(self, name: str, position: int, total: int) -> None:
@@ -262,7 +252,7 @@ class Steps:
         if self._bar is None:
             return
         if name not in self._tasks:
-            self._tasks[name] = self._bar.add_task(name, total=total)
+            self._tasks[name] = self._bar.add_task(printable(name), total=total)
         self._bar.update(self._tasks[name], completed=position)
 
     def expecting(self, totals: Callable[[str], int | None]) -> Callable[[str, int], None]:
@@ -277,13 +267,13 @@ def progress(*, quiet: bool) -> Iterator[Steps]:
     Args:
         quiet: Whether to show none.
     """
-    out = _error_console()
+    out = error_console()
     if quiet or not out.is_terminal:
         yield Steps(None)
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

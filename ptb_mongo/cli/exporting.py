@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -21,14 +20,13 @@ from ptb_mongo.cli.common import (
     Uri,
     bot_for,
     bot_id_from,
-    console,
     count,
     problem_json,
     progress,
     run,
     show_problems,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Text, console, write_json
 from ptb_mongo.migration.data import BotData
 from ptb_mongo.migration.exporting import collect, write_pickle
 
@@ -123,6 +121,7 @@ def _show(data: BotData, files: list[Path]) -> None:
         ]
         out.print(Text(f"  {', '.join(parts)}", "dim"))
     elif data.problems:
-        out.print(Text("\nNothing was written. --incomplete leaves these out, --trust loads classes.", "bold"))
+        out.print()
+        out.print(Text("Nothing was written. --incomplete leaves these out, --trust loads classes.", "bold"))
     else:
         out.print("There is nothing to export.")

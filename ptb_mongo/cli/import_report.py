@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from ptb_mongo.cli.common import count, problem_json, show_problems
+from ptb_mongo.cli.common import count, modules_of, problem_json, show_problems
+from ptb_mongo.cli.terminal import Console, Text
 from ptb_mongo.migration.importing import Report
 from ptb_mongo.migration.inspection import is_untrusted
 
@@ -83,12 +82,13 @@ def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -
 def _show_refused(out: Console, report: Report) -> None:
     if not report.refused:
         return
-    out.print(Text("\nClasses that were not loaded", "bold red"))
-    modules = {name.rpartition(".")[0] for name in report.refused if is_untrusted(report.refused[name])}
+    out.print()
+    out.print(Text("Classes that were not loaded", "bold red"))
+    modules = modules_of(name for name, reason in report.refused.items() if is_untrusted(reason))
     for name, reason in sorted(report.refused.items()):
         out.print(Text.assemble(("  ● ", "red"), name))
         if not is_untrusted(reason):
             out.print(Text(f"      {reason}", "dim"), soft_wrap=True)
     if modules:
-        options = " ".join(f"--trust {module}" for module in sorted(modules))
+        options = " ".join(f"--trust {module}" for module in modules)
         out.print(Text.assemble("    if they are yours, run this again with ", (options, "bold cyan")), soft_wrap=True)

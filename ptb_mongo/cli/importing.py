@@ -24,12 +24,11 @@ from ptb_mongo.cli.common import (
     Uri,
     bot_for,
     bot_id_from,
-    console,
     progress,
     run,
-    write_json,
 )
 from ptb_mongo.cli.import_report import report_json, show_report
+from ptb_mongo.cli.terminal import console, write_json
 from ptb_mongo.driver import connect, database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.migration.data import BotData, Kind

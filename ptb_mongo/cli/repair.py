@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -20,14 +18,13 @@ from ptb_mongo.cli.common import (
     Target,
     Trust,
     Uri,
-    console,
     count,
     problem_json,
     progress,
     run,
     show_problems,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Database, Stored
@@ -108,7 +105,8 @@ async def _repair(target: Target, wanted: _Wanted, *, as_json: bool) -> int:
         write_json({"problems": [problem_json(error) for error in failed], "repaired": len(bad) - len(failed)})
     else:
         show_problems(out, failed, "Not repaired")
-        out.print(Text(f"\n{count(len(bad) - len(failed), 'document')} repaired.", "bold green"))
+        out.print()
+        out.print(Text(f"{count(len(bad) - len(failed), 'document')} repaired.", "bold green"))
     return FOUND if failed or len(bad) < len(found) else FINE
 
 
@@ -149,7 +147,8 @@ def _say_what_can_be_done(out: Console, found: _Bad, bad: _Bad) -> None:
 
 
 def _say_what_will_be_done(out: Console, database: Database, bad: _Bad, *, aside: bool) -> None:
-    out.print(Text("\nThis will be done", "bold"))
+    out.print()
+    out.print(Text("This will be done", "bold"))
     for kind, stored in bad[:_SHOWN]:
         where = f"{database.scopes[kind].collection}, _id {stored.id!r:.60}"
         path = droppable(kind, stored)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import datetime as dtm
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import telegram
 import typer
 from bson import json_util
-from rich.console import Console
 from rich.panel import Panel
-from rich.pretty import Pretty
 from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -25,11 +22,10 @@ from ptb_mongo.cli.common import (
     Target,
     Trust,
     Uri,
-    console,
     run,
     show_problems,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
 from ptb_mongo.codec import load
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
@@ -131,7 +127,7 @@ def _panel(stored: Stored, name: str) -> Panel:
         if field in stored.body
     )
     title = name if str(stored.id) in name else f"{name} {stored.id}"
-    content = Pretty(_pleasant(stored.body.get("data", {})), expand_all=True, indent_guides=True)
+    content = Value(_pleasant(stored.body.get("data", {})), expand=True)
     return Panel(content, title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
 
 
@@ -174,6 +170,7 @@ def _date(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if hasattr(value, "year") else str(value)
 
 
+_WIDEST: Final = {"state": 40, "updated_at": 23}
 _META: dict[str, Callable[[Any], str]] = {"updated_at": _date, "rev": str}
 
 
@@ -187,13 +184,14 @@ def _show_table(out: Console, found: list[Stored]) -> None:
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("handler", "key", "state", "updated_at", "rev"):
-        table.add_column(title, no_wrap=title in {"state", "updated_at"})
+        # A long text in one conversation must not take the room of the others' handlers and keys.
+        table.add_column(title, no_wrap=title in {"state", "updated_at"}, max_width=_WIDEST.get(title))
     for stored in sorted(found, key=_place):
         handler, key = stored.key
         table.add_row(
             Text(handler, "bold"),
             ", ".join(map(str, key)),
-            Pretty(stored.body["state"]),
+            Value(stored.body["state"]),
             Text(_date(stored.body.get("updated_at", "")).removesuffix(" UTC"), "dim"),
             Text(str(stored.body.get("rev", "")), "dim"),
         )

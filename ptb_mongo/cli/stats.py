@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -18,11 +16,10 @@ from ptb_mongo.cli.common import (
     Json,
     Target,
     Uri,
-    console,
     progress,
     run,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.statistics import (
     KeyUse,
@@ -140,11 +137,12 @@ def _table(*titles: str) -> Table:
 
 
 def _title(out: Console, title: str) -> None:
-    out.print(Text(f"\n{title}", "bold"))
+    out.print()
+    out.print(Text(title, "bold"))
 
 
 def _type(name: str, number: int, of: int) -> Text:
-    return Text(name) if number == of else Text.assemble(name, (f" {number:,}", "dim"))
+    return Text(name) if number == of else Text(name).append(f" {number:,}", "dim")
 
 
 def _bar(number: int, most: int, style: str, width: int = _BAR) -> Text:

@@ -6,8 +6,6 @@ from contextlib import aclosing
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -16,10 +14,9 @@ from ptb_mongo.cli.common import (
     Json,
     Target,
     Uri,
-    console,
     run,
-    write_json,
 )
+from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.migration.watching import Change, beginning, changes
 
 __all__ = ["watch"]
@@ -87,8 +84,9 @@ def _show(out: Console, change: Change) -> None:
     else:
         who = Text("somebody" if change.operation == "delete" else "another service", "bold")
     shown_id = change.id
-    if isinstance(shown_id, dict) and shown_id.keys() == {"handler", "key"}:
-        shown_id = f"{shown_id['handler']} {tuple(shown_id['key'])}"
+    match shown_id:
+        case {"handler": str(handler), "key": [*key]}:
+            shown_id = f"{handler} {tuple(key)}"
     line = Text.assemble(
         (f"{change.at:%H:%M:%S}  ", "dim"),
         (f"{_SIGNS[change.operation]} ", f"bold {style}"),

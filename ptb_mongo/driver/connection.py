@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
@@ -22,13 +21,14 @@ from ptb_mongo.driver import codes
 from ptb_mongo.driver.failures import translated
 from ptb_mongo.driver.options import database_options
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
+from ptb_mongo.log import get_logger
 from ptb_mongo.waiting import awaited, wait_at_most
 
 __all__ = ["DEADLINE", "Connection"]
 
 T = TypeVar("T")
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 DEADLINE: Final = 10.0
 """Seconds after which an answer is no longer waited for: the connection may be half-open."""

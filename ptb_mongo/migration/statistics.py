@@ -101,9 +101,7 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
         sample: How many documents to look at, taken at random; all by default.
     """
     tag = f"$field.v.{TAG}"
-    kind_of_value = {
-        "$cond": [{"$eq": [{"$type": tag}, "string"]}, {"$ifNull": ["$field.v.cls", tag]}, {"$type": "$field.v"}]
-    }
+    kind_of_value = {"$cond": [_is_text(tag), _text("$field.v.cls", tag), {"$type": "$field.v"}]}
     fields = {"$cond": [{"$eq": [f"$data.{TAG}", "object"]}, "$data.state", "$data"]}
     pipeline: list[dict[str, Any]] = [
         *([{"$sample": {"size": sample}}] if sample else []),
@@ -130,13 +128,7 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
 async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
     """How many conversations of each handler are in each state."""
     tag = f"$state.{TAG}"
-    state = {
-        "$cond": [
-            {"$eq": [{"$type": tag}, "string"]},
-            {"$ifNull": ["$state.name", {"$ifNull": ["$state.cls", tag]}]},
-            "$state",
-        ]
-    }
+    state = {"$cond": [_is_text(tag), _text("$state.name", _text("$state.cls", tag)), "$state"]}
     pipeline: list[dict[str, Any]] = [
         {"$group": {"_id": {"handler": "$handler", "state": state}, "n": {"$sum": 1}}},
         {"$sort": {"_id.handler": 1, "n": -1, "_id.state": 1}},
@@ -144,5 +136,15 @@ async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
     result: dict[str, dict[str, int]] = {}
     async for one in database.driver.aggregate(database.scopes["conversations"].collection, pipeline):
         states = result.setdefault(str(one["_id"].get("handler")), {})
-        states[str(one["_id"].get("state"))] = one["n"]
+        name = str(one["_id"].get("state"))
+        states[name] = states.get(name, 0) + one["n"]
     return result
+
+
+def _is_text(path: str) -> dict[str, Any]:
+    return {"$eq": [{"$type": path}, "string"]}
+
+
+def _text(path: str, otherwise: Any) -> dict[str, Any]:
+    """What stands at a path, unless somebody has put something else there than a text."""
+    return {"$cond": [_is_text(path), path, otherwise]}

@@ -7,7 +7,6 @@ read, and the writer asks what is to be written.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
@@ -16,6 +15,7 @@ from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.known import KnownDocuments, R
 from ptb_mongo.replica.quarantine import as_decode_error
@@ -24,7 +24,7 @@ from ptb_mongo.replica.versions import Stored, Version, stored_in
 
 __all__ = ["Collection"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _HEADROOM: Final = 1024  # bytes for the other fields of a stored document: `_id`, `rev`, `updated_at`
 _DESCRIBING: Final = ("rev", "revs")
 _NOT_OURS: Final = ("_id", *_DESCRIBING)

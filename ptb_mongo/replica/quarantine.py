@@ -6,15 +6,15 @@ Anybody may plant any number of them. Of those that nobody uses, only the first 
 from __future__ import annotations
 
 import hashlib
-import logging
 from typing import Any, Final
 
 from ptb_mongo.codec import dump
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError
+from ptb_mongo.log import get_logger
 
 __all__ = ["MOST_QUARANTINED", "Quarantine", "as_decode_error"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 MOST_QUARANTINED: Final = 1000
 """How many of a collection's documents are remembered that nobody uses."""
 _LONGEST: Final = 1000  # bytes of an `_id`, characters of a path: they are kept for as long as the document stays so

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from ptb_mongo.codec import Codec, unescape
 from ptb_mongo.errors import DecodeError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import Strategies
 from ptb_mongo.replica.live import LiveReplica
@@ -21,7 +21,7 @@ from ptb_mongo.types import OnConflict, ScopeName
 
 __all__ = ["DataForm", "T"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ptb_mongo.health import Counters
+from ptb_mongo.log import get_logger
 
 __all__ = ["CONNECTING", "WATCHING", "Availability", "Request"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 
 class Request(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -17,6 +16,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import UnavailableError
+from ptb_mongo.log import get_logger
 from ptb_mongo.sync.availability import WATCHING, Availability
 from ptb_mongo.sync.lag import Lag
 from ptb_mongo.sync.retry import retry_forever
@@ -24,7 +24,7 @@ from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["ChangeStream", "just_after"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
 _OF_A_DOCUMENT: Final = {"insert", "update", "replace", "delete"}
 _ENDS: Final = ("drop", "rename")  # of a collection

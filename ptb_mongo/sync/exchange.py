@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from ptb_mongo.codec import BURIED_FIELD, id_of
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import DecodeError, DocumentError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.callback_data import CallbackDataScope
@@ -23,7 +23,7 @@ from ptb_mongo.types import CDCData, ConversationDict
 
 __all__ = ["Exchange", "Offer"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _BATCH: Final = 250  # documents that are merged without a pause; more would block other tasks for too long
 
 Offer = tuple[Replica, "Ticket | None"]

@@ -5,15 +5,15 @@ Only the first start of a bot asks for them: later, what has no data is a docume
 
 from __future__ import annotations
 
-import logging
 import shlex
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
+from ptb_mongo.log import get_logger
 
 __all__ = ["warn_of_foreign"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _NO_DATA: Final[dict[str, Any]] = {"data": {"$exists": False}, "buried": {"$exists": False}}
 _NOT_OURS: Final[dict[str, dict[str, Any]]] = {
     "user_data": _NO_DATA,

@@ -5,18 +5,18 @@ Anybody may have written it. A version that no ptb_mongo writes is reported and 
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timezone
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import FormatError, PersistenceError
+from ptb_mongo.log import get_logger
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.sync.foreign import warn_of_foreign
 
 __all__ = ["FORMAT_VERSION", "begin", "check", "end"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
 _NEXT_VERSIONS: Final = 8
 """Versions after ours that may have been written by newer ones; versions do not jump."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 from collections.abc import AsyncIterator, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
+from ptb_mongo.log import get_logger
 from ptb_mongo.sync.batching import Batcher
 from ptb_mongo.sync.lease_updates import acquiring, handing_over, renewing, shown
 from ptb_mongo.sync.retry import retry_forever
@@ -27,7 +27,7 @@ from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 
 __all__ = ["SHORTEST", "Leases"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 SHORTEST: Final = 0.5
 """The shortest `timeout`, in seconds."""
 

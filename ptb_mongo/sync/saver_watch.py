@@ -7,16 +7,16 @@ the rest. Deletions and the states of conversations wait in PTB, out of reach.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from itertools import islice
 from typing import Any, Final
 
+from ptb_mongo.log import get_logger
 from ptb_mongo.sync.heartbeat import Heartbeat, Key, uncopyable
 
 __all__ = ["SaverWatch"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, in which the event loop must not have been blocked
 _LATE: Final = 1.0  # seconds that a timer is late if the event loop was blocked
 _EACH_TIME: Final = "bot_data"  # what every update and every job gets

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import BURIED_FIELD, load
 from ptb_mongo.errors import DecodeError, as_encode_error
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.quarantine import as_decode_error
@@ -23,7 +23,7 @@ from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["Kept", "SpillFolder"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _PATIENCE: Final = 10.0  # seconds without progress, after which a start goes on all the same
 _AT_ONCE: Final = 1000  # documents that are taken in: a file may be larger than the memory
 _REPORTED: Final[set[tuple[Path, str]]] = set()

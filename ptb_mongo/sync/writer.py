@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from typing import Any, Final
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.health import Counters
+from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import CONNECTING, Availability, Request
@@ -32,7 +32,7 @@ from ptb_mongo.waiting import Alarm, cancel_and_wait
 
 __all__ = ["Waiting", "Writer"]
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 _PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before the background takes over
 _PAUSES_OF_COLLECTIONS: Final = 0.1, 5.0  # seconds: the first and the longest
 _PAUSES_OF_DOCUMENTS: Final = 1.0, 300.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Collection, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -12,6 +11,7 @@ from telegram import Bot, Message
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
+from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD
@@ -26,7 +26,7 @@ CCT = TypeVar("CCT", bound=CallbackContext[Any, Any, Any, Any])
 RT = TypeVar("RT")
 JQ = TypeVar("JQ", bound="JobQueue[Any] | None")
 
-_LOGGER = logging.getLogger(__name__)
+_LOGGER = get_logger(__name__)
 
 
 class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, UD, CD, BD, JQ]):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
+import httpx
 import pytest
 from botapi import FakeBotAPI, User
 from ptb_examples import ExampleBot, MongoStorage, PickleStorage, Storage, examples_directory, rewritten
 from pymongo import AsyncMongoClient
+from test_examples import EXAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -75,3 +80,25 @@ async def run_example(
     for bot in bots:
         await bot.kill()
         print(bot.log)  # noqa: T201 - pytest shows it where the test failed
+
+
+@pytest.fixture
+def page(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+    """Makes a client of the page, with a password or without."""
+    sys.path.append(str(EXAMPLES))
+    try:
+        admin_api = importlib.import_module("admin_api")
+    finally:
+        sys.path.remove(str(EXAMPLES))
+
+    @contextlib.asynccontextmanager
+    async def client(password: str | None = None, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+        app = admin_api.make_app(mongodb_server_uri, mongodb_database, password)
+        transport = httpx.ASGITransport(app=app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://localhost", **options) as client,
+        ):
+            yield client
+
+    return client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import importlib.util
 import json
 import os
@@ -29,7 +28,7 @@ from ptb_mongo.embedded import EmbeddedMongo
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 needs_web = pytest.mark.skipif(
@@ -327,27 +326,6 @@ async def run_to_the_end(program: str, *arguments: str) -> str:
 
 @needs_web
 class TestAdminPage:
-    @pytest.fixture
-    def page(self, mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-        """Makes a client of the page, with a password or without."""
-        sys.path.append(str(EXAMPLES))
-        try:
-            admin_api = importlib.import_module("admin_api")
-        finally:
-            sys.path.remove(str(EXAMPLES))
-
-        @contextlib.asynccontextmanager
-        async def client(password: str | None = None, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
-            app = admin_api.make_app(mongodb_server_uri, mongodb_database, password)
-            transport = httpx.ASGITransport(app=app)
-            async with (
-                app.router.lifespan_context(app),
-                httpx.AsyncClient(transport=transport, base_url="http://page", **options) as client,
-            ):
-                yield client
-
-        return client
-
     def test_the_running_bot_obeys_its_switch(self, mongodb_server_uri: str) -> None:
         # when
         output = run("admin_api.py", mongodb_server_uri)

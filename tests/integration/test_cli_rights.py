@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 
 from ptb_mongo.cli.app import app
 from ptb_mongo.cli.check import _show_missing
-from ptb_mongo.cli.common import Target, console
+from ptb_mongo.cli.common import Target
+from ptb_mongo.cli.terminal import console
 from ptb_mongo.migration.inspection import Server as Inspected
 from ptb_mongo.migration.privileges import ACTIONS, granting, missing_actions
 
