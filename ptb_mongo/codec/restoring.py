@@ -12,6 +12,7 @@ import datetime as dtm
 import enum
 import ipaddress
 import pickle
+import types
 import zoneinfo
 from collections.abc import Callable
 from typing import Any, Final
@@ -207,7 +208,15 @@ def set_state(obj: Any, state: Any) -> None:
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
     for name, value in {**(attributes or {}), **(slots or {})}.items():
+        if _is_pythons_own(type(obj), name):
+            raise DecodeError(f"{name!r:.80} is no attribute that a pickle holds")
         set_attribute(obj, name, value)
+
+
+def _is_pythons_own(cls: type, name: Any) -> bool:
+    """Whether an attribute is kept by Python itself: a copy would set it by code that reads what it gets to its end."""
+    owner = next((vars(one) for one in cls.__mro__ if name in vars(one)), {})
+    return isinstance(owner.get(name), types.GetSetDescriptorType)
 
 
 def _unhooked(obj: Any) -> Any:

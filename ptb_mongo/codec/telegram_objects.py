@@ -38,7 +38,7 @@ _NAMES: Final[dict[str, Any]] = {
     **vars(typing),
     **vars(telegram),
     "dtm": dtm,
-    "FileInput": object,
+    "FileInput": str,
 }
 
 

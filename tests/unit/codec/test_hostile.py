@@ -57,7 +57,7 @@ def nothing_runs() -> Iterator[None]:
 
 
 def text(value: str) -> bytes:
-    data = value.encode()
+    data = value.encode("utf-8", "surrogatepass")
     return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
 
 
