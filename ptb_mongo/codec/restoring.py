@@ -215,8 +215,8 @@ def set_state(obj: Any, state: Any) -> None:
 
 def _is_pythons_own(cls: type, name: Any) -> bool:
     """Whether an attribute is kept by Python itself: a copy would set it by code that reads what it gets to its end."""
-    owner = next((vars(one) for one in cls.__mro__ if name in vars(one)), {})
-    return isinstance(owner.get(name), types.GetSetDescriptorType)
+    found = next((vars(owner)[name] for owner in cls.__mro__ if name in vars(owner)), None)
+    return isinstance(found, types.GetSetDescriptorType)
 
 
 def _unhooked(obj: Any) -> Any:
