@@ -21,7 +21,7 @@ import telegram
 import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions
-from ptb_mongo.codec.objects import set_attribute
+from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.reader import Reader
@@ -172,6 +172,8 @@ def _of_telegram(described: Described) -> Any:
 def _restored_by_itself(described: Described, *, bare: bool) -> Any:
     """An object of a trusted class, as the class's own pickle would restore it."""
     cls, args, kwargs, state, items, pairs = described
+    if is_plain(cls) and not (bare and not args and not kwargs):
+        raise DecodeError(f"a {cls.__qualname__} is restored from its attributes alone, and not called")
     check_call(cls, args, kwargs)
     obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
     # What follows is looked up on the class: on the object, a planted attribute could be in its place.
