@@ -35,6 +35,7 @@ from typing import Any
 
 import telegram
 
+from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.codec.decoder import Decoder
 from ptb_mongo.codec.documents import BURIED, BURIED_FIELD, MAX_SIZE, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.encoder import Encoder, sort_elements
@@ -42,6 +43,7 @@ from ptb_mongo.codec.keys import TAG, escape, unescape
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = [
     "BURIED",
@@ -116,8 +118,27 @@ class Codec:
 
     @property
     def doubtful(self) -> bool:
-        """Whether it may be that PTB cannot copy the value that was decoded last: see `bounds.check_copy`."""
+        """Whether the value that was decoded last has to be proven usable: see `check_usable`."""
         return self._decoder.doubtful
+
+    def check_usable(self, value: object, *, copied: bool) -> None:
+        """Refuses a value that could not be copied by PTB, or not be stored again.
+
+        Args:
+            value: What was decoded.
+            copied: Whether PTB copies it.
+
+        Raises:
+            DecodeError: If so.
+        """
+        if copied:
+            check_copy(value)
+        try:
+            size = len(dump({"data": self._encoder.document(value)}))
+        except EncodeError as error:
+            raise DecodeError(f"it could not be stored again: {error.reason}", path=error.path) from error
+        if size > MAX_SIZE:
+            raise DecodeError("it would be larger than 16 MB when it is stored again")
 
     def decode_body(self, raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """Decodes a document's fields, given also as the bytes they came in.

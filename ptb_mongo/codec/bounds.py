@@ -9,12 +9,13 @@ from __future__ import annotations
 import collections
 import copy
 import re
+import unicodedata
 from collections.abc import Collection
 from typing import Any, Final
 
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "MAX_UNFOLDED", "check_collisions", "check_copy", "pattern"]
+__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy"]
 
 MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
@@ -22,15 +23,20 @@ MAX_COLLISIONS: Final = 1000
 MAX_PACKED: Final = 10
 """Packed BSON in packed BSON; each level holds all that is inside once more."""
 
-MAX_UNFOLDED: Final = 5_000_000
-"""Parts of tuples that stand in several places, each counted wherever it stands: `copy` does not remember them."""
-
 COPY_HOOKS: Final = frozenset(
     {"__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs_ex__", "__getnewargs__"}
 )
 """What `copy` looks up on the object itself, where a planted attribute could be."""
 
 _MAX_PATTERN: Final = 100_000
+_ALLOWANCE: Final = 0.02  # seconds for one document, whatever its size
+_SECONDS_PER_CHARACTER: Final = 6e-6
+_SECONDS_PER_CLASS: Final = 2e-4
+_SECONDS_PER_LAID_OUT: Final = 2e-7
+_LAST_LAID_OUT: Final = 0xFFFF  # beyond it, a range stays a range
+_ONE: Final = re.compile(
+    r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\N\{[^}]*\}|\\[0-7]{1,3}|\\.|.", re.DOTALL
+)
 _FRAMES_BELOW: Final = 100  # PTB may copy at a deeper place than we do
 
 
@@ -67,12 +73,61 @@ def _copy_below(frames: int, value: object) -> None:
         copy.deepcopy(value)
 
 
-def pattern(text: Any, flags: int) -> re.Pattern[Any]:
-    """A compiled pattern.
+class Spending:
+    """What the regular expressions of one document cost: the only values that are dear to make, and cheap to write.
 
-    Raises:
-        ValueError: If it is so long that compiling it would take seconds.
+    A class of characters in brackets is laid out in full, and with `IGNORECASE` each of them is looked up.
     """
-    if len(text) > _MAX_PATTERN:
-        raise ValueError(f"a pattern of more than {_MAX_PATTERN:,} characters cannot be stored")
-    return re.compile(text, flags)
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._allowed = _ALLOWANCE
+
+    def pattern(self, text: Any, flags: int) -> re.Pattern[Any]:
+        """A compiled pattern.
+
+        Raises:
+            ValueError: If compiling it, and those before it, would take too long.
+        """
+        if type(text) not in {str, bytes}:
+            raise TypeError("a pattern is a text or bytes")
+        self._allowed += _SECONDS_PER_CHARACTER * len(text)
+        self._seconds += _seconds_to_compile(text if isinstance(text, str) else text.decode("latin-1"), flags)
+        if len(text) > _MAX_PATTERN:
+            raise ValueError(f"a pattern of more than {_MAX_PATTERN:,} characters cannot be stored")
+        if self._seconds > self._allowed:
+            raise ValueError("patterns with so wide ranges of characters take too long to be compiled")
+        return re.compile(text, flags)
+
+
+def _seconds_to_compile(text: str, flags: int) -> float:
+    """An estimate that is rather too high."""
+    seconds = _SECONDS_PER_CHARACTER * len(text)
+    if not text.isascii() or "\\" in text:
+        ignores_case = flags & re.IGNORECASE or "(?" in text
+        seconds += text.count("[") * (_SECONDS_PER_CLASS if ignores_case else _SECONDS_PER_CLASS / 10)
+        seconds += _laid_out(text) * _SECONDS_PER_LAID_OUT
+    return seconds
+
+
+def _laid_out(text: str) -> int:
+    """How many characters all ranges hold that would be ranges inside brackets."""
+    ones = _ONE.findall(text)
+    count = 0
+    for index, one in enumerate(ones[1:-1], 1):
+        if one == "-":
+            first, last = _code(ones[index - 1]), _code(ones[index + 1])
+            count += max(min(last, _LAST_LAID_OUT) - first + 1, 0)
+    return count
+
+
+def _code(one: str) -> int:
+    """The number of a character that a pattern writes as it is, or escapes in whatever way."""
+    if len(one) == 1:
+        return ord(one)
+    kind, digits = one[1], one[2:]
+    if kind in "xuU" and digits:
+        return int(digits, 16)
+    if kind.isdigit():
+        return int(one[1:], 8) if set(one[1:]) <= set("01234567") else 0
+    return ord(unicodedata.lookup(digits[1:-1])) if kind == "N" and digits else ord(kind)

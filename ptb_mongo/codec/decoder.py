@@ -20,12 +20,12 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from ptb_mongo.codec import pickling
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, check_collisions, pattern
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, unescape
-from ptb_mongo.codec.objects import is_plain, new_object
+from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
@@ -47,6 +47,7 @@ class Decoder:
         self._trust = trust
         self._bot = bot
         self._packed_levels = 0
+        self._spending = Spending()
         self.doubtful = False
         """Whether it may be that PTB cannot copy the value that was decoded last."""
         self._by_tag: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -59,7 +60,7 @@ class Decoder:
             "bytearray": lambda tagged: bytearray(_field(tagged, "v", bytes)),
             "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
             "bson": self._packed,
-            "regex": lambda tagged: pattern(self.decode(tagged["v"]), _field(tagged, "flags", int)),
+            "regex": lambda tagged: self._spending.pattern(self.decode(tagged["v"]), _field(tagged, "flags", int)),
             "datetime": self._datetime,
             "milliseconds": lambda tagged: DatetimeMS(_field(tagged, "v", dtm.datetime)),
             "date": lambda tagged: _field(tagged, "v", dtm.datetime).date(),
@@ -97,6 +98,7 @@ class Decoder:
         """
         self.doubtful = False
         self._packed_levels = 0
+        self._spending = Spending()
         try:
             return self.decode(plain)
         except RecursionError as error:
@@ -223,7 +225,7 @@ class Decoder:
             raise DecodeError("its state is not a document of attributes")
         if not COPY_HOOKS.isdisjoint(attributes):
             raise DecodeError("one of its attributes stands in the place of a method")
-        self.doubtful = self.doubtful or hasattr(cls, "__deepcopy__")
+        self.doubtful = self.doubtful or copies_itself(cls)
         return new_object(cls, attributes)
 
     def _named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any]) -> Any:
@@ -236,9 +238,9 @@ class Decoder:
         return tuple.__new__(cls, [known[name] for name in cls._fields])
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
-        restorer = pickling.Restorer(_field(tagged, field, bytes), self._trust, self._bot())
+        restorer = Restorer(_field(tagged, field, bytes), self._trust, self._bot(), self._spending)
         value = restorer.load()
-        self.doubtful = self.doubtful or restorer.doubtful
+        self.doubtful = self.doubtful or restorer.doubtful or field == "v"
         return value
 
     def _running_bot(self, tagged: dict[str, Any]) -> Any:

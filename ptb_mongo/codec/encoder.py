@@ -17,9 +17,9 @@ from bson.code import Code
 from bson.dbref import DBRef
 from bson.errors import BSONError
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, check_collisions, pattern
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, escape
-from ptb_mongo.codec.objects import attributes_of, is_plain
+from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import enum_key, enum_member
@@ -57,6 +57,7 @@ class Encoder:
         self.doubtful = False
         """Whether it may be that the value that was encoded last cannot be decoded: classes run their own code then."""
         self._size = 0
+        self._spending = Spending()
         self._unescaped: set[str] = set()  # keys that are stored as they are: most are seen again and again
         self._by_type: dict[type, Form] = {
             **SCALARS,
@@ -82,6 +83,7 @@ class Encoder:
             EncodeError: If it cannot be stored; with the path to the culprit.
         """
         self._size = 0
+        self._spending = Spending()
         self.doubtful = False
         try:
             return self.encode(value, 0)
@@ -202,7 +204,7 @@ class Encoder:
 
     def _pattern(self, value: re.Pattern[Any], depth: int) -> Any:
         try:
-            pattern(value.pattern, value.flags)
+            self._spending.pattern(value.pattern, value.flags)
         except ValueError as error:
             raise EncodeError(str(error)) from error
         return {TAG: "regex", "v": self.encode(value.pattern, depth + 1), "flags": value.flags}
@@ -252,7 +254,7 @@ class Encoder:
         name = self._trust.name_of(cls)
         if not COPY_HOOKS.isdisjoint(attributes):
             raise EncodeError("one of its attributes stands in the place of a method")
-        if hasattr(cls, "__deepcopy__"):
+        if copies_itself(cls):
             self.doubtful = True
         try:
             return {TAG: "object", "cls": name, "state": self._dict(attributes, depth + 1)}

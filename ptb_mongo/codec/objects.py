@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 __all__ = [
     "attributes_of",
+    "copies_itself",
     "is_plain",
     "new_object",
     "order_attributes",
@@ -66,6 +67,11 @@ def _is_plain(cls: Any) -> bool:
         <= 8 * (len(slots_of(cls)) + 2)  # nothing but attributes: no C structure underneath
         and cls.__itemsize__ == 0
     )
+
+
+def copies_itself(cls: Any) -> bool:
+    """Whether methods of the class take part when an object is copied, which may fail where an attribute is missing."""
+    return hasattr(cls, "__deepcopy__") or getattr(cls, "__getstate__", None) is not _DEFAULT_GETSTATE
 
 
 def attributes_of(obj: object) -> dict[str, Any]:

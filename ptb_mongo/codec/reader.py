@@ -7,14 +7,13 @@ is never larger than the bytes that it reads, and is hashed in a time that is bo
 
 from __future__ import annotations
 
-import collections
 import math
 import pickle
 import struct
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
-from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
+from ptb_mongo.codec.proportion import Proportion
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Reader"]
@@ -24,8 +23,7 @@ _MEMOIZE: Final = pickle.MEMOIZE[0]
 _BINGET: Final = pickle.BINGET[0]
 _SHORT_BINUNICODE: Final = pickle.SHORT_BINUNICODE[0]
 _RESTORE: Final = object()
-_SCALARS: Final = {str, int, bool, float, bytes, type(None)}
-_MAX_HASHED: Final = 6_000_000  # more than 16 MB hold
+_SHORT: Final = 64
 
 
 class Reader:
@@ -34,23 +32,18 @@ class Reader:
     Args:
         data: The pickle.
         name: Module and name of the one global that it may name.
-        max_unfolded: How many parts may be there through tuples that stand in several places, each counted
-            wherever it stands.
+        is_bounded: Whether what it stands for must be in proportion to its bytes.
     """
 
-    def __init__(self, data: bytes, name: tuple[str, str], *, max_unfolded: float = math.inf) -> None:
+    def __init__(self, data: bytes, name: tuple[str, str], *, is_bounded: bool = True) -> None:
         self._data = data
         self._at = 0
         self._name = name
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: list[Any] = []
-        self._hashed = 0
-        self._unfolded = 0
-        self._max_unfolded = max_unfolded
-        self._weights: dict[int, int] = {}  # of tuples, which are kept by the memo
-        self._hashes: dict[int, tuple[Any, collections.Counter[int]]] = {}  # of each large dict, and how often
-        self._made: dict[int, tuple[Any, Any]] = {}  # each restored object, and what it was made of
+        self._proportion = Proportion(len(data) if is_bounded else math.inf)
+        self._made = self._proportion.made
 
     def restore(self, *args: object) -> Any:
         """What a call of the one global gives."""
@@ -73,8 +66,8 @@ class Reader:
                 memo.append(self._stack[-1])
             elif code == _BINGET:
                 recalled = memo[data[self._at]]
-                if type(recalled) is tuple:
-                    self._unfold(recalled)
+                if type(recalled) is not str or len(recalled) > _SHORT:
+                    self._proportion.shares(recalled)
                 self._stack.append(recalled)
                 self._at += 1
             elif code == _SHORT_BINUNICODE:
@@ -86,7 +79,21 @@ class Reader:
                 operation(self, detail)
             else:
                 raise DecodeError(f"the pickle uses the opcode {code:#04x}, which no pickle of ours does")
-        return self._stack.pop()
+        value = self._stack.pop()
+        self._proportion.check(value)
+        return value
+
+    def was_made(self, value: object) -> bool:
+        """Whether a value came from a call of `restore`."""
+        return id(value) in self._made
+
+    def check_hashing(self, values: Iterable[Any]) -> None:
+        """Refuses keys and elements whose hash would take for ever.
+
+        Raises:
+            DecodeError: If so.
+        """
+        self._proportion.check_hashing(values)
 
     def _skip(self, size: int) -> None:
         self._at += size
@@ -142,8 +149,7 @@ class Reader:
 
     def _recall(self, _: None = None) -> None:
         recalled = self._memo[int.from_bytes(self._take(4), "little")]
-        if type(recalled) is tuple:
-            self._unfold(recalled)
+        self._proportion.shares(recalled)
         self._stack.append(recalled)
 
     def _tuple(self, size: int) -> None:
@@ -182,8 +188,8 @@ class Reader:
             raise DecodeError("the pickle sets items of what is no dict")
         keys = items[::2]
         if any(type(key) is not str for key in keys):
-            self.check_hashing(keys)
-            self._check_growth(target, keys)
+            self._proportion.check_hashing(keys)
+            self._proportion.check_growth(target, keys)
         target.update(zip(keys, items[1::2], strict=True))
 
     def _global(self, _: None = None) -> None:
@@ -198,65 +204,13 @@ class Reader:
         if self._stack.pop() is not _RESTORE or type(args) is not tuple:
             raise DecodeError("the pickle calls what may not be called")
         made = self.restore(*args)
-        self._made[id(made)] = made, args
+        self._proportion.makes(made, args)
         self._stack.append(made)
 
     def _persistent(self, _: None = None) -> None:
         self._stack.append(self.outside(self._stack.pop()))
         if self._data[self._at] == _MEMOIZE:
             raise DecodeError("the pickle lets an outside object stand in several places")
-
-    def _unfold(self, recalled: tuple[Any, ...]) -> None:
-        """Counts what a tuple adds that stands in one more place: a copy makes all of it anew."""
-        self._unfolded += self._tuple_weight(recalled)
-        if self._unfolded > self._max_unfolded:
-            raise DecodeError("the pickle has tuples of tuples that unfold without end")
-
-    def _tuple_weight(self, value: tuple[Any, ...]) -> int:
-        known = self._weights.get(id(value))
-        if known is None:
-            known = 1 + len(value) + sum(self._tuple_weight(part) for part in value if type(part) is tuple)
-            self._weights[id(value)] = known
-        return known
-
-    def check_hashing(self, values: Iterable[Any]) -> None:
-        """Refuses keys and elements whose hash would take for ever: tuples of one tuple of one tuple ...
-
-        Raises:
-            DecodeError: If their parts, each counted wherever it stands, are too many; or if too many collide.
-        """
-        values = list(values)
-        weights: dict[int, int] = {}
-        self._hashed += sum(self._weight(value, weights) for value in values if type(value) not in _SCALARS)
-        if self._hashed > _MAX_HASHED:
-            raise DecodeError("the pickle has a key or an element of a set that unfolds without end")
-        check_collisions(values)
-
-    def _check_growth(self, target: dict[Any, Any], keys: list[Any]) -> None:
-        """The same for a dict that gets its keys little by little."""
-        if len(target) + len(keys) > MAX_COLLISIONS:
-            _, hashes = self._hashes.setdefault(id(target), (target, collections.Counter(map(hash, target))))
-            new = list(map(hash, keys))
-            hashes.update(new)
-            if any(hashes[one] > MAX_COLLISIONS for one in new):
-                raise DecodeError("too many of its keys have the same hash")
-
-    def _weight(self, value: Any, weights: dict[int, int]) -> int:
-        """How many parts a value has, each counted wherever it stands."""
-        kind = type(value)
-        if kind in {tuple, frozenset, list}:
-            parts = value
-        elif kind is dict:
-            parts = value.values()
-        elif id(value) in self._made:
-            parts = self._made[id(value)][1]
-        else:
-            return 1
-        known = weights.get(id(value))
-        if known is None:
-            weights[id(value)] = 1  # while it is counted: a list may contain itself
-            known = weights[id(value)] = 1 + sum(self._weight(part, weights) for part in parts)
-        return known
 
     _OPERATIONS: ClassVar[dict[int, tuple[Any, Any]]] = {
         opcode[0]: (operation, detail)

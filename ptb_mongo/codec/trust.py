@@ -21,7 +21,7 @@ import telegram.ext
 
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
-__all__ = ["Trust"]
+__all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
 
 # Types whose construction from plain data runs no code but their own, in time and memory that is bounded by
 # that data. `range` and `Fraction` are missing on purpose (they expand); the codec has forms of their own.
@@ -51,7 +51,7 @@ DEFAULT_NONE: Final = telegram.LinkPreviewOptions().is_disabled
 """The value "use the default" inside Telegram objects, which they compare by identity. PTB exports neither it nor
 its class: reached through an attribute that holds it, so that no private module is named."""
 
-_DEFAULT_VALUE: Final[type] = type(DEFAULT_NONE)
+DEFAULT_VALUE: Final[type] = type(DEFAULT_NONE)
 
 
 def class_name(cls: type) -> str:
@@ -77,7 +77,7 @@ def _is_telegram_value(cls: type) -> bool:
         return not issubclass(cls, telegram.Bot)
     return (
         issubclass(cls, (enum.Enum, telegram.error.TelegramError))
-        or cls is _DEFAULT_VALUE
+        or cls is DEFAULT_VALUE
         or cls is telegram.ext.InvalidCallbackData
     )
 
@@ -175,7 +175,7 @@ class Trust:
             if prefix == module.__name__:
                 cls = vars(module).get(attribute)
                 return cls if isinstance(cls, type) and _is_telegram_value(cls) else None
-        return _DEFAULT_VALUE if name == class_name(_DEFAULT_VALUE) else None
+        return DEFAULT_VALUE if name == class_name(DEFAULT_VALUE) else None
 
     def _in_trusted_module(self, name: str) -> type | None:
         for module in self._modules:

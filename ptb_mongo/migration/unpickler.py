@@ -19,10 +19,11 @@ from typing import Any, ClassVar, Final
 
 import telegram
 
-from ptb_mongo.codec.bounds import pattern
+from ptb_mongo.codec.bounds import Spending
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
-from ptb_mongo.codec.pickling import check_call, set_state, telegram_object
 from ptb_mongo.codec.reader import Reader
+from ptb_mongo.codec.restoring import check_call, set_state
+from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.names import Function, HostilePickleError, Names, StandIn, stands_in
@@ -45,7 +46,7 @@ class ForeignPickle(Reader):
     """
 
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
-        super().__init__(data, ("", ""))
+        super().__init__(data, ("", ""), is_bounded=False)
         self._bot = bot
         self._names = Names(trust)
         self._work: dict[Function, Callable[..., Any]] = {
@@ -57,7 +58,7 @@ class ForeignPickle(Reader):
             Function.OR: _joined_flags,
             Function.FRACTION: _fraction,
             Function.RANGE: range,
-            Function.PATTERN: pattern,
+            Function.PATTERN: Spending().pattern,
             Function.ZONE: zoneinfo.ZoneInfo,
             Function.CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
             Function.PYTZ_UTC: _pytz_utc,

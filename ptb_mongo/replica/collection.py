@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
-from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, QuarantinedError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
@@ -148,8 +147,8 @@ class Collection(KnownDocuments[R]):
             return {}  # a mark: there is no document
         body = self.codec.decode_body(raw, body)
         self.check(key, body)
-        if self.copied and self.codec.doubtful:
-            check_copy(body)
+        if self.codec.doubtful:
+            self.codec.check_usable(body, copied=self.copied)
         return body
 
     # -- quarantine -------------------------------------------------------------------------------------

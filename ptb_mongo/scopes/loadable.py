@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ptb_mongo.codec import dump, load
-from ptb_mongo.codec.bounds import check_copy
 from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
 from ptb_mongo.errors import DecodeError, EncodeError
 from ptb_mongo.replica.collection import Collection
@@ -74,7 +73,6 @@ def check_loadable(collection: Collection[Any], key: Any, plain: Document) -> No
     try:
         body = collection.codec.decode_body(raw, load(raw))
         collection.check(key, body)
-        if collection.copied:
-            check_copy(body)
+        collection.codec.check_usable(body, copied=collection.copied)
     except DecodeError as error:
         raise EncodeError(f"it could not be loaded again: {error.reason}", path=error.path) from error

@@ -57,7 +57,7 @@ def nothing_runs() -> Iterator[None]:
 
 
 def text(value: str) -> bytes:
-    data = value.encode()
+    data = value.encode("utf-8", "surrogatepass")
     return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
 
 
@@ -410,7 +410,7 @@ def test_an_object_that_is_made_to_look_like_a_container_is_not_used_as_one(use:
 def test_what_looks_like_a_state_is_only_stored() -> None:
     trap = restore("class", "builtins.list")
 
-    value = CODEC.decode(planted(made("types.SimpleNamespace", kwargs={"__setstate__": trap}, state={"a": NETWORK})))
+    value = CODEC.decode(planted(made("types.SimpleNamespace", state={"__setstate__": trap, "a": NETWORK})))
 
     assert value.__setstate__ is list
     assert str(value.a) == "0.0.0.0/0"

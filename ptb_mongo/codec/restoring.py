@@ -1,0 +1,228 @@
+"""Restores what a pickle of ours describes: each class in the one way in which an object of it can be made safely.
+
+Values of the standard library and of `bson` are made by their constructors, Telegram objects of the attributes that
+they declare, PTB's errors of their messages. Only a class that is trusted is asked to restore itself, by whatever
+its own pickle says: its code runs, with arguments that the writer of the pickle has chosen.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime as dtm
+import enum
+import ipaddress
+import pickle
+import types
+import zoneinfo
+from collections.abc import Callable
+from typing import Any, Final
+
+import telegram
+import telegram.error
+
+from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions
+from ptb_mongo.codec.objects import is_plain, set_attribute
+from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
+from ptb_mongo.codec.reader import Reader
+from ptb_mongo.codec.standard import STANDARD, Described
+from ptb_mongo.codec.telegram_objects import telegram_object
+from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
+from ptb_mongo.errors import DecodeError
+
+__all__ = ["Restorer", "check_call", "set_state"]
+
+_OPENING: Final = (pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+_MANY_LEVELS: Final = 50
+_CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
+_NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
+_OF_AN_ERROR: Final = (str, int, float, dtm.timedelta, type(None))
+
+
+class Restorer(Reader):
+    """What `restore` does inside our own pickles, and what their persistent ids stand for.
+
+    Args:
+        data: The pickle.
+        trust: Which classes may be restored.
+        bot: The running bot.
+        spending: What the document has cost until now.
+
+    Attributes:
+        doubtful: After `load`, whether the value has to be proven usable.
+    """
+
+    def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None, spending: Spending) -> None:
+        super().__init__(data, (restore.__module__, restore.__name__))
+        # Each of these bytes may open one more level: a copy takes at most three frames of the stack for it.
+        self.doubtful = sum(data.count(opcode) for opcode in _OPENING) > _MANY_LEVELS
+        self._bots = 0
+        self._trust = trust
+        self._bot = bot
+        self._kinds: dict[str, Callable[..., Any]] = {
+            "class": trust.resolve,
+            "telegram": self._telegram,
+            "default": lambda: DEFAULT_NONE,
+            "enum": self._enum,
+            "zone": zoneinfo.ZoneInfo,
+            "fraction": fraction,
+            "range": range,
+            "pattern": spending.pattern,
+            "pytz": pytz_utc,
+            "object": self._object,
+        }
+
+    def load(self) -> Any:
+        """Restores what `dumps` made; anything else that a pickle can say is refused.
+
+        Raises:
+            DecodeError: If it is damaged, or names a class that is not trusted.
+        """
+        try:
+            value = self.read()
+        except DecodeError:
+            raise
+        except Exception as error:  # damaged bytes raise nearly anything
+            raise DecodeError(f"the pickle cannot be loaded ({type(error).__name__})") from error
+        if not self.was_made(value):
+            raise DecodeError(f"the pickle is of a {type(value).__name__}, which is never pickled by itself")
+        self.doubtful = self.doubtful or self._bots > 0
+        return value
+
+    def outside(self, reference: Any) -> Any:
+        """The bot, or a set from its sorted elements."""
+        if reference == OWN_BOT:
+            self._bots += 1
+            return self._bot
+        if reference == FOREIGN_BOT:
+            return None
+        if type(reference) is tuple and len(reference) == 2 and type(reference[1]) is list:  # noqa: PLR2004
+            self.check_hashing(reference[1])
+            if reference[0] == "set":
+                return set(reference[1])
+            if reference[0] == "frozenset":
+                return frozenset(reference[1])
+        raise DecodeError("the pickle refers to an unknown outside object")
+
+    def restore(self, *args: object) -> Any:
+        """A class, a member of an enum, or an object: the kind, and what it is made of."""
+        kind, *details = args
+        if not isinstance(kind, str) or kind not in self._kinds:
+            raise DecodeError(f"the pickle uses an unknown form {kind!r:.40}")
+        return self._kinds[kind](*details)
+
+    def _telegram(self, name: object, state: Any) -> Any:
+        cls = self._trust.resolve(name)
+        self._bots -= type(state) is dict and state.get("_bot") is not None  # there it is not copied
+        obj = telegram_object(cls, state)
+        # Classes of one's own may have more attributes than PTB declares, and buttons hold whatever they are given.
+        self.doubtful = self.doubtful or hasattr(obj, "__dict__")
+        return _unhooked(obj)
+
+    def _enum(self, name: object, key: object) -> Any:
+        return enum_member(self._trust.resolve(name), key)
+
+    def _object(
+        self,
+        name: object,
+        bare: object,
+        args: tuple[object, ...],
+        kwargs: dict[str, Any] | None = None,
+        state: object = None,
+        items: list[Any] | None = None,
+        pairs: list[tuple[Any, Any]] | None = None,
+    ) -> Any:
+        cls: Any = self._trust.resolve(name)
+        if type(args) is not tuple or any(type(part) not in {list, type(None)} for part in (items, pairs)):
+            raise DecodeError(f"{name} is not made of a tuple of arguments and lists of items")
+        described = Described(cls, args, kwargs or {}, state, items, pairs)
+        self._check_keys(described)
+        if (make := STANDARD.get(cls)) is not None:
+            return _unhooked(make(described))
+        if self._trust.is_standard(cls) or issubclass(cls, enum.Enum):
+            raise DecodeError(f"{name} is not called from a pickle")
+        if cls.__module__.partition(".")[0] == "telegram":
+            return _of_telegram(described)
+        if issubclass(cls, telegram.TelegramObject):
+            raise DecodeError(f"{name} is not restored as a plain object")
+        self.doubtful = True
+        return _restored_by_itself(described, bare=bool(bare))
+
+    def _check_keys(self, described: Described) -> None:
+        """Refuses what would be hashed without end."""
+        if described.pairs:
+            self.check_hashing(pair[0] for pair in described.pairs)
+        if issubclass(described.cls, (set, frozenset)):
+            self.check_hashing(described.args)
+            for elements in described.args:
+                check_collisions(elements if type(elements) is list else ())
+
+
+def _of_telegram(described: Described) -> Any:
+    """What PTB defines beside Telegram objects: errors, and the value that stands for a default."""
+    cls = described.cls
+    if issubclass(cls, telegram.error.TelegramError):
+        return cls(*described.arguments(*[_OF_AN_ERROR] * len(described.args)))
+    if cls is DEFAULT_VALUE:
+        (value,) = described.attributes(value=(bool, int, str, float, type(None)))
+        return cls(value)
+    raise DecodeError(f"{cls.__qualname__} is not restored as a plain object")
+
+
+def _restored_by_itself(described: Described, *, bare: bool) -> Any:
+    """An object of a trusted class, as the class's own pickle would restore it."""
+    cls, args, kwargs, state, items, pairs = described
+    if is_plain(cls) and not (bare and not args and not kwargs):
+        raise DecodeError(f"a {cls.__qualname__} is restored from its attributes alone, and not called")
+    check_call(cls, args, kwargs)
+    obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
+    # What follows is looked up on the class: on the object, a planted attribute could be in its place.
+    if state is not None:
+        set_state(obj, state)
+    for item in items or ():
+        type(obj).append(obj, item)
+    for key, value in pairs or ():
+        obj[key] = value
+    return _unhooked(obj)
+
+
+def check_call(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuses arguments that a container would blow up into more than they are.
+
+    Raises:
+        TypeError: For bytes of a given size.
+        ValueError: For the addresses of a network.
+    """
+    values = (*args, *kwargs.values())
+    if issubclass(cls, (bytes, bytearray)) and isinstance(next(iter(values), None), int):
+        raise TypeError("it is made of a number, which would be its size")
+    takes_fields = hasattr(cls, "_fields")  # a named tuple, which is not filled from an iterable
+    if issubclass(cls, _CONTAINERS) and not takes_fields and any(isinstance(value, _NETWORKS) for value in values):
+        raise ValueError("it would be filled with the addresses of a network")
+
+
+def set_state(obj: Any, state: Any) -> None:
+    """Gives an object its state, by its class's own `__setstate__` if there is one."""
+    setstate = getattr(type(obj), "__setstate__", None)
+    # That of exceptions sets each attribute that it is given, and Python's own ones read whatever they get to its end.
+    if setstate is not None and setstate is not getattr(BaseException, "__setstate__", None):
+        setstate(obj, state)
+        return
+    attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
+    for name, value in {**(attributes or {}), **(slots or {})}.items():
+        if _is_pythons_own(type(obj), name):
+            raise DecodeError(f"{name!r:.80} is no attribute that a pickle holds")
+        set_attribute(obj, name, value)
+
+
+def _is_pythons_own(cls: type, name: Any) -> bool:
+    """Whether an attribute is kept by Python itself: a copy would set it by code that reads what it gets to its end."""
+    found = next((vars(owner)[name] for owner in cls.__mro__ if name in vars(owner)), None)
+    return isinstance(found, types.GetSetDescriptorType)
+
+
+def _unhooked(obj: Any) -> Any:
+    """The object, if it has no attribute that would be called when it is copied."""
+    if COPY_HOOKS.isdisjoint(getattr(obj, "__dict__", ())):
+        return obj
+    raise DecodeError(f"a {type(obj).__qualname__} has an attribute that stands in the place of a method")

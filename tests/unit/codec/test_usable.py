@@ -1,0 +1,290 @@
+"""What is let in can be used: whatever comes out of the decoder can be copied, stored again, and restored from that.
+
+The kind of fault: an object that a pickle, or a tag, has left in a state in which its class never leaves one. Loaded,
+it ends PTB's saver, which copies the data of everybody in one go; or it stops the save that has to encode it; or it
+discloses memory. So each class that can be named is made of every sort of part, alone and in every container.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dtm
+import itertools
+import uuid
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import bson
+import pytest
+import telegram
+import telegram.error
+import telegram.ext
+from bson.binary import Binary
+from bson.code import Code
+from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.regex import Regex
+from bson.timestamp import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+from test_hostile import literal, made, planted, restore
+
+from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec.standard import STANDARD
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError
+
+CODEC = Codec(["samples"])
+NAMES = {cls: Trust().name_of(cls) for cls in STANDARD}
+
+
+def let_in(plain: Any) -> Any:
+    """The value of a document; whatever is let in is copied, stored and restored here.
+
+    Raises:
+        DecodeError: If it is not let in.
+    """
+    raw = dump({"data": plain})
+    value = CODEC.decode_body(raw, load(raw))
+    if CODEC.doubtful:
+        CODEC.check_usable(value, copied=True)
+    copied = copy.deepcopy(value)
+    again = dump(CODEC.encode(copied))
+    restored = CODEC.decode_body(again, load(again))
+    assert dump(CODEC.encode(restored)) == again
+    return value["data"]
+
+
+def is_let_in(plain: Any) -> bool:
+    try:
+        let_in(plain)
+    except DecodeError:
+        return False
+    return True
+
+
+def in_containers(opcodes: bytes) -> Iterator[dict[str, Any]]:
+    """The same object by itself, and where it is stored in other ways."""
+    yield planted(opcodes)
+    yield planted(made("types.SimpleNamespace", state={"a": opcodes}))
+    yield planted(made("samples.Stateful", bare=True, state={"a": opcodes}))
+    yield planted(restore("telegram", "telegram.InlineKeyboardButton", {"text": "x", "callback_data": opcodes}))
+    yield {"_py": "tuple", "v": [planted(opcodes)]}
+    yield {"_py": "dict", "v": [[planted(opcodes), planted(opcodes)]]}
+    yield {"_py": "set", "v": [planted(opcodes)]}
+
+
+WHOLE = [
+    Binary(b"ab", 5),
+    Code("x"),
+    Code("x", {"a": [1, {"b": None}]}),
+    DatetimeMS(4),
+    DBRef("c", 1),
+    DBRef("c", bson.ObjectId(b"0" * 12), "db", x=2),
+    Decimal128("1.5"),
+    Decimal128("-Infinity"),
+    Int64(-(2**63)),
+    bson.MaxKey(),
+    bson.MinKey(),
+    bson.ObjectId(b"abcdefghijkl"),
+    Regex("a", 2),
+    Regex(b"a"),
+    Timestamp(1, 2**32 - 1),
+    uuid.UUID(int=5),
+    uuid.UUID(int=5, is_safe=uuid.SafeUUID.safe),
+    uuid.UUID(int=5, is_safe=uuid.SafeUUID.unsafe),
+]
+
+
+@pytest.mark.parametrize("value", WHOLE, ids=repr)
+def test_a_whole_value_is_let_in_with_its_state(value: Any) -> None:
+    holder = CODEC.encode(telegram.InlineKeyboardButton("x", callback_data=[value]))
+
+    restored = let_in(holder).callback_data[0]
+
+    assert type(restored) is type(value)
+    assert restored == value
+    assert getattr(restored, "is_safe", None) == getattr(value, "is_safe", None)
+
+
+# What a pickle may hold in the place of an argument, a state, items or pairs.
+PARTS: list[Any] = [
+    *(None, True, 0, 5, -1, 2**70, "", "x", "1.5", "::1", "10.0.0.0/8", "\0", "\ud800"),
+    literal({}),
+    *({"a": 1}, {"int": 5}, {"int": "x"}, {"_value": "x"}, {"_value": 2**70}, {"flags": 2, "pattern": "a\0"}),
+    *({"_Code__scope": None}, {"_Code__scope": {"a": (1,)}}, {"_Binary__subtype": 999}, {"value": "x"}),
+    *(
+        [],
+        [1],
+        ["ab", 5],
+        [(1, 2)],
+        [("a", 1)],
+        (),
+        (1,),
+        (None, {"_value": 4}),
+        (None, {"_value": None}),
+        (1, 2),
+        (-1, 2),
+    ),
+    restore("class", "builtins.list"),
+    made("ipaddress.IPv4Network", "0.0.0.0/0"),
+    made("types.SimpleNamespace"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [*sorted(NAMES.values()), "uuid.SafeUUID", "telegram.error.RetryAfter"])
+def test_a_standard_class_is_made_of_what_is_usable_or_not_at_all(name: str) -> None:
+    count = 0
+    for bare, args in itertools.product((False, True), [(), *((part,) for part in PARTS), *itertools.pairwise(PARTS)]):
+        assert_usable(made(name, *args, bare=bare))
+        count += 1
+    for bare, state in itertools.product((False, True), PARTS):
+        for args in ((), ("x",), (b"C\x04\x07\xe8\x01\x01",)):
+            assert_usable(made(name, *args, bare=bare, state=state))
+            count += 1
+    for part in PARTS:
+        assert_usable(made(name, items=part))
+        assert_usable(made(name, pairs=part))
+        assert_usable(made(name, kwargs=part))
+
+    assert count > 150
+
+
+def assert_usable(opcodes: bytes) -> None:
+    for plain in in_containers(opcodes):
+        try:
+            let_in(plain)
+        except DecodeError:
+            continue
+        except Exception as error:
+            raise AssertionError(f"let in, and not usable: {opcodes!r}") from error
+
+
+def test_no_object_discloses_memory() -> None:
+    for state in (b"C\x02ab", b"C\x00", b"C\x0cabcdefghijkl"):
+        plain = planted(made("bson.objectid.ObjectId", bare=True, state=state))
+
+        assert is_let_in(plain) is (state == b"C\x0cabcdefghijkl")
+
+
+# ---- Telegram objects ------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "an endless iterable": made("ipaddress.IPv4Network", "0.0.0.0/0"),
+    "a namespace": made("types.SimpleNamespace"),
+    "a class": restore("class", "builtins.list"),
+    "another Telegram object": restore("telegram", "telegram.Dice", {"value": 1, "emoji": "x"}),
+}
+
+
+def telegram_classes() -> Iterator[tuple[str, type]]:
+    for name, cls in vars(telegram).items():
+        if isinstance(cls, type) and issubclass(cls, telegram.TelegramObject) and not issubclass(cls, telegram.Bot):
+            yield f"telegram.{name}", cls
+
+
+ANYTHING = {"callback_data", "api_kwargs", "_id_attrs", "data"}
+"""Attributes that hold whatever a bot gives them."""
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_no_attribute_of_a_telegram_object_holds_what_it_never_holds(what: str) -> None:
+    count = 0
+    for name, cls in telegram_classes():
+        slots = {slot for owner in cls.__mro__ for slot in vars(owner).get("__slots__", ())}
+        for slot in slots - ANYTHING - {"_bot", "__dict__", "__weakref__"}:
+            plain = {
+                "_py": "telegram",
+                "cls": name,
+                "pickle": planted(restore("telegram", name, {slot: WRONG[what]}))["v"],
+            }
+            if what != "another Telegram object":
+                assert not is_let_in(plain), f"{name}.{slot}"
+            count += 1
+
+    assert count > 1500
+
+
+def test_a_message_whose_chat_is_a_text_is_no_message() -> None:
+    for wrong in ({"chat": "x"}, {"from_user": 5}, {"photo": ["x"]}, {"reply_to_message": {"a": 1}}, {"photo": "x"}):
+        plain = {
+            "_py": "telegram",
+            "cls": "telegram.Message",
+            "pickle": planted(restore("telegram", "telegram.Message", wrong))["v"],
+        }
+
+        assert not is_let_in(plain), wrong
+
+
+@pytest.mark.parametrize("name", ["__class__", "__dict__", "__doc__", "__setstate__", "__slots__", "__module__"])
+def test_no_attribute_of_a_telegram_object_is_pythons_own(name: str) -> None:
+    for value in ({"a": 1}, restore("class", "telegram.Chat"), "x"):
+        plain = planted(restore("telegram", "telegram.User", {"id": 1, name: value}))["v"]
+        try:
+            user = let_in({"_py": "telegram", "cls": "telegram.User", "pickle": plain})
+        except DecodeError:
+            continue
+        assert type(user) is telegram.User
+        assert user.id == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # PTB's, about seconds
+@pytest.mark.parametrize("error", ["TelegramError", "RetryAfter", "ChatMigrated", "Conflict", "BadRequest"])
+def test_an_error_of_ptb_is_made_of_its_message_alone(error: str) -> None:
+    network = made("ipaddress.IPv4Network", "0.0.0.0/0")
+    name = f"telegram.error.{error}"
+
+    assert is_let_in(planted(made(name, 5 if error in {"RetryAfter", "ChatMigrated"} else "x")))
+    assert not is_let_in(planted(made(name, network)))
+    assert not is_let_in(planted(made(name, "x", state={"args": network})))
+    assert not is_let_in(planted(made(name, bare=True)))
+
+
+@pytest.mark.parametrize("name", ["args", "__dict__", "__class__", "__traceback__", "__context__", "__cause__"])
+def test_an_error_of_ones_own_gets_attributes_and_nothing_is_read_to_its_end(name: str) -> None:
+    network = made("ipaddress.IPv4Network", "0.0.0.0/0")
+
+    assert is_let_in(planted(made("samples.MishapError", "x", state={"detail": network})))
+    assert not is_let_in(planted(made("samples.MishapError", "x", state={name: network})))
+
+
+# ---- Whatever else ---------------------------------------------------------------------------------------------------
+
+parts = st.recursive(
+    st.sampled_from([part for part in PARTS if not isinstance(part, dict)]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+        st.dictionaries(st.sampled_from(["a", "int", "value", "pattern", "flags", "_value"]), inner, max_size=3),
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(sorted(NAMES.values())),
+    st.booleans(),
+    st.lists(parts, max_size=3),
+    st.one_of(st.none(), parts),
+    st.one_of(st.none(), parts),
+    st.one_of(st.none(), parts),
+)
+def test_whatever_a_standard_class_is_made_of_it_is_usable_or_refused(
+    name: str, bare: bool, args: list[Any], state: Any, items: Any, pairs: Any
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_usable(made(name, *args, bare=bare, state=state, items=items, pairs=pairs))
+
+
+def test_dates_are_whole() -> None:
+    zone = made("datetime.timezone", made("datetime.timedelta", 0, 3600, 0), "x")
+    moment = made("datetime.datetime", b"C\x0a\x07\xe8\x01\x01\x00\x00\x00\x00\x00\x00", zone)
+
+    assert let_in(planted(moment)) == dtm.datetime(2024, 1, 1, tzinfo=dtm.timezone(dtm.timedelta(hours=1)))
+    assert not is_let_in(planted(made("datetime.datetime", b"C\x0a\x07\xe8\x01\x01\x00\x00\x00\x00\x00\x00", 5)))
+    assert not is_let_in(planted(made("datetime.datetime", 2024, 1, 1)))
