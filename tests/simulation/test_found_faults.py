@@ -20,6 +20,7 @@ _OTHER_SEEDS = {
     "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
+    "an object that PTB has made itself counts as based on what a load by hand gave": 16767,
 }
 
 
@@ -326,6 +327,14 @@ FOUND = {
             ("save", 0),
             ("flush", 0),
             ("wait", 5.0),
+        ],
+    ),
+    "an object that PTB has made itself counts as based on what a load by hand gave": (
+        (_WORKER, _BOT, _WORKER),
+        [
+            _edit(3, "set", "a", "s6"),
+            ("count users", 0),
+            _update(3, ("user", "add", "v9"), bot=2),
         ],
     ),
 }
