@@ -20,6 +20,7 @@ _OTHER_SEEDS = {
     "what a second start has loaded is saved before any update, and what others have added is doubled": 4861,
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
+    "a late copy of a refused write counts as what was changed since it was sent": 16823,
     "an object that PTB has made itself counts as based on what a load by hand gave": 16767,
 }
 
@@ -327,6 +328,24 @@ FOUND = {
             ("save", 0),
             ("flush", 0),
             ("wait", 5.0),
+        ],
+    ),
+    "a late copy of a refused write counts as what was changed since it was sent": (
+        (BotOptions(refresh="read"),),
+        [
+            _update(3, ("user", "set", "b", "v1")),
+            ("wait", 0.3313),
+            ("save", 0),
+            ("wait", 11.9),
+            ("fault", 0, "duplicate", "write", 0.5),
+            ("update", 0, 3, (("user", "remove", "b"),), 0.5),
+            ("wait", 1.73),
+            ("refuse", "write", 13, 3.0, "", 0.2),
+            _update(3, ("user", "set", "b", "v4")),
+            ("save", 0),
+            ("wait", 0.4547),
+            _update(3, ("user", "remove", "b")),
+            ("save", 0),
         ],
     ),
     "an object that PTB has made itself counts as based on what a load by hand gave": (
