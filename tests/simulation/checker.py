@@ -201,7 +201,8 @@ class Checker(Fairness):
         if spilled:
             node = max(spilled, key=lambda one: one.number)
             is_drop_of_what_was_there = node.path != path and now is not None and now.number < node.number
-            has_seen = node.has_seen(self._stored[document].get(path)) or is_drop_of_what_was_there
+            there = self._stored[document].get(path)
+            has_seen = node.has_seen(there) or is_drop_of_what_was_there or self._has_won(node, path, there)
             if node.superseded or not has_seen:
                 self._doubt("spill", f"{what}, which {node.author} had left behind", request, document, path)
             self._store(node if node.path == path else self._unknown(document, path, life), request)

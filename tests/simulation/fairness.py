@@ -132,6 +132,19 @@ class Fairness(Ledger):
             and document[1] in map(key, request.inserts)
         )
 
+    def _has_won(self, node: Node, path: Path, there: Node | None) -> bool:
+        """Fair: while its author lived, it read what is there, and decided that its own value stays.
+
+        It could not save that, as its value was refused, say; but the conflict is over, and is not decided anew.
+        """
+        life = node.author
+        return (
+            there is not None
+            and node.path == path
+            and not self._others_win(life, path)
+            and self._was_shown(life, there)
+        )
+
     def _restores_undone(self, request: Request, document: Document, path: Path) -> bool:
         """Fair: with an unsaved change in a container comes what the bot had read there before an election undid it."""
         undone = self._shown_and_undone(request.life, document, path)

@@ -21,6 +21,7 @@ _OTHER_SEEDS = {
     "what a turn reads after a flush by hand, while nobody follows the changes, counts as new": 8356,
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
     "a late copy of a refused write counts as what was changed since it was sent": 16823,
+    "a value that has won a conflict before it was spilled counts as older": 4073,
     "an object that PTB has made itself counts as based on what a load by hand gave": 16767,
 }
 
@@ -346,6 +347,18 @@ FOUND = {
             ("wait", 0.4547),
             _update(3, ("user", "remove", "b")),
             ("save", 0),
+        ],
+    ),
+    "a value that has won a conflict before it was spilled counts as older": (
+        (_BOT, _BOT, BotOptions(spills=True)),
+        [
+            ("rule", "user_data", "a", 0, 5.0),
+            _update(3, ("user", "set", "a", "v10"), bot=2),
+            _update(3, ("user", "set", "a", "v11")),
+            ("save", 0),
+            ("wait", 0.001),
+            ("stop", 2, 1.0),
+            ("wait", 0.193),
         ],
     ),
     "an object that PTB has made itself counts as based on what a load by hand gave": (
