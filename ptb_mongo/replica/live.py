@@ -56,7 +56,8 @@ class LiveReplica(Replica):
         self.live: Any = None
         self.handed_out: tuple[Any, bytes | None] | None = None
         self.is_replaced = False
-        self.view: bytes | None = None
+        # An object that PTB makes itself, as it was given none for what is stored, is based on nothing.
+        self.view: bytes | None = None if stored is None or stored.body == BURIED else BURIED
         self._brings: list[_Bring] = []
 
     # -- which object -----------------------------------------------------------------------------------
@@ -88,8 +89,6 @@ class LiveReplica(Replica):
             self.replaced_by(live)
         else:
             self.live = live  # copies of it may have been saved before: `view` says what it is based on
-            if handed_out is not None and self.view is None:
-                self.view = BURIED  # it is not the one that was created from what is stored
 
     def replaced_by(self, live: Any) -> None:
         """PTB has dropped the object, and made this new one; or dropped that one as well, if it is `None`."""

@@ -109,3 +109,45 @@ def test_a_local_read_that_shows_a_write_to_be_done_asks_for_one_that_lasts(
     reads(scope, replica, now)
     assert load(replica.target or b"")["data"] == {"x": 0, "y": 1}
     assert replica.is_unsaved
+
+
+@pytest.fixture
+def loaded_by_hand(scope: DataScope[Any]) -> DataScope[Any]:
+    """The bot has started; then somebody else has stored a document, and all were loaded once more."""
+    scope.all_loaded()
+    assert dict(scope.attached([stored("other:1", data={"plan": "trial"})])) == {USER: {"plan": "trial"}}
+    return scope
+
+
+def test_an_object_that_is_not_the_one_of_a_load_removes_nothing_that_was_read_since(
+    loaded_by_hand: DataScope[Any],
+) -> None:
+    replica = loaded_by_hand.replicas[USER]
+    replica.told()
+    reads(loaded_by_hand, replica, stored("other:2", data={"plan": "premium"}))
+    mine: dict[str, Any] = {}
+
+    loaded_by_hand.see(USER, mine)
+    loaded_by_hand.catch_up(USER)
+
+    assert mine == {"plan": "premium"}
+    assert loaded_by_hand.stage(USER, mine) is None
+
+
+def test_a_copy_of_an_object_that_is_not_the_one_of_a_load_removes_nothing(loaded_by_hand: DataScope[Any]) -> None:
+    staged = loaded_by_hand.stage(USER, {"x": 1})
+
+    assert staged is not None
+    assert load(staged.target or b"")["data"] == {"plan": "trial", "x": 1}
+
+
+def test_what_is_removed_from_the_object_of_a_load_is_removed(loaded_by_hand: DataScope[Any]) -> None:
+    with loaded_by_hand.being_loaded():
+        ((_, mine),) = loaded_by_hand.attached([stored("other:1", data={"plan": "trial"})])
+    loaded_by_hand.see(USER, mine)
+    mine.clear()
+
+    staged = loaded_by_hand.stage(USER, mine)
+
+    assert staged is not None
+    assert load(staged.target or b"")["data"] == {}
