@@ -25,6 +25,9 @@ _OTHER_SEEDS = {
     "a late copy of a refused write counts as what was changed since it was sent": 16823,
     "a value that has won a conflict before it was spilled counts as older": 4073,
     "an object that PTB has made itself counts as based on what a load by hand gave": 16767,
+    "statistics that cannot be read after a second start replace the objects that it was given": 8475,
+    "a user who is dropped while the first statistics are read comes back with the next update": 16843,
+    "statistics between a second start and its first update replace the objects that it was given": 4861,
 }
 
 
@@ -263,6 +266,27 @@ FOUND = {
             ("wait", 2.81),
             ("restart", 0, 0.01, False),
         ],
+    ),
+    "statistics that cannot be read after a second start replace the objects that it was given": (
+        (_BOT, BotOptions(on_conflict="add"), _BOT),
+        [("restart", 1, 0.01, True), ("wait", 11.7), ("deaf", 1, 0.5), ("count users", 1), ("wait", 9.2)],
+    ),
+    "statistics between a second start and its first update replace the objects that it was given": (
+        (BotOptions(on_conflict="add"), _BOT, _BOT),
+        [
+            ("restart", 0, 5.0, True),
+            ("wait", 2.88),
+            _update(3, ("user", "count", 1), bot=2),
+            ("wait", 0.226),
+            ("save", 2),
+            ("wait", 4.81),
+            ("count users", 0),
+            ("wait", 0.1),
+        ],
+    ),
+    "a user who is dropped while the first statistics are read comes back with the next update": (
+        (_BOT, _BOT),
+        [("drop", 1, 1), ("count users", 1), _update(1, bot=1)],
     ),
     "a second shared application with the same persistence is not saved": (
         (_WORKER,),

@@ -151,3 +151,32 @@ def test_what_is_removed_from_the_object_of_a_load_is_removed(loaded_by_hand: Da
 
     assert staged is not None
     assert load(staged.target or b"")["data"] == {}
+def test_the_object_of_a_second_start_is_based_on_what_it_was_made_from_whoever_has_loaded_others_since() -> None:
+    added = DataScope("user_data", "user_data", Codec(), Counters(), new=dict, on_conflict={"user_data": {"n": "add"}})
+    replica = attaches(added, stored("other:1", data={"n": 1}))[0]
+    _, given = attaches(added, stored("other:2", data={"n": 2}))
+    for rev in ("other:2", "other:3"):
+        attaches(added, stored(rev, data={"n": 2}))  # for statistics, which somebody else makes
+    added.see(USER, given)
+    reads(added, replica, stored("other:4", data={"n": 5}))
+    added.catch_up(USER)
+
+    assert given == {"n": 5}
+
+
+def test_an_object_that_no_load_has_made_takes_the_place_of_one_that_was_dropped(scope: DataScope[Any]) -> None:
+    attaches(scope, stored("other:1", data={"n": 1}))
+    attaches(scope, stored("other:1", data={"n": 1}))
+    new: dict[str, int] = {}
+    scope.see(USER, new)
+    scope.catch_up(USER)
+
+    assert new == {}
+
+
+def attaches(scope: DataScope[Any], raw: bytes) -> tuple[LiveReplica, Any]:
+    """Loads everything, as a start or statistics before the first update do; returns the object, too."""
+    with scope.being_loaded():
+        objects = dict(scope.attached([raw]))
+    scope.all_loaded()
+    return scope.replicas[USER], objects[USER]
