@@ -89,12 +89,14 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
         async with self._lifecycle.loading() as session:
-            if not self._lifecycle.is_running:
-                scope_of(session.scopes).all_left()
-            if self._lifecycle.settings.loading == "lazy":
-                return {}
-            load = session.exchange.copies if self._lifecycle.is_running else session.exchange.load_all
-            return await load(scope_of(session.scopes))
+            scope, is_lazy = scope_of(session.scopes), self._lifecycle.settings.loading == "lazy"
+            if self._lifecycle.is_running:
+                return {} if is_lazy else await session.exchange.copies(scope)
+            earlier = set(scope.replicas)
+            loaded = {} if is_lazy else await session.exchange.load_all(scope)
+            if not self._lifecycle.is_running:  # an update that came meanwhile shows that this is no start
+                scope.all_left(earlier - loaded.keys())
+            return loaded
 
     # -- saving -----------------------------------------------------------------------------------------
     #

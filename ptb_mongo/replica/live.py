@@ -14,7 +14,8 @@ from ptb_mongo.replica.versions import Form, Stored, Version
 __all__ = ["LiveReplica"]
 
 _REMEMBERED: Final = 4
-_NOTHING: Final = (None, None)  # no object, which is based on nothing
+_HandedOut = tuple[Any, "bytes | None"]
+_NOTHING: Final[_HandedOut] = (None, None)  # no object, which is based on nothing
 _WITH_ELEMENTS: Final = ("set", "frozenset", "deque")
 
 
@@ -44,7 +45,8 @@ class LiveReplica(Replica):
 
     Attributes:
         live: The object that handlers change; `None` while it has not been seen.
-        handed_out: An object that was loaded once more, and the version it is based on: PTB may use it instead.
+        handed_out: The objects that were loaded since the live one was seen, the newest last, and the version that each
+            is based on: PTB may use one of them instead, and not the newest if that was loaded by somebody else.
         is_replaced: Whether PTB has made a new object since the last save, as the old one was dropped.
         view: The version that the live object is based on, if it lags behind the target; otherwise `None`.
     """
@@ -54,9 +56,10 @@ class LiveReplica(Replica):
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(document_id, stored, known=known)
         self.live: Any = None
-        self.handed_out: tuple[Any, bytes | None] | None = None
+        self.handed_out: tuple[_HandedOut, ...] = ()
         self.is_replaced = False
-        self.view: bytes | None = None
+        # An object that PTB makes itself, as it was given none for what is stored, is based on nothing.
+        self.view: bytes | None = None if stored is None or stored.body == BURIED else BURIED
         self._brings: list[_Bring] = []
 
     # -- which object -----------------------------------------------------------------------------------
@@ -69,33 +72,38 @@ class LiveReplica(Replica):
             is_again: Whether everything was loaded before: then PTB may use the object, or its caller only reads it.
         """
         if is_again:
-            self.handed_out = live, self.target
+            self._hand_out((live, self.target))
         else:
             self._watch(live, None)
 
     def left(self) -> None:
         """The application has ended: if another one goes on with the same persistence, its objects are empty."""
-        self.handed_out = _NOTHING
+        if _NOTHING not in self.handed_out:
+            self._hand_out(_NOTHING)
+
+    def _hand_out(self, one: _HandedOut) -> None:
+        self.handed_out = (*self.handed_out[1 - _REMEMBERED :], one)
 
     def seen(self, live: Any) -> None:
         """Handlers change this object; if it is not the one they changed before, PTB has dropped that one."""
-        handed_out, self.handed_out = self.handed_out, None
+        handed_out, self.handed_out = self.handed_out, ()
         if self.live is live:
             return
-        if handed_out is not None and (handed_out[0] is live or handed_out is _NOTHING):
-            self._watch(live, None if handed_out[1] == self.target else handed_out[1] or BURIED)
+        found = next((one for one in handed_out if one[0] is live), None)
+        if found is None and _NOTHING in handed_out:
+            found = _NOTHING
+        if found is not None:
+            self._watch(live, None if found[1] == self.target else found[1] or BURIED)
         elif self.live is not None:
             self.replaced_by(live)
         else:
             self.live = live  # copies of it may have been saved before: `view` says what it is based on
-            if handed_out is not None and self.view is None:
-                self.view = BURIED  # it is not the one that was created from what is stored
 
     def replaced_by(self, live: Any) -> None:
         """PTB has dropped the object, and made this new one; or dropped that one as well, if it is `None`."""
         self.is_replaced = live is not None
         if live is not None:
-            self.live, self.handed_out = live, None
+            self.live, self.handed_out = live, ()
 
     def _watch(self, live: Any, view: bytes | None) -> None:
         self.live = live
@@ -106,7 +114,7 @@ class LiveReplica(Replica):
     def dropped(self) -> bool:
         """The document is to be deleted; returns whether that needs a write."""
         self._watch(self.live if self.is_replaced else None, None)
-        self.handed_out = None
+        self.handed_out = ()
         return self.staged(Version(None, None))
 
     # -- what the bot has changed -----------------------------------------------------------------------

@@ -82,10 +82,11 @@ class DataScope(DataForm[T]):
             if "data" in body:
                 yield key, body["data"]
 
-    def all_left(self) -> None:
-        """Notes that a new application may begin, which has no objects yet."""
-        for replica in self.replicas.values():
-            replica.left()
+    def all_left(self, keys: Iterable[int]) -> None:
+        """Notes that a new application may begin, which has no object yet for some documents."""
+        for key in keys:
+            if (replica := self.replicas.get(key)) is not None:
+                replica.left()
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -127,8 +128,10 @@ class DataScope(DataForm[T]):
     def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
         try:
             plain, bad, _ = self._plain(replica, obj)
-            if (again := replica.handed_out) is not None and same(plain, self._plain_or_none(replica, again[0])):
-                replica.seen(again[0])  # a copy of what was loaded at a second start, before any update
+            for again, _ in reversed(replica.handed_out):
+                if same(plain, self._plain_or_none(replica, again)):
+                    replica.seen(again)  # a copy of what was loaded at a second start, before any update
+                    break
             if self._is_nothing(replica, plain):
                 is_new = False
             else:
@@ -196,7 +199,7 @@ class DataScope(DataForm[T]):
         return (
             replica is not None
             and replica.live is live
-            and replica.handed_out is None
+            and not replica.handed_out
             and replica.view is None
             and not replica.is_stale
         )

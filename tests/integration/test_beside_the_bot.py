@@ -189,6 +189,37 @@ async def test_a_flush_leaves_nothing_open_and_what_is_changed_after_it_is_saved
             assert stored(database) == [{"n": number}] * 3
 
 
+async def test_statistics_between_a_second_start_and_its_first_update_replace_no_object(
+    client: Any, mongodb_database: str, database: Any
+) -> None:
+    bot = make_bot(client, mongodb_database, on_conflict={"user_data": {"n": "add"}})
+    async with bot.application:
+        await bot.hears(change_all(n=1))
+    edit_all(database, {"$set": {"data.n": 2}})
+    async with bot.application:
+        await get_all(bot)
+
+        assert await bot.hears() == {"n": 2}
+
+
+async def test_what_is_dropped_while_the_first_statistics_are_read_does_not_come_back(
+    client: Any, mongodb_database: str, database: Any
+) -> None:
+    database.user_data.insert_one({"_id": USER, "data": {"a": 0}})
+    bot = make_bot(client, mongodb_database)
+    async with bot.application:
+        statistics = asyncio.ensure_future(get_all(bot))
+        await asyncio.sleep(0)  # they have begun
+        bot.application.drop_user_data(USER)
+        await bot.hears(change_all(b=1))
+        await statistics
+        await bot.saves()
+        await bot.hears(change_all(c=1))
+        await bot.saves()
+
+    assert stored(database)[0] == {"b": 1, "c": 1}
+
+
 @pytest.mark.parametrize("loads_first", [True, False])
 async def test_a_conversation_that_was_not_loaded_is_ended_all_the_same(
     mongo_persistence: Callable[..., Any], database: Any, loads_first: bool

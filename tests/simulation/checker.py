@@ -143,7 +143,7 @@ class Checker(Fairness):
                 self.violated("broken", f"{request} has made {document} unreadable: {change.after}")
                 continue
             is_gone = change.after is None or "buried" in change.after
-            drops = self._candidates(request.life, document, WHOLE, ABSENT) if is_gone else []
+            drops = self._candidates(request.life, document, WHOLE, ABSENT, request) if is_gone else []
             # What a handler has removed from its new object is gone with all the rest, and does not come after that.
             drop = drops[0] if drops and not drops[0].superseded else None
             self._stored_by(request, document, self._leaves.get(document, {}), after, drop)
@@ -162,7 +162,7 @@ class Checker(Fairness):
             if new == IS_THERE:
                 stored.pop(path, None)
             elif old == IS_THERE:
-                removing = self._candidates(request.life, document, path, ABSENT)
+                removing = self._candidates(request.life, document, path, ABSENT, request)
                 self._store(removing[0] if removing else self._unknown(document, path, request.life), request)
             elif new is not ABSENT or not is_of_another_list(path, before, after):
                 self._change(request, document, path, new, drop)
@@ -177,7 +177,7 @@ class Checker(Fairness):
         now = self._now(document, path)
         sent = f"{request} (sent at {request.sent % 1_000_000:.3f})"
         what = f"{sent} made {name_of(document, path)}, which was {now!r}, {new!r}"
-        mine = self._candidates(life, document, path, new)
+        mine = self._candidates(life, document, path, new, request)
         fresh = min(
             (node for node in mine if not node.superseded), key=lambda one: one.settled is not None, default=drop
         )
@@ -201,7 +201,8 @@ class Checker(Fairness):
         if spilled:
             node = max(spilled, key=lambda one: one.number)
             is_drop_of_what_was_there = node.path != path and now is not None and now.number < node.number
-            has_seen = node.has_seen(self._stored[document].get(path)) or is_drop_of_what_was_there
+            there = self._stored[document].get(path)
+            has_seen = node.has_seen(there) or is_drop_of_what_was_there or self._has_won(node, path, there)
             if node.superseded or not has_seen:
                 self._doubt("spill", f"{what}, which {node.author} had left behind", request, document, path)
             self._store(node if node.path == path else self._unknown(document, path, life), request)
@@ -216,7 +217,7 @@ class Checker(Fairness):
         elif isinstance(new, int) and new > 1:
             kind = "doubled element"
         if self._is_doubled(request.life, document, path, new):
-            for node in self._candidates(request.life, document, path, int(new) - 1):
+            for node in self._candidates(request.life, document, path, int(new) - 1, request):
                 node.lost = True  # it is there, and once more
         else:
             self._doubt(kind, f"{what}; it has never changed that", request, document, path)

@@ -132,6 +132,17 @@ class Fairness(Ledger):
             and document[1] in map(key, request.inserts)
         )
 
+    def _has_won(self, node: Node, path: Path, there: Node | None) -> bool:
+        """Fair: while its author lived, it read what is there, and decided that its own value stays.
+
+        It could not save that, as its value was refused, say; but the conflict is over, and is not decided anew. A read
+        of all documents does not count: on a running bot, it brings copies, and decides nothing.
+        """
+        life = node.author
+        if there is None or node.path != path or self._others_win(life, path):
+            return False
+        return any(read_at >= (there.stored_at or 0) for _, read_at in self._reads.get((life, node.document), ()))
+
     def _restores_undone(self, request: Request, document: Document, path: Path) -> bool:
         """Fair: with an unsaved change in a container comes what the bot had read there before an election undid it."""
         undone = self._shown_and_undone(request.life, document, path)

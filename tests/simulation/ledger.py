@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable
 from typing import Any
 
@@ -33,7 +34,8 @@ class Ledger:
 
     def _node(self, document: Document, path: Path, value: Hashable, author: Any, seen: Node | None) -> Node:
         self._count += 1
-        node = Node(document, path, value, author, seen, self._count, self.history)
+        since = asyncio.get_running_loop().time()
+        node = Node(document, path, value, author, seen, self._count, self.history, since)
         node.was_missing = path not in self._leaves.get(document, {})
         self._nodes.setdefault((document, path), {}).setdefault(value, []).append(node)
         return node
@@ -86,14 +88,19 @@ class Ledger:
             return known[-1]
         return self._now(document, path) if value is ABSENT else None
 
-    def _candidates(self, life: Life, document: Document, path: Path, value: Hashable) -> list[Node]:
-        """What a process has written there that looks like this, the newest first."""
+    def _candidates(
+        self, life: Life, document: Document, path: Path, value: Hashable, request: Request | None = None
+    ) -> list[Node]:
+        """What a process has written there that looks like this, the newest first; what a request may hold, if given.
+
+        A request that arrives late, or once more, holds nothing that its process has changed since it was sent.
+        """
         found = [node for node in reversed(self._nodes.get((document, path), {}).get(value, ())) if node.author is life]
         if value is ABSENT:
             for length in range(len(path) - 1, -1, -1):
                 above = self._nodes.get((document, path[:length]), {}).get(ABSENT, ())
                 found += [node for node in reversed(above) if node.author is life]
-        return found
+        return found if request is None else [node for node in found if node.since <= request.sent]
 
     def _store(self, node: Node, request: Request | None) -> None:
         self._stored.setdefault(node.document, {})[node.path] = node

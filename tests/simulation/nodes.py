@@ -43,6 +43,7 @@ class Node:
         seen: What stood there for its author before.
         number: Grows with each node.
         made_at: How long the history was.
+        since: The loop's time when it was made.
         stored_at: How long the history was when it was stored last.
         request: That has stored it.
         superseded: Whether something that had seen it has been stored.
@@ -59,6 +60,7 @@ class Node:
     seen: Node | None
     number: int
     made_at: int
+    since: float
     stored_at: int | None = None
     request: Request | None = None
     superseded: bool = False

@@ -22,6 +22,12 @@ _OTHER_SEEDS = {
     "an object that PTB has made after a drop counts as new once more, and overwrites another bot": 4077,
     "after a flush by hand, somebody without data cannot be handled in an outage": 7212,
     "a drop after an earlier one that is not saved leaves what others have written in between": 14202,
+    "a late copy of a refused write counts as what was changed since it was sent": 16823,
+    "a value that has won a conflict before it was spilled counts as older": 4073,
+    "an object that PTB has made itself counts as based on what a load by hand gave": 16767,
+    "statistics that cannot be read after a second start replace the objects that it was given": 8475,
+    "a user who is dropped while the first statistics are read comes back with the next update": 16843,
+    "statistics between a second start and its first update replace the objects that it was given": 4861,
 }
 
 
@@ -261,6 +267,27 @@ FOUND = {
             ("restart", 0, 0.01, False),
         ],
     ),
+    "statistics that cannot be read after a second start replace the objects that it was given": (
+        (_BOT, BotOptions(on_conflict="add"), _BOT),
+        [("restart", 1, 0.01, True), ("wait", 11.7), ("deaf", 1, 0.5), ("count users", 1), ("wait", 9.2)],
+    ),
+    "statistics between a second start and its first update replace the objects that it was given": (
+        (BotOptions(on_conflict="add"), _BOT, _BOT),
+        [
+            ("restart", 0, 5.0, True),
+            ("wait", 2.88),
+            _update(3, ("user", "count", 1), bot=2),
+            ("wait", 0.226),
+            ("save", 2),
+            ("wait", 4.81),
+            ("count users", 0),
+            ("wait", 0.1),
+        ],
+    ),
+    "a user who is dropped while the first statistics are read comes back with the next update": (
+        (_BOT, _BOT),
+        [("drop", 1, 1), ("count users", 1), _update(1, bot=1)],
+    ),
     "a second shared application with the same persistence is not saved": (
         (_WORKER,),
         [("restart", 0, 0.01, True), ("wait", 0.2), _update(2, ("user", "append", "v1"))],
@@ -350,6 +377,44 @@ FOUND = {
             ("save", 0),
             ("flush", 0),
             ("wait", 5.0),
+        ],
+    ),
+    "a late copy of a refused write counts as what was changed since it was sent": (
+        (BotOptions(refresh="read"),),
+        [
+            _update(3, ("user", "set", "b", "v1")),
+            ("wait", 0.3313),
+            ("save", 0),
+            ("wait", 11.9),
+            ("fault", 0, "duplicate", "write", 0.5),
+            ("update", 0, 3, (("user", "remove", "b"),), 0.5),
+            ("wait", 1.73),
+            ("refuse", "write", 13, 3.0, "", 0.2),
+            _update(3, ("user", "set", "b", "v4")),
+            ("save", 0),
+            ("wait", 0.4547),
+            _update(3, ("user", "remove", "b")),
+            ("save", 0),
+        ],
+    ),
+    "a value that has won a conflict before it was spilled counts as older": (
+        (_BOT, _BOT, BotOptions(spills=True)),
+        [
+            ("rule", "user_data", "a", 0, 5.0),
+            _update(3, ("user", "set", "a", "v10"), bot=2),
+            _update(3, ("user", "set", "a", "v11")),
+            ("save", 0),
+            ("wait", 0.001),
+            ("stop", 2, 1.0),
+            ("wait", 0.193),
+        ],
+    ),
+    "an object that PTB has made itself counts as based on what a load by hand gave": (
+        (_WORKER, _BOT, _WORKER),
+        [
+            _edit(3, "set", "a", "s6"),
+            ("count users", 0),
+            _update(3, ("user", "add", "v9"), bot=2),
         ],
     ),
 }

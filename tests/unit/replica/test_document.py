@@ -109,3 +109,74 @@ def test_a_local_read_that_shows_a_write_to_be_done_asks_for_one_that_lasts(
     reads(scope, replica, now)
     assert load(replica.target or b"")["data"] == {"x": 0, "y": 1}
     assert replica.is_unsaved
+
+
+@pytest.fixture
+def loaded_by_hand(scope: DataScope[Any]) -> DataScope[Any]:
+    """The bot has started; then somebody else has stored a document, and all were loaded once more."""
+    scope.all_loaded()
+    assert dict(scope.attached([stored("other:1", data={"plan": "trial"})])) == {USER: {"plan": "trial"}}
+    return scope
+
+
+def test_an_object_that_is_not_the_one_of_a_load_removes_nothing_that_was_read_since(
+    loaded_by_hand: DataScope[Any],
+) -> None:
+    replica = loaded_by_hand.replicas[USER]
+    replica.told()
+    reads(loaded_by_hand, replica, stored("other:2", data={"plan": "premium"}))
+    mine: dict[str, Any] = {}
+
+    loaded_by_hand.see(USER, mine)
+    loaded_by_hand.catch_up(USER)
+
+    assert mine == {"plan": "premium"}
+    assert loaded_by_hand.stage(USER, mine) is None
+
+
+def test_a_copy_of_an_object_that_is_not_the_one_of_a_load_removes_nothing(loaded_by_hand: DataScope[Any]) -> None:
+    staged = loaded_by_hand.stage(USER, {"x": 1})
+
+    assert staged is not None
+    assert load(staged.target or b"")["data"] == {"plan": "trial", "x": 1}
+
+
+def test_what_is_removed_from_the_object_of_a_load_is_removed(loaded_by_hand: DataScope[Any]) -> None:
+    with loaded_by_hand.being_loaded():
+        ((_, mine),) = loaded_by_hand.attached([stored("other:1", data={"plan": "trial"})])
+    loaded_by_hand.see(USER, mine)
+    mine.clear()
+
+    staged = loaded_by_hand.stage(USER, mine)
+
+    assert staged is not None
+    assert load(staged.target or b"")["data"] == {}
+def test_the_object_of_a_second_start_is_based_on_what_it_was_made_from_whoever_has_loaded_others_since() -> None:
+    added = DataScope("user_data", "user_data", Codec(), Counters(), new=dict, on_conflict={"user_data": {"n": "add"}})
+    replica = attaches(added, stored("other:1", data={"n": 1}))[0]
+    _, given = attaches(added, stored("other:2", data={"n": 2}))
+    for rev in ("other:2", "other:3"):
+        attaches(added, stored(rev, data={"n": 2}))  # for statistics, which somebody else makes
+    added.see(USER, given)
+    reads(added, replica, stored("other:4", data={"n": 5}))
+    added.catch_up(USER)
+
+    assert given == {"n": 5}
+
+
+def test_an_object_that_no_load_has_made_takes_the_place_of_one_that_was_dropped(scope: DataScope[Any]) -> None:
+    attaches(scope, stored("other:1", data={"n": 1}))
+    attaches(scope, stored("other:1", data={"n": 1}))
+    new: dict[str, int] = {}
+    scope.see(USER, new)
+    scope.catch_up(USER)
+
+    assert new == {}
+
+
+def attaches(scope: DataScope[Any], raw: bytes) -> tuple[LiveReplica, Any]:
+    """Loads everything, as a start or statistics before the first update do; returns the object, too."""
+    with scope.being_loaded():
+        objects = dict(scope.attached([raw]))
+    scope.all_loaded()
+    return scope.replicas[USER], objects[USER]
