@@ -1,0 +1,175 @@
+"""What planted data costs: time and memory in proportion to its bytes, with the factors that SECURITY.md gives.
+
+The kind of fault: a few bytes stand for a value that takes for ever, or all memory, to be made, copied or stored again.
+So of each form, and of each class that can be restored, as many as fit are decoded, in documents of three sizes.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import tracemalloc
+import zoneinfo
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import bson
+import pytest
+import telegram
+from test_hostile import RESTORE, literal, made, planted, restore
+
+from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec.standard import STANDARD
+from ptb_mongo.codec.trust import Trust
+from ptb_mongo.errors import DecodeError
+
+CODEC = Codec(["samples"])
+SECONDS_PER_BYTE = 20e-6
+MEMORY_PER_BYTE = 100
+SECONDS = 0.5
+"""What even the smallest document may take: 20 ms for its patterns, and what else this machine does meanwhile."""
+MEMORY = 1_000_000
+
+SIZES = [1000, 100_000, 1_000_000]
+
+ZONES = sorted(zoneinfo.available_timezones())
+SAME_HASH = [{"_py": "int", "v": str(number * (2**61 - 1))} for number in range(1, 1000)]
+
+UNITS: dict[str, Any] = {
+    "an empty list": [],
+    "an empty tuple": {"_py": "tuple", "v": []},
+    "an empty set": {"_py": "set", "v": []},
+    "an empty deque": {"_py": "deque", "v": [], "maxlen": 1},
+    "an empty OrderedDict": {"_py": "OrderedDict", "v": {}},
+    "an empty Counter": {"_py": "Counter", "v": {}},
+    "an empty defaultdict": {"_py": "defaultdict", "factory": {"_py": "class", "v": "builtins.list"}, "v": {}},
+    "a dict of pairs": {"_py": "dict", "v": [[1, 1]]},
+    "a long number": {"_py": "int", "v": "0x" + "f" * 200},
+    "a decimal": {"_py": "decimal", "v": "1.5e99999"},
+    "a fraction": {"_py": "fraction", "v": [1, 3]},
+    "a range": {"_py": "range", "v": [0, 10**9, 1]},
+    "a bytearray": {"_py": "bytearray", "v": b""},
+    "a date": {"_py": "datetime", "iso": "2024-01-01T00:00:00"},
+    "a date with a zone": {
+        "_py": "datetime",
+        "iso": "2024-01-01T00:00:00",
+        "tz": {"_py": "zoneinfo", "v": "Asia/Tokyo"},
+    },
+    "a timedelta": {"_py": "timedelta", "days": 1, "seconds": 1, "microseconds": 1},
+    "a member of an enum": {"_py": "enum", "cls": "samples.Colour", "name": "RED"},
+    "a class": {"_py": "class", "v": "telegram.User"},
+    "an object": {"_py": "object", "cls": "samples.Bare", "state": {}},
+    "a named tuple": {"_py": "namedtuple", "cls": "samples.Point", "v": {"x": 1}},
+    "packed BSON": {"_py": "bson", "v": bson.encode({"v": 1})},
+    "a namespace": planted(made("types.SimpleNamespace")),
+    "an UUID": planted(made("uuid.UUID", bare=True, state={"int": 5})),
+    "a message": {"_py": "telegram", "pickle": planted(restore("telegram", "telegram.Message", {}))["v"]},
+    "many equal hashes": {"_py": "set", "v": SAME_HASH},
+}
+
+
+def many(unit: Any, size: int) -> list[Any]:
+    return [unit] * max(1, size // len(dump({"0": unit})))
+
+
+def holding(opcodes: bytes) -> dict[str, Any]:
+    """One pickle of an object that holds this."""
+    return planted(made("samples.Stateful", bare=True, state={"a": opcodes}))
+
+
+def repeated(kind: str, name: str, end: bytes, size: int) -> dict[str, Any]:
+    """As many objects as fit into one pickle, each of which takes a few bytes."""
+    head = b"".join(part + b"\x940" for part in (RESTORE, literal(kind), literal(name)))  # remembered, and popped
+    one = b"h\0(h\1h\2" + end + b"tR"
+    return holding(head + b"(" + one * (size // len(one)) + b"t")
+
+
+WHOLE: dict[str, Callable[[int], Any]] = {
+    "numbers": lambda size: list(range(size // 11)),
+    "a text": lambda size: "x" * size,
+    "escaped keys": lambda size: {f"%i{number}": number for number in range(size // 14)},
+    "a set": lambda size: {"_py": "set", "v": list(range(size // 11))},
+    "zones": lambda size: [{"_py": "zoneinfo", "v": ZONES[number % len(ZONES)]} for number in range(size // 50)],
+    "patterns": lambda size: [{"_py": "regex", "v": f"()a{number}", "flags": 32} for number in range(size // 50)],
+    "a long pattern": lambda size: {"_py": "regex", "v": "()" * (min(size, 99_000) // 2), "flags": 32},
+    "wide classes of characters": lambda size: [
+        {"_py": "regex", "v": f"[\u0400-\uffff]{number}", "flags": 34} for number in range(size // 60)
+    ],
+    "lists in a pickle": lambda size: holding(b"(" + b"]" * size + b"t"),
+    "dicts in a pickle": lambda size: holding(b"(" + b"}" * size + b"t"),
+    "tuples in a pickle": lambda size: holding(b"(" + b")\x85" * (size // 2) + b"t"),
+    "deep tuples in a pickle": lambda size: holding(b")" + b"\x85" * size),
+    "a long number in a pickle": lambda size: holding(b"\x8b" + struct.pack("<I", size) + b"\x01" * size),
+    "one text in many places": lambda size: holding(
+        literal("x" * (size // 2)) + b"\x940(" + b"h\0" * (size // 4) + b"t"
+    ),
+    "messages of a few bytes": lambda size: repeated("telegram", "telegram.Message", b"}", size),
+    "namespaces of a few bytes": lambda size: repeated("object", "types.SimpleNamespace", b"\x89)", size),
+    "a chain of references to the next, twice": lambda size: holding(chain(min(size // 12, 200))),
+}
+
+
+def chain(levels: int) -> bytes:
+    opcodes = literal(0)
+    for level in range(levels):
+        again = b"j" + struct.pack("<I", level)
+        opcodes += b"\x940" + pickle_list(again)
+    return opcodes
+
+
+def pickle_list(again: bytes) -> bytes:
+    return b"](" + again + again + b"e"
+
+
+def assert_cheap(plain: Any) -> None:
+    raw = dump({"data": plain})
+    started = time.process_time()
+    use(raw)
+    seconds = time.process_time() - started
+    assert seconds < SECONDS + SECONDS_PER_BYTE * len(raw), f"{seconds:.1f} s for {len(raw):,} bytes"
+    if len(raw) > 200_000:
+        return  # measured, memory takes ten times as long
+    tracemalloc.start()
+    try:
+        use(raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY + MEMORY_PER_BYTE * len(raw), f"{peak:,} bytes of memory for {len(raw):,}"
+
+
+def use(raw: bytes) -> None:
+    with suppress(DecodeError):
+        value = CODEC.decode_body(raw, load(raw))
+        if CODEC.doubtful:
+            CODEC.check_usable(value, copied=True)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", UNITS)
+def test_as_many_as_fit_cost_no_more_than_their_bytes(name: str, size: int) -> None:
+    assert_cheap(many(UNITS[name], size))
+
+
+@pytest.mark.filterwarnings("ignore")  # some patterns are deprecated
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_one_large_value_costs_no_more_than_its_bytes(name: str, size: int) -> None:
+    assert_cheap(WHOLE[name](size))
+
+
+def telegram_names() -> Iterator[str]:
+    for name, cls in vars(telegram).items():
+        if isinstance(cls, type) and issubclass(cls, telegram.TelegramObject) and not issubclass(cls, telegram.Bot):
+            yield f"telegram.{name}"
+
+
+def test_objects_of_no_class_cost_more_than_their_bytes() -> None:
+    names = list(telegram_names())
+    for name in names:
+        assert_cheap(repeated("telegram", name, b"}", 2000))
+    for cls in STANDARD:
+        assert_cheap(repeated("object", Trust().name_of(cls), b"\x89)", 2000))
+
+    assert len(names) > 250
