@@ -61,6 +61,10 @@ class Ledger:
         """What is stored of a document now."""
         return self._leaves.get(document, {})
 
+    def was_stored_since(self, history: int, document: Document, path: Path, value: Hashable) -> bool:
+        """Whether a value was stored at a leaf, or its lack, when the history was longer than that."""
+        return any((node.stored_at or 0) > history for node in self._nodes.get((document, path), {}).get(value, ()))
+
     def drops(self, life: Life, document: Document) -> bool:
         """Whether a process has dropped all of a document, and that is not done yet."""
         drop = self._view(life, document).nodes.get(WHOLE)

@@ -323,6 +323,13 @@ MUTANTS = (
         "self._start()",
         199,
     ),
+    Mutant(
+        "a strict worker reads no more than others",
+        "workers.worker:Worker.__init__",
+        'consistency == "strict" or lease_timeout is not None',
+        "False",
+        149,
+    ),
 )
 
 

@@ -39,6 +39,7 @@ class Delivery:
         pause: Seconds between two steps.
         before: What was stored of its documents when it came, if its handlers have to see that.
         undone: How many elections had undone something then.
+        came_at: How long the history was then.
         nodes: What its handlers have changed.
         runs: Whether its handlers run; `None` if they have not begun.
         ticket: Its place at the lease.
@@ -52,6 +53,7 @@ class Delivery:
     pause: float
     before: Mapping[Document, Leaves] = field(default_factory=dict)
     undone: int = 0
+    came_at: int = 0
     nodes: list[Node] = field(default_factory=list)
     runs: bool | None = None
     ticket: str | None = None
@@ -81,6 +83,7 @@ class Turns:
         if life.options.shares != "stream":
             delivery.before = {document: self._checker.stored_leaves(document) for document in documents}
             delivery.undone = self._checker.undone
+            delivery.came_at = self._checker.history
 
     def begins(self, life: Memory, delivery: Delivery, seen: Mapping[Document, Leaves]) -> None:
         """The handlers begin.
@@ -92,17 +95,19 @@ class Turns:
         """
         delivery.runs = True
         if delivery.undone == self._checker.undone:
-            for document, before in delivery.before.items():
+            for document in delivery.before:
                 if life.is_spoiled(document) or self._checker.drops(life, document):
                     continue  # nothing is merged into it
-                self._check_fresh(life, document, before, seen[document])
+                self._check_fresh(life, document, delivery, seen[document])
         if life.options.shares == "exclusive":
             self._check_lease(life, delivery)
 
-    def _check_fresh(self, life: Memory, document: Document, before: Leaves, seen: Leaves) -> None:
+    def _check_fresh(self, life: Memory, document: Document, delivery: Delivery, seen: Leaves) -> None:
         now = self._checker.stored_leaves(document)
         own = {node.path[:1] for node in self._checker.unsaved(life, document)}
-        for path, stored, value in differences(before, seen):
+        for path, stored, value in differences(delivery.before[document], seen):
+            if self._checker.was_stored_since(delivery.came_at, document, path, value):
+                continue  # and overwritten again, before the handlers began but after they had read it
             is_known = now.get(path) == stored and path[:1] not in own and IS_THERE not in {stored, value}
             if is_known and document not in self._checker.ever_unreadable and not life.is_excluded(document, path):
                 what = f"{name_of(document, path)} as {value!r}, which was {stored!r} when the update came"

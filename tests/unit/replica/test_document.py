@@ -151,6 +151,8 @@ def test_what_is_removed_from_the_object_of_a_load_is_removed(loaded_by_hand: Da
 
     assert staged is not None
     assert load(staged.target or b"")["data"] == {}
+
+
 def test_the_object_of_a_second_start_is_based_on_what_it_was_made_from_whoever_has_loaded_others_since() -> None:
     added = DataScope("user_data", "user_data", Codec(), Counters(), new=dict, on_conflict={"user_data": {"n": "add"}})
     replica = attaches(added, stored("other:1", data={"n": 1}))[0]

@@ -1,0 +1,36 @@
+"""Schedules in which the core is right, and that the checker once took for a fault."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from schedule import Schedule
+from steps import BotOptions
+from world import play
+
+_STRICT = BotOptions(shares="strict")
+
+FAIR: dict[str, tuple[int, tuple[BotOptions, ...], list[tuple[Any, ...]]]] = {
+    "a handler sees what was stored since its update came, and is gone again before it begins": (
+        5765,
+        (_STRICT, _STRICT, _STRICT),
+        [
+            ("update", 1, 1, (("chat", "cut"),), 0.02),
+            ("wait", 0.0057),
+            ("update", 1, 1, (("user", "remove", "b"),), 0),
+            ("wait", 0.0024),
+            ("wait", 0.0057),
+            ("update", 0, 1, (("user", "set", "b", "v3"),), 0.001),
+            ("wait", 0.0028),
+            ("wait", 0.0022),
+            ("update", 0, 1, (), -1),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAIR)
+def test_what_is_fair_is_no_violation(name: str) -> None:
+    seed, bots, actions = FAIR[name]
+    assert play(Schedule(seed, bots, tuple(actions))).violation is None
