@@ -140,22 +140,22 @@ PARTS: list[Any] = [
 def test_a_standard_class_is_made_of_what_is_usable_or_not_at_all(name: str) -> None:
     count = 0
     for bare, args in itertools.product((False, True), [(), *((part,) for part in PARTS), *itertools.pairwise(PARTS)]):
-        assert_usable(made(name, *args, bare=bare))
+        assert_usable(made(name, *args, bare=bare), 2)
         count += 1
     for bare, state in itertools.product((False, True), PARTS):
         for args in ((), ("x",), (b"C\x04\x07\xe8\x01\x01",)):
-            assert_usable(made(name, *args, bare=bare, state=state))
+            assert_usable(made(name, *args, bare=bare, state=state), 2)
             count += 1
     for part in PARTS:
-        assert_usable(made(name, items=part))
-        assert_usable(made(name, pairs=part))
-        assert_usable(made(name, kwargs=part))
+        assert_usable(made(name, items=part), 2)
+        assert_usable(made(name, pairs=part), 2)
+        assert_usable(made(name, kwargs=part), 2)
 
     assert count > 150
 
 
-def assert_usable(opcodes: bytes) -> None:
-    for plain in in_containers(opcodes):
+def assert_usable(opcodes: bytes, places: int | None = None) -> None:
+    for plain in itertools.islice(in_containers(opcodes), places):
         try:
             let_in(plain)
         except DecodeError:
