@@ -52,6 +52,9 @@ class Collection(DocumentForm, Generic[R]):
         complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
+    knows_absent: bool = True
+    """Whether nearly all who had no document when everything was known have none later: others make few."""
+
     copied: ClassVar = True
     """Whether PTB copies the data before it is saved."""
 
@@ -109,7 +112,7 @@ class Collection(DocumentForm, Generic[R]):
 
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
-        is_nothing = replica.base is None and not replica.is_unsaved and not replica.is_stale
+        is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
         if is_nothing and replica not in self.unstorable and self.is_needless(replica):
             self.replicas.pop(self.key_of(replica.id), None)
 
@@ -303,15 +306,7 @@ class Collection(DocumentForm, Generic[R]):
     def unsaved(
         self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str = ""
     ) -> R:
-        """A separate replica for what an earlier process could not save; read and merged before it is written.
-
-        Args:
-            document_id: The document's `_id`.
-            stored: What was known to be stored.
-            version: What was to be stored.
-            sent: By their `rev`, the versions that may have been stored.
-            writer: The name of the process's writer.
-        """
+        """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
         replica.taken_over(version, sent, writer)
         return replica
@@ -331,7 +326,7 @@ class Collection(DocumentForm, Generic[R]):
                 replica.told()
                 if replica.is_refused:
                     self.on_refused_told(replica)
-        elif self._loads or (self.complete and not deleted):
+        elif self._loads or ((self.complete or self._was_complete) and not deleted):
             replica = self.replicas[key] = self._new_replica(document_id, known=False)
             replica.told()  # a read in progress may be older
 
@@ -345,6 +340,6 @@ class Collection(DocumentForm, Generic[R]):
 
     def told_all(self) -> None:
         """Anything may have been written."""
-        self._was_complete, self.complete = self._was_complete or self.complete, False
+        self._was_complete, self.complete = self.knows_absent and (self._was_complete or self.complete), False
         for replica in self.replicas.values():
             replica.told()

@@ -86,6 +86,7 @@ class Writer:
         operations = OperationMaker(name, buries)
         self._is_change = operations.is_change
         self.graves = Graves(driver, self.submit)
+        self._operations = operations
         self._sender = Sender(driver, reader, operations, self.graves, availability, counters)
         self._availability = availability
         self._counters = counters
@@ -140,6 +141,11 @@ class Writer:
         """Documents with a change that is not stored: what the flush must name or spill."""
         waiting = [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
         return [(collection, one) for collection, one in waiting if self._is_change(collection, one)]
+
+    @property
+    def last_rev(self) -> str:
+        """The `rev` of the last write that was made."""
+        return self._operations.last_rev
 
     def oldest_waiting(self) -> float:
         """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""
