@@ -238,7 +238,7 @@ class Lifecycle:
         if folder is None:
             return Kept(None, "they are lost (spill_dir would keep them)")
         if unsaved:
-            writer = self.session.name if self.session is not None else ""
+            writer = self.session.writer.last_rev if self.session is not None else ""
             kept = await folder.keep(unsaved, self._spilled_to, writer=writer)
             self._spilled_to = kept.path
             return kept

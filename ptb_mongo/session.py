@@ -59,6 +59,8 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
 def connect_scopes(scopes: Scopes, settings: Settings) -> None:
     """Tells the scopes of the application of a worker, if there is one."""
     if (sharing := settings.sharing) is not None:
+        for scope in scopes:
+            scope.knows_absent = False  # most who have none here are others' new ones
         scopes.user_data.current = sharing.user_data
         scopes.chat_data.current = sharing.chat_data
         scopes.bot_data.current = sharing.bot_data
@@ -79,7 +81,6 @@ class Session:
     """An open database; made by `Session.open`, of no use after `close`.
 
     Attributes:
-        name: The first part of the `rev` of each of its writes.
         bot_id: The `_id` of the bot's own document.
         scopes: The scopes.
         availability: Whether the server can be reached.
@@ -95,7 +96,7 @@ class Session:
         self._settings = settings
         self._driver = driver
         self._counters: Counters = scopes.user_data.counters
-        self.name = uuid.uuid4().hex[:12]
+        self._name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
         self.has_begun = self._sweeps = False
         self._is_new_until = asyncio.get_running_loop().time() + _NEW
@@ -113,7 +114,7 @@ class Session:
         self.writer = Writer(
             driver,
             self.reader,
-            self.name,
+            self._name,
             self.availability,
             self._counters,
             held=settings.on_flush,
@@ -126,7 +127,7 @@ class Session:
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
-            self.leases = Leases(driver, collection, self.name, sharing.lease_timeout)
+            self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
 
     @classmethod
     async def open(cls, settings: Settings, scopes: Scopes, bot_id: int, spilled: Path | None = None) -> Session:
@@ -152,12 +153,12 @@ class Session:
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
             if not await stored_format.begin(
-                driver, session._format, settings.database, bot_id, session.name
+                driver, session._format, settings.database, bot_id, session._name
             ):  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
             await driver.create_index(scopes.conversations.collection, "handler")
-            if (folder := spill_folder(settings, session.name)) is not None:
+            if (folder := spill_folder(settings, session._name)) is not None:
                 if spilled is not None:
                     folder.forget(spilled)
                 await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
@@ -205,7 +206,7 @@ class Session:
         collections = {scope.collection: scope for scope in followed}
         self._stream = ChangeStream(
             self._driver,
-            self.name,
+            self._name,
             collections,
             just_after(self._opened),
             self.availability,
@@ -268,7 +269,7 @@ class Session:
         if self.writer.graves.are_there or self._settings.sharing is not None or self.availability.is_unreachable:
             return
         with contextlib.suppress(PersistenceError, asyncio.TimeoutError):  # then the next start takes precautions
-            await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self.name))
+            await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self._name))
 
     async def close(self) -> None:
         """Ends the tasks and closes the client, if it is ours."""

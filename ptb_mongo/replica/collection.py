@@ -280,15 +280,7 @@ class Collection(KnownDocuments[R]):
     def unsaved(
         self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str = ""
     ) -> R:
-        """A separate replica for what an earlier process could not save; read and merged before it is written.
-
-        Args:
-            document_id: The document's `_id`.
-            stored: What was known to be stored.
-            version: What was to be stored.
-            sent: By their `rev`, the versions that may have been stored.
-            writer: The name of the process's writer.
-        """
+        """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
         replica.taken_over(version, sent, writer)
         return replica

@@ -26,7 +26,7 @@ from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.moments import Moments
 from ptb_mongo.replica.rebase import rebased, stored_by
 from ptb_mongo.replica.sent import Sent
-from ptb_mongo.replica.versions import Form, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.versions import LATER, Form, Refusal, Stored, Version, Write, revs_beneath
 
 __all__ = ["Replica"]
 
@@ -129,7 +129,7 @@ class Replica(Moments):
         Args:
             version: What was to be stored.
             sent: By their `rev`, the versions that may have been stored.
-            writer: The name of the process's writer, which may have stored that version after it said so; or empty.
+            writer: The `rev` of the last write of the process, which may have stored that version later; or empty.
         """
         self.pending = version
         self.sent = Sent(
@@ -137,7 +137,7 @@ class Replica(Moments):
         )
         if writer:
             later = Write(version, self.base, self.rev, self.revs, is_in_doubt=True, is_unknown=True)
-            self.sent[f"{writer}:later"] = later
+            self.sent[f"{writer}{LATER}"] = later
 
     def refused_for(self, error: DocumentError, tried: Version | None, what: bytes | None = None) -> bool:
         """What is pending was refused for the document's own sake; it stays pending.

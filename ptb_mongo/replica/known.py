@@ -40,6 +40,9 @@ class KnownDocuments(DocumentForm, Generic[R]):
         complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
+    knows_absent: bool = True
+    """Whether nearly all who had no document when everything was known have none later: others make few."""
+
     def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
         super().__init__(codec)
         self.collection = collection
@@ -77,7 +80,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
 
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
-        is_nothing = replica.base is None and not replica.is_unsaved and not replica.is_stale
+        is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
         if is_nothing and replica not in self.unstorable and self.is_needless(replica):
             with contextlib.suppress(DecodeError):  # then it is none of those
                 self.replicas.pop(self.key_of(replica.id), None)
@@ -128,7 +131,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
                 replica.told()
                 if replica.is_refused:
                     self.on_refused_told(replica)
-        elif self._loads or (self.complete and not deleted):
+        elif self._loads or ((self.complete or self._was_complete) and not deleted):
             replica = self.replicas[key] = self._new_replica(document_id, known=False)
             replica.told()  # a read in progress may be older
             self._made_by_others += 1
@@ -158,7 +161,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
 
     def told_all(self) -> None:
         """Anything may have been written."""
-        was_complete = self.complete or self._was_complete
+        was_complete = self.knows_absent and (self.complete or self._was_complete)
         self.misses_some()
         self._was_complete = was_complete
         self._is_overtaken = bool(self._loads)

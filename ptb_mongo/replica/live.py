@@ -78,7 +78,7 @@ class LiveReplica(Replica):
 
     def left(self) -> None:
         """The application has ended: if another one goes on with the same persistence, its objects are empty."""
-        if _NOTHING not in self.handed_out:
+        if not any(one is _NOTHING for one in self.handed_out):
             self._hand_out(_NOTHING)
 
     def _hand_out(self, one: _HandedOut) -> None:
@@ -90,7 +90,7 @@ class LiveReplica(Replica):
         if self.live is live:
             return
         found = next((one for one in handed_out if one[0] is live), None)
-        if found is None and _NOTHING in handed_out:
+        if found is None and any(one is _NOTHING for one in handed_out):
             found = _NOTHING
         if found is not None:
             self._watch(live, None if found[1] == self.target else found[1] or BURIED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ptb_mongo.replica.versions import PARTIAL, REMEMBERED_WRITERS, Stored, Write, revs_in, writer_of
+from ptb_mongo.replica.versions import REMEMBERED_WRITERS, Stored, Write, number_of, revs_in, writer_of
 
 __all__ = ["Sent", "Settled"]
 
@@ -60,12 +60,12 @@ class Sent(dict[str, Write]):
             if rev in shown or self._is_done_later(rev, write, shown) or _is_made_anew(rev, write, stored)
         }
 
-    def _is_done_later(self, rev: str, write: Write, shown: set[str]) -> bool:
+    @staticmethod
+    def _is_done_later(rev: str, write: Write, shown: set[str]) -> bool:
         """Whether a write is done that its writer sent after it had last said which ones it had sent."""
         if not write.is_unknown:
             return False
-        later = (one for one in shown - {write.supposes, *write.revs, *self} if not one.endswith(PARTIAL))
-        return any(writer_of(one) == writer_of(rev) for one in later)
+        return any(writer_of(one) == writer_of(rev) and number_of(one) > number_of(rev) for one in shown)
 
     def settled_by(self, stored: Stored | None) -> Settled:
         """What a read says of them that shows what a majority has."""

@@ -9,6 +9,7 @@ from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.values import Document
 
 __all__ = [
+    "LATER",
     "PARTIAL",
     "REMEMBERED_WRITERS",
     "Form",
@@ -16,6 +17,7 @@ __all__ = [
     "Stored",
     "Version",
     "Write",
+    "number_of",
     "revs_beneath",
     "revs_in",
     "stored_in",
@@ -123,9 +125,19 @@ PARTIAL: Final = "*"
 """The end of the `rev` of a write that does not store all that its writer had changed."""
 
 
+LATER: Final = "+"
+"""The end of what stands for any later write of a writer, after the `rev` of its last one that is known."""
+
+
 def writer_of(rev: str) -> str:
     """The name of the writer in a `rev`."""
     return rev.partition(":")[0]
+
+
+def number_of(rev: str) -> int:
+    """The number of a whole write in its `rev`; -1 for a part, and for what is no `rev` of ours."""
+    number = rev.removesuffix(LATER).partition(":")[2]
+    return int(number) if number.isascii() and number.isdigit() else -1
 
 
 def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:

@@ -196,13 +196,9 @@ class DataScope(DataForm[T]):
     def is_current(self, key: int, live: T) -> bool:
         """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
         replica = self.replicas.get(key)
-        return (
-            replica is not None
-            and replica.live is live
-            and not replica.handed_out
-            and replica.view is None
-            and not replica.is_stale
-        )
+        if replica is None or replica.live is not live:
+            return False
+        return replica.view is None and not replica.handed_out and not replica.is_stale
 
     def see(self, key: int, live: T) -> None:
         """Notes which object handlers change."""

@@ -50,6 +50,11 @@ class OperationMaker:
         self._buries = buries
         self._count = 0
 
+    @property
+    def last_rev(self) -> str:
+        """The `rev` of the last write, as if it was a whole one."""
+        return f"{self._name}:{self._count}"
+
     @staticmethod
     def is_change(collection: Collection[Any], replica: Replica) -> bool:
         """Whether what is pending differs from what is stored, whatever the form of that."""

@@ -50,8 +50,8 @@ class Spilled:
         wanted: The version to be saved; `None` to delete the document.
         sent: By `rev`, the versions that were sent, and may or may not have been stored.
         rev, revs: Those of the version that it is based on.
-        writer: The first part of the `rev` of whatever the process writes of it after this was written down: all that
-            is wanted. Empty if it might be a part of that.
+        writer: The `rev` of the last write of the process. Whatever it writes of the document later, with a greater
+            number, is all that is wanted. Empty if nothing will be written.
     """
 
     collection: str

@@ -15,7 +15,7 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.quarantine import as_decode_error
-from ptb_mongo.replica.versions import Stored, Version, writer_of
+from ptb_mongo.replica.versions import LATER, Stored, Version
 from ptb_mongo.sync import spill
 from ptb_mongo.sync.private_folder import prepare
 from ptb_mongo.sync.writer import Writer
@@ -74,7 +74,7 @@ class SpillFolder:
         Args:
             unsaved: The documents.
             older: A file of this process that the new one takes the place of.
-            writer: The name of the writer that may still write them; empty if there is none.
+            writer: The `rev` of the last write of a writer that may still write them; empty if there is none.
         """
         lost: list[str] = []
 
@@ -210,7 +210,7 @@ def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError 
 def _spilled(collection: str, replica: Replica, writer: str = "") -> spill.Spilled:
     known = {rev: write for rev, write in replica.sent.items() if not write.is_unknown}
     for rev in replica.sent.keys() - known.keys():
-        writer = writer_of(rev)  # of the process that has spilled it first
+        writer = rev.removesuffix(LATER)  # of the process that has spilled it first
     sent = {rev: write.version.raw for rev, write in known.items() if write.version is not None}
     revs = list(replica.revs)
     return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writer)

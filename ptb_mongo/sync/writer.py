@@ -86,6 +86,7 @@ class Writer:
         operations = OperationMaker(name, buries)
         self._is_change = operations.is_change
         self.graves = Graves(driver, self.submit)
+        self._operations = operations
         self._sender = Sender(driver, reader, operations, self.graves, availability, counters)
         self._availability = availability
         self._counters = counters
@@ -148,6 +149,11 @@ class Writer:
             return self._is_change(collection, replica)
         except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
             return True
+
+    @property
+    def last_rev(self) -> str:
+        """The `rev` of the last write that was made."""
+        return self._operations.last_rev
 
     def oldest_waiting(self) -> float:
         """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""

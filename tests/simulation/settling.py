@@ -37,9 +37,6 @@ class Settling:
         if self.world.has_hostile_data:
             await self._cure()
         await self._give_time_beside_what_is_refused()
-        if self.world.may_blame:  # a drop of what is refused comes with PTB's next save, as all drops do
-            for bot in self.world.bots:
-                await self._wait_for(bot.run(bot.process.save()))
         await self._until(self._is_saved, "has saved", _LONGEST_PAUSE_OF_DOCUMENTS if self.world.may_blame else 60)
         await self._agree()
         if not any(map(self._refused, self.world.bots)):

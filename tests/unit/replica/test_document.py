@@ -182,3 +182,31 @@ def attaches(scope: DataScope[Any], raw: bytes) -> tuple[LiveReplica, Any]:
         objects = dict(scope.attached([raw]))
     scope.all_loaded()
     return scope.replicas[USER], objects[USER]
+
+
+def test_somebody_without_a_document_stays_so_when_changes_may_go_unnoticed_but_is_read_again(
+    scope: DataScope[Any],
+) -> None:
+    scope.all_loaded()
+    scope.told_all()
+
+    replica = scope.replica(USER, USER)
+
+    assert replica.is_loaded
+    assert replica.is_stale
+
+
+def test_a_document_that_others_make_after_that_is_not_taken_to_be_missing(scope: DataScope[Any]) -> None:
+    scope.all_loaded()
+    scope.told_all()
+    scope.told(USER)
+
+    assert not scope.replica(USER, USER).is_loaded
+
+
+def test_a_worker_takes_nobody_to_have_no_document_when_changes_may_go_unnoticed(scope: DataScope[Any]) -> None:
+    scope.knows_absent = False
+    scope.all_loaded()
+    scope.told_all()
+
+    assert not scope.replica(USER, USER).is_loaded
