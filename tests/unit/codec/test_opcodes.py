@@ -151,7 +151,7 @@ def test_a_billion_laughs_inside_an_object_are_refused_as_a_copy_of_them_would_n
 def test_lists_that_stand_in_many_places_are_refused_as_they_would_be_stored_in_each() -> None:
     for opcodes in (
         made("types.SimpleNamespace", state={"a": shared_list(40)}),
-        made("samples.Plain", shared_list(40), 1),
+        made("samples.Plain", bare=True, state={"a": shared_list(40)}),
     ):
         assert "unfold" in refuse(planted(opcodes)).reason
 
