@@ -214,7 +214,7 @@ MUTANTS = (
     Mutant(
         "what others make is not noticed",
         "replica.known:KnownDocuments.told",
-        "elif self._loads or (self.complete and not deleted):",
+        "elif self._loads or ((self.complete or self._was_complete) and not deleted):",
         "elif False:",
         65,
     ),
