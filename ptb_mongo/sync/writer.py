@@ -83,11 +83,9 @@ class Writer:
         patience: float = _PATIENCE,
     ) -> None:
         self._driver = driver
-        operations = OperationMaker(name, buries)
-        self._is_change = operations.is_change
+        self._operations = OperationMaker(name, buries)
         self.graves = Graves(driver, self.submit)
-        self._operations = operations
-        self._sender = Sender(driver, reader, operations, self.graves, availability, counters)
+        self._sender = Sender(driver, reader, self._operations, self.graves, availability, counters)
         self._availability = availability
         self._counters = counters
         self._held = held
@@ -113,7 +111,7 @@ class Writer:
         Returns:
             What to wait for; `None` if nothing can be waited for now.
         """
-        if self._held and not self._is_change(collection, replica):
+        if self._held and not self._operations.is_change(collection, replica):
             replica.settled(replica.pending)
             return None
         if replica not in self.waiting:
@@ -140,7 +138,7 @@ class Writer:
     def unsaved(self) -> list[tuple[Collection[Any], Replica]]:
         """Documents with a change that is not stored: what the flush must name or spill."""
         waiting = [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
-        return [(collection, one) for collection, one in waiting if self._is_change(collection, one)]
+        return [(collection, one) for collection, one in waiting if self._operations.is_change(collection, one)]
 
     @property
     def last_rev(self) -> str:
