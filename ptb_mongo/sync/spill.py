@@ -18,8 +18,8 @@ import secrets
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
@@ -60,8 +60,8 @@ class Spilled:
     wanted: bytes | None
     sent: dict[str, bytes | None]
     rev: Any = None
-    revs: Sequence[str] = ()
-    writers: Sequence[str] = ()
+    revs: list[str] = field(default_factory=list)
+    writers: list[str] = field(default_factory=list)
 
 
 # -- names -----------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         type(spilled.collection) is not str
         or not isinstance(sent, dict)
         or not isinstance(revs, list)
-        or not isinstance(spilled.writers, (list, tuple))
+        or not isinstance(spilled.writers, list)
         or any(type(rev) is not str for rev in (*revs, *spilled.writers))
     ):
         raise DecodeError("it is damaged: a document in it has fields of other types")
