@@ -301,11 +301,8 @@ class Lifecycle:
             key: The user's, chat's or bot's id.
             live: The object.
         """
-        session, scopes = self.session, self._scopes
-        is_followed = session is not None and self.is_running and session.has_begun and not session.must_read
-        if is_followed and scopes is not None and scope_of(scopes).is_current(key, live):
-            return  # nearly always, three times for each update
         self._runs()
+        session, scopes = self.session, self._scopes
         if scopes is None or self.settings.refresh == "off":
             return
         if session is None:  # since a running bot called `flush`

@@ -87,7 +87,6 @@ class Session:
         reader, writer: Read and write documents.
         exchange: Moves data between the scopes and the database.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
-        has_begun: Whether it runs in the background what a bot that handles updates needs.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
@@ -98,7 +97,7 @@ class Session:
         self._counters: Counters = scopes.user_data.counters
         self._name = uuid.uuid4().hex[:12]
         self._stream: ChangeStream | None = None
-        self.has_begun = self._sweeps = False
+        self._has_begun = self._sweeps = False
         self._is_new_until = asyncio.get_running_loop().time() + _NEW
         self._opened: Mapping[str, Any] | None = None  # what the server said then, if there is a stream to be followed
         self._format = f"{settings.collection_prefix}ptb_mongo"
@@ -195,9 +194,9 @@ class Session:
 
         Not when it is opened: PTB does not say so if its start fails after our last `get_*`, and nobody would end it.
         """
-        if self.has_begun:
+        if self._has_begun:
             return
-        self.has_begun = True
+        self._has_begun = True
         if self._sweeps:
             self.writer.graves.sweep_later(self.scopes)
         if self._opened is None:

@@ -137,9 +137,9 @@ def at_least(ratio: float) -> Target:
     return Target("ratio", ratio, at_least=True)
 
 
-def overhead(share: float) -> Target:
+def overhead(share: float, accepted: float | None = None) -> Target:
     """It may cost that share of the peer's time on top."""
-    return Target("overhead", 1 + share)
+    return Target("overhead", 1 + share, accepted=None if accepted is None else 1 + accepted)
 
 
 def no_more_than(count: float) -> Target:

@@ -15,6 +15,9 @@ from suite.subjects import IDLE, OTHER, OURS, PICKLE, Idle, Other, Ours, Persist
 WORK = "one update end to end"
 NONE = "no persistence"
 USERS = 20  # few, so that each comes again and again: what has changed then matters to some
+# Beside an update of 85 µs, our three refreshes take 3 µs, and what PTB does for any persistence as much again. Here,
+# where six applications take turns at the processor's caches, 2 to 14 % were seen.
+ACCEPTED = 0.2
 AT_ONCE = 20  # so few that most rounds are not disturbed
 
 
@@ -51,7 +54,7 @@ async def measure(run: Run) -> Results:
             name: handling(app, itertools.cycle(updates), 2 if name == OTHER else AT_ONCE)
             for name, app in applications.items()
         }
-        times = scaled(await alternate(works, run.of(400, 80), collect=False), 1e6)
+        times = scaled(await alternate(works, run.of(400, 250), collect=False), 1e6)
         for name, app in applications.items():
             assert app.user_data[0]["last"] == "hello", f"the handler did not run: {name}"
             await app.shutdown()
@@ -60,7 +63,7 @@ async def measure(run: Run) -> Results:
         results.series.setdefault("one_update", {})[what] = times
         for name, driver in OURS.items():
             line = Line(WORK, what, driver)
-            target = overhead(0.05) if handler is answer else None
+            target = overhead(0.05, ACCEPTED) if handler is answer else None
             for peer in (NONE, IDLE):
                 results.figures.append(line.compare("µs", times, name, peer, target))
             results.figures.append(line.compare("µs", times, name, OTHER))

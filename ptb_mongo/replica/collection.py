@@ -278,9 +278,14 @@ class Collection(KnownDocuments[R]):
         return Version(plain, raw)
 
     def unsaved(
-        self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str = ""
+        self,
+        document_id: Any,
+        stored: Stored | None,
+        version: Version,
+        sent: dict[str, Version],
+        writers: Iterable[str],
     ) -> R:
         """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
-        replica.taken_over(version, sent, writer)
+        replica.taken_over(version, sent, writers)
         return replica

@@ -19,6 +19,7 @@ its fields. Readers and writers ask it what to do, and tell it what has happened
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ptb_mongo.codec import BURIED
@@ -123,21 +124,22 @@ class Replica(Moments):
         self.pending = version
         return True
 
-    def taken_over(self, version: Version, sent: dict[str, Version], writer: str) -> None:
+    def taken_over(self, version: Version, sent: dict[str, Version], writers: Iterable[str]) -> None:
         """Takes over what an earlier process could not save.
 
         Args:
             version: What was to be stored.
             sent: By their `rev`, the versions that may have been stored.
-            writer: The `rev` of the last write of the process, which may have stored that version later; or empty.
+            writers: The `rev` of the last known write of each writer that may have stored that version later.
         """
         self.pending = version
+        later = {f"{rev}{LATER}": version for rev in writers}
         self.sent = Sent(
-            {rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True) for rev, one in sent.items()}
+            {
+                rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True)
+                for rev, one in {**sent, **later}.items()
+            }
         )
-        if writer:
-            later = Write(version, self.base, self.rev, self.revs, is_in_doubt=True, is_unknown=True)
-            self.sent[f"{writer}{LATER}"] = later
 
     def refused_for(self, error: DocumentError, tried: Version | None, what: bytes | None = None) -> bool:
         """What is pending was refused for the document's own sake; it stays pending.

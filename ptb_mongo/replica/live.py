@@ -78,7 +78,7 @@ class LiveReplica(Replica):
 
     def left(self) -> None:
         """The application has ended: if another one goes on with the same persistence, its objects are empty."""
-        if not any(one is _NOTHING for one in self.handed_out):
+        if _handed_out_as(None, self.handed_out) is None:
             self._hand_out(_NOTHING)
 
     def _hand_out(self, one: _HandedOut) -> None:
@@ -89,9 +89,7 @@ class LiveReplica(Replica):
         handed_out, self.handed_out = self.handed_out, ()
         if self.live is live:
             return
-        found = next((one for one in handed_out if one[0] is live), None)
-        if found is None and any(one is _NOTHING for one in handed_out):
-            found = _NOTHING
+        found = _handed_out_as(live, handed_out) or _handed_out_as(None, handed_out)
         if found is not None:
             self._watch(live, None if found[1] == self.target else found[1] or BURIED)
         elif self.live is not None:
@@ -200,6 +198,11 @@ class LiveReplica(Replica):
     def _retarget(self, before: bytes | None) -> None:
         if self.view is None:
             self.view = BURIED if before is None else before  # which stands for no data
+
+
+def _handed_out_as(live: Any, handed_out: tuple[_HandedOut, ...]) -> _HandedOut | None:
+    """The object among those that were handed out; `None` stands for no object."""
+    return next((one for one in handed_out if one[0] is live), None)
 
 
 def _leaves(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, Any]]:

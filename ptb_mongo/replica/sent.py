@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ptb_mongo.replica.versions import REMEMBERED_WRITERS, Stored, Write, number_of, revs_in, writer_of
+from ptb_mongo.replica.versions import LATER, REMEMBERED_WRITERS, Stored, Write, number_of, revs_in, writer_of
 
 __all__ = ["Sent", "Settled"]
 
@@ -57,15 +57,8 @@ class Sent(dict[str, Write]):
         return {
             rev: write
             for rev, write in self.items()
-            if rev in shown or self._is_done_later(rev, write, shown) or _is_made_anew(rev, write, stored)
+            if rev in shown or _is_done_later(rev, shown) or _is_made_anew(rev, write, stored)
         }
-
-    @staticmethod
-    def _is_done_later(rev: str, write: Write, shown: set[str]) -> bool:
-        """Whether a write is done that its writer sent after it had last said which ones it had sent."""
-        if not write.is_unknown:
-            return False
-        return any(writer_of(one) == writer_of(rev) and number_of(one) > number_of(rev) for one in shown)
 
     def settled_by(self, stored: Stored | None) -> Settled:
         """What a read says of them that shows what a majority has."""
@@ -78,6 +71,13 @@ class Sent(dict[str, Write]):
         left = Sent({rev: write for rev, write in open_.items() if _may_be_done(write, stored)})
         lost_insertion = any(write.base is None for rev, write in open_.items() if rev not in left)
         return Settled(last, left, lost_insertion)
+
+
+def _is_done_later(rev: str, shown: set[str]) -> bool:
+    """Whether a write is done that its writer sent after it had last said which ones it had sent."""
+    if not rev.endswith(LATER):
+        return False
+    return any(writer_of(one) == writer_of(rev) and number_of(one) > number_of(rev) for one in shown)
 
 
 def _is_made_anew(rev: str, write: Write, stored: Stored) -> bool:

@@ -84,7 +84,6 @@ class Write(NamedTuple):
         is_exact: Whether the document then equals `version`, and has no values in another form of the same.
         may_arrive: Whether it may still be done, as its answer is missing.
         is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
-        is_unknown: Whether it stands for any later write of its writer, whose `rev` is not known.
     """
 
     version: Version | None
@@ -95,7 +94,6 @@ class Write(NamedTuple):
     is_exact: bool = True
     may_arrive: bool = True
     is_in_doubt: bool = False
-    is_unknown: bool = False
 
     @property
     def deletes(self) -> bool:
@@ -124,9 +122,8 @@ class Form(Protocol):
 PARTIAL: Final = "*"
 """The end of the `rev` of a write that does not store all that its writer had changed."""
 
-
 LATER: Final = "+"
-"""The end of what stands for any later write of a writer, after the `rev` of its last one that is known."""
+"""After the `rev` of the last write of a writer that is known: any later one that stores all that it had changed."""
 
 
 def writer_of(rev: str) -> str:

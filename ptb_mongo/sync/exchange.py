@@ -139,6 +139,8 @@ class Exchange:
         Raises:
             UnavailableError: If the document was never loaded, and no server answers.
         """
+        if not read and scope.is_current(key, live):
+            return  # nearly always, three times for each update
         scope.see(key, live)
         if replica := scope.outdated(key, read=read):
             try:

@@ -39,12 +39,18 @@ class Heartbeat:
         self._since: float | None = None
         self._latest = 0.0
 
-    def gives(self, key: Key, live: Any, now: float) -> None:
-        """An update or a job gets an object, which it may change: a save is due."""
+    def gives(self, key: Key, live: Any, now: float | None = None) -> None:
+        """An update or a job gets an object, which it may change: a save is due.
+
+        Args:
+            key: Which object.
+            live: The object.
+            now: The time; `None` if the same update or job says it with another object.
+        """
         self.given[key] = live
-        if self._since is None:
-            self._since = now
-        self._latest = now
+        if now is not None:
+            self._since = now if self._since is None else self._since
+            self._latest = now
 
     def begins(self) -> bool:
         """PTB has copied the bot's data: a save has begun; returns whether the one before was awaited."""

@@ -77,16 +77,16 @@ class OperationMaker:
             attempt: How many writes before this one did not match.
         """
         rev = f"{self._name}:{self._count + 1}"
-        if version is not replica.pending or version is None:
+        # The lack of a rev identifies no version: a document that others delete and make anew lacks it, too.
+        is_first = replica.base is not None and type(replica.rev) is not str and version is not None
+        if is_first or version is None or version is not replica.pending:
             rev += PARTIAL
+        if is_first:
+            self._count += 1
+            replica.stamping(rev)
+            return Prepared(rev, Update(replica.id, _has(replica.rev), Changes(), rev), is_first=True)
         buries = not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
         operation: Operation | None
-        if replica.base is not None and type(replica.rev) is not str and version is not None:
-            # The lack of a rev identifies no version: a document that others delete and make anew lacks it, too.
-            self._count += 1
-            stamp = f"{self._name}:{self._count}{PARTIAL}"
-            replica.stamping(stamp)
-            return Prepared(stamp, Update(replica.id, _has(replica.rev), Changes(), stamp), is_first=True)
         if version is not None and version.plain is None:
             operation = _deletion(collection, replica, rev, buries=buries)
         elif replica.base is None:

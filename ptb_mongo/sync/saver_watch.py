@@ -71,7 +71,7 @@ class SaverWatch:
     def gives(self, scope: str, key: int, live: Any) -> None:
         """An update or a job gets an object."""
         if scope != _EACH_TIME:
-            self._heartbeat.given[scope, key] = live
+            self._heartbeat.gives((scope, key), live)
             return
         self._heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
         if not self.is_saver_alive:

@@ -18,8 +18,8 @@ import secrets
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
@@ -50,8 +50,8 @@ class Spilled:
         wanted: The version to be saved; `None` to delete the document.
         sent: By `rev`, the versions that were sent, and may or may not have been stored.
         rev, revs: Those of the version that it is based on.
-        writer: The `rev` of the last write of the process. Whatever it writes of the document later, with a greater
-            number, is all that is wanted. Empty if nothing will be written.
+        writers: The `rev` of the last write of each process that may still write it: whatever is written with a greater
+            number is all that is wanted.
     """
 
     collection: str
@@ -60,8 +60,8 @@ class Spilled:
     wanted: bytes | None
     sent: dict[str, bytes | None]
     rev: Any = None
-    revs: Sequence[str] = ()
-    writer: str = ""
+    revs: list[str] = field(default_factory=list)
+    writers: list[str] = field(default_factory=list)
 
 
 # -- names -----------------------------------------------------------------------------------------------
@@ -209,8 +209,8 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         type(spilled.collection) is not str
         or type(sent) is not dict
         or type(revs) is not list
-        or any(type(rev) is not str for rev in revs)
-        or type(spilled.writer) is not str
+        or type(spilled.writers) is not list
+        or any(type(rev) is not str for rev in (*revs, *spilled.writers))
     ):
         raise DecodeError("it is damaged: a document in it has fields of other types")
     for raw in (spilled.base, spilled.wanted, *sent.values()):

@@ -159,7 +159,7 @@ class SpillFolder:
                 continue
             stored = None if one.base is None else Stored(one.rev, tuple(one.revs), one.base)
             sent = {rev: _version(raw) for rev, raw in one.sent.items()}
-            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent, one.writer)
+            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent, one.writers)
             taken.append((collection, replica))
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
@@ -169,7 +169,8 @@ class SpillFolder:
             writer.withdraw(replica)
             why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
             _LOGGER.error("Kept for the next start: %s", why)
-        return failed + [_spilled(collection.collection, replica) for collection, replica in left]
+        # What is being written at this moment may still be stored.
+        return failed + [_spilled(collection.collection, replica, writer.last_rev) for collection, replica in left]
 
 
 def _report(path: Path, reason: str) -> None:
@@ -207,13 +208,23 @@ def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError 
     return None
 
 
-def _spilled(collection: str, replica: Replica, writer: str = "") -> spill.Spilled:
-    known = {rev: write for rev, write in replica.sent.items() if not write.is_unknown}
-    for rev in replica.sent.keys() - known.keys():
-        writer = rev.removesuffix(LATER)  # of the process that has spilled it first
-    sent = {rev: write.version.raw for rev, write in known.items() if write.version is not None}
+def _spilled(collection: str, replica: Replica, writer: str) -> spill.Spilled:
+    """A document for a file.
+
+    Args:
+        collection: Its collection.
+        replica: Its state.
+        writer: The `rev` of the last write of a writer that may still write it; empty if there is none.
+    """
+    earlier = [rev.removesuffix(LATER) for rev in replica.sent if rev.endswith(LATER)]
+    writers = [*earlier, writer] if writer else earlier
+    sent = {
+        rev: write.version.raw
+        for rev, write in replica.sent.items()
+        if write.version is not None and not rev.endswith(LATER)
+    }
     revs = list(replica.revs)
-    return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writer)
+    return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writers)
 
 
 def _version(raw: bytes | None) -> Version:

@@ -83,11 +83,9 @@ class Writer:
         patience: float = _PATIENCE,
     ) -> None:
         self._driver = driver
-        operations = OperationMaker(name, buries)
-        self._is_change = operations.is_change
+        self._operations = OperationMaker(name, buries)
         self.graves = Graves(driver, self.submit)
-        self._operations = operations
-        self._sender = Sender(driver, reader, operations, self.graves, availability, counters)
+        self._sender = Sender(driver, reader, self._operations, self.graves, availability, counters)
         self._availability = availability
         self._counters = counters
         self._held = held
@@ -146,7 +144,7 @@ class Writer:
     def _may_be_change(self, collection: Collection[Any], replica: Replica) -> bool:
         """Whether what is pending differs from what is stored; also if that cannot be told."""
         try:
-            return self._is_change(collection, replica)
+            return self._operations.is_change(collection, replica)
         except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
             return True
 

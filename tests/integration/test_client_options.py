@@ -17,10 +17,11 @@ from bots import USER, Bot
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 from bson.son import SON
+from commands import Commands
 from mongomock_motor import AsyncMongoMockClient
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.monitoring import CommandListener, CommandStartedEvent
+from pymongo.monitoring import CommandStartedEvent
 from pymongo.server_api import ServerApi
 from pymongo.uri_parser import parse_uri
 
@@ -76,7 +77,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-class Sent(CommandListener):
+class Sent(Commands):
     """Notes the commands that a client sends."""
 
     def __init__(self) -> None:
@@ -84,12 +85,6 @@ class Sent(CommandListener):
 
     def started(self, event: CommandStartedEvent) -> None:
         self.commands.append(event.command)
-
-    def succeeded(self, _: Any) -> None:
-        pass
-
-    def failed(self, _: Any) -> None:
-        pass
 
 
 BY_URI = {"maxPoolSize", "w", "wtimeoutMS", "journal", "loadBalanced"}

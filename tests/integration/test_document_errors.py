@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot, until
+from commands import Commands
 from guarded import guarded_mongod
 from offline import offline_application
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.monitoring import CommandListener
 
 from ptb_mongo import DocumentError, MongoPersistence, RefusedError, UnsavedDataError
 from ptb_mongo.embedded import EmbeddedMongo
@@ -33,7 +33,7 @@ def no_content_in_any_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert [record.getMessage() for record in own if SECRET in record.getMessage()] == []
 
 
-class Sent(CommandListener):
+class Sent(Commands):
     """The bulk writes that go over the wire, by the number of documents in each."""
 
     def __init__(self) -> None:
@@ -42,12 +42,6 @@ class Sent(CommandListener):
     def started(self, event: Any) -> None:
         if event.command_name == "update":
             self.sizes.append(len(event.command["updates"]))
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot, until
+from commands import Commands
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
-from pymongo.monitoring import CommandListener
 from workers import SharedBot, running, text
 
 from ptb_mongo import MongoPersistence
 
 
-class Reads(CommandListener):
+class Reads(Commands):
     """How often users' data is read."""
 
     def __init__(self) -> None:
@@ -31,12 +31,6 @@ class Reads(CommandListener):
         if event.command_name == "getMore":
             self.waits.append(event.command["maxTimeMS"])
         self.count += event.command_name in {"find", "aggregate"} and "_data" in str(event.command[event.command_name])
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture

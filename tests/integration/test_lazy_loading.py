@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from bots import Bot
+from commands import Commands
 from offline import BOT_ID
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.monitoring import CommandListener
 
 from ptb_mongo import MongoPersistence
 
@@ -18,7 +18,7 @@ USERS = 2500
 FORMAT = {"_id": "format", "version": 1, "bot_id": BOT_ID}  # the first start of all looks for other bots' documents
 
 
-class Reads(CommandListener):
+class Reads(Commands):
     """The filters of all queries for users' data."""
 
     def __init__(self) -> None:
@@ -27,12 +27,6 @@ class Reads(CommandListener):
     def started(self, event: Any) -> None:
         if event.command_name == "find" and event.command["find"] in {"user_data", "chat_data"}:
             self.filters.append(event.command["filter"])
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
 
 
 @pytest.fixture

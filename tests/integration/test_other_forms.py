@@ -182,3 +182,15 @@ async def test_others_remove_such_a_value_before_a_change_beside_it_is_sent(
 
     assert data_in(database)["dict"] == {"n": 1}
     assert conflicts == []
+
+
+async def test_what_needs_no_write_is_not_counted_as_one(bot: Bot, database: Any) -> None:
+    await bot.saves()  # which gives the document a rev
+    before = database.user_data.find_one({"_id": USER})
+    counted = bot.persistence.health().documents_written
+
+    await bot.hears()
+    await bot.saves()
+
+    assert bot.persistence.health().documents_written == counted
+    assert database.user_data.find_one({"_id": USER}) == before

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot, until
+from commands import Commands
 from motor.motor_asyncio import AsyncIOMotorClient
 from offline import BOT_ID
 from pymongo import AsyncMongoClient
-from pymongo.monitoring import CommandListener
 from telegram.ext import ContextTypes
 
 from ptb_mongo import MISSING, Conflict, MongoPersistence
@@ -418,7 +418,7 @@ async def test_an_order_of_attributes_changed_by_another_service_is_taken_over_a
 # -- what it costs ---------------------------------------------------------------------------------------
 
 
-class Commands(CommandListener):
+class Counted(Commands):
     """Counts the commands that a client sends."""
 
     def __init__(self) -> None:
@@ -432,15 +432,12 @@ class Commands(CommandListener):
         if event.command_name in {"getMore", "aggregate"}:
             self.events += len(event.reply["cursor"].get("nextBatch", event.reply["cursor"].get("firstBatch", ())))
 
-    def failed(self, event: Any) -> None:
-        pass
-
 
 async def test_untouched_users_cost_no_read_and_no_event_though_the_bot_saves(
     mongodb_server_uri: str, mongodb_database: str, database: Any
 ) -> None:
     database.user_data.insert_many({"_id": number, "data": {"n": 0}} for number in range(1000))
-    commands = Commands()
+    commands = Counted()
     client: Any = AsyncMongoClient(mongodb_server_uri, event_listeners=[commands])
     bot = Bot(MongoPersistence(client, mongodb_database))
     async with bot.application:

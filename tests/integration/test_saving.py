@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from bson import Int64, Regex
+from commands import Commands
 from offline import BOT_ID, message_from, offline_application
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.monitoring import CommandListener
 from telegram.ext import ContextTypes
 
 from ptb_mongo import DocumentError, EncodeError, MongoPersistence, UnsavedDataError
@@ -29,7 +29,7 @@ class Profile:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-class Writes(CommandListener):
+class Writes(Commands):
     """The write commands that go over the wire."""
 
     def __init__(self) -> None:
@@ -39,12 +39,6 @@ class Writes(CommandListener):
         of_data = event.command.get(event.command_name) != "ptb_mongo"  # which says that the bot is running
         if of_data and event.command_name in {"insert", "update", "delete", "findAndModify", "bulkWrite"}:
             self.commands.append(copy.deepcopy(dict(event.command)))
-
-    def succeeded(self, event: Any) -> None:
-        pass
-
-    def failed(self, event: Any) -> None:
-        pass
 
     def to(self, collection: str) -> list[Any]:
         return [command for command in self.commands if collection in command.values()]

@@ -12,14 +12,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
-from bots import USER, Bot
+from bots import USER, Bot, until
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
+from ptb_mongo.driver.database import Driver
 from ptb_mongo.errors import UnavailableError
 from ptb_mongo.replica.sent import Sent
 from ptb_mongo.replica.versions import Stored, Version, Write
-from ptb_mongo.sync import spill
+from ptb_mongo.sync import spill, spilled
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 class Away:
@@ -108,7 +114,44 @@ async def test_what_was_saved_after_the_first_file_is_not_saved_again_if_the_pro
 
     async with Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path / "spilled")).application:
         assert database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x", "y"]
-    assert list((tmp_path / "spilled").iterdir()) == []
+    assert files_in(tmp_path / "spilled") == []
+
+
+async def test_what_a_start_saves_after_it_has_given_up_a_file_is_not_saved_again_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Any, mongodb_server_uri: str, mongodb_database: str
+) -> None:
+    """The start writes what is left into a new file while the read before its write is still on its way."""
+    database.user_data.insert_one({"_id": USER, "data": {"log": ["a"]}, "rev": "w:1"})
+    base, wanted = (bson.encode({"data": {"log": log}}) for log in (["a"], ["a", "x"]))
+    one = spill.Spilled("user_data", USER, base, wanted, {}, "w:1", [], ["w:1"])
+    spill.write(tmp_path, mongodb_database, "", "earlier", [one])
+    monkeypatch.setattr(spilled, "_PATIENCE", 0.2)
+    monkeypatch.setattr(Driver, "raw_documents", late := Late(Driver.raw_documents))
+    bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path))
+    await bot.application.initialize()
+    late.may_go.set()
+    await until(lambda: database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x"])
+    await bot.application.shutdown()
+    database.user_data.update_one({"_id": USER}, {"$push": {"data.log": "y"}})
+    assert len(files_in(tmp_path)) == 1
+
+    async with Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path)).application:
+        assert database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x", "y"]
+    assert files_in(tmp_path) == []
+
+
+class Late:
+    """A method whose calls go on their way when they may."""
+
+    def __init__(self, method: Any) -> None:
+        self._method, self.may_go = method, asyncio.Event()
+
+    def __get__(self, driver: Any, _: object) -> Any:
+        async def call(*args: Any, **options: Any) -> Any:
+            await self.may_go.wait()
+            return await self._method(driver, *args, **options)
+
+        return call
 
 
 @pytest.mark.parametrize(
@@ -130,7 +173,7 @@ async def test_what_was_saved_after_the_first_file_is_not_saved_again_if_the_pro
 )
 def test_a_later_write_of_a_writer_counts_as_all_that_it_had_written_down(shown: Stored | None, is_done: bool) -> None:
     """The last write that is known was the seventh."""
-    later = Write(Version({"a": 1}, b""), b"", "w:6", ("other:3",), is_unknown=True)
+    later = Write(Version({"a": 1}, b""), b"", "w:6", ("other:3",))
     sent = Sent({"w:7": Write(None, b"", "w:6", ("other:3",)), "w:7+": later})
 
     assert ("w:7+" in sent.done_by(shown)) is is_done

@@ -27,6 +27,16 @@ FAIR: dict[str, tuple[int, tuple[BotOptions, ...], list[tuple[Any, ...]]]] = {
             ("update", 0, 1, (), -1),
         ],
     ),
+    "what is refused for ever waits for PTB's next save, which drops its user": (
+        4673,
+        (BotOptions(), BotOptions(shares="stream")),
+        [
+            ("rule", "user_data", "a", None, float("inf")),
+            ("update", 1, 3, (("user", "set", "a", "v7"),), 0),
+            ("wait", 0.1185),
+            ("drop", 1, 3),
+        ],
+    ),
 }
 
 
