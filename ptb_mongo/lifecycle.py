@@ -76,11 +76,14 @@ class Lifecycle:
         """The bot's id, which a token begins with; 0 for a persistence that is used without a bot."""
         if self.session is not None:
             return self.session.bot_id
-        bot = self._bot()
-        before_colon = bot.token.partition(":")[0] if bot is not None else "0"
+        before_colon = self._token().partition(":")[0] or "0"
         if not before_colon.isdecimal():
             raise ConfigurationError("the bot's token does not begin with a number and a colon")
         return int(before_colon)
+
+    def _token(self) -> str:
+        bot = self._bot()
+        return bot.token if bot is not None else ""
 
     def share(self, sharing: Sharing) -> None:
         """Connects it with the application of a worker, which may be another one than before."""
@@ -115,7 +118,9 @@ class Lifecycle:
                     if (folder := spill_folder(self.settings, "")) is not None:
                         folder.prepare()
                     self._scopes = scopes_for(self.settings, self._bot())
-                self.session = await Session.open(self.settings, self._scopes, self.bot_id(), self._spilled_to)
+                self.session = await Session.open(
+                    self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to
+                )
                 self._spilled_to = None
             return self.session
 

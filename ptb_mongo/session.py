@@ -129,13 +129,16 @@ class Session:
             self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
 
     @classmethod
-    async def open(cls, settings: Settings, scopes: Scopes, bot_id: int, spilled: Path | None = None) -> Session:
+    async def open(
+        cls, settings: Settings, scopes: Scopes, bot_id: int, token: str = "", spilled: Path | None = None
+    ) -> Session:
         """Connects, checks the format, and starts to follow changes.
 
         Args:
             settings: What the persistence was made with.
             scopes: The scopes; what is unsaved in them is saved.
             bot_id: The `_id` of the bot's own document.
+            token: The bot's token, which nothing but the proof of a format is made of; empty without a bot.
             spilled: A file with what is still known in `scopes`, of an earlier session of this process.
 
         Raises:
@@ -152,7 +155,7 @@ class Session:
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
             if not await stored_format.begin(
-                driver, session._format, settings.database, bot_id, session._name
+                driver, session._format, settings.database, bot_id, session._name, token
             ):  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True

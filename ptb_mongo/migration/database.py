@@ -129,7 +129,7 @@ class Database:
         found: dict[str, Any] | None = None
         async for document in self.driver.find(self.format_collection, {"_id": "format"}):
             found = document
-        if found is not None and not check(found, self.name):
+        if found is not None and not check(found, self.name, token=""):
             found["version"] = FORMAT_VERSION
         return found
 

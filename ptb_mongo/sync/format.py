@@ -1,10 +1,12 @@
 """The format document: the format of a database, the bot that it belongs to, and whether a bot is running.
 
-Anybody may have written it. A version that no ptb_mongo writes is reported and put right; it stops no start.
+Anybody may have written it. A version that no ptb_mongo of this bot writes is reported and put right; it stops no
+start. What only the bot's own can have written is told by a proof that is made of its token.
 """
 
 from __future__ import annotations
 
+import hmac
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -14,16 +16,16 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.sync.foreign import warn_of_foreign
 
-__all__ = ["FORMAT_VERSION", "begin", "check", "end"]
+__all__ = ["FORMAT_VERSION", "begin", "check", "end", "proof"]
 
 _LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
 _NEXT_VERSIONS: Final = 8
 """Versions after ours that may have been written by newer ones; versions do not jump."""
-_READ: Final = {"version": 1, "bot_id": 1, "running": 1}
+_READ: Final = {"version": 1, "proof": 1, "bot_id": 1, "running": 1}
 
 
-async def begin(driver: Driver, collection: str, database: str, bot_id: int, name: str) -> bool:
+async def begin(driver: Driver, collection: str, database: str, bot_id: int, name: str, token: str) -> bool:
     """Checks the format of a database, or notes it in a new one; marks the database as in use.
 
     Args:
@@ -32,6 +34,7 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         database: The database's name.
         bot_id: The bot's id; 0 for a use without a bot, which does not make the database anybody's.
         name: The id of this process.
+        token: The bot's token; empty for a use without a bot.
 
     Returns:
         Whether no request of an earlier process can still arrive: there was none, or it was stopped cleanly.
@@ -45,7 +48,7 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         found = document
     repaired: dict[str, Any] = {}
     if found is not None:
-        if not check(found, database):
+        if not check(found, database, token):
             repaired = {"version": FORMAT_VERSION}
         _check_owner(found, database, bot_id)
     known = found or {}
@@ -71,8 +74,18 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     return before is None or "running" not in before
 
 
-def check(found: dict[str, Any], database: str) -> bool:
+def proof(token: str, version: int, database: str) -> str:
+    """What the format document of a later version has in `proof`: only who knows the bot's token can make it."""
+    return hmac.new(token.encode(), f"format {version} of {database}".encode(), "sha256").hexdigest()
+
+
+def check(found: dict[str, Any], database: str, token: str) -> bool:
     """Whether a format document says what this version of ptb_mongo would have written.
+
+    Args:
+        found: The format document.
+        database: The database's name.
+        token: The bot's token; without one nothing can be proven, and a later version is believed.
 
     Raises:
         FormatError: If the data was written by a newer version.
@@ -81,20 +94,30 @@ def check(found: dict[str, Any], database: str) -> bool:
     version = whole_number(stored)  # tools that copy a database by way of JSON make doubles of all numbers
     if version == FORMAT_VERSION:
         return type(stored) is int
-    if version is not None and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS:
+    if (
+        version is not None
+        and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS
+        and (not token or _is_proven(found, version, database, token))
+    ):
         raise FormatError(
             f"the collections in {database!r} have the format {version}, and this version of ptb_mongo knows "
             f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used with them, "
             "somebody else has written that into the document `format` of the collection `ptb_mongo`"
         )
     _LOGGER.error(
-        "The format document of %r names the version %.80r, which no ptb_mongo writes: somebody else has written "
-        "to the database. It is taken for %d",
+        "The format document of %r names the version %.80r, which no ptb_mongo of this bot wrote: somebody else has "
+        "written to the database. It is taken for %d",
         database,
         stored,
         FORMAT_VERSION,
     )
     return False
+
+
+def _is_proven(found: dict[str, Any], version: int, database: str, token: str) -> bool:
+    stored = found.get("proof")
+    expected = proof(token, version, database)
+    return type(stored) is str and hmac.compare_digest(stored.encode(errors="replace"), expected.encode())
 
 
 def _bot_in(found: dict[str, Any]) -> int | None:

@@ -16,12 +16,13 @@ from bots import USER, Bot
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
-from offline import BOT_ID, message_from, offline_application
+from offline import BOT_ID, TOKEN, message_from, offline_application
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ContextTypes, ConversationHandler, MessageHandler, filters
 
 from ptb_mongo import FormatError, QuarantinedError, UnsavedDataError
 from ptb_mongo.sync import spill
+from ptb_mongo.sync.format import proof
 
 OTHER_USER = 43
 SECRET = "4111-1111-1111-1111"
@@ -814,7 +815,9 @@ async def test_a_newer_format_stops_the_start_and_bad_documents_beside_it_are_no
     mongo_persistence: Any, database: Any, named: Callable[[], list[str]]
 ) -> None:
     planted = plant(database.user_data, BAD["an unknown form"][0])
-    database.ptb_mongo.insert_one({"_id": "format", "version": 2, "bot_id": BOT_ID})
+    database.ptb_mongo.insert_one(
+        {"_id": "format", "version": 2, "bot_id": BOT_ID, "proof": proof(TOKEN, 2, database.name)}
+    )
     application = offline_application(mongo_persistence())
 
     with pytest.raises(FormatError, match="pip install -U"):

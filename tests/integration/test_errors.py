@@ -15,11 +15,12 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from guarded import guarded_mongod
 from motor.motor_asyncio import AsyncIOMotorClient
-from offline import BOT_ID, offline_application
+from offline import BOT_ID, TOKEN, offline_application
 from pymongo import AsyncMongoClient, MongoClient
 
 import ptb_mongo
@@ -32,6 +33,7 @@ from ptb_mongo import (
     UnavailableError,
     WatchUnavailableError,
 )
+from ptb_mongo.sync.format import proof
 
 PART = "6e44889686f8e16f"
 """Stands in each password of these tests, and nowhere else; the same in each run, as it is in the names of tests."""
@@ -385,6 +387,7 @@ def stored_format(database: Any) -> Callable[..., None]:
 
     def write(**fields: Any) -> None:
         found = {"_id": "format", "version": 1, "bot_id": BOT_ID, **fields}
+        found["proof"] = proof(TOKEN, found["version"], database.name)
         database.ptb_mongo.replace_one({"_id": "format"}, found, upsert=True)
 
     return write
@@ -409,7 +412,12 @@ async def test_nothing_is_written_to_a_newer_format(
 
     with MongoClient(mongodb_server_uri) as client:
         assert client[mongodb_database].list_collection_names() == ["ptb_mongo"]
-        assert client[mongodb_database].ptb_mongo.find_one() == {"_id": "format", "version": 2, "bot_id": BOT_ID}
+        assert client[mongodb_database].ptb_mongo.find_one() == {
+            "_id": "format",
+            "version": 2,
+            "bot_id": BOT_ID,
+            "proof": ANY,
+        }
 
 
 async def test_a_persistence_whose_start_has_failed_may_be_started_again(mongo_persistence, stored_format):

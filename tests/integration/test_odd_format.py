@@ -13,13 +13,14 @@ from bots import USER, Bot
 from bson.code import Code
 from bson.int64 import Int64
 from odd_values import ODD, encoded, plant
-from offline import BOT_ID
+from offline import BOT_ID, TOKEN
 
 from ptb_mongo import FormatError
 from ptb_mongo.sync import spill
+from ptb_mongo.sync.format import proof
 
 OTHER = 43
-FIELDS = ("version", "bot_id", "running", "created_at", "something else")
+FIELDS = ("proof", "bot_id", "running", "created_at", "something else")
 HONEST = {"_id": "format", "version": 1, "bot_id": BOT_ID}
 
 
@@ -35,22 +36,31 @@ async def works(mongo_persistence: Callable[..., Any], database: Any, **options:
     return bot
 
 
-@pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("name", ODD)
-async def test_an_odd_value_in_the_format_document_stops_no_start(
-    mongo_persistence: Callable[..., Any], database: Any, field: str, name: str
+async def test_an_odd_version_in_the_format_document_stops_no_start(
+    mongo_persistence: Callable[..., Any], database: Any, name: str
 ) -> None:
-    plant(database.ptb_mongo, {**HONEST, field: ODD[name]})
+    plant(database.ptb_mongo, {**HONEST, "version": ODD[name]})
 
     await works(mongo_persistence, database)
 
-    if field in {"version", "bot_id"}:
-        assert database.ptb_mongo.find_one({"_id": "format"}, {"version": 1, "bot_id": 1}) in (
-            HONEST,
-            {**HONEST, "bot_id": 77},  # another bot's
-            {**HONEST, "bot_id": -1},
-            {**HONEST, "bot_id": Int64(2**63 - 1)},
-        )
+    assert database.ptb_mongo.find_one({"_id": "format"}, {"version": 1, "bot_id": 1}) == HONEST
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_odd_values_in_the_format_document_stop_no_start(
+    mongo_persistence: Callable[..., Any], database: Any, name: str
+) -> None:
+    plant(database.ptb_mongo, {**HONEST, **dict.fromkeys(FIELDS, ODD[name])})
+
+    await works(mongo_persistence, database)
+
+    assert database.ptb_mongo.find_one({"_id": "format"}, {"version": 1, "bot_id": 1}) in (
+        HONEST,
+        {**HONEST, "bot_id": 77},  # another bot's
+        {**HONEST, "bot_id": -1},
+        {**HONEST, "bot_id": Int64(2**63 - 1)},
+    )
 
 
 @pytest.mark.parametrize("version", [1.0, Int64(1), bson.Decimal128("1"), "x", "1", 99, 0, -1, True, None, [1], 10**9])
@@ -84,12 +94,27 @@ async def test_a_format_document_without_a_version_stops_no_start(
 async def test_the_format_of_a_newer_ptb_mongo_stops_the_start(
     mongo_persistence: Callable[..., Any], database: Any, version: Any
 ) -> None:
-    database.ptb_mongo.insert_one({**HONEST, "version": version})
+    shown = proof(TOKEN, int(version), database.name)
+    database.ptb_mongo.insert_one({**HONEST, "version": version, "proof": shown})
 
     with pytest.raises(FormatError, match=r"pip install -U.*somebody else"):
         await works(mongo_persistence, database)
 
     assert database.ptb_mongo.find_one({"_id": "format"})["version"] == version
+
+
+SHOWN = {**ODD, "nothing": "", "another bot's": proof("2:other", 2, "x"), "no ASCII": "\u00e9" * 64}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+async def test_a_newer_format_without_the_proof_of_the_bots_own_stops_no_start(
+    mongo_persistence: Callable[..., Any], database: Any, name: str
+) -> None:
+    plant(database.ptb_mongo, {**HONEST, "version": 2, "proof": SHOWN[name]})
+
+    await works(mongo_persistence, database)
+
+    assert database.ptb_mongo.find_one({"_id": "format"}, {"version": 1})["version"] == 1
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name != "null"])
