@@ -313,11 +313,9 @@ class Lifecycle:
         if session is None:  # since a running bot called `flush`
             try:
                 session = await self.open()
-            except (UnavailableError, RefusedError):
-                replica = scope_of(scopes).replicas.get(key)
-                if replica is None or replica.is_loaded:
-                    return
-                raise
+            except (UnavailableError, RefusedError) as error:
+                scope_of(scopes).go_on_with(key, live, error)
+                return
             session.begin()
         await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read)
 

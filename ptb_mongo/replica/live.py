@@ -84,13 +84,20 @@ class LiveReplica(Replica):
     def _hand_out(self, one: _HandedOut) -> None:
         self.handed_out = (*self.handed_out[1 - _REMEMBERED :], one)
 
-    def seen(self, live: Any) -> None:
-        """Handlers change this object; if it is not the one they changed before, PTB has dropped that one."""
+    def seen(self, live: Any, *, is_empty: Callable[[], bool] = lambda: True) -> None:
+        """Handlers change this object; if it is not the one they changed before, PTB has dropped that one.
+
+        Args:
+            live: The object.
+            is_empty: Whether it holds nothing.
+        """
         handed_out, self.handed_out = self.handed_out, ()
         if self.live is live:
             return
         found = _handed_out_as(live, handed_out) or _handed_out_as(None, handed_out)
-        if found is not None:
+        if found is _NOTHING and self.live is None and not is_empty():
+            self.live = live  # the application goes on: of what it holds, only copies were seen before
+        elif found is not None:
             self._watch(live, None if found[1] == self.target else found[1] or BURIED)
         elif self.live is not None:
             self.replaced_by(live)

@@ -112,11 +112,9 @@ class DataScope(DataForm[T]):
         Raises:
             EncodeError: If there can be none of that id.
         """
-        found = self.replicas.get(key)
-        if found is None:
+        if key not in self.replicas:
             check_id(self, key, key)
-            found = self.replica(key, key)
-        return found
+        return self.replica(key, key)
 
     def stage_live(self, key: int, live: T) -> LiveReplica | None:
         """Takes a live object itself to be saved, as it is now; see `stage`."""
@@ -195,14 +193,24 @@ class DataScope(DataForm[T]):
 
     def is_current(self, key: int, live: T) -> bool:
         """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
-        replica = self.replicas.get(key)
-        if replica is None or replica.live is not live:
-            return False
-        return replica.view is None and not replica.handed_out and not replica.is_stale
+        one = self.replicas.get(key)
+        return one is not None and one.live is live and one.view is None and not (one.handed_out or one.is_stale)
 
     def see(self, key: int, live: T) -> None:
         """Notes which object handlers change."""
-        self.replica(key, key).seen(live)
+        replica = self.replica(key, key)
+        replica.seen(live, is_empty=lambda: same(self._plain_or_none(replica, live), self._empty))
+
+    def go_on_with(self, key: int, live: T, error: Exception) -> None:
+        """An update is handled on what was loaded, as nothing can be read now.
+
+        Raises:
+            UnavailableError: If nothing was loaded.
+        """
+        self.see(key, live)
+        if not self.replicas[key].is_loaded:
+            what = f"{self.collection}, _id {key}"
+            raise UnavailableError(f"{what}: it was never loaded, and cannot be now: {error}") from error
 
     def outdated(self, key: int, *, read: bool) -> LiveReplica | None:
         """What has to be read before an update of this user or chat; `None` if nothing has.
@@ -211,21 +219,14 @@ class DataScope(DataForm[T]):
             key: The user's, chat's or bot's id.
             read: Whether to read the document even if it is not stale.
         """
-        replica = self.replicas.get(key)
-        if replica is None:
-            if self.complete and not read:
-                return None
-            replica = self.replica(key, key)
+        if self.complete and not read and key not in self.replicas:
+            return None
+        replica = self.replica(key, key)
         return replica if (read or replica.is_stale) and not replica.is_being_deleted else None
-
-    def never_loaded(self, replica: LiveReplica, error: Exception) -> UnavailableError:
-        """Why an update of somebody who is not loaded cannot be handled."""
-        return UnavailableError(f"{self.collection}, _id {replica.id}: it was never loaded, and cannot be now: {error}")
 
     def catch_up(self, key: int) -> None:
         """Merges what was read into the live object, if that lags behind."""
-        replica = self.replicas.get(key)
-        if replica is not None and replica.view is not None:
+        if (replica := self.replicas.get(key)) is not None and replica.view is not None:
             if self.current is not None and (live := self.current(key)) is not None:
                 replica.seen(live)
             self._fill(replica)

@@ -146,8 +146,7 @@ class Exchange:
             try:
                 await self._reader.refresh({scope: [replica]}, every=read)
             except (UnavailableError, RefusedError) as error:
-                if not replica.is_loaded:
-                    raise scope.never_loaded(replica, error) from error
+                scope.go_on_with(key, live, error)
         scope.catch_up(key)
 
     # -- saving -----------------------------------------------------------------------------------------

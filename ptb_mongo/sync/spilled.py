@@ -164,13 +164,17 @@ class SpillFolder:
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
             await wait_at_most(_PATIENCE, writer.drain(), lambda: len(writer.waiting))
-        left = [(collection, replica) for collection, replica in taken if replica.pending is not None]
-        for collection, replica in left:
-            writer.withdraw(replica)
+        for collection, replica in taken:
+            if replica.pending is None:
+                continue
             why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
             _LOGGER.error("Kept for the next start: %s", why)
-        # What is being written at this moment may still be stored.
-        return failed + [_spilled(collection.collection, replica, writer.last_rev) for collection, replica in left]
+            # What is being written at this moment may still be stored, and stands in the file. Nothing is sent after
+            # it: what this process writes later are its own changes, and are not to be taken for this.
+            failed.append(_spilled(collection.collection, replica, ""))
+            writer.withdraw(replica)
+            replica.settled(replica.pending)
+        return failed
 
 
 def _report(path: Path, reason: str) -> None:

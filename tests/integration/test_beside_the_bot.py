@@ -189,6 +189,22 @@ async def test_a_flush_leaves_nothing_open_and_what_is_changed_after_it_is_saved
             assert stored(database) == [{"n": number}] * 3
 
 
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_what_a_job_has_made_is_not_added_to_itself_after_a_second_start(
+    client: Any, mongodb_database: str, database: Any, loading: Any
+) -> None:
+    bot = make_bot(client, mongodb_database, loading=loading, on_conflict={"user_data": {"n": "add"}})
+    async with bot.application:
+        bot.application.user_data[USER].update(n=1, log=["a"])  # no update of that user comes, and so no refresh
+        bot.application.mark_data_for_update_persistence(user_ids=USER)
+
+    async with bot.application:
+        await bot.hears()
+        await bot.saves()
+        assert bot.application.user_data[USER] == {"n": 1, "log": ["a"]}
+    assert database.user_data.find_one({"_id": USER})["data"] == {"n": 1, "log": ["a"]}
+
+
 async def test_statistics_between_a_second_start_and_its_first_update_replace_no_object(
     client: Any, mongodb_database: str, database: Any
 ) -> None:

@@ -2,7 +2,8 @@
 
 The kind of fault: the file says which writes may have been done, and another one is sent later. A list then holds an
 element twice. After the last file nothing is sent; after the first, which is written in case the process is killed,
-the next start recognises the writes that it does not name by their writer.
+the next start recognises the writes that it does not name by their writer. A start that leaves a file to the next one
+goes on writing: it sends nothing more of what is in the file, and what it does send is not taken for that.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import bson
 import pytest
-from bots import USER, Bot, until
+from bots import USER, Bot
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
 from ptb_mongo.driver.database import Driver
@@ -117,7 +118,7 @@ async def test_what_was_saved_after_the_first_file_is_not_saved_again_if_the_pro
     assert files_in(tmp_path / "spilled") == []
 
 
-async def test_what_a_start_saves_after_it_has_given_up_a_file_is_not_saved_again_by_the_next(
+async def test_a_start_sends_nothing_of_what_it_has_left_to_the_next(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database: Any, mongodb_server_uri: str, mongodb_database: str
 ) -> None:
     """The start writes what is left into a new file while the read before its write is still on its way."""
@@ -130,14 +131,38 @@ async def test_what_a_start_saves_after_it_has_given_up_a_file_is_not_saved_agai
     bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path))
     await bot.application.initialize()
     late.may_go.set()
-    await until(lambda: database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x"])
+    await bot.hears(lambda context: context.user_data.update(n=1))
     await bot.application.shutdown()
+    assert database.user_data.find_one({"_id": USER})["data"] == {"log": ["a"], "n": 1}
     database.user_data.update_one({"_id": USER}, {"$push": {"data.log": "y"}})
     assert len(files_in(tmp_path)) == 1
 
     async with Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path)).application:
-        assert database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x", "y"]
+        assert database.user_data.find_one({"_id": USER})["data"] == {"log": ["a", "y", "x"], "n": 1}
     assert files_in(tmp_path) == []
+
+
+async def test_what_is_refused_at_a_start_is_not_taken_for_saved_when_that_process_saves_something_else(
+    bot: Bot, database: Any, mongodb_server_uri: str, mongodb_database: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "spilled"
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.user_data.update(plan="basic"))
+    await bot.saves()
+    database.command("collMod", "user_data", validator={"data.plan": {"$ne": "gold"}})
+    await bot.hears(lambda context: context.user_data.update(plan="gold"))
+    with pytest.raises(UnsavedDataError, match="are kept"):
+        await bot.application.shutdown()
+    second, third = (Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=folder)) for _ in range(2))
+    async with second.application:
+        assert await second.hears(lambda context: context.user_data.update(n=1)) == {"plan": "basic", "n": 1}
+        await second.saves()
+    assert len(files_in(folder)) == 1
+    database.command("collMod", "user_data", validator={})
+
+    async with third.application:
+        assert database.user_data.find_one({"_id": USER})["data"] == {"plan": "gold", "n": 1}
+    assert files_in(folder) == []
 
 
 class Late:

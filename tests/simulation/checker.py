@@ -286,6 +286,8 @@ class Checker(Fairness):
         del self._unreadable[document]
         for path, _, new in differences(self._leaves.get(document, {}), after):
             known = self._nodes.get((document, path), {}).get(new, ())
+            if new is ABSENT and not isinstance(author, Life):
+                known = ()  # that it cannot be read was its value, which the service has removed
             node = known[-1] if known else self._node(document, path, new, author, self._now(document, path))
             self._store(node, None)
         self._leaves[document] = after

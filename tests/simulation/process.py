@@ -198,6 +198,14 @@ class Process(Handling):
         """
         return user_id in self.user_data and (self._met is None or user_id in self._met)
 
+    @property
+    def touched(self) -> set[Document]:
+        """The documents that PTB's next save offers anew, or drops."""
+        users, chats = self._touched_users | self._dropped_users, self._touched_chats
+        return {("bot_data", key(BOT_ID))} | {
+            (scope, key(number)) for scope, ids in (("user_data", users), ("chat_data", chats)) for number in ids
+        }
+
     def drop(self, user_id: int) -> None:
         """As `Application.drop_user_data`; of somebody who is loaded, as the documentation asks."""
         if not self.started or self.stopping or not self.may_drop(user_id):

@@ -93,10 +93,12 @@ class Settling:
         is_resolved = self.world.checker.is_resolved
         return {node.document for node in unsaved if self._is_refused(node) and not is_resolved(node)}
 
-    def _dropped(self, bot: Bot) -> set[Document]:
-        """The documents of users whom PTB's next save drops: until then, what is refused of them waits."""
+    def _outdated(self, bot: Bot) -> set[Document]:
+        """The documents that PTB's next save changes: until then, what is refused of them waits."""
+        rules, checker = self.world.network.rules, self.world.checker
         users = [("user_data", key(user_id)) for user_id in self.world.users]
-        return {document for document in users if self.world.checker.drops(bot.process, document)}
+        dropped = {document for document in users if checker.drops(bot.process, document)}
+        return dropped | {one for one in bot.process.touched if rules.are_lasting_for(one[0])}
 
     async def _stop(self, bot: Bot) -> None:
         checker, process = self.world.checker, bot.process
@@ -160,7 +162,7 @@ class Settling:
     def _is_saved(self) -> bool:
         for bot in self.world.bots:
             health = bot.process.persistence.health()
-            waits = health.waiting > len(self._refused(bot) | self._dropped(bot)) and not bot.options.on_flush
+            waits = health.waiting > len(self._refused(bot) | self._outdated(bot)) and not bot.options.on_flush
             if health.refresh is not None and (not health.connected or waits):
                 return False
         return True

@@ -27,6 +27,27 @@ FAIR: dict[str, tuple[int, tuple[BotOptions, ...], list[tuple[Any, ...]]]] = {
             ("update", 0, 1, (), -1),
         ],
     ),
+    "what cannot be read is cured by its removal, and is what is unsaved no longer": (
+        18591,
+        (BotOptions(on_conflict="remote"),),
+        [
+            ("update", 0, 2, (("user", "set", "a", "v1"),), 0),
+            ("edit", "billing", "user_data", 2, ("set", "a", "s3")),
+            ("save", 0),
+            ("update", 0, 2, (("user", "remove", "a"),), -1),
+            ("edit", "panel", "user_data", 2, ("poison", "a")),
+        ],
+    ),
+    "what is refused for ever waits for PTB's next save, which takes it back": (
+        12636,
+        (BotOptions(),),
+        [
+            ("rule", "user_data", "b", None, float("inf")),
+            ("update", 0, 3, (("user", "set", "b", "v11"),), 0),
+            ("save", 0),
+            ("update", 0, 3, (("user", "remove", "b"),), 0.02),
+        ],
+    ),
     "what is refused for ever waits for PTB's next save, which drops its user": (
         4673,
         (BotOptions(), BotOptions(shares="stream")),
@@ -43,4 +64,4 @@ FAIR: dict[str, tuple[int, tuple[BotOptions, ...], list[tuple[Any, ...]]]] = {
 @pytest.mark.parametrize("name", FAIR)
 def test_what_is_fair_is_no_violation(name: str) -> None:
     seed, bots, actions = FAIR[name]
-    assert play(Schedule(seed, bots, tuple(actions))).violation is None
+    assert play(Schedule(seed, bots, tuple(actions), hostile="poison" in str(actions))).violation is None

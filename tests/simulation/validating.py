@@ -80,6 +80,10 @@ class Rules:
         """Whether there are rules now."""
         return bool(self._now)
 
+    def are_lasting_for(self, collection: str) -> bool:
+        """Whether there are rules for a collection now."""
+        return any(rule.collection == collection for rule in self._now)
+
     def refuse(self, collection: str, before: Any, after: Any, now: float) -> bool:
         """Whether a new version of a document is refused."""
         return any(
