@@ -123,6 +123,8 @@ class Database:
     async def format(self) -> dict[str, Any] | None:
         """The document that says which version of the storage format this is, and whose; `None` in a new database.
 
+        A version that no ptb_mongo writes is taken for this one, and stands in `odd_version`.
+
         Raises:
             FormatError: If it is newer than what is known here.
         """
@@ -130,7 +132,7 @@ class Database:
         async for document in self.driver.find(self.format_collection, {"_id": "format"}):
             found = document
         if found is not None and not check(found, self.name, token=""):
-            found["version"] = FORMAT_VERSION
+            found |= {"version": FORMAT_VERSION, "odd_version": found.get("version")}
         return found
 
     async def begin(self, bot_id: int) -> None:

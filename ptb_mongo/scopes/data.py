@@ -43,7 +43,7 @@ class DataScope(DataForm[T]):
 
     def is_unused(self, replica: LiveReplica) -> bool:
         """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
-        return replica.live is None and replica.handed_out is None
+        return replica.live is None and not replica.handed_out
 
     # -- loading ----------------------------------------------------------------------------------------
 

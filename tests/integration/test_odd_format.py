@@ -103,7 +103,12 @@ async def test_the_format_of_a_newer_ptb_mongo_stops_the_start(
     assert database.ptb_mongo.find_one({"_id": "format"})["version"] == version
 
 
-SHOWN = {**ODD, "nothing": "", "another bot's": proof("2:other", 2, "x"), "no ASCII": "\u00e9" * 64}
+SHOWN = {
+    **{name: ODD[name] for name in list(ODD)[::6]},
+    "nothing": "",
+    "another bot's": proof("2:other", 2, "x"),
+    "no ASCII": "\u00e9" * 64,
+}
 
 
 @pytest.mark.parametrize("name", SHOWN)

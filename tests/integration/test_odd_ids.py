@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,12 @@ from bots import Bot, until
 from bson.code import Code
 from odd_values import NO_IDS, ODD, Raw, plant
 from offline import BOT_ID, message_from
+from pymongo.errors import DuplicateKeyError
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from workers import running
 
-from ptb_mongo.errors import QuarantinedError, UnsavedDataError
+from ptb_mongo.errors import DocumentError, QuarantinedError, UnsavedDataError
 
 USER, OTHER = 42, 43
 KEYBOARD = {"position": 0, "accessed_at": 1.0, "buttons": {"b" * 32: 0}, "objects": ["buy"]}
@@ -104,7 +106,13 @@ async def serves_the_neighbour(bot: Talking, database: Any, n: int) -> None:
         assert database.callback_data.find_one({"_id": uuid}, {"position": 1}) is not None
     state = database.conversations.find_one({"_id": {"handler": "order", "key": [OTHER, OTHER]}}, {"state": 1})
     assert state["state"] == (bot.states[-1] or 0) % 99 + 1
-    assert [error for error in bot.errors if not isinstance(error, QuarantinedError)] == []
+    assert [error for error in bot.errors if not is_of_another(error)] == []
+
+
+def is_of_another(error: BaseException) -> bool:
+    """Whether an error is the trouble of a document that is not the neighbour's."""
+    is_own = isinstance(error, DocumentError) and f"_id {OTHER}" not in str(error) and "_id " in str(error)
+    return is_own or isinstance(error, QuarantinedError)
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -146,16 +154,17 @@ async def test_an_odd_id_that_appears_while_the_bot_runs_stops_nobody(
         await serves_the_neighbour(bot, database, 2)
 
 
-@pytest.mark.parametrize("name", IDS)
-async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], database: Any, name: str) -> None:
+@pytest.mark.parametrize("names", [IDS[start::6] for start in range(6)], ids=", ".join)
+async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], database: Any, names: list[str]) -> None:
     held: list[Any] = []
     bot = worker("stream", [states(held)])
     async with running(bot):
         await bot.application.deliver(message_from(USER, "a"))
         follows = bot.persistence.session._stream
         await until(lambda: follows.is_following)
-        for scope, document in documents(ODD[name]):
-            plant(database[scope], document)
+        for scope, document in (one for name in names for one in documents(ODD[name])):
+            with contextlib.suppress(DuplicateKeyError):  # some are the same for several
+                plant(database[scope], document)
             database[scope].update_many({}, {"$set": {"touched": 1}})
         await bot.application.deliver(message_from(OTHER, "a"))
         await bot.application.deliver(message_from(USER, "a"))
