@@ -162,7 +162,9 @@ class Settling:
     def _is_saved(self) -> bool:
         for bot in self.world.bots:
             health = bot.process.persistence.health()
-            waits = health.waiting > len(self._refused(bot) | self._outdated(bot)) and not bot.options.on_flush
+            refused = self._refused(bot)
+            outdated = min(health.refused, len(self._outdated(bot) - refused))
+            waits = health.waiting > len(refused) + outdated and not bot.options.on_flush
             if health.refresh is not None and (not health.connected or waits):
                 return False
         return True
