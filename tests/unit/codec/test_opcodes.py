@@ -19,10 +19,11 @@ import bson
 import pytest
 import samples
 import telegram
+from assembler import called, literal, made, planted, restore
 from hypothesis import given
 from roundtrip import CODEC, restored, stored
 from strategies import values
-from test_hostile import called, laughs, literal, made, places, planted, refuse, restore
+from test_hostile import laughs, places, refuse
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.bounds import check_copy

@@ -20,6 +20,7 @@ import pytest
 import telegram
 import telegram.error
 import telegram.ext
+from assembler import literal, made, planted, restore
 from bson.binary import Binary
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
@@ -30,7 +31,6 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
-from test_hostile import literal, made, planted, restore
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.standard import STANDARD
