@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy"]
+__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy", "shown"]
 
 MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
@@ -38,6 +38,16 @@ _ONE: Final = re.compile(
     r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\N\{[^}]*\}|\\[0-7]{1,3}|\\.|.", re.DOTALL
 )
 _FRAMES_BELOW: Final = 100  # PTB may copy at a deeper place than we do
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """What an error says of a value: the beginning of a text or a number, and of anything else its type.
+
+    The `repr` of a value that holds others may be without end.
+    """
+    if type(value) in {str, bytes}:
+        return f"{value[:longest]!r:.{longest}}"  # type: ignore[index]
+    return f"{value!r:.{longest}}" if type(value) in {bool, float, type(None)} else f"a {type(value).__qualname__}"
 
 
 def check_collisions(values: Collection[Any]) -> None:

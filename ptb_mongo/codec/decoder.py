@@ -148,7 +148,7 @@ class Decoder:
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
         tag = tagged[TAG]
-        if not isinstance(tag, str) or not (tag in self._containers or tag in self._by_tag):
+        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag):
             raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
         try:
             if tag in self._by_tag:
