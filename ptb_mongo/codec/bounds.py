@@ -92,6 +92,8 @@ class Spending:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._allowed = _ALLOWANCE
+        # One that stands in several places is paid for once: the encoder may also come to one place twice.
+        self._compiled: dict[tuple[str | bytes, int], re.Pattern[Any]] = {}
 
     def pattern(self, text: Any, flags: int) -> re.Pattern[Any]:
         """A compiled pattern.
@@ -99,15 +101,18 @@ class Spending:
         Raises:
             ValueError: If compiling it, and those before it, would take too long.
         """
-        if type(text) not in {str, bytes}:
-            raise TypeError("a pattern is a text or bytes")
+        if type(text) not in {str, bytes} or type(flags) is not int:
+            raise TypeError("a pattern is a text or bytes, and a number")
+        if (known := self._compiled.get((text, flags))) is not None:
+            return known
         self._allowed += _SECONDS_PER_CHARACTER * len(text)
         self._seconds += _seconds_to_compile(text if isinstance(text, str) else text.decode("latin-1"), flags)
         if len(text) > _MAX_PATTERN:
             raise ValueError(f"a pattern of more than {_MAX_PATTERN:,} characters cannot be stored")
         if self._seconds > self._allowed:
             raise ValueError("patterns with so wide ranges of characters take too long to be compiled")
-        return re.compile(text, flags)
+        compiled = self._compiled[text, flags] = re.compile(text, flags)
+        return compiled
 
 
 def _seconds_to_compile(text: str, flags: int) -> float:

@@ -231,6 +231,14 @@ def test_what_is_deepest_of_what_we_store_is_opened() -> None:
     assert restored(stored(value)) == value
 
 
+def test_a_pattern_counts_once_though_the_dict_that_holds_it_is_stored_as_pairs_in_the_end() -> None:
+    plain = {"a": {"_py": "regex", "v": "[\u0400-\uffff]", "flags": 32}, f"%i{10**1000}": 0}
+
+    value = CODEC.decode({"data": plain})
+
+    assert CODEC.decode(CODEC.encode(value)) == value
+
+
 def test_a_long_pattern_is_neither_stored_nor_loaded() -> None:
     import re
 
