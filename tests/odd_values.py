@@ -24,6 +24,8 @@ from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
+from ptb_mongo.codec import OPTIONS
+
 __all__ = ["NO_IDS", "ODD", "Raw", "encoded", "plant"]
 
 
@@ -92,19 +94,23 @@ NO_IDS: Final = frozenset(
 
 
 def encoded(document: dict[str, Any]) -> bytes:
-    """The bytes of a document that may hold raw values."""
-    body = b"".join(_element(name, value) for name, value in document.items())
-    return (len(body) + 5).to_bytes(4, "little") + body + b"\x00"
+    """The bytes of a document that may hold raw values; a surrogate escape in a name is a byte that is no UTF-8."""
+    body = bytearray()  # without a generator, and so for deep documents, too
+    for name, value in document.items():
+        body += _element(name, value)
+    return (len(body) + 5).to_bytes(4, "little") + bytes(body) + b"\x00"
 
 
 def _element(name: str, value: Any) -> bytes:
+    head = name.encode(errors="surrogateescape") + b"\x00"
     if isinstance(value, Raw):
-        return bytes([value.kind]) + name.encode() + b"\x00" + value.content
+        return bytes([value.kind]) + head + value.content
     if type(value) is dict:
-        return b"\x03" + name.encode() + b"\x00" + encoded(value)
+        return b"\x03" + head + encoded(value)
     if type(value) is list:
-        return b"\x04" + name.encode() + b"\x00" + encoded({str(n): one for n, one in enumerate(value)})
-    return bson.encode({name: value})[4:-1]
+        return b"\x04" + head + encoded(dict(zip(map(str, range(len(value))), value, strict=True)))
+    element = bson.encode({"": value}, codec_options=OPTIONS)[4:-1]
+    return element[:1] + head + element[2:]
 
 
 def plant(collection: Any, document: dict[str, Any]) -> None:

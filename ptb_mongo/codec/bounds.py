@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy"]
+__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy", "shown"]
 
 MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
@@ -38,6 +38,16 @@ _ONE: Final = re.compile(
     r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\N\{[^}]*\}|\\[0-7]{1,3}|\\.|.", re.DOTALL
 )
 _FRAMES_BELOW: Final = 100  # PTB may copy at a deeper place than we do
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """What an error says of a value: the beginning of a text or a number, and of anything else its type.
+
+    The `repr` of a value that holds others may be without end.
+    """
+    if type(value) in {str, bytes}:
+        return f"{value[:longest]!r:.{longest}}"  # type: ignore[index]
+    return f"{value!r:.{longest}}" if type(value) in {bool, float, type(None)} else f"a {type(value).__qualname__}"
 
 
 def check_collisions(values: Collection[Any]) -> None:
@@ -82,6 +92,8 @@ class Spending:
     def __init__(self) -> None:
         self._seconds = 0.0
         self._allowed = _ALLOWANCE
+        # One that stands in several places is paid for once: the encoder may also come to one place twice.
+        self._compiled: dict[tuple[str | bytes, int], re.Pattern[Any]] = {}
 
     def pattern(self, text: Any, flags: int) -> re.Pattern[Any]:
         """A compiled pattern.
@@ -89,15 +101,18 @@ class Spending:
         Raises:
             ValueError: If compiling it, and those before it, would take too long.
         """
-        if type(text) not in {str, bytes}:
-            raise TypeError("a pattern is a text or bytes")
+        if type(text) not in {str, bytes} or type(flags) is not int:
+            raise TypeError("a pattern is a text or bytes, and a number")
+        if (known := self._compiled.get((text, flags))) is not None:
+            return known
         self._allowed += _SECONDS_PER_CHARACTER * len(text)
         self._seconds += _seconds_to_compile(text if isinstance(text, str) else text.decode("latin-1"), flags)
         if len(text) > _MAX_PATTERN:
             raise ValueError(f"a pattern of more than {_MAX_PATTERN:,} characters cannot be stored")
         if self._seconds > self._allowed:
             raise ValueError("patterns with so wide ranges of characters take too long to be compiled")
-        return re.compile(text, flags)
+        compiled = self._compiled[text, flags] = re.compile(text, flags)
+        return compiled
 
 
 def _seconds_to_compile(text: str, flags: int) -> float:

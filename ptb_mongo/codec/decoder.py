@@ -148,7 +148,7 @@ class Decoder:
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
         tag = tagged[TAG]
-        if not isinstance(tag, str) or not (tag in self._containers or tag in self._by_tag):
+        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag):
             raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
         try:
             if tag in self._by_tag:
@@ -219,7 +219,8 @@ class Decoder:
 
     def _object(self, tagged: dict[str, Any], attributes: dict[Any, Any]) -> Any:
         cls = self._class(tagged)
-        if not is_plain(cls):
+        # Of a class that has a constructor in `standard`, the attributes alone may not make a whole object.
+        if not is_plain(cls) or (self._trust.is_standard(cls) and cls is not object):
             raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
         if any(type(name) is not str for name in attributes):
             raise DecodeError("its state is not a document of attributes")

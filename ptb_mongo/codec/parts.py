@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Final
 
+from ptb_mongo.codec.bounds import shown
 from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["PARTS", "enum_key", "enum_member", "fraction", "pytz_utc"]
@@ -37,8 +38,8 @@ def enum_member(cls: type, key: object) -> enum.Enum:
         try:
             return cls(key)
         except ValueError as error:
-            raise DecodeError(f"{cls.__qualname__} has no flags {key!r:.80}") from error
-    raise DecodeError(f"{cls.__qualname__} has no member {key!r:.80}")
+            raise DecodeError(f"{cls.__qualname__} has no flags {shown(key)}") from error
+    raise DecodeError(f"{cls.__qualname__} has no member {shown(key)}")
 
 
 def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:

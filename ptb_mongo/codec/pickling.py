@@ -136,6 +136,8 @@ class _Pickler(pickle.Pickler):
         if not isinstance(reduced, tuple):
             raise EncodeError(f"objects of {name} are stored by reference, which is not supported")
         function, args, state, items, pairs = (*reduced, None, None, None)[:5]
+        if isinstance(obj, BaseException) and state == {}:
+            state = None  # whether an exception has a dict without attributes depends on who has looked at it
         kwargs: dict[str, object] = {}
         bare = getattr(function, "__module__", None) == "copyreg"
         if bare and function.__name__ == "__newobj__":

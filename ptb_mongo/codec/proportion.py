@@ -78,6 +78,17 @@ class Proportion:
             if self._unfolded > self._max_unfolded:
                 raise DecodeError("the pickle has tuples of tuples that unfold without end")
 
+    def enters(self, args: tuple[Any, ...]) -> None:
+        """Something is to be restored from this, and may be looked through, each part wherever it stands.
+
+        Raises:
+            DecodeError: If the parts of all that was restored are out of proportion.
+        """
+        if self._is_shared and self._max_unfolded < math.inf:
+            self._unfolded += self._weight(args, {}, with_made=False)
+            if self._unfolded > self._max_unfolded:
+                raise DecodeError("the pickle has parts of parts that unfold without end")
+
     def _tuple_weight(self, value: tuple[Any, ...]) -> int:
         known = self._weights.get(id(value))
         if known is None:
@@ -94,19 +105,20 @@ class Proportion:
         if self._is_shared and self._max_unfolded < math.inf and self._weight(value, {}) > self._max_unfolded:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
-    def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf) -> int:
+    def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True) -> int:
         """How many parts a value has, each counted wherever it stands; what contains itself counts as one there.
 
         Args:
             value: What is weighed.
             weights: Those that are known.
             deepest: How many levels there may be.
+            with_made: Whether what was restored counts as all that it was made of, or as one.
         """
         todo: list[tuple[Any, bool]] = [(value, False)]
         depth = 0
         while todo:
             item, is_weighed = todo.pop()
-            parts = self._parts(item)
+            parts = self._parts(item) if with_made or id(item) not in self.made else ()
             if is_weighed:
                 depth -= 1
                 weights[id(item)] = 1 + sum(weights.get(id(part)) or _size(part) for part in parts)

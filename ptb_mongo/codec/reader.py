@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
+from ptb_mongo.codec.bounds import shown
 from ptb_mongo.codec.proportion import Proportion
 from ptb_mongo.errors import DecodeError
 
@@ -196,13 +197,14 @@ class Reader:
         name = self._stack.pop()
         module = self._stack.pop()
         if (module, name) != self._name:
-            raise DecodeError(f"the pickle asks for {module!r:.80} {name!r:.80}; pickles may name nothing")
+            raise DecodeError(f"the pickle asks for {shown(module)} {shown(name)}; pickles may name nothing")
         self._stack.append(_RESTORE)
 
     def _call(self, _: None = None) -> None:
         args = self._stack.pop()
         if self._stack.pop() is not _RESTORE or type(args) is not tuple:
             raise DecodeError("the pickle calls what may not be called")
+        self._proportion.enters(args)
         made = self.restore(*args)
         self._proportion.makes(made, args)
         self._stack.append(made)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import telegram
 import telegram.error
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions
+from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
@@ -64,7 +64,7 @@ class Restorer(Reader):
             "telegram": self._telegram,
             "default": lambda: DEFAULT_NONE,
             "enum": self._enum,
-            "zone": zoneinfo.ZoneInfo,
+            "zone": _zone,
             "fraction": fraction,
             "range": range,
             "pattern": spending.pattern,
@@ -108,7 +108,7 @@ class Restorer(Reader):
         """A class, a member of an enum, or an object: the kind, and what it is made of."""
         kind, *details = args
         if not isinstance(kind, str) or kind not in self._kinds:
-            raise DecodeError(f"the pickle uses an unknown form {kind!r:.40}")
+            raise DecodeError(f"the pickle uses an unknown form {shown(kind)}")
         return self._kinds[kind](*details)
 
     def _telegram(self, name: object, state: Any) -> Any:
@@ -156,6 +156,12 @@ class Restorer(Reader):
             self.check_hashing(described.args)
             for elements in described.args:
                 check_collisions(elements if type(elements) is list else ())
+
+
+def _zone(name: Any) -> zoneinfo.ZoneInfo:
+    if type(name) is not str:  # it would be hashed
+        raise TypeError("the name of a time zone is a text")
+    return zoneinfo.ZoneInfo(name)
 
 
 def _of_telegram(described: Described) -> Any:
@@ -211,7 +217,7 @@ def set_state(obj: Any, state: Any) -> None:
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
     for name, value in {**(attributes or {}), **(slots or {})}.items():
         if _is_pythons_own(type(obj), name):
-            raise DecodeError(f"{name!r:.80} is no attribute that a pickle holds")
+            raise DecodeError(f"{shown(name)} is no attribute that a pickle holds")
         set_attribute(obj, name, value)
 
 

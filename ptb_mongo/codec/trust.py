@@ -158,7 +158,7 @@ class Trust:
         Raises:
             DecodeError: If it is not trusted, does not exist any more, or is not a class of its own name.
         """
-        if not isinstance(name, str):
+        if type(name) is not str:
             raise DecodeError(f"the name of a class is a {type(name).__name__}")
         if cls := self._by_name.get(name):
             return cls

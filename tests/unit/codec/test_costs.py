@@ -17,7 +17,7 @@ from typing import Any
 import bson
 import pytest
 import telegram
-from test_hostile import RESTORE, literal, made, planted, restore
+from assembler import RESTORE, literal, made, planted, restore
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.standard import STANDARD

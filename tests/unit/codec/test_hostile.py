@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import collections
 import contextlib
 import copyreg
 import datetime as dtm
@@ -11,16 +10,11 @@ import enum
 import functools
 import os
 import pickle
-import re
 import struct
 import subprocess
 import time
-import uuid
 import warnings
-import zoneinfo
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +23,14 @@ import bson
 import pytest
 import samples
 import telegram
+from assembler import RESTORE, called, literal, made, named, planted, restore
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
-from bson.int64 import Int64
 from hypothesis import example, given
 from hypothesis import strategies as st
 from roundtrip import CODEC, stored
 from strategies import garbage, values
+from zoo import ZOO
 
 from ptb_mongo.codec import dump, load
 from ptb_mongo.errors import DecodeError
@@ -51,60 +47,6 @@ def nothing_runs() -> Iterator[None]:
     yield
     assert samples.FIRED == []
     assert time.process_time() - started < QUICK * 10
-
-
-# ---- An assembler for pickles ----------------------------------------------------------------------------------------
-
-
-def text(value: str) -> bytes:
-    data = value.encode("utf-8", "surrogatepass")
-    return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
-
-
-def literal(value: object) -> bytes:
-    """The opcodes for a plain value; `bytes` are opcodes already."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return text(value)
-    if isinstance(value, bool) or value is None:
-        return {True: pickle.NEWTRUE, False: pickle.NEWFALSE, None: pickle.NONE}[value]
-    if isinstance(value, int):
-        data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-        return pickle.LONG1 + bytes([len(data)]) + data
-    if isinstance(value, tuple):
-        return pickle.MARK + b"".join(map(literal, value)) + pickle.TUPLE
-    if isinstance(value, list):
-        return pickle.EMPTY_LIST + pickle.MARK + b"".join(map(literal, value)) + pickle.APPENDS
-    assert isinstance(value, dict)
-    items = [literal(part) for pair in value.items() for part in pair]
-    return pickle.EMPTY_DICT + pickle.MARK + b"".join(items) + pickle.SETITEMS
-
-
-def named(module: str, name: str) -> bytes:
-    return text(module) + text(name) + pickle.STACK_GLOBAL
-
-
-RESTORE = named("ptb_mongo.codec", "restore")
-
-
-def called(function: bytes, *args: object) -> bytes:
-    return function + literal(args) + pickle.REDUCE
-
-
-def restore(kind: str, *args: object) -> bytes:
-    """A call of the one function that our pickles may call."""
-    return called(RESTORE, kind, *args)
-
-
-def made(cls: str, *args: object, bare: bool = False, **parts: Any) -> bytes:
-    """An object, as our pickles hold it."""
-    order = [parts.get(name) for name in ("kwargs", "state", "items", "pairs")]
-    return restore("object", cls, bare, args, *order)
-
-
-def planted(opcodes: bytes) -> dict[str, Any]:
-    return {"_py": "pickle", "cls": "samples.Plain", "v": pickle.PROTO + b"\x05" + opcodes + pickle.STOP}
 
 
 def refuse(plain: object) -> DecodeError:
@@ -549,6 +491,55 @@ def test_a_billion_laughs_of_restored_objects_are_not_hashed() -> None:
     refuse(planted(pickle.EMPTY_DICT + opcodes + literal(1) + pickle.SETITEM))
 
 
+def chain(levels: int, opened: bytes = b"](", closed: bytes = b"e", names: tuple[bytes, bytes] = (b"", b"")) -> bytes:
+    """A list of a list of a list ..., each twice the same; with other opcodes, of dicts."""
+    opcodes = opened[:1]
+    for level in range(levels):
+        again = pickle.LONG_BINGET + struct.pack("<I", level)
+        opcodes += pickle.MEMOIZE + pickle.POP + opened + b"".join(name + again for name in names) + closed
+    return opcodes
+
+
+LISTS = chain(60)
+DICTS = chain(60, b"}(", b"u", (literal("a"), literal("b")))
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        restore(LISTS),  # type: ignore[arg-type]
+        LISTS + literal("x") + pickle.STACK_GLOBAL,
+        restore("enum", "samples.Colour", LISTS),
+        restore("enum", "samples.Right", LISTS),
+        restore("zone", LISTS),
+        restore("telegram", "telegram.User", {"id": 1, "api_kwargs": DICTS}),
+        restore("telegram", "telegram.Message", {"photo": LISTS}),
+        made("bson.code.Code", "x", state={"_Code__scope": DICTS}),
+        made(
+            "bson.dbref.DBRef",
+            bare=True,
+            state=dict.fromkeys(("_DBRef__collection", "_DBRef__database"), "c")
+            | {"_DBRef__id": LISTS, "_DBRef__kwargs": {}},
+        ),
+        made("samples.Title", LISTS),
+        made("samples.MishapError", "x", state={"args": LISTS}),
+    ],
+    ids=lambda opcodes: f"{len(opcodes)} bytes",
+)
+def test_a_billion_laughs_are_not_looked_through_while_they_are_read(opcodes: bytes) -> None:
+    refuse(planted(opcodes))
+
+
+def test_a_time_zone_is_not_looked_up_by_what_is_hashed_without_end() -> None:
+    opcodes = literal(0)
+    for level in range(60):
+        again = pickle.LONG_BINGET + struct.pack("<I", 2 * level)
+        state = {"a": again, "b": again}
+        opcodes += pickle.MEMOIZE + pickle.POP + made("samples.Frozen", bare=True, state=state) + pickle.MEMOIZE
+
+    refuse(planted(restore("zone", opcodes)))
+
+
 def test_bson_nested_without_end_is_refused() -> None:
     deep = b"\x05\x00\x00\x00\x00"
     for _ in range(20_000):
@@ -583,48 +574,6 @@ def test_a_deep_list_in_a_pickle_is_restored_or_refused() -> None:
 
 
 # ---- Garbage ---------------------------------------------------------------------------------------------------------
-
-ZOO: list[Any] = [
-    (1, "a"),
-    {1, 2},
-    frozenset({"a"}),
-    collections.deque([1], 5),
-    {1.5: 2},
-    collections.OrderedDict(a=1),
-    collections.Counter("ab"),
-    collections.defaultdict(list, a=[1]),
-    "\ud800",
-    2**70,
-    -(10**1001),
-    Int64(5),
-    Decimal("1.10"),
-    Decimal("NaN123"),
-    Fraction(1, 3),
-    range(1, 10, 2),
-    bytearray(b"x"),
-    re.compile("a", re.IGNORECASE),
-    dtm.datetime(2024, 1, 1, 1, 1, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
-    dtm.date(2024, 1, 1),
-    dtm.time(1, 2, 3, fold=1),
-    dtm.timedelta(1, 2, 3),
-    dtm.timezone(dtm.timedelta(hours=1), "x"),
-    zoneinfo.ZoneInfo("UTC"),
-    bson.Binary(b"x"),
-    DatetimeMS(0),
-    uuid.UUID(int=1),
-    samples.Colour.RED,
-    samples.Mode(5),
-    samples.Plain,
-    samples.Slotted(1, [2]),
-    samples.Bare(x=1),
-    samples.Mixed(1, 2, c=3),
-    samples.Point(1),
-    samples.Reduced([1, {2}]),
-    SimpleNamespace(a={("k",): 1}),
-    samples.Letter("x"),
-    telegram.User(1, "x", False),
-    functools.reduce(lambda inner, _: [inner], range(100), 1),
-]
 
 
 def places(plain: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -774,6 +723,8 @@ def test_an_error_names_the_path_to_what_is_wrong() -> None:
 
 def test_a_tag_that_is_no_text_is_an_error_also_where_no_other_tag_is() -> None:
     refuse({"_py": 5})
+    refuse({"_py": Code("tuple"), "v": []})
+    refuse({"_py": "class", "v": Code("samples.Plain")})
 
 
 def test_the_error_for_an_untrusted_class_holds_the_line_that_allows_it() -> None:

@@ -19,10 +19,11 @@ import bson
 import pytest
 import samples
 import telegram
+from assembler import called, literal, made, planted, restore
 from hypothesis import given
 from roundtrip import CODEC, restored, stored
 from strategies import values
-from test_hostile import called, laughs, literal, made, places, planted, refuse, restore
+from test_hostile import laughs, places, refuse
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.bounds import check_copy
@@ -228,6 +229,14 @@ def test_what_is_deepest_of_what_we_store_is_opened() -> None:
         value = [value]
 
     assert restored(stored(value)) == value
+
+
+def test_a_pattern_counts_once_though_the_dict_that_holds_it_is_stored_as_pairs_in_the_end() -> None:
+    plain = {"a": {"_py": "regex", "v": "[\u0400-\uffff]", "flags": 32}, f"%i{10**1000}": 0}
+
+    value = CODEC.decode({"data": plain})
+
+    assert CODEC.decode(CODEC.encode(value)) == value
 
 
 def test_a_long_pattern_is_neither_stored_nor_loaded() -> None:

@@ -56,6 +56,14 @@ def nested(kinds: list[str], depth: int) -> Any:
     return value
 
 
+def test_an_exception_gives_the_same_bytes_whoever_has_looked_at_it() -> None:
+    error = samples.MishapError("x", 1)
+    raw = stored(error)
+
+    assert vars(error) == {}
+    assert stored(error) == stored(restored(raw)) == stored(copy.deepcopy(error)) == raw
+
+
 @given(values)
 def test_every_value_comes_back_exactly(value: Any) -> None:
     assert portrait(round_trip(value)) == portrait(value)

@@ -7,6 +7,7 @@ discloses memory. So each class that can be named is made of every sort of part,
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime as dtm
 import itertools
@@ -20,6 +21,7 @@ import pytest
 import telegram
 import telegram.error
 import telegram.ext
+from assembler import literal, made, planted, restore
 from bson.binary import Binary
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
@@ -30,7 +32,6 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
-from test_hostile import literal, made, planted, restore
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.standard import STANDARD
@@ -152,6 +153,23 @@ def test_a_standard_class_is_made_of_what_is_usable_or_not_at_all(name: str) -> 
         assert_usable(made(name, kwargs=part), 2)
 
     assert count > 150
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", [*sorted(NAMES.values()), "telegram._utils.defaultvalue.DefaultValue", "telegram.User"]
+)
+def test_no_other_form_makes_an_unusable_object_of_a_standard_class(name: str) -> None:
+    for state in ({}, {"_value": "x"}, {"value": 5}, {"a": 1}, {"pattern": 1}, {"_Timestamp__time": None}):
+        for plain in (
+            {"_py": "object", "cls": name, "state": state},
+            {"_py": "namedtuple", "cls": name, "v": state},
+            {"_py": "enum", "cls": name, "name": "x"},
+            {"_py": "defaultdict", "factory": {"_py": "class", "v": name}, "v": state},
+        ):
+            with contextlib.suppress(DecodeError):
+                let_in(plain)
+                let_in({"_py": "tuple", "v": [plain]})
 
 
 def assert_usable(opcodes: bytes, places: int | None = None) -> None:
