@@ -103,8 +103,7 @@ class Collection(DocumentForm, Generic[R]):
 
     def replica(self, key: Any, document_id: Any) -> R:
         """The replica of a document; created if necessary."""
-        found = self.replicas.get(key)
-        if found is None:
+        if (found := self.replicas.get(key)) is None:
             found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
             if not self.complete:
                 found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
@@ -113,8 +112,9 @@ class Collection(DocumentForm, Generic[R]):
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
-        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
-            self.replicas.pop(self.key_of(replica.id), None)
+        is_known = self.replicas.get(self.key_of(replica.id)) is replica  # what was spilled has one of its own
+        if is_known and is_nothing and replica not in self.unstorable and self.is_needless(replica):
+            del self.replicas[self.key_of(replica.id)]
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:
@@ -309,11 +309,11 @@ class Collection(DocumentForm, Generic[R]):
         stored: Stored | None,
         version: Version,
         sent: dict[str, Version],
-        writers: Iterable[str],
+        writer: str,
     ) -> R:
         """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
-        replica.taken_over(version, sent, writers)
+        replica.taken_over(version, sent, writer)
         return replica
 
     # -- what the change stream says --------------------------------------------------------------------

@@ -140,6 +140,10 @@ class Writer:
         waiting = [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
         return [(collection, one) for collection, one in waiting if self._operations.is_change(collection, one)]
 
+    def rename(self, name: str) -> None:
+        """See `OperationMaker.rename`."""
+        self._operations.rename(name)
+
     @property
     def last_rev(self) -> str:
         """The `rev` of the last write that was made."""
