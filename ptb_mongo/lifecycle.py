@@ -311,10 +311,11 @@ class Lifecycle:
         if scopes is None or self.settings.refresh == "off":
             return
         if session is None:  # since a running bot called `flush`
+            scope_of(scopes).see(key, live)  # before anything is awaited: PTB may make a new one meanwhile
             try:
                 session = await self.open()
             except (UnavailableError, RefusedError) as error:
-                scope_of(scopes).go_on_with(key, live, error)
+                scope_of(scopes).go_on(key, error)
                 return
             session.begin()
         await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read)

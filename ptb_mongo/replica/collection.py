@@ -283,9 +283,9 @@ class Collection(KnownDocuments[R]):
         stored: Stored | None,
         version: Version,
         sent: dict[str, Version],
-        writers: Iterable[str],
+        writer: str,
     ) -> R:
         """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
-        replica.taken_over(version, sent, writers)
+        replica.taken_over(version, sent, writer)
         return replica

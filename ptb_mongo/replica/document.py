@@ -19,7 +19,6 @@ its fields. Readers and writers ask it what to do, and tell it what has happened
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from ptb_mongo.codec import BURIED
@@ -124,16 +123,16 @@ class Replica(Moments):
         self.pending = version
         return True
 
-    def taken_over(self, version: Version, sent: dict[str, Version], writers: Iterable[str]) -> None:
+    def taken_over(self, version: Version, sent: dict[str, Version], writer: str) -> None:
         """Takes over what an earlier process could not save.
 
         Args:
             version: What was to be stored.
             sent: By their `rev`, the versions that may have been stored.
-            writers: The `rev` of the last known write of each writer that may have stored that version later.
+            writer: The `rev` of the last known write of a writer that may have stored that version later; may be empty.
         """
         self.pending = version
-        later = {f"{rev}{LATER}": version for rev in writers}
+        later = {f"{writer}{LATER}": version} if writer else {}
         self.sent = Sent(
             {
                 rev: Write(one, self.base, self.rev, self.revs, is_in_doubt=True)

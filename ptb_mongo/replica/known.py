@@ -71,8 +71,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
 
     def replica(self, key: Any, document_id: Any) -> R:
         """The replica of a document; created if necessary."""
-        found = self.replicas.get(key)
-        if found is None:
+        if (found := self.replicas.get(key)) is None:
             found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
             if not self.complete:
                 found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
@@ -81,9 +80,12 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
-        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
-            with contextlib.suppress(DecodeError):  # then it is none of those
-                self.replicas.pop(self.key_of(replica.id), None)
+        if not is_nothing or replica in self.unstorable or not self.is_needless(replica):
+            return
+        with contextlib.suppress(DecodeError):  # then it is none of those
+            key = self.key_of(replica.id)
+            if self.replicas.get(key) is replica:  # what was spilled has one of its own
+                del self.replicas[key]
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:

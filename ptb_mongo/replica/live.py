@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import BURIED, TAG, dump
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.replica.values import MISSING, Document, Path, fields_inside, same, value_at
+from ptb_mongo.replica.values import MISSING, Document, Path, common, fields_inside, same, value_at
 from ptb_mongo.replica.versions import Form, Stored, Version
 
 __all__ = ["LiveReplica"]
@@ -84,19 +84,23 @@ class LiveReplica(Replica):
     def _hand_out(self, one: _HandedOut) -> None:
         self.handed_out = (*self.handed_out[1 - _REMEMBERED :], one)
 
-    def seen(self, live: Any, *, is_empty: Callable[[], bool] = lambda: True) -> None:
+    def seen(self, live: Any, form: Form, plain: Callable[[], Document | None]) -> None:
         """Handlers change this object; if it is not the one they changed before, PTB has dropped that one.
 
         Args:
             live: The object.
-            is_empty: Whether it holds nothing.
+            form: The form of the document.
+            plain: Returns what the object encodes to; `None` if it cannot be encoded.
         """
         handed_out, self.handed_out = self.handed_out, ()
         if self.live is live:
             return
         found = _handed_out_as(live, handed_out) or _handed_out_as(None, handed_out)
-        if found is _NOTHING and self.live is None and not is_empty():
-            self.live = live  # the application goes on: of what it holds, only copies were seen before
+        if found is _NOTHING and self.live is None:
+            # It may be a new application's, or that of one that goes on, of whose object only copies were seen. So what
+            # it holds of what was known is no change, and what it lacks was not removed.
+            known = self.target_plain(form) if self.view is None else form.canonical(self.view)
+            self._watch(live, dump(common(known, plain() or {})))
         elif found is not None:
             self._watch(live, None if found[1] == self.target else found[1] or BURIED)
         elif self.live is not None:

@@ -20,6 +20,7 @@ __all__ = [
     "Keys",
     "Path",
     "addressable",
+    "common",
     "comparable",
     "elements_inside",
     "fields_inside",
@@ -154,6 +155,19 @@ def comparable(one: object, other: object) -> tuple[Path, Document, Document] | 
         if not same(*outside):
             return None
     return first[0], first[1], second[1]
+
+
+def common(one: Any, other: Any) -> Any:
+    """What two plain values hold both: fields that are the same, and the beginning of lists; `MISSING` if nothing."""
+    if same(one, other):
+        return one
+    if type(one) is dict and type(other) is dict and TAG not in one and TAG not in other:
+        both = {key: common(value, other[key]) for key, value in one.items() if key in other}
+        return {key: value for key, value in both.items() if value is not MISSING}
+    if type(one) is list and type(other) is list:
+        shorter, longer = sorted((one, other), key=len)
+        return shorter if same(shorter, longer[: len(shorter)]) else MISSING
+    return MISSING
 
 
 def value_at(document: Document, path: Path) -> Any:

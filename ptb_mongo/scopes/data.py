@@ -118,8 +118,8 @@ class DataScope(DataForm[T]):
 
     def stage_live(self, key: int, live: T) -> LiveReplica | None:
         """Takes a live object itself to be saved, as it is now; see `stage`."""
-        replica = self._savable(key)
-        replica.seen(live)
+        self._savable(key)
+        replica = self.see(key, live)
         self._fill(replica)
         return self._stage(replica, live)
 
@@ -128,7 +128,9 @@ class DataScope(DataForm[T]):
             plain, bad, _ = self._plain(replica, obj)
             for again, _ in reversed(replica.handed_out):
                 if same(plain, self._plain_or_none(replica, again)):
-                    replica.seen(again)  # a copy of what was loaded at a second start, before any update
+                    self.see(
+                        self.key_of(replica.id), again
+                    )  # a copy of what was loaded at a second start, before any update
                     break
             if self._is_nothing(replica, plain):
                 is_new = False
@@ -196,19 +198,20 @@ class DataScope(DataForm[T]):
         one = self.replicas.get(key)
         return one is not None and one.live is live and one.view is None and not (one.handed_out or one.is_stale)
 
-    def see(self, key: int, live: T) -> None:
+    def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""
         replica = self.replica(key, key)
-        replica.seen(live, is_empty=lambda: same(self._plain_or_none(replica, live), self._empty))
+        replica.seen(live, self, lambda: self._plain_or_none(replica, live))
+        return replica
 
-    def go_on_with(self, key: int, live: T, error: Exception) -> None:
+    def go_on(self, key: int, error: Exception) -> None:
         """An update is handled on what was loaded, as nothing can be read now.
 
         Raises:
             UnavailableError: If nothing was loaded.
         """
-        self.see(key, live)
-        if not self.replicas[key].is_loaded:
+        replica = self.replica(key, key)
+        if not (replica.is_loaded or replica.is_being_deleted):
             what = f"{self.collection}, _id {key}"
             raise UnavailableError(f"{what}: it was never loaded, and cannot be now: {error}") from error
 
@@ -228,16 +231,14 @@ class DataScope(DataForm[T]):
         """Merges what was read into the live object, if that lags behind."""
         if (replica := self.replicas.get(key)) is not None and replica.view is not None:
             if self.current is not None and (live := self.current(key)) is not None:
-                replica.seen(live)
+                self.see(key, live)
             self._fill(replica)
 
     def caught_up(self, keys: Iterable[int], live: Callable[[int], T]) -> None:
         """Merges what was read into many live objects."""
         with collector_paused():
             for key in keys:
-                replica = self.replica(key, key)
-                replica.seen(live(key))
-                self._fill(replica)
+                self._fill(self.see(key, live(key)))
 
     def _fill(self, replica: LiveReplica) -> None:
         """Merges the target into the live object."""

@@ -146,7 +146,7 @@ class Exchange:
             try:
                 await self._reader.refresh({scope: [replica]}, every=read)
             except (UnavailableError, RefusedError) as error:
-                scope.go_on_with(key, live, error)
+                scope.go_on(key, error)
         scope.catch_up(key)
 
     # -- saving -----------------------------------------------------------------------------------------

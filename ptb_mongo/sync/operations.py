@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
 
 
 class OperationMaker:
-    """Makes the writes of one process.
+    """Makes the writes of a writer.
 
     Args:
         name: The first part of every `rev`.
@@ -49,6 +49,10 @@ class OperationMaker:
         self._name = name
         self._buries = buries
         self._count = 0
+
+    def rename(self, name: str) -> None:
+        """From now on makes the writes of another writer: a document remembers the last write of each."""
+        self._name = name
 
     @property
     def last_rev(self) -> str:

@@ -50,8 +50,8 @@ class Spilled:
         wanted: The version to be saved; `None` to delete the document.
         sent: By `rev`, the versions that were sent, and may or may not have been stored.
         rev, revs: Those of the version that it is based on.
-        writers: The `rev` of the last write of each process that may still write it: whatever is written with a greater
-            number is all that is wanted.
+        writer: The `rev` of the last write of a writer that may still write it: whatever that one writes with a greater
+            number is all that is wanted. Empty if there is none.
     """
 
     collection: str
@@ -61,7 +61,7 @@ class Spilled:
     sent: dict[str, bytes | None]
     rev: Any = None
     revs: list[str] = field(default_factory=list)
-    writers: list[str] = field(default_factory=list)
+    writer: str = ""
 
 
 # -- names -----------------------------------------------------------------------------------------------
@@ -209,8 +209,8 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         type(spilled.collection) is not str
         or type(sent) is not dict
         or type(revs) is not list
-        or type(spilled.writers) is not list
-        or any(type(rev) is not str for rev in (*revs, *spilled.writers))
+        or type(spilled.writer) is not str
+        or any(type(rev) is not str for rev in revs)
     ):
         raise DecodeError("it is damaged: a document in it has fields of other types")
     for raw in (spilled.base, spilled.wanted, *sent.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -159,7 +160,7 @@ class SpillFolder:
                 continue
             stored = None if one.base is None else Stored(one.rev, tuple(one.revs), one.base)
             sent = {rev: _version(raw) for rev, raw in one.sent.items()}
-            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent, one.writers)
+            replica = collection.unsaved(one.id, stored, _version(one.wanted), sent, one.writer)
             taken.append((collection, replica))
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
@@ -169,11 +170,12 @@ class SpillFolder:
                 continue
             why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
             _LOGGER.error("Kept for the next start: %s", why)
-            # What is being written at this moment may still be stored, and stands in the file. Nothing is sent after
-            # it: what this process writes later are its own changes, and are not to be taken for this.
+            # What is being written at this moment may still be stored: that stands in the file, and nothing is sent
+            # after it. What this process writes later is another writer's: it must not hide that from the next start.
             failed.append(_spilled(collection.collection, replica, ""))
             writer.withdraw(replica)
             replica.settled(replica.pending)
+            writer.rename(uuid.uuid4().hex[:12])
         return failed
 
 
@@ -220,15 +222,16 @@ def _spilled(collection: str, replica: Replica, writer: str) -> spill.Spilled:
         replica: Its state.
         writer: The `rev` of the last write of a writer that may still write it; empty if there is none.
     """
-    earlier = [rev.removesuffix(LATER) for rev in replica.sent if rev.endswith(LATER)]
-    writers = [*earlier, writer] if writer else earlier
+    earlier = next((rev.removesuffix(LATER) for rev in replica.sent if rev.endswith(LATER)), "")
     sent = {
         rev: write.version.raw
         for rev, write in replica.sent.items()
         if write.version is not None and not rev.endswith(LATER)
     }
     revs = list(replica.revs)
-    return spill.Spilled(collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writers)
+    return spill.Spilled(
+        collection, replica.id, replica.base, replica.target, sent, replica.rev, revs, writer or earlier
+    )
 
 
 def _version(raw: bytes | None) -> Version:

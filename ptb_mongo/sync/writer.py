@@ -148,6 +148,10 @@ class Writer:
         except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
             return True
 
+    def rename(self, name: str) -> None:
+        """See `OperationMaker.rename`."""
+        self._operations.rename(name)
+
     @property
     def last_rev(self) -> str:
         """The `rev` of the last write that was made."""

@@ -15,7 +15,8 @@ from bots import USER, Bot
 from offline import BOT_ID
 from telegram.ext import ConversationHandler, MessageHandler, filters
 
-from ptb_mongo import MongoPersistence
+from ptb_mongo import MongoPersistence, UnavailableError
+from ptb_mongo.sync.reader import Reader
 
 KEY = (USER, USER)
 
@@ -189,20 +190,73 @@ async def test_a_flush_leaves_nothing_open_and_what_is_changed_after_it_is_saved
             assert stored(database) == [{"n": number}] * 3
 
 
-@pytest.mark.parametrize("loading", ["eager", "lazy"])
+@pytest.mark.parametrize("preloads", [False, True], ids=["by an update", "by preload"])
 async def test_what_a_job_has_made_is_not_added_to_itself_after_a_second_start(
-    client: Any, mongodb_database: str, database: Any, loading: Any
+    client: Any, mongodb_database: str, database: Any, preloads: bool
 ) -> None:
-    bot = make_bot(client, mongodb_database, loading=loading, on_conflict={"user_data": {"n": "add"}})
+    bot = make_bot(client, mongodb_database, loading="lazy", on_conflict={"user_data": {"n": "add"}})
     async with bot.application:
         bot.application.user_data[USER].update(n=1, log=["a"])  # no update of that user comes, and so no refresh
         bot.application.mark_data_for_update_persistence(user_ids=USER)
 
     async with bot.application:
+        if preloads:
+            await bot.persistence.preload(bot.application, user_ids=[USER])
         await bot.hears()
         await bot.saves()
         assert bot.application.user_data[USER] == {"n": 1, "log": ["a"]}
     assert database.user_data.find_one({"_id": USER})["data"] == {"n": 1, "log": ["a"]}
+
+
+@pytest.mark.parametrize("was_refreshed", [False, True])
+async def test_what_a_job_makes_in_another_application_removes_nothing_that_is_stored(
+    client: Any, mongodb_database: str, database: Any, was_refreshed: bool
+) -> None:
+    first = make_bot(client, mongodb_database, loading="lazy")
+    second = Bot(first.persistence)
+    async with first.application:
+        if was_refreshed:
+            await first.hears()
+        first.application.user_data[USER].update(name="Ada", log=["a"], inner={"x": 1, "y": 1})
+        first.application.mark_data_for_update_persistence(user_ids=USER)
+    async with second.application:
+        second.application.user_data[USER].update(reminded=1, inner={"x": 1})
+        await second.hears()
+        await second.saves()
+
+    expected = {"name": "Ada", "log": ["a"], "inner": {"x": 1, "y": 1}, "reminded": 1}
+    assert database.user_data.find_one({"_id": USER})["data"] == expected
+
+
+async def test_a_refresh_that_fails_late_does_not_bring_back_what_was_dropped_meanwhile(
+    client: Any, mongodb_database: str, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = make_bot(client, mongodb_database)
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.user_data.update(secret=1))
+    await bot.saves()
+    assert bot.persistence.session
+    bot.persistence.session.scopes.user_data.told(USER)
+    may_fail, refresh = asyncio.Event(), Reader.refresh
+
+    async def fails_late(*_: Any, **__: Any) -> None:
+        await may_fail.wait()
+        raise UnavailableError("unreachable")
+
+    monkeypatch.setattr(Reader, "refresh", fails_late)
+    late = asyncio.create_task(bot.persistence.refresh_user_data(USER, bot.application.user_data[USER]))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(Reader, "refresh", refresh)
+    bot.application.drop_user_data(USER)
+    await bot.saves()
+    await bot.hears(lambda context: context.user_data.update(new=1))
+    may_fail.set()
+    await late
+    bot.application.drop_user_data(USER)
+    await bot.saves()
+
+    assert database.user_data.find_one({"_id": USER}) is None
+    await bot.application.shutdown()
 
 
 async def test_statistics_between_a_second_start_and_its_first_update_replace_no_object(

@@ -185,9 +185,9 @@ async def test_others_remove_such_a_value_before_a_change_beside_it_is_sent(
 
 
 async def test_what_needs_no_write_is_not_counted_as_one(bot: Bot, database: Any) -> None:
-    await bot.saves()  # which gives the document a rev
-    before = database.user_data.find_one({"_id": USER})
     counted = bot.persistence.health().documents_written
+    await bot.saves()  # which gives the document a rev, and nothing else
+    before = database.user_data.find_one({"_id": USER})
 
     await bot.hears()
     await bot.saves()

@@ -15,7 +15,7 @@ from typing import Any
 
 import bson
 import pytest
-from bots import USER, Bot
+from bots import USER, Bot, turns
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
 from ptb_mongo.driver.database import Driver
@@ -124,7 +124,7 @@ async def test_a_start_sends_nothing_of_what_it_has_left_to_the_next(
     """The start writes what is left into a new file while the read before its write is still on its way."""
     database.user_data.insert_one({"_id": USER, "data": {"log": ["a"]}, "rev": "w:1"})
     base, wanted = (bson.encode({"data": {"log": log}}) for log in (["a"], ["a", "x"]))
-    one = spill.Spilled("user_data", USER, base, wanted, {}, "w:1", [], ["w:1"])
+    one = spill.Spilled("user_data", USER, base, wanted, {}, "w:1", [], "w:1")
     spill.write(tmp_path, mongodb_database, "", "earlier", [one])
     monkeypatch.setattr(spilled, "_PATIENCE", 0.2)
     monkeypatch.setattr(Driver, "raw_documents", late := Late(Driver.raw_documents))
@@ -155,6 +155,7 @@ async def test_what_is_refused_at_a_start_is_not_taken_for_saved_when_that_proce
         await bot.application.shutdown()
     second, third = (Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=folder)) for _ in range(2))
     async with second.application:
+        assert second.persistence.health().waiting == 0
         assert await second.hears(lambda context: context.user_data.update(n=1)) == {"plan": "basic", "n": 1}
         await second.saves()
     assert len(files_in(folder)) == 1
@@ -165,16 +166,68 @@ async def test_what_is_refused_at_a_start_is_not_taken_for_saved_when_that_proce
     assert files_in(folder) == []
 
 
-class Late:
-    """A method whose calls go on their way when they may."""
+def left_behind(folder: Path, database: str, base: Any, wanted: Any, **fields: Any) -> None:
+    """A file with a list that an earlier process could not save."""
+    before, after = (None if one is None else bson.encode({"data": one}) for one in (base, wanted))
+    spill.write(folder, database, "", "earlier", [spill.Spilled("user_data", USER, before, after, {}, **fields)])
 
-    def __init__(self, method: Any) -> None:
-        self._method, self.may_go = method, asyncio.Event()
+
+@pytest.fixture
+def late_answer(monkeypatch: pytest.MonkeyPatch) -> Late:
+    """The writes of a start are done, and their answers come after it has gone on."""
+    monkeypatch.setattr(spilled, "_PATIENCE", 0.2)
+    monkeypatch.setattr(Driver, "write", late := Late(Driver.write, is_done=True))
+    return late
+
+
+async def test_what_a_start_has_left_to_the_next_and_was_done_is_not_done_again(
+    late_answer: Late, tmp_path: Path, database: Any, mongodb_server_uri: str, mongodb_database: str
+) -> None:
+    database.user_data.insert_one({"_id": USER, "data": {"log": ["a"]}, "rev": "w:1"})
+    left_behind(tmp_path, mongodb_database, {"log": ["a"]}, {"log": ["a", "x"]}, rev="w:1", writer="w:1")
+    bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path))
+    await bot.application.initialize()
+    assert database.user_data.find_one({"_id": USER})["data"]["log"] == ["a", "x"]
+    late_answer.may_go.set()
+    await bot.hears(lambda context: context.user_data.update(n=1))
+    await bot.application.shutdown()
+    database.user_data.update_one({"_id": USER}, {"$push": {"data.log": "y"}})
+
+    async with Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path)).application:
+        assert database.user_data.find_one({"_id": USER})["data"] == {"log": ["a", "x", "y"], "n": 1}
+    assert files_in(tmp_path) == []
+
+
+async def test_what_is_known_of_a_user_is_not_forgotten_with_what_a_start_has_left(
+    late_answer: Late, tmp_path: Path, database: Any, mongodb_server_uri: str, mongodb_database: str
+) -> None:
+    left_behind(tmp_path, mongodb_database, None, {"log": ["x"], "n": 5})
+    options: dict[str, Any] = {"spill_dir": tmp_path, "on_conflict": {"user_data": {"n": "add"}}}
+    bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, **options))
+    await bot.application.initialize()
+    assert await bot.hears() == {"log": ["x"], "n": 5}
+    late_answer.may_go.set()
+    await turns()
+    await bot.hears(lambda context: context.user_data.update(n=6, log=[]))
+    await bot.saves()
+
+    assert database.user_data.find_one({"_id": USER})["data"] == {"log": [], "n": 6}
+    await bot.application.shutdown()
+
+
+class Late:
+    """A method whose calls go on their way when they may; or come back then, if they are done at once."""
+
+    def __init__(self, method: Any, *, is_done: bool = False) -> None:
+        self._method, self._is_done, self.may_go = method, is_done, asyncio.Event()
 
     def __get__(self, driver: Any, _: object) -> Any:
         async def call(*args: Any, **options: Any) -> Any:
+            if not self._is_done:
+                await self.may_go.wait()
+            result = await self._method(driver, *args, **options)
             await self.may_go.wait()
-            return await self._method(driver, *args, **options)
+            return result
 
         return call
 

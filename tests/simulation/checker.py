@@ -13,13 +13,13 @@ What the rules of merging allow, though it looks like a fault, is named in `fair
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fairness import Fairness, is_of_another_list
 from loop import Life
 from mongod import Written, key
-from nodes import WHOLE, Document, Node, Violation, differences, leaves_of, name_of
+from nodes import WHOLE, Document, Node, Violation, differences, leaves_of, name_of, poisoned_in
 from things import ABSENT, ELEMENT, IS_THERE, Leaves, Path
 from traffic import Request
 
@@ -270,7 +270,7 @@ class Checker(Fairness):
                 self.ever_unreadable.add(document)
                 continue
             if document in self._unreadable:
-                self._made_readable(service, document, after)
+                self._made_readable(service, document, after, poisoned_in(change.before))
             for path, _, new in differences(self._leaves.get(document, {}), after):
                 self._store(self._node(document, path, new, service, self._now(document, path)), None)
             if change.after is None:
@@ -281,13 +281,18 @@ class Checker(Fairness):
                 self._rev_written.setdefault(document, []).append((self.history, service))
             self._leaves[document] = after
 
-    def _made_readable(self, author: Any, document: Document, after: Leaves) -> None:
-        """What was written into a document while it could not be read is seen now."""
+    def _made_readable(self, author: Any, document: Document, after: Leaves, removed: Collection[Path] = ()) -> None:
+        """What was written into a document while it could not be read is seen now.
+
+        Args:
+            author: Who has made it readable.
+            document: The document.
+            after: What is there now.
+            removed: What could not be read, and was removed.
+        """
         del self._unreadable[document]
         for path, _, new in differences(self._leaves.get(document, {}), after):
-            known = self._nodes.get((document, path), {}).get(new, ())
-            if new is ABSENT and not isinstance(author, Life):
-                known = ()  # that it cannot be read was its value, which the service has removed
+            known = self._nodes.get((document, path), {}).get(new, ()) if path not in removed else ()
             node = known[-1] if known else self._node(document, path, new, author, self._now(document, path))
             self._store(node, None)
         self._leaves[document] = after

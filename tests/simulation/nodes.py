@@ -12,7 +12,19 @@ from traffic import Request
 
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["WHOLE", "Document", "Node", "View", "Violation", "at", "differences", "leaves_of", "name_of", "read_by"]
+__all__ = [
+    "WHOLE",
+    "Document",
+    "Node",
+    "View",
+    "Violation",
+    "at",
+    "differences",
+    "leaves_of",
+    "name_of",
+    "poisoned_in",
+    "read_by",
+]
 
 Document = tuple[str, Hashable]
 """A collection, and the key of an `_id`."""
@@ -122,6 +134,13 @@ def leaves_of(collection: str, body: Mapping[str, Any] | None) -> Leaves | None:
         return flatten(data) if type(data) is dict else None
     except (DecodeError, KeyError):
         return None
+
+
+def poisoned_in(body: Mapping[str, Any] | None) -> set[Path]:
+    """The paths of a stored document at which a service has planted what cannot be read."""
+    data = (body or {}).get("data")
+    found = data.items() if isinstance(data, Mapping) else ()
+    return {(name,) for name, value in found if isinstance(value, Mapping) and value.get("_py") == "nonsense"}
 
 
 def keyboard_leaves(body: Mapping[str, Any]) -> Leaves:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mongod import key
+from nodes import poisoned_in
 from things import CODEC, FORMS, TYPED, can_be_cut, number_of, plain_set
 
 from ptb_mongo.errors import DecodeError
@@ -68,10 +69,7 @@ class Service:
             case "poison", name:
                 return update({"$set": {f"data.{name}": {"_py": "nonsense"}}})
             case "cure", name:
-                poisoned = (
-                    isinstance(now, dict) and isinstance(now.get("data"), dict) and _is_poison(now["data"].get(name))
-                )
-                return update({"$unset": {f"data.{name}": ""}}) if poisoned else None
+                return update({"$unset": {f"data.{name}": ""}}) if (name,) in poisoned_in(now) else None
             case ("look",):
                 if now is not None:
                     self._copies[collection, document_id] = now
@@ -121,7 +119,3 @@ class Service:
         except DecodeError:
             return None
         return update({"$set": {f"data.{name}": FORMS[name](number_of(value))[0]}})
-
-
-def _is_poison(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("_py") == "nonsense"

@@ -93,12 +93,19 @@ class Settling:
         is_resolved = self.world.checker.is_resolved
         return {node.document for node in unsaved if self._is_refused(node) and not is_resolved(node)}
 
-    def _outdated(self, bot: Bot) -> set[Document]:
-        """The documents that PTB's next save changes: until then, what is refused of them waits."""
-        rules, checker = self.world.network.rules, self.world.checker
-        users = [("user_data", key(user_id)) for user_id in self.world.users]
-        dropped = {document for document in users if checker.drops(bot.process, document)}
-        return dropped | {one for one in bot.process.touched if rules.are_lasting_for(one[0])}
+    def _waits(self, bot: Bot) -> bool:
+        """Whether something is still to be written, but for what is refused to the end.
+
+        That waits as well if PTB's next save will take it back.
+        """
+        rules, process, refused = self.world.network.rules, bot.process, self._refused(bot)
+        for replica, one in process.persistence.session.writer.waiting.items():
+            document = one.collection.collection, key(replica.id)
+            is_offered = document in process.touched or self.world.checker.drops(process, document)
+            pending = replica.pending.plain if replica.pending is not None else None
+            if document not in refused and not (is_offered and rules.refuse_for_good(document, pending)):
+                return True
+        return False
 
     async def _stop(self, bot: Bot) -> None:
         checker, process = self.world.checker, bot.process
@@ -162,9 +169,7 @@ class Settling:
     def _is_saved(self) -> bool:
         for bot in self.world.bots:
             health = bot.process.persistence.health()
-            refused = self._refused(bot)
-            outdated = min(health.refused, len(self._outdated(bot) - refused))
-            waits = health.waiting > len(refused) + outdated and not bot.options.on_flush
+            waits = health.refresh is not None and not bot.options.on_flush and self._waits(bot)
             if health.refresh is not None and (not health.connected or waits):
                 return False
         return True

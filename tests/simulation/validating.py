@@ -80,9 +80,10 @@ class Rules:
         """Whether there are rules now."""
         return bool(self._now)
 
-    def are_lasting_for(self, collection: str) -> bool:
-        """Whether there are rules for a collection now."""
-        return any(rule.collection == collection for rule in self._now)
+    def refuse_for_good(self, document: Document, stored: Mapping[str, Any] | None) -> bool:
+        """Whether a document with this content is refused to the end."""
+        lasting = [rule for rule in self._now if rule.until == float("inf")]
+        return any(rule.collection == document[0] and rule.is_broken(stored) for rule in lasting)
 
     def refuse(self, collection: str, before: Any, after: Any, now: float) -> bool:
         """Whether a new version of a document is refused."""
