@@ -262,7 +262,11 @@ class TorturedBot:
     async def _starts(self) -> bool:
         try:
             await self._application.initialize()
-        except (UnavailableError, RefusedError) as error:  # a server that has just woken up may refuse, too
+        except (
+            UnavailableError,
+            RefusedError,
+            *self._refusals,
+        ) as error:  # a server that has just woken up may refuse, too
             self._recorder.note("no start", text=str(error))
             await asyncio.sleep(0.1)
             return False
