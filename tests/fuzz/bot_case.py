@@ -58,10 +58,10 @@ def make(choices: Choices) -> BotCase:
     loading = choices.one(("eager", "lazy"))
     documents = HostileDocuments(choices, large=choices.percent(5))
     leases = shared == "exclusive"
-    before = [documents.planted(leases=leases) for _ in range(choices.between(1, 6))]
+    before = [documents.planted(leases=leases) for _ in range(choices.between(1, 15))]
     if choices.percent(20):
         before.append(Planted("ptb_mongo", {"_id": "format", **documents.format(BOT_ID)}))
-    running = [documents.planted(leases=leases) for _ in range(choices.between(0, 4))]
+    running = [documents.planted(leases=leases) for _ in range(choices.between(0, 8))]
     spilled = documents.spilled() if choices.percent(30) else []
     damage = choices.some(lambda: (choices.below(2000), choices.below(256)), 3) if choices.percent(20) else []
     stored = HostileValues(choices).scalar()

@@ -27,5 +27,5 @@ def one(data: bytes) -> None:
 
 
 if __name__ == "__main__":
-    atheris.Setup([*sys.argv, "-max_len=4096"], one)
+    atheris.Setup([*sys.argv, "-max_len=4096", "-len_control=0"], one)
     atheris.Fuzz()

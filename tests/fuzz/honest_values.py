@@ -10,6 +10,7 @@ import ipaddress
 import pathlib
 import re
 import uuid
+import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
@@ -35,6 +36,10 @@ from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
 
 __all__ = ["CALLED", "CLASSES", "HONEST", "TELEGRAM", "attributes", "kinds"]
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of PTB, which takes other seconds in each of its versions
+    _RETRY: Final = telegram.error.RetryAfter(5)
+
 HONEST: Final[list[Any]] = [
     *ZOO,
     {"name": "Ada", "cart": {"tea": 2}, "seen": {3, 5}, "at": (1, 2.5, None, True)},
@@ -51,7 +56,7 @@ HONEST: Final[list[Any]] = [
     *(samples.Number(5), samples.Blob(b"x"), samples.Row([1, [2]]), samples.Table(a=1), samples.Tags({1})),
     *(samples.Frost({1}), samples.Ring([1], 3), samples.MishapError("x", 1), samples.Shop.Item("x")),
     *(samples.Level.HUGE, samples.Word.DOLLAR, samples.Right.ALL, samples.Shop.Size.SMALL),
-    *(telegram.error.RetryAfter(5), telegram.error.BadRequest("x"), telegram.error.ChatMigrated(5)),
+    *(_RETRY, telegram.error.BadRequest("x"), telegram.error.ChatMigrated(5)),
     *(telegram.ext.InvalidCallbackData("x"), telegram.constants.ChatType.GROUP, DEFAULT_NONE, DEFAULT_VALUE(5)),
     telegram.InlineKeyboardButton("x", callback_data=("buy", SimpleNamespace(a={1}))),
     telegram.CallbackQuery("1", telegram.User(1, "x", is_bot=False), "c", data=[{"a": uuid.UUID(int=1)}]),

@@ -13,37 +13,17 @@ from choices import Choices
 from growing import Growing, Memo
 from honest_values import CALLED, CLASSES, HONEST, TELEGRAM, attributes, kinds
 from opcodes import OPCODES, RESTORE, recalled, scalar
+from words import NUMBERS, WORDS
 
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, _Pickler
 from ptb_mongo.codec.trust import Trust
 
-__all__ = ["NUMBERS", "WORDS", "HostilePickles"]
+__all__ = ["HostilePickles"]
 
 _REDUCER: Final = _Pickler(io.BytesIO(), Trust(["samples"]), None)
 _DEEPEST: Final = 5
 _DAMAGED: Final = ", damaged"
 _MOST_ATTRIBUTES: Final = 6
-WORDS: Final = (
-    *("", "a", "x", "int", "value", "_value", "flags", "pattern", "_Code__scope", "_Binary__subtype", "state"),
-    *("\0", "\ud800", "__class__", "__dict__", "__deepcopy__", "__reduce_ex__", "args", "1.5", "0.0.0.0/0", "::/0"),
-    *("10.0.0.0/8", "object", "telegram", "set", "frozenset", OWN_BOT, FOREIGN_BOT, "x" * 300, "9" * 1001, "é\u202e"),
-    *("UTC", "Europe/Berlin", "../../etc/passwd", "[\u0400-\uffff]", "(a|b)*" * 9, "(", "RED", "$set", "a.b", "_py"),
-)
-NUMBERS: Final = (
-    0,
-    1,
-    -1,
-    5,
-    2**31,
-    -(2**31) - 1,
-    2**61 - 1,
-    2**63 - 1,
-    -(2**63),
-    2**63,
-    2**64 - 1,
-    2**70,
-    -(10**1001),
-)
 _ODD: Final[tuple[Any, ...]] = (
     *(None, True, 0.0, 1.5, float("nan"), float("inf"), b"", b"C\x0a\x07\xe8\x01\x01\x00\x00\x00\x00\x00\x00"),
     *((), [], {}, (1,), [1], [("a", 1)], ["ab", 5], {"a": 1}, {1: 2}, (None, {"_value": 4}), {"int": 5}, (1, 2)),

@@ -7,15 +7,15 @@ write them.
 from __future__ import annotations
 
 import datetime as dtm
-import zoneinfo
 from collections.abc import Callable
 from typing import Any, Final
 
 from bson.decimal128 import Decimal128
 from choices import Choices
 from honest_values import CLASSES, HONEST
-from hostile_pickles import NUMBERS, WORDS, HostilePickles
+from hostile_pickles import HostilePickles
 from odd_values import ODD, encoded
+from words import DECIMALS, DIGITS, FLAGS, ISO, KEYS, NUMBERS, PATTERNS, WORDS, ZONES
 
 from ptb_mongo.codec import TAG, Codec
 from ptb_mongo.errors import EncodeError
@@ -26,20 +26,6 @@ _CODEC: Final = Codec(["samples"])
 _DEEPEST: Final = 6
 _FIRST: Final = dtm.datetime.min.replace(tzinfo=dtm.timezone.utc)
 _LAST: Final = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
-_ZONES: Final = ("UTC", "Europe/Berlin", "Africa/Monrovia", *sorted(zoneinfo.available_timezones()), "../x", "", "\0")
-_ISO: Final = (
-    *("2024-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59", "2024-01-01", ""),
-    *("2024-10-27T02:30:00.123456", "12:30:00", "12:30:00.5+01:00", "24:00", "2024-01-01T00:00:00+00:00:00.000001"),
-)
-_DIGITS: Final = ("5", "-7", "0x" + "f" * 300, "0b1", "1_000", " 5", "\u0663", "9" * 1000, "9" * 5000, "0x", "-", "1e5")
-_DECIMALS: Final = ("1.5", "NaN123", "-sNaN", "1e999999999", "9" * 600, "1e-5", "x", "Infinity", "0E+7000")
-_PATTERNS: Final = ("a", "(", "[\u0400-\uffff]", "(?i)[\\w-\\U0010ffff]", "(a*)*b", "()" * 90, "(?P<a>x)(?(a)y|z)")
-_FLAGS: Final = (32, 0, 34, 2, 64, 256, 4, 8, 16, 1, -1, 2**40)
-_KEYS: Final = (
-    *("a", "b", "", "%i5", "%i05", "%i-0", "%none", "%btrue", "%empty", "%5Fpy", "_py", "v", "cls", "%25", "%", "50%"),
-    *("$set", "a.b", "%2E", "%uD800", "%ud800", "__deepcopy__", "__class__", "x" * 300, "é\u202e", "%i" + "9" * 1001),
-    *("a\x1b[31m", "\udcff", "%00", "%i1"),
-)
 _BSON_INTS: Final = tuple(number for number in NUMBERS if -(2**63) <= number < 2**63)
 _TEXTS: Final = tuple(word for word in WORDS if word.isprintable())
 
@@ -67,9 +53,7 @@ class HostileValues:
             return self.scalar()
         make = self.choices.one(
             (
-                self.tagged,
-                self.tagged,
-                self.tagged,
+                *[self.tagged] * (3 if depth else 8),
                 self.nearly_honest,
                 self.nearly_honest,
                 self.items,
@@ -98,7 +82,7 @@ class HostileValues:
 
     def key(self) -> str:
         """A name of a field."""
-        return self.choices.one(_KEYS if self.choices.percent(40) else _KEYS[:4])
+        return self.choices.one(KEYS if self.choices.percent(40) else KEYS[:4])
 
     def tagged(self, depth: int) -> dict[str, Any]:
         """A form of the codec's."""
@@ -171,8 +155,8 @@ class HostileValues:
         if kind == 1:
             return self._deep(min(number, 170), depth)
         if kind == 2:
-            numbers = [{TAG: "int", "v": str(one * (2**61 - 1))} for one in range(self._fitting(min(number, 1500), 50))]
-            return {TAG: choices.one(("set", "frozenset", "tuple")), "v": numbers}
+            ints = [{TAG: "int", "v": str(one * (2**61 - 1))} for one in range(self._fitting(min(number, 1500), 50))]
+            return {TAG: choices.one(("set", "frozenset", "tuple")), "v": ints}
         if kind == 3:
             return {f"%i{one * (2**61 - 1)}": one for one in range(self._fitting(number, 25))}
         if kind == 4:
@@ -224,7 +208,7 @@ def _integers(count: int) -> Field:
 
 
 def _zone(made: HostileValues, _: int) -> Any:
-    return {TAG: "zoneinfo", "v": made.choices.one(_ZONES)}
+    return {TAG: "zoneinfo", "v": made.choices.one(ZONES)}
 
 
 _DATE: Final = _of(dtm.datetime(2024, 1, 2, tzinfo=dtm.timezone.utc), _FIRST, _LAST)
@@ -239,7 +223,7 @@ def _cls(made: HostileValues, _: int) -> str:
 
 
 def _pattern(made: HostileValues, _: int) -> str:
-    return made.choices.one(_PATTERNS) * made.choices.one((1, 1, 1, 1, 5, 200))
+    return made.choices.one(PATTERNS) * made.choices.one((1, 1, 1, 1, 5, 200))
 
 
 def _pairs(made: HostileValues, depth: int) -> list[Any]:
@@ -268,22 +252,22 @@ _FIELDS: Final[dict[str, dict[str, Field]]] = {
         "v": _DOCUMENT,
     },
     "str": {"v": _CONTENT},
-    "int": {"v": _of(*_DIGITS)},
+    "int": {"v": _of(*DIGITS)},
     "int64": {"v": _of(*_BSON_INTS)},
-    "decimal": {"v": _of(*_DECIMALS, *map(Decimal128, ("1.5", "NaN", "1E6111", "sNaN")))},
+    "decimal": {"v": _of(*DECIMALS, *map(Decimal128, ("1.5", "NaN", "1E6111", "sNaN")))},
     "fraction": {"v": _integers(2)},
     "range": {"v": _integers(3)},
     "bytearray": {"v": _CONTENT},
     "binary": {"v": _CONTENT, "subtype": _of(0, 1, 2, 3, 4, 5, 9, 128, 255, 256, -1)},
     "bson": {"v": lambda made, depth: made.packed(depth)},
-    "regex": {"v": _pattern, "flags": _of(*_FLAGS)},
-    "datetime": {"iso": _of(*_ISO), "fold": _of(0, 1, 2), "tz": _zone},
+    "regex": {"v": _pattern, "flags": _of(*FLAGS)},
+    "datetime": {"iso": _of(*ISO), "fold": _of(0, 1, 2), "tz": _zone},
     "milliseconds": {"v": _DATE},
     "date": {"v": _DATE},
-    "time": {"v": _of(*_ISO), "fold": _of(0, 1, 2), "tz": _zone},
+    "time": {"v": _of(*ISO), "fold": _of(0, 1, 2), "tz": _zone},
     "timedelta": {"v": _of(0.0), **dict.fromkeys(_DELTA, _of(0, 1, -1, 999_999_999, 2**40))},
     "timezone": {"v": _delta, "name": _of("x", "", "UTC", "\0")},
-    "zoneinfo": {"v": _of(*_ZONES)},
+    "zoneinfo": {"v": _of(*ZONES)},
     "pytz": {"v": _of("UTC")},
     "enum": {"cls": _cls, "name": _of("RED", 5, "GONE")},
     "class": {"v": _cls},
@@ -302,4 +286,4 @@ _CONTAINERS: Final = (
     "object",
     "namedtuple",
 )
-_TAGS: Final = (*_FIELDS, *["pickle"] * 12, *["telegram"] * 4, *_CONTAINERS)
+_TAGS: Final = (*_FIELDS, *["pickle"] * 40, *["telegram"] * 8, *_CONTAINERS)

@@ -21,9 +21,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "unit/codec"))
 
 from bot_layer import BotLayer
+from cases import Case, Found, Layer, Statistics
 from choices import Choices
 from codec_case import CodecLayer
-from hunting import Case, Found, Layer, Statistics, hunt, outcome, shortest
+from hunting import hunt, outcome, shortest
 
 from ptb_mongo.embedded import mongodb_uri
 
