@@ -69,6 +69,14 @@ class CallbackDataScope(Collection[Replica]):
                 return
         raise DecodeError("it is neither a keyboard nor a callback query")
 
+    def has_form(self, document: Document) -> bool:
+        """Whether a stored document has the form of a keyboard or a query."""
+        try:
+            self.check(self.key_of(document.get("_id")), {key: document[key] for key in _FIELDS if key in document})
+        except DecodeError:
+            return False
+        return True
+
     def replica(self, key: Any, document_id: Any) -> Replica:
         """See `Collection.replica`; the ids are random, so a new one does not exist in the database."""
         found = self.replicas.get(key)

@@ -9,15 +9,15 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ptb_mongo.codec import load
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.replica.values import Document
 
 __all__ = ["Newest"]
 
-_AHEAD: Final = 86_400.0  # seconds: no honest clock is further ahead than that
+_AHEAD: Final = 300.0  # seconds: no honest clock is further ahead than that
 
 _Ranked = list[tuple[float, int, bytes]]
 
@@ -27,10 +27,12 @@ class Newest:
 
     Args:
         most: How many of each kind; `None` for all.
+        has_form: Whether a document has the form of a keyboard or a query; no other one takes the place of one.
     """
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int | None, has_form: Callable[[Document], bool]) -> None:
         self._most = most
+        self._has_form = has_form
         self._keyboards: _Ranked = []
         self._queries: _Ranked = []
         self._numbers = itertools.count()
@@ -44,20 +46,20 @@ class Newest:
         for raw in raws:
             try:
                 body = load(raw)
-            except DecodeError:
+                has_form = self._has_form(body)
+            except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                has_form = False
+            if not has_form:
                 others.append(raw)
-                continue
-            if type(accessed_at := body.get("accessed_at")) is float and math.isfinite(accessed_at):
-                # One from the future is a stranger's, and must not take the place of an honest one.
-                self._add(self._keyboards, accessed_at if accessed_at < self._now + _AHEAD else -math.inf, raw)
-            elif "keyboard" in body and type(position := body.get("position")) is int:
-                self._add(self._queries, float(position), raw)
+            elif "keyboard" in body:
+                self._add(self._queries, body["position"] / 1000, raw)  # the time of the first one, in milliseconds
             else:
-                others.append(raw)
+                self._add(self._keyboards, body["accessed_at"], raw)
         return others
 
-    def _add(self, ranked: _Ranked, rank: float, raw: bytes) -> None:
-        one = (rank, next(self._numbers), raw)
+    def _add(self, ranked: _Ranked, at: float, raw: bytes) -> None:
+        # One from the future is a stranger's, and must not take the place of an honest one.
+        one = (at if at < self._now + _AHEAD else -math.inf, next(self._numbers), raw)
         if self._most is None or len(ranked) < self._most:
             heapq.heappush(ranked, one)
         else:

@@ -81,7 +81,7 @@ class Exchange:
 
     async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
         """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
-        newest = Newest(scope.cache_size)
+        newest = Newest(scope.cache_size, scope.has_form)
         with scope.being_loaded():
             async for raws in self.batches(scope, {}):
                 with collector_paused():

@@ -210,6 +210,34 @@ async def test_of_planted_keyboards_no_more_are_loaded_than_the_cache_holds_and_
     assert database.callback_data.count_documents({}) == 35_100
 
 
+async def test_what_is_no_keyboard_takes_the_place_of_none(
+    mongo_persistence: Callable[..., Any], database: Any
+) -> None:
+    now = time.time()
+    honest = [*keyboards(0, 10, now - 3600), {"_id": "query:1", "position": 1, "keyboard": "k"}]
+    junk = [
+        {"accessed_at": now + 60},
+        {**KEYBOARD, "accessed_at": now + 60, "position": 2**62 + 1},
+        {**KEYBOARD, "accessed_at": now + 60, "buttons": {"b": 7}},
+        {**KEYBOARD, "accessed_at": now + 1000},
+        {"keyboard": "k", "position": 2**62 + 1},
+        {"keyboard": "k", "position": 2**60},
+        {"keyboard": 1, "position": 2},
+    ]
+    planted = [
+        {"_id": ("query:" if "keyboard" in one else "") + f"{kind}x{number}", **one}
+        for kind, one in enumerate(junk)
+        for number in range(20)
+    ]
+    insert(database.callback_data, [*honest, *planted])
+    application = offline_application(mongo_persistence(), callback_data_cache=10)
+
+    async with application:
+        held, asked = application.bot.callback_data_cache.persistence_data
+        assert [uuid for uuid, *_ in held] == [one["_id"] for one in honest[:10]]
+        assert "1" in asked
+
+
 async def test_the_newest_keyboards_are_loaded_in_their_order(
     mongo_persistence: Callable[..., Any], database: Any
 ) -> None:
