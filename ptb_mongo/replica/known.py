@@ -55,7 +55,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self._loads: list[dict[Any, int]] = []
         self._is_overtaken = False  # during a load: what it has read may be older than what was told
         self._is_incomplete = False  # since the last load began
-        self._made_by_others = 0
+        self._made_by_others: set[Any] = set()  # the keys of those that nobody has used yet
 
     # -- what scopes define differently -----------------------------------------------------------------
 
@@ -126,6 +126,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         if replica is not None:
             if deleted and not self._loads and self._may_be_forgotten(replica):
                 del self.replicas[key]
+                self._made_by_others.discard(key)
                 self.quarantined.pop(key, None)
                 return
             known = replica.base is not None or replica.is_unsaved or replica.is_being_read or key in self.quarantined
@@ -136,8 +137,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
         elif self._loads or ((self.complete or self._was_complete) and not deleted):
             replica = self.replicas[key] = self._new_replica(document_id, known=False)
             replica.told()  # a read in progress may be older
-            self._made_by_others += 1
-            if self._made_by_others > MOST_MADE_BY_OTHERS:
+            self._made_by_others.add(key)
+            if len(self._made_by_others) > MOST_MADE_BY_OTHERS:
                 self._forget_unused()
 
     def _may_be_forgotten(self, replica: R) -> bool:
@@ -146,10 +147,14 @@ class KnownDocuments(DocumentForm, Generic[R]):
         return not is_needed and replica not in self.unstorable and self.is_unused(replica)
 
     def _forget_unused(self) -> None:
-        """Others have made so many documents that each is rather read when somebody uses it."""
-        for key in [key for key, one in self.replicas.items() if not one.is_loaded and self._may_be_forgotten(one)]:
+        """If others have made so many documents that nobody has used, each is rather read when somebody does."""
+        made = [(key, one) for key in self._made_by_others if (one := self.replicas.get(key)) is not None]
+        self._made_by_others = {key for key, one in made if not one.is_loaded and self._may_be_forgotten(one)}
+        if len(self._made_by_others) <= MOST_MADE_BY_OTHERS:
+            return
+        for key in self._made_by_others:
             del self.replicas[key]
-        self._made_by_others = 0
+        self._made_by_others = set()
         self.misses_some()
         self._is_overtaken = bool(self._loads)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+import telegram
+
 from ptb_mongo.codec import BURIED, Codec, load
 from ptb_mongo.errors import DecodeError, QuarantinedError, as_encode_error
 from ptb_mongo.health import Counters
@@ -70,6 +72,8 @@ class ConversationScope(Collection[Replica]):
             raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
+        if isinstance(body["state"], telegram.Bot):
+            raise DecodeError("a bot is no state", path="state")  # PTB would log it, with its token
 
     @staticmethod
     def stored(handler: str) -> Document:

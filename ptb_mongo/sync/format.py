@@ -1,7 +1,7 @@
 """The format document: the format of a database, the bot that it belongs to, and whether a bot is running.
 
-Anybody may have written it. A version that no ptb_mongo of this bot writes is reported and put right; it stops no
-start. What only the bot's own can have written is told by a proof that is made of its token.
+Anybody may have written it. A version that no ptb_mongo writes is reported and put right; it stops no start. What only
+the bot's own can have written is told by a proof that is made of its token.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
     return before is None or "running" not in before
 
 
-def proof(token: str, version: int, database: str) -> str:
+def proof(token: str, version: int) -> str:
     """What the format document of a later version has in `proof`: only who knows the bot's token can make it."""
-    return hmac.new(token.encode(), f"format {version} of {database}".encode(), "sha256").hexdigest()
+    return hmac.new(token.encode(), f"ptb_mongo format {version}".encode(), "sha256").hexdigest()
 
 
 def check(found: dict[str, Any], database: str, token: str) -> bool:
-    """Whether a format document says what this version of ptb_mongo would have written.
+    """Whether a format document may stay as it is; otherwise its version is to be put right.
 
     Args:
         found: The format document.
@@ -94,30 +94,29 @@ def check(found: dict[str, Any], database: str, token: str) -> bool:
     version = whole_number(stored)  # tools that copy a database by way of JSON make doubles of all numbers
     if version == FORMAT_VERSION:
         return type(stored) is int
-    if (
-        version is not None
-        and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS
-        and (not token or _is_proven(found, version, database, token))
-    ):
+    may_be_newer = version is not None and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS
+    if version is not None and may_be_newer and (not token or _is_proven(found, version, token)):
         raise FormatError(
             f"the collections in {database!r} have the format {version}, and this version of ptb_mongo knows "
             f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used with them, "
             "somebody else has written that into the document `format` of the collection `ptb_mongo`"
         )
+    # A bot whose token was replaced since cannot prove its own: so what may be true is not written over.
+    what = "with no proof that this bot has written it" if may_be_newer else "which no ptb_mongo writes"
     _LOGGER.error(
-        "The format document of %r names the version %.80r, which no ptb_mongo of this bot wrote: somebody else has "
-        "written to the database. It is taken for %d",
+        "The format document of %r names the version %.80r, %s: it is taken for %d. Somebody else may have written to "
+        "the database",
         database,
         stored,
+        what,
         FORMAT_VERSION,
     )
-    return False
+    return may_be_newer
 
 
-def _is_proven(found: dict[str, Any], version: int, database: str, token: str) -> bool:
+def _is_proven(found: dict[str, Any], version: int, token: str) -> bool:
     stored = found.get("proof")
-    expected = proof(token, version, database)
-    return type(stored) is str and hmac.compare_digest(stored.encode(errors="replace"), expected.encode())
+    return type(stored) is str and hmac.compare_digest(stored.encode(errors="replace"), proof(token, version).encode())
 
 
 def _bot_in(found: dict[str, Any]) -> int | None:

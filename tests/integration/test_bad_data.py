@@ -648,6 +648,7 @@ def conversation(persistence: Any) -> Any:
 CONVERSATION = {"handler": "order", "key": [USER, USER]}
 BAD_CONVERSATIONS: dict[str, dict[str, Any] | bytes] = {
     "a state of an unknown form": {"_id": CONVERSATION, **CONVERSATION, "state": {"_py": "nonsense", "v": SECRET}},
+    "a bot as its state": {"_id": CONVERSATION, **CONVERSATION, "state": {"_py": "bot"}},
     "no state": {"_id": CONVERSATION, **CONVERSATION, "note": SECRET},
     "garbage in a pickle": {"_id": CONVERSATION, **CONVERSATION, "state": {"_py": "pickle", "v": SECRET.encode()}},
     "another handler than its id says": {"_id": CONVERSATION, "handler": "other", "key": [USER, USER], "state": 1},
@@ -815,9 +816,7 @@ async def test_a_newer_format_stops_the_start_and_bad_documents_beside_it_are_no
     mongo_persistence: Any, database: Any, named: Callable[[], list[str]]
 ) -> None:
     planted = plant(database.user_data, BAD["an unknown form"][0])
-    database.ptb_mongo.insert_one(
-        {"_id": "format", "version": 2, "bot_id": BOT_ID, "proof": proof(TOKEN, 2, database.name)}
-    )
+    database.ptb_mongo.insert_one({"_id": "format", "version": 2, "bot_id": BOT_ID, "proof": proof(TOKEN, 2)})
     application = offline_application(mongo_persistence())
 
     with pytest.raises(FormatError, match="pip install -U"):

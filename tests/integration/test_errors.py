@@ -387,7 +387,7 @@ def stored_format(database: Any) -> Callable[..., None]:
 
     def write(**fields: Any) -> None:
         found = {"_id": "format", "version": 1, "bot_id": BOT_ID, **fields}
-        found["proof"] = proof(TOKEN, found["version"], database.name)
+        found["proof"] = proof(TOKEN, found["version"])
         database.ptb_mongo.replace_one({"_id": "format"}, found, upsert=True)
 
     return write
