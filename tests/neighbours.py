@@ -89,4 +89,5 @@ async def serves_the_neighbour(
         assert database.callback_data.find_one({"_id": uuid}, {"position": 1}) is not None
     state = database.conversations.find_one({"_id": {"handler": "order", "key": [OTHER, OTHER]}}, {"state": 1})
     assert state["state"] == (bot.states[-1] or 0) % 99 + 1
-    assert [error for error in bot.errors if not isinstance(error, may_happen)] == []
+    unexpected = [error for error in bot.errors if not isinstance(error, may_happen)]
+    assert not unexpected, unexpected

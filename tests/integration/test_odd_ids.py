@@ -13,7 +13,7 @@ from odd_values import NO_IDS, ODD, Raw, plant
 from offline import message_from
 from workers import running
 
-from ptb_mongo.errors import UnsavedDataError
+from ptb_mongo.errors import DocumentError, QuarantinedError, UnsavedDataError
 
 USER = 42
 IDS = [name for name in ODD if name not in NO_IDS]
@@ -112,10 +112,12 @@ async def test_an_odd_rev_is_the_trouble_of_its_document_alone(
     plant(database.callback_data, {"_id": "k" * 32, **KEYBOARD, "rev": odd, "revs": odd})
     bot = Talking(mongo_persistence(refresh=mode))
     await bot.application.initialize()
+    # MongoDB does not find a pointer by its own value, so that no write of ours can be guarded by it.
+    may_happen = DocumentError if name == "pointer" else QuarantinedError
     for n in (1, 2):
         await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=USER)
         bot.states.clear()
-        await serves_the_neighbour(bot, database, n)
+        await serves_the_neighbour(bot, database, n, may_happen=may_happen)
         for scope in ("user_data", "chat_data"):
             database[scope].delete_one({"_id": USER})
             plant(database[scope], {"_id": USER, "data": {"name": "Eve"}, "rev": odd, "revs": odd})
