@@ -108,9 +108,7 @@ class Proportion:
         if self._is_shared and self._max_unfolded < math.inf and self._weight(value, {}) > self._max_unfolded:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
-    def _weight(
-        self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True
-    ) -> int:
+    def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True) -> int:
         """How many parts a value has, each counted wherever it stands; what contains itself counts as one there.
 
         Args:
