@@ -227,6 +227,16 @@ def test_no_attribute_of_a_telegram_object_holds_what_it_never_holds(what: str) 
     assert count > 1500
 
 
+def test_what_is_no_telegram_object_is_not_let_in_as_one() -> None:
+    scope = {"a": [{"": None}]}  # which is no BSON of ours
+
+    for opcodes in (
+        made("bson.code.Code", "x", bare=True, state={"_Code__scope": scope}),
+        restore("class", "telegram.Chat"),
+    ):
+        assert not is_let_in({"_py": "telegram", "cls": "telegram.User", "pickle": planted(opcodes)["v"], "view": {}})
+
+
 def test_a_message_whose_chat_is_a_text_is_no_message() -> None:
     for wrong in ({"chat": "x"}, {"from_user": 5}, {"photo": ["x"]}, {"reply_to_message": {"a": 1}}, {"photo": "x"}):
         plain = {
