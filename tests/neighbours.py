@@ -86,7 +86,8 @@ async def serves_the_neighbour(bot: Talking, database: Any, n: int) -> None:
         assert database.callback_data.find_one({"_id": uuid}, {"position": 1}) is not None
     state = database.conversations.find_one({"_id": {"handler": "order", "key": [OTHER, OTHER]}}, {"state": 1})
     assert state["state"] == (bot.states[-1] or 0) % 99 + 1
-    assert [error for error in bot.errors if not is_of_another(error)] == []
+    unexpected = [error for error in bot.errors if not is_of_another(error)]
+    assert not unexpected, unexpected
 
 
 def is_of_another(error: BaseException) -> bool:

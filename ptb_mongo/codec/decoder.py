@@ -241,6 +241,8 @@ class Decoder:
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
         restorer = Restorer(_field(tagged, field, bytes), self._trust, self._bot(), self._spending)
         value = restorer.load()
+        if field == "pickle" and not isinstance(value, telegram.TelegramObject):
+            raise DecodeError(f"it is a {type(value).__qualname__}, and no Telegram object")
         self.doubtful = self.doubtful or restorer.doubtful or field == "v"
         return value
 

@@ -27,6 +27,7 @@ _UNFOLDED_AT_LEAST: Final = 16_384
 _MADE_AT_LEAST: Final = 4096
 _MAX_HASHED: Final = 6_000_000  # more than 16 MB hold
 _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process crashes
+_LOOKED_INTO: Final = {tuple, list, dict, set, frozenset, str, bytes, bytearray}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
 
@@ -47,6 +48,7 @@ class Proportion:
         self._made_bytes = 0
         self._hashed = 0
         self._is_shared = False  # whether something that is not short stands in several places
+        self._unfolds = False  # whether that is true of something that checks and constructors look into
         self._weights: dict[int, int] = {}  # of tuples, which are kept by the memo
         self._hashes: dict[int, tuple[Any, collections.Counter[int]]] = {}  # of each large dict, and how often
         self.made: dict[int, tuple[Any, Any]] = {}
@@ -73,6 +75,7 @@ class Proportion:
             DecodeError: If tuples unfold out of proportion.
         """
         self._is_shared = True
+        self._unfolds = self._unfolds or type(recalled) in _LOOKED_INTO
         if type(recalled) is tuple:
             self._unfolded += self._tuple_weight(recalled)
             if self._unfolded > self._max_unfolded:
@@ -84,7 +87,7 @@ class Proportion:
         Raises:
             DecodeError: If the parts of all that was restored are out of proportion.
         """
-        if self._is_shared and self._max_unfolded < math.inf:
+        if self._unfolds and self._max_unfolded < math.inf:
             self._unfolded += self._weight(args, {}, with_made=False)
             if self._unfolded > self._max_unfolded:
                 raise DecodeError("the pickle has parts of parts that unfold without end")

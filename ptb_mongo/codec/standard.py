@@ -174,7 +174,7 @@ def _date(described: Described) -> Any:
     rest = described.args[1:]
     if len(rest) > len(zones) or any(zone is not None and not isinstance(zone, dtm.tzinfo) for zone in rest):
         raise described.refused()
-    return described.cls(*args, *rest)
+    return described.cls(*args, *rest).replace()  # which checks the numbers; the constructor believes the bytes
 
 
 def _timezone(described: Described) -> Any:

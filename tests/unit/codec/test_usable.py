@@ -227,6 +227,16 @@ def test_no_attribute_of_a_telegram_object_holds_what_it_never_holds(what: str) 
     assert count > 1500
 
 
+def test_what_is_no_telegram_object_is_not_let_in_as_one() -> None:
+    scope = {"a": [{"": None}]}  # which is no BSON of ours
+
+    for opcodes in (
+        made("bson.code.Code", "x", bare=True, state={"_Code__scope": scope}),
+        restore("class", "telegram.Chat"),
+    ):
+        assert not is_let_in({"_py": "telegram", "cls": "telegram.User", "pickle": planted(opcodes)["v"], "view": {}})
+
+
 def test_a_message_whose_chat_is_a_text_is_no_message() -> None:
     for wrong in ({"chat": "x"}, {"from_user": 5}, {"photo": ["x"]}, {"reply_to_message": {"a": 1}}, {"photo": "x"}):
         plain = {
@@ -306,3 +316,23 @@ def test_dates_are_whole() -> None:
     assert let_in(planted(moment)) == dtm.datetime(2024, 1, 1, tzinfo=dtm.timezone(dtm.timedelta(hours=1)))
     assert not is_let_in(planted(made("datetime.datetime", b"C\x0a\x07\xe8\x01\x01\x00\x00\x00\x00\x00\x00", 5)))
     assert not is_let_in(planted(made("datetime.datetime", 2024, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        (
+            "time",
+            b"\x81\x02\x03\0\0\x05",
+            [b"\x81\x42\x03\0\0\x05", b"\x01\x02\x63\0\0\x05", b"\x01\x02\x03\xff\xff\xff"],
+        ),
+        ("date", b"\x07\xe8\x02\x1d", [b"\x07\xe8\x02\x1e", b"\x07\xe8\x02\0", b"\0\0\x02\x01", b"\xff\xff\x02\x01"]),
+        ("datetime", b"\x07\xe8\x02\x1d\x01\x02\x03\0\0\x05", [b"\x07\xe8\x02\xff\x01\x02\x03\0\0\x05"]),
+    ],
+)
+def test_no_time_is_made_of_numbers_that_a_clock_does_not_show(name: str, right: bytes, wrong: list[bytes]) -> None:
+    cls: Any = getattr(dtm, name)
+
+    assert let_in(planted(made(f"datetime.{name}", b"C" + bytes([len(right)]) + right))) == cls(right)
+    for numbers in wrong:
+        assert not is_let_in(planted(made(f"datetime.{name}", b"C" + bytes([len(numbers)]) + numbers)))
