@@ -115,7 +115,6 @@ async def test_an_odd_rev_is_the_trouble_of_its_document_alone(
     plant(database.callback_data, {"_id": "k" * 32, **KEYBOARD, "rev": odd, "revs": odd})
     bot = Talking(mongo_persistence(refresh=mode))
     await bot.application.initialize()
-    # MongoDB does not find a pointer by its own value, so that no write of ours can be guarded by it.
     for n in (1, 2):
         await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=USER)
         bot.states.clear()
