@@ -50,6 +50,12 @@ class BotProcess:
         return not self.options["persistence"]["on_flush"]
 
     @property
+    def has_left_something(self) -> bool:
+        """Whether a start, which was refused everything for too long, has left something to the next one."""
+        folder = self.options["persistence"]["spill_dir"]
+        return folder is not None and any(Path(folder).glob("*.unsaved"))
+
+    @property
     def _errors(self) -> Path:
         return self._folder / f"{self.actor}.stderr"
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from values import Keys, Value
 
-_REFUSALS: Final = ("MongoDB refuses", "Not saved: MongoDB refuses")
+_REFUSALS: Final = ("MongoDB refuses", "Not saved: MongoDB refuses", "Kept for the next start")
 GRACE: Final = 10.0
 """Seconds after which a write that nobody waits for any more cannot happen: longer than any hold and freeze."""
 

@@ -183,7 +183,7 @@ class Torture:
 
     def _restart_those_that_have_not_saved(self) -> None:
         for bot in self._bots:
-            if not bot.saves and bot.is_ready(30):
+            if bot.is_ready(30) and (not bot.saves or bot.has_left_something):
                 bot.stop()
                 bot.start()
                 bot.is_ready(30)
