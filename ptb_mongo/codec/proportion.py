@@ -17,7 +17,7 @@ import telegram
 from bson.code import Code
 
 from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
-from ptb_mongo.codec.objects import slots_of
+from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["LOOKED_AT_PER_BYTE", "MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Outside", "Proportion"]
@@ -29,9 +29,9 @@ LOOKED_AT_PER_BYTE: Final = 16
 MADE_PER_BYTE: Final = 64
 """How many bytes of objects may be made for each byte of a pickle."""
 
-# What honest values share: a catalogue in each button, a prompt in each line of a history. As much as a document of
-# 16 MB could hold if it stood there each time, with 16 bytes for a part.
-_UNFOLDED_AT_LEAST: Final = 2**20
+# What honest values share: a catalogue in each button, a prompt in each line of a history; and a button counts its data twice.
+_UNFOLDED_AT_LEAST: Final = 2**19
+_TAKEN_APART_AT_LEAST: Final = 2**14  # of what is stored again as a document, where each part stands for itself
 _LOOKED_AT_AT_LEAST: Final = 2**18
 _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
@@ -56,7 +56,7 @@ class Proportion:
     """
 
     def __init__(self, size: float) -> None:
-        self._max_unfolded = _UNFOLDED_AT_LEAST + UNFOLDED_PER_BYTE * size
+        self._size = size
         self._max_looked_at = _LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size
         self._max_made = _MADE_AT_LEAST + MADE_PER_BYTE * size
         self._looked_at = 0
@@ -82,9 +82,8 @@ class Proportion:
         Raises:
             DecodeError: If the parts of all that was made are out of proportion, or `Outside` is one of them.
         """
-        if (self._is_shared or outside) and self._max_looked_at < math.inf:
-            weight = self._weight(parts, self._weights, with_made=False)
-            self._pays(weight)
+        if (self._is_shared or outside) and self._size < math.inf:
+            self._pays(self._weight(parts, self._weights, with_made=False))
 
     def _pays(self, weight: int) -> None:
         self._looked_at += weight
@@ -131,7 +130,10 @@ class Proportion:
         Raises:
             DecodeError: If it unfolds out of proportion.
         """
-        if self._is_shared and self._max_unfolded < math.inf and self._weight(value, {}) > self._max_unfolded:
+        if not self._is_shared or self._size == math.inf:
+            return
+        least = _TAKEN_APART_AT_LEAST if _is_taken_apart(value) else _UNFOLDED_AT_LEAST
+        if self._weight(value, {}) > least + UNFOLDED_PER_BYTE * self._size:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
     def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True) -> int:
@@ -202,6 +204,11 @@ class Proportion:
             hashes.update(new)
             if any(hashes[one] > MAX_COLLISIONS for one in new):
                 raise DecodeError("too many of its keys have the same hash")
+
+
+def _is_taken_apart(value: Any) -> bool:
+    """Whether the encoder stores what a value holds as a document, though it came in a pickle."""
+    return is_plain(type(value)) or isinstance(value, (tuple, dict, collections.deque))
 
 
 def _own_weight(value: Any) -> int:

@@ -26,7 +26,7 @@ from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
-from ptb_mongo.codec.standard import STANDARD, Described
+from ptb_mongo.codec.standard import STANDARD, Described, check_date
 from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
 from ptb_mongo.errors import DecodeError
@@ -160,7 +160,7 @@ class Restorer(Reader):
             return _unhooked(make(described))
         if self._trust.is_standard(cls) or issubclass(cls, enum.Enum):
             raise DecodeError(f"{name} is not called from a pickle")
-        if cls.__module__.partition(".")[0] == "telegram":
+        if cls is DEFAULT_VALUE or issubclass(cls, telegram.error.TelegramError):
             return _of_telegram(described)
         if issubclass(cls, telegram.TelegramObject):
             raise DecodeError(f"{name} is not restored as a plain object")
@@ -190,10 +190,8 @@ def _of_telegram(described: Described) -> Any:
     cls = described.cls
     if issubclass(cls, telegram.error.TelegramError):
         return cls(*described.arguments(*[_OF_AN_ERROR] * len(described.args)))
-    if cls is DEFAULT_VALUE:
-        (value,) = described.attributes(value=(bool, int, str, float, type(None)))
-        return cls(value)
-    raise DecodeError(f"{cls.__qualname__} is not restored as a plain object")
+    (value,) = described.attributes(value=(bool, int, str, float, type(None)))
+    return cls(value)
 
 
 def _restored_by_itself(described: Described, *, bare: bool) -> Any:
@@ -201,11 +199,15 @@ def _restored_by_itself(described: Described, *, bare: bool) -> Any:
     cls, args, kwargs, state, items, pairs = described
     if is_plain(cls) and not (bare and not args and not kwargs):
         raise DecodeError(f"a {cls.__qualname__} is restored from its attributes alone, and not called")
+    if (items and not issubclass(cls, (list, collections.deque))) or (pairs and not issubclass(cls, dict)):
+        raise DecodeError(f"a {cls.__qualname__} is not filled: its methods would be called")
     check_call(cls, args, kwargs)
     obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
     # What follows is looked up on the class: on the object, a planted attribute could be in its place.
     if state is not None:
         set_state(obj, state)
+    if isinstance(obj, (dtm.date, dtm.time)):
+        check_date(obj)
     for item in items or ():
         type(obj).append(obj, item)
     for key, value in pairs or ():
@@ -237,15 +239,16 @@ def set_state(obj: Any, state: Any) -> None:
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
     for name, value in {**(attributes or {}), **(slots or {})}.items():
-        if _is_pythons_own(type(obj), name):
+        found = next((vars(owner)[name] for owner in type(obj).__mro__ if name in vars(owner)), None)
+        if isinstance(found, types.GetSetDescriptorType):
+            # Kept by Python itself: a copy would set it by code that reads what it gets to its end.
+            if name == "args" and type(value) is tuple:  # which an error has been made of; since Python 3.12
+                continue
             raise DecodeError(f"{shown(name)} is no attribute that a pickle holds")
-        set_attribute(obj, name, value)
-
-
-def _is_pythons_own(cls: type, name: Any) -> bool:
-    """Whether an attribute is kept by Python itself: a copy would set it by code that reads what it gets to its end."""
-    found = next((vars(owner)[name] for owner in cls.__mro__ if name in vars(owner)), None)
-    return isinstance(found, types.GetSetDescriptorType)
+        if isinstance(found, types.MemberDescriptorType) and isinstance(obj, BaseException):
+            object.__setattr__(obj, name, value)  # the `name` of an ImportError, say, which is in no `__slots__`
+        else:
+            set_attribute(obj, name, value)
 
 
 def _unhooked(obj: Any) -> Any:

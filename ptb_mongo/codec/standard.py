@@ -32,10 +32,11 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
+from ptb_mongo.codec.bounds import PATTERN_FLAGS
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["STANDARD", "Described"]
+__all__ = ["STANDARD", "Described", "check_date"]
 
 _SCALARS: Final = (type(None), bool, int, float, str, bytes)
 _MAX_TEXT: Final = 1000
@@ -149,7 +150,9 @@ def _ordered(described: Described) -> Any:
 
 
 def _defaultdict(described: Described) -> Any:
-    factory = (*described._replace(pairs=None).arguments((type, type(None)), least=0), None)[0]
+    (factory,) = described._replace(pairs=None, args=()).arguments() or described.args or (None,)
+    if factory is not None and not isinstance(factory, type):  # which may be of a metaclass
+        raise described.refused()
     return collections.defaultdict(factory, _pairs(described))
 
 
@@ -167,6 +170,17 @@ def _deque(described: Described) -> Any:
     return collections.deque(described.items or (), *args[1:])
 
 
+def _slice(described: Described) -> slice:
+    """A slice of plain values, or tuples of them.
+
+    Deep slices in slices end the process when they are freed: Python has no limit for them.
+    """
+    values = described.arguments(*[(*_SCALARS, tuple)] * 3)
+    if any(type(part) not in _SCALARS for value in values if type(value) is tuple for part in value):
+        raise described.refused()
+    return slice(*values)
+
+
 def _date(described: Described) -> Any:
     """A date or a time, of the bytes that it is packed into, and its zone."""
     zones = () if described.cls is dtm.date else (None,)
@@ -174,7 +188,21 @@ def _date(described: Described) -> Any:
     rest = described.args[1:]
     if len(rest) > len(zones) or any(zone is not None and not isinstance(zone, dtm.tzinfo) for zone in rest):
         raise described.refused()
-    return described.cls(*args, *rest)
+    made = described.cls(*args, *rest)
+    check_date(made)
+    return made
+
+
+def check_date(value: dtm.date | dtm.time) -> None:
+    """Refuses a date or a time that does not exist: made of packed bytes, it is not checked.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if isinstance(value, dtm.date):
+        dtm.date(value.year, value.month, value.day)
+    if isinstance(value, (dtm.datetime, dtm.time)):
+        dtm.time(value.hour, value.minute, value.second, value.microsecond)
 
 
 def _timezone(described: Described) -> Any:
@@ -259,7 +287,7 @@ def _object_id(described: Described) -> ObjectId:
 def _regex(described: Described) -> Regex[Any]:
     described.typed(described.args)
     flags, pattern = described.attributes(flags=int, pattern=(str, bytes))
-    if not 0 <= flags < 1 << 16:
+    if flags & ~PATTERN_FLAGS:
         raise described.refused()
     return Regex(pattern, flags)
 
@@ -299,8 +327,7 @@ def _storable(make: Callable[[Described], Any]) -> Callable[[Described], Any]:
 
 STANDARD: Final[dict[type, Callable[[Described], Any]]] = {
     complex: _plain((int, float), (int, float)),
-    # Deep slices in slices end the process when they are freed: Python has no limit for them.
-    slice: _plain(_SCALARS, _SCALARS, _SCALARS),
+    slice: _slice,
     object: _plain(),
     collections.Counter: _counter,
     collections.OrderedDict: _ordered,
