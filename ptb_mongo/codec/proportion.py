@@ -29,7 +29,8 @@ LOOKED_AT_PER_BYTE: Final = 16
 MADE_PER_BYTE: Final = 64
 """How many bytes of objects may be made for each byte of a pickle."""
 
-# What honest values share: a catalogue in each button, a prompt in each line of a history; and a button counts its data twice.
+# What honest values share: a catalogue in each button, a prompt in each line of a history. A button counts its data
+# twice.
 _UNFOLDED_AT_LEAST: Final = 2**19
 _TAKEN_APART_AT_LEAST: Final = 2**14  # of what is stored again as a document, where each part stands for itself
 _LOOKED_AT_AT_LEAST: Final = 2**18
@@ -37,6 +38,7 @@ _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
 _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process crashes
 _BYTES_PER_CHARACTER_OF_A_PATH: Final = 16
+_BYTES_PER_ITEM: Final = 64
 _SHORT_INT: Final = 64
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
@@ -101,6 +103,8 @@ class Proportion:
             self._made_bytes += sys.getsizeof(attributes)
         if isinstance(made, pathlib.PurePath):
             self._made_bytes += _BYTES_PER_CHARACTER_OF_A_PATH * len(str(made))
+        elif isinstance(made, telegram.TelegramObject):
+            self._made_bytes += _BYTES_PER_ITEM * len(made.api_kwargs)
         elif type(made) is Code:
             self._made_bytes += sys.getsizeof(made.scope)
         if self._made_bytes > self._max_made:
@@ -217,7 +221,7 @@ def _own_weight(value: Any) -> int:
 
 
 def _size(value: Any) -> int:
-    """What a value counts that holds no others: a text as what it takes to write it, a number as what it takes to use it."""
+    """What a value counts that holds no others: a text by its length, a number by what it takes to use it."""
     kind = type(value)
     if kind is str or kind is bytes or kind is bytearray:
         return 1 + len(value) // 16

@@ -21,12 +21,13 @@ import telegram
 import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
+from ptb_mongo.codec.described import Described
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
-from ptb_mongo.codec.standard import STANDARD, Described, check_date
+from ptb_mongo.codec.standard import STANDARD, check_date
 from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
 from ptb_mongo.errors import DecodeError

@@ -1,7 +1,7 @@
 """What stands in several places of a pickle: it is paid for in each, and the bot stands where it belongs alone.
 
-The kinds of fault: a few bytes name one part again and again, and whatever is made of it looks at it, or copies it, each
-time; and the bot is taken from where it belongs to where a handler shows it, or PTB copies it.
+The kinds of fault: a few bytes name one part again and again, and whatever is made of it looks at it, or copies it,
+each time; and the bot is taken from where it belongs to where a handler shows it, or PTB copies it.
 """
 
 from __future__ import annotations
