@@ -20,7 +20,7 @@ from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
 from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["LOOKED_AT_PER_BYTE", "MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Outside", "Proportion"]
+__all__ = ["LOOKED_AT_AT_LEAST", "LOOKED_AT_PER_BYTE", "MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Outside", "Proportion"]
 
 UNFOLDED_PER_BYTE: Final = 16
 """How many parts a value may have for each byte of its pickle, each counted wherever it stands."""
@@ -31,9 +31,9 @@ MADE_PER_BYTE: Final = 64
 
 # What honest values share: a catalogue in each button, a prompt in each line of a history. A button counts its data
 # twice.
-_UNFOLDED_AT_LEAST: Final = 2**19
+UNFOLDED_AT_LEAST: Final = 2**19
 _TAKEN_APART_AT_LEAST: Final = 2**14  # of what is stored again as a document, where each part stands for itself
-_LOOKED_AT_AT_LEAST: Final = 2**18
+LOOKED_AT_AT_LEAST: Final = 2**18
 _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
 _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process crashes
@@ -59,7 +59,7 @@ class Proportion:
 
     def __init__(self, size: float) -> None:
         self._size = size
-        self._max_looked_at = _LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size
+        self._max_looked_at = LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size
         self._max_made = _MADE_AT_LEAST + MADE_PER_BYTE * size
         self._looked_at = 0
         self._made_bytes = 0
@@ -136,7 +136,7 @@ class Proportion:
         """
         if not self._is_shared or self._size == math.inf:
             return
-        least = _TAKEN_APART_AT_LEAST if _is_taken_apart(value) else _UNFOLDED_AT_LEAST
+        least = _TAKEN_APART_AT_LEAST if _is_taken_apart(value) else UNFOLDED_AT_LEAST
         if self._weight(value, {}) > least + UNFOLDED_PER_BYTE * self._size:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
