@@ -269,8 +269,11 @@ class Journal:
 class StatefulJournal(Journal):
     """The same, with a state of its own making."""
 
+    def __getstate__(self) -> object:
+        return self.state
+
     def __setstate__(self, state: object) -> None:
-        fire("setstate", state)
+        self.state = state
 
 
 class Trap:
