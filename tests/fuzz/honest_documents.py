@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import warnings
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -22,8 +23,13 @@ _DEEPEST: Final = 4
 
 def stored(choices: Choices, codec: Codec) -> Any:
     """The plain form of an honest value."""
-    value = _value(choices)
     choices.label = "an honest value"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PTB, about seconds
+        return _stored(_value(choices), codec)
+
+
+def _stored(value: Any, codec: Codec) -> Any:
     try:
         plain = codec.encode(copy.deepcopy(value))
         if codec.may_not_load:  # then it is tried before it is stored
