@@ -131,7 +131,7 @@ class Codec:
         Raises:
             DecodeError: If so.
         """
-        if self._decoder.holds_bot:
+        if self._decoder.doubtful and self._decoder.holds_bot:
             raise DecodeError("it holds the bot, which cannot be copied, and whose text shows the token")
         if copied:
             check_copy(value)
@@ -157,7 +157,7 @@ class Codec:
         The bytes tell in C whether there is anything to decode: most documents hold no tag and no escape.
         """
         if _TAG_IN_BYTES not in raw and _ESCAPE_IN_BYTES not in raw:
-            self._decoder.doubtful = self._decoder.holds_bot = False
+            self._decoder.doubtful = False
             return body
         decoded: dict[str, Any] = self._decoder.document(body)
         return decoded

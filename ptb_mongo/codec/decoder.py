@@ -51,7 +51,7 @@ class Decoder:
         self.doubtful = False
         """Whether it may be that PTB cannot copy the value that was decoded last."""
         self.holds_bot = False
-        """Whether the bot is a part of it: as data, not as the bot that a Telegram object belongs to."""
+        """If it is doubtful, whether the bot is a part of it: as data, not as the bot that an object belongs to."""
         self._by_tag: dict[str, Callable[[dict[str, Any]], Any]] = {
             "str": lambda tagged: _field(tagged, "v", bytes).decode("utf-8", "surrogatepass"),
             "int": lambda tagged: int(_field(tagged, "v", str), 0),

@@ -40,6 +40,7 @@ _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process
 _BYTES_PER_CHARACTER_OF_A_PATH: Final = 16
 _BYTES_PER_ITEM: Final = 64
 _SHORT_INT: Final = 64
+_CONTAINERS: Final = {tuple, list, dict, set, frozenset}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
 
@@ -99,14 +100,15 @@ class Proportion:
             DecodeError: If all objects are much larger than the pickle.
         """
         self._made_bytes += sys.getsizeof(made)
-        if (attributes := getattr(made, "__dict__", None)) is not None:
-            self._made_bytes += sys.getsizeof(attributes)
-        if isinstance(made, pathlib.PurePath):
+        if isinstance(made, telegram.TelegramObject):
+            if made.api_kwargs:
+                self._made_bytes += _BYTES_PER_ITEM * len(made.api_kwargs)
+        elif isinstance(made, pathlib.PurePath):
             self._made_bytes += _BYTES_PER_CHARACTER_OF_A_PATH * len(str(made))
-        elif isinstance(made, telegram.TelegramObject):
-            self._made_bytes += _BYTES_PER_ITEM * len(made.api_kwargs)
         elif type(made) is Code:
             self._made_bytes += sys.getsizeof(made.scope)
+        if (attributes := getattr(made, "__dict__", None)) is not None:
+            self._made_bytes += sys.getsizeof(attributes)
         if self._made_bytes > self._max_made:
             raise DecodeError("the pickle makes much more of its bytes than they can mean")
 
@@ -151,12 +153,14 @@ class Proportion:
         """
         todo: list[tuple[Any, bool]] = [(value, False)]
         depth = 0
+        is_kept = weights is self._weights
         while todo:
             item, is_weighed = todo.pop()
             parts = self._parts(item) if with_made or id(item) not in self.made else ()
             if is_weighed:
                 depth -= 1
-                weights[id(item)] = _own_weight(item) + sum(weights.get(id(part)) or _size(part) for part in parts)
+                own = 1 if type(item) in _CONTAINERS else _own_weight(item)
+                weights[id(item)] = own + sum(weights.get(id(part)) or _size(part) for part in parts)
             elif id(item) not in weights:
                 if type(item) is Outside:
                     raise DecodeError("the pickle has the bot where it never stands")
@@ -166,7 +170,7 @@ class Proportion:
                     raise DecodeError("the pickle has a key or an element of a set that is nested too deeply")
                 todo.append((item, True))
                 todo += [(part, False) for part in parts if type(part) not in _SCALARS]
-                if weights is self._weights:
+                if is_kept:
                     self._weighed.append(item)
         return weights[id(value)]
 

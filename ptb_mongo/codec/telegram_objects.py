@@ -81,7 +81,8 @@ def telegram_object(cls: type, state: Any) -> Any:
         raise DecodeError(f"a {cls.__qualname__} cannot have such a value in {wrong!r:.80}")
     obj = cls.__new__(cls)
     nothing: dict[str, object] = {name: None for name in slots_of(cls) if name != "api_kwargs"}
-    unknown = _not_to_be_set(cls, state.get("api_kwargs") or {})
+    known = state.get("api_kwargs")
+    unknown = _not_to_be_set(cls, known) if known else None
     if unknown:
         state = state | {"api_kwargs": {n: value for n, value in state["api_kwargs"].items() if n not in unknown}}
     obj.__setstate__(nothing | state)
@@ -94,7 +95,7 @@ def telegram_object(cls: type, state: Any) -> Any:
 def _not_to_be_set(cls: type, api_kwargs: dict[Any, Any]) -> dict[str, Any]:
     """Those of `api_kwargs` that stay there: PTB sets each that has become an attribute, whatever its value is."""
     slots = slots_of(cls)
-    ours = {name: value for name, value in api_kwargs.items() if name in slots} if api_kwargs else {}
+    ours = {name: value for name, value in api_kwargs.items() if name in slots}
     return {name: ours[name] for name in {*wrong_attributes(cls, ours), *ours.keys() & {"_bot"}}}
 
 
