@@ -122,23 +122,34 @@ class Codec:
         return self._decoder.doubtful
 
     def check_usable(self, value: object, *, copied: bool) -> None:
-        """Refuses a value that could not be copied by PTB, or not be stored again.
+        """Refuses a value that could not be copied by PTB, or not be stored again, or that holds the bot.
 
         Args:
-            value: What was decoded.
+            value: What was decoded last.
             copied: Whether PTB copies it.
 
         Raises:
             DecodeError: If so.
         """
+        if self._decoder.doubtful and self._decoder.holds_bot:
+            raise DecodeError("it holds the bot, which cannot be copied, and whose text shows the token")
         if copied:
             check_copy(value)
         try:
-            size = len(dump({"data": self._encoder.document(value)}))
+            again = dump({"data": self._encoder.document(value)})
         except EncodeError as error:
             raise DecodeError(f"it could not be stored again: {error.reason}", path=error.path) from error
-        if size > MAX_SIZE:
+        if len(again) > MAX_SIZE:
             raise DecodeError("it would be larger than 16 MB when it is stored again")
+        was_doubtful = self._decoder.doubtful
+        try:
+            self._decoder.document(load(again))
+        except DecodeError as error:
+            raise DecodeError(
+                f"it could not be loaded when it is stored again: {error.reason}", path=error.path
+            ) from error
+        finally:
+            self._decoder.doubtful = was_doubtful
 
     def decode_body(self, raw: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """Decodes a document's fields, given also as the bytes they came in.

@@ -15,7 +15,16 @@ from typing import Any, Final
 
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["COPY_HOOKS", "MAX_COLLISIONS", "MAX_PACKED", "Spending", "check_collisions", "check_copy", "shown"]
+__all__ = [
+    "COPY_HOOKS",
+    "MAX_COLLISIONS",
+    "MAX_PACKED",
+    "PATTERN_FLAGS",
+    "Spending",
+    "check_collisions",
+    "check_copy",
+    "shown",
+]
 
 MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
@@ -27,6 +36,9 @@ COPY_HOOKS: Final = frozenset(
     {"__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs_ex__", "__getnewargs__"}
 )
 """What `copy` looks up on the object itself, where a planted attribute could be."""
+
+PATTERN_FLAGS: Final = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
+"""What a pattern may be compiled with; `DEBUG` would print it."""
 
 _MAX_PATTERN: Final = 100_000
 _ALLOWANCE: Final = 0.02  # seconds for one document, whatever its size
@@ -99,12 +111,14 @@ class Spending:
         """A compiled pattern.
 
         Raises:
-            ValueError: If compiling it, and those before it, would take too long.
+            ValueError: If compiling it, and those before it, would take too long, or do more than that.
         """
         if type(text) not in {str, bytes} or type(flags) is not int:
             raise TypeError("a pattern is a text or bytes, and a number")
         if (known := self._compiled.get((text, flags))) is not None:
             return known
+        if flags & ~PATTERN_FLAGS:
+            raise ValueError("a pattern can be stored with the flags A, I, L, M, S, U and X alone")
         self._allowed += _SECONDS_PER_CHARACTER * len(text)
         self._seconds += _seconds_to_compile(text if isinstance(text, str) else text.decode("latin-1"), flags)
         if len(text) > _MAX_PATTERN:

@@ -50,6 +50,8 @@ class Decoder:
         self._spending = Spending()
         self.doubtful = False
         """Whether it may be that PTB cannot copy the value that was decoded last."""
+        self.holds_bot = False
+        """If it is doubtful, whether the bot is a part of it: as data, not as the bot that an object belongs to."""
         self._by_tag: dict[str, Callable[[dict[str, Any]], Any]] = {
             "str": lambda tagged: _field(tagged, "v", bytes).decode("utf-8", "surrogatepass"),
             "int": lambda tagged: int(_field(tagged, "v", str), 0),
@@ -96,7 +98,7 @@ class Decoder:
         Raises:
             DecodeError: If it cannot be restored; with the path to the culprit.
         """
-        self.doubtful = False
+        self.doubtful = self.holds_bot = False
         self._packed_levels = 0
         self._spending = Spending()
         try:
@@ -249,7 +251,7 @@ class Decoder:
     def _running_bot(self, tagged: dict[str, Any]) -> Any:
         if tagged.get("foreign"):
             return None
-        self.doubtful = True
+        self.doubtful = self.holds_bot = True
         return self._bot()
 
 

@@ -227,11 +227,9 @@ class Encoder:
 
     def _opaque_form(self, value: Any) -> Any:
         """What is stored in one piece; only PTB's own objects are known to come back from it."""
-        cls = type(value)
-        is_known = isinstance(value, type) or cls.__module__.startswith("telegram.")
-        if not is_known or isinstance(value, telegram.Bot):
-            self.doubtful = True
-        return self._opaque.form(value)
+        form = self._opaque.form(value)
+        self.doubtful = self.doubtful or self._opaque.doubtful
+        return form
 
     def _enum(self, value: enum.Enum, depth: int) -> Any:
         key = enum_key(value)

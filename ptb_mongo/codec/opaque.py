@@ -16,6 +16,9 @@ from ptb_mongo.codec.trust import Trust
 __all__ = ["OpaqueForms"]
 
 _DEEPEST_VIEW: Final = 80
+_LARGEST_VIEW: Final = 50_000  # parts, each wherever it stands: no query looks through more
+_UNUSUAL_PARTS: Final = 10_000
+_UNUSUAL_DEPTH: Final = 30
 
 
 class OpaqueForms:
@@ -29,6 +32,8 @@ class OpaqueForms:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._bot = bot
+        self.doubtful = False
+        """Whether it may be that what was encoded last cannot be decoded, or then not be copied."""
 
     def form(self, value: Any) -> Any:
         """The plain form of an object.
@@ -36,7 +41,9 @@ class OpaqueForms:
         Raises:
             EncodeError: If its class is not trusted, or it cannot be pickled.
         """
+        self.doubtful = False
         if isinstance(value, telegram.Bot):
+            self.doubtful = True
             return self._bot_form(value)
         if isinstance(value, telegram.TelegramObject):
             return self._telegram_form(value)
@@ -45,8 +52,9 @@ class OpaqueForms:
         cls = type(value)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(value, "zone", None) == "UTC":
             return {TAG: "pytz", "v": "UTC"}
-        binary = pickling.dumps(value, trust=self._trust, bot=self._bot())  # first, as it knows better what is wrong
-        return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": binary}
+        pickled = pickling.dumps(value, trust=self._trust, bot=self._bot())  # first, as it knows better what is wrong
+        self.doubtful = True
+        return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": pickled.data}
 
     def _bot_form(self, value: telegram.Bot) -> Any:
         if value is self._bot():
@@ -55,31 +63,50 @@ class OpaqueForms:
         return {TAG: "bot", "foreign": True}
 
     def _telegram_form(self, value: telegram.TelegramObject) -> Any:
+        seen = _View()
         try:
-            view = _view_of(value.to_dict(), 1)
+            view = seen.of(value.to_dict(), 1)
         except Exception:  # noqa: BLE001  (an attribute of another type than PTB expects; the pickle holds it)
             view = None
-        return {
-            TAG: "telegram",
-            "cls": self._trust.name_of(type(value)),
-            "pickle": pickling.dumps(value, trust=self._trust, bot=self._bot()),
-            "view": view,
-        }
+        pickled = pickling.dumps(value, trust=self._trust, bot=self._bot())
+        self.doubtful = pickled.doubtful or view is None or seen.is_unusual
+        return {TAG: "telegram", "cls": self._trust.name_of(type(value)), "pickle": pickled.data, "view": view}
 
 
-def _view_of(value: Any, depth: int) -> Any:
+class _View:
     """A Telegram object's `to_dict()` for queries; it is not read back, so what BSON lacks is left out."""
-    if isinstance(value, dict) and depth < _DEEPEST_VIEW:
-        view = {}
-        for key, item in value.items():
-            name, plain = escape(key), _view_of(item, depth + 1)
-            if name is not None and plain is not None:
-                view[name] = plain
-        return view
-    if isinstance(value, (list, tuple)) and depth < _DEEPEST_VIEW:
-        return [_view_of(item, depth + 1) for item in value]
-    if isinstance(value, str):
-        return str.__str__(value).encode("utf-8", "replace").decode()
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value) if MIN_INT64 <= value <= MAX_INT64 else float(value)
-    return value if type(value) in {bool, float, dtm.datetime} else None
+
+    def __init__(self) -> None:
+        self._parts = 0
+        self._deepest = 0
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether it has so many parts, or levels, that the object may be refused when it is loaded."""
+        return self._parts > _UNUSUAL_PARTS or self._deepest > _UNUSUAL_DEPTH
+
+    def of(self, value: Any, depth: int) -> Any:
+        """The view of one part.
+
+        Raises:
+            ValueError: If the whole is too large.
+        """
+        if isinstance(value, (dict, list, tuple)):
+            self._parts += 1 + len(value)
+            self._deepest = max(self._deepest, depth)
+            if self._parts > _LARGEST_VIEW:
+                raise ValueError("too large for a view")
+        if isinstance(value, dict) and depth < _DEEPEST_VIEW:
+            view = {}
+            for key, item in value.items():
+                name, plain = escape(key), self.of(item, depth + 1)
+                if name is not None and plain is not None:
+                    view[name] = plain
+            return view
+        if isinstance(value, (list, tuple)) and depth < _DEEPEST_VIEW:
+            return [self.of(item, depth + 1) for item in value]
+        if isinstance(value, str):
+            return str.__str__(value).encode("utf-8", "replace").decode()
+        if isinstance(value, int) and not isinstance(value, bool):
+            return int(value) if MIN_INT64 <= value <= MAX_INT64 else float(value)
+        return value if type(value) in {bool, float, dtm.datetime} else None

@@ -13,7 +13,7 @@ import pickle
 import types
 import warnings
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import telegram
 
@@ -22,7 +22,7 @@ from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["FOREIGN_BOT", "OWN_BOT", "dumps", "restore", "warn_foreign_bot"]
+__all__ = ["FOREIGN_BOT", "OWN_BOT", "Pickled", "dumps", "restore", "warn_foreign_bot"]
 
 _PROTOCOL: Final = 5  # a fixed one: equal values must give equal bytes under every Python
 OWN_BOT: Final = "bot"
@@ -42,7 +42,20 @@ def warn_foreign_bot() -> None:
     warnings.warn("An unknown bot is stored; it will be loaded as None.", stacklevel=2)
 
 
-def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> bytes:
+class Pickled(NamedTuple):
+    """A pickle.
+
+    Attributes:
+        data: Its bytes.
+        doubtful: Whether it holds more than Telegram objects, enums and plain values: what classes say of themselves,
+            which may be something that is not restored.
+    """
+
+    data: bytes
+    doubtful: bool
+
+
+def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> Pickled:
     """Pickles one object.
 
     Raises:
@@ -50,14 +63,15 @@ def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> bytes:
     """
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, trust, bot).dump(value)
+        pickler = _Pickler(buffer, trust, bot)
+        pickler.dump(value)
     except EncodeError:
         raise
     except RecursionError as error:
         raise EncodeError(f"the {type(value).__name__} is nested too deeply, or contains itself") from error
     except Exception as error:  # whatever a class's own __reduce__ may raise
         raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
-    return buffer.getvalue()
+    return Pickled(buffer.getvalue(), pickler.doubtful)
 
 
 class _Pickler(pickle.Pickler):
@@ -73,6 +87,7 @@ class _Pickler(pickle.Pickler):
         self._bot = bot
         self._sort_keys = {} if sort_keys is None else sort_keys
         self._texts: dict[str, str] = {}
+        self.doubtful = False
 
     def persistent_id(self, obj: object) -> object:
         if isinstance(obj, telegram.Bot):
@@ -81,6 +96,7 @@ class _Pickler(pickle.Pickler):
             warn_foreign_bot()
             return self._one(FOREIGN_BOT)
         if type(obj) in {set, frozenset}:  # iteration order differs from process to process
+            self.doubtful = True  # a view does not show how deep they are
             return self._one(type(obj).__name__), self._sorted(obj)  # type: ignore[arg-type]
         return None
 
@@ -117,6 +133,7 @@ class _Pickler(pickle.Pickler):
         if isinstance(obj, type):
             return "class", self._trust.name_of(obj)
         if isinstance(obj, telegram.TelegramObject):
+            self.doubtful = self.doubtful or hasattr(obj, "__dict__")
             return "telegram", self._trust.name_of(cls), self._state(telegram_state(obj))
         if cls is type(DEFAULT_NONE) and obj.value is None:  # PTB hands over deep copies, which are others
             return ("default",)
@@ -128,6 +145,7 @@ class _Pickler(pickle.Pickler):
             return ("pytz",)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
             raise EncodeError(f"a {cls.__name__} cannot be stored; store its name, or the data it works on")
+        self.doubtful = True
         return "object", *self._reduce_object(obj)
 
     def _reduce_object(self, obj: Any) -> tuple[object, ...]:

@@ -8,27 +8,44 @@ from __future__ import annotations
 
 import collections
 import math
+import pathlib
 import sys
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
+import telegram
+from bson.code import Code
+
 from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
+from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Proportion"]
+__all__ = ["LOOKED_AT_AT_LEAST", "LOOKED_AT_PER_BYTE", "MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Outside", "Proportion"]
 
-# What honest pickles come nowhere near.
 UNFOLDED_PER_BYTE: Final = 16
-"""How many parts there may be for each byte of a pickle, each counted wherever it stands."""
+"""How many parts a value may have for each byte of its pickle, each counted wherever it stands."""
+LOOKED_AT_PER_BYTE: Final = 16
+"""How many parts all calls together may be made of, for each byte; what two calls share counts for both."""
 MADE_PER_BYTE: Final = 64
 """How many bytes of objects may be made for each byte of a pickle."""
 
-_UNFOLDED_AT_LEAST: Final = 16_384
-_MADE_AT_LEAST: Final = 4096
-_MAX_HASHED: Final = 6_000_000  # more than 16 MB hold
+# What honest values share: a catalogue in each button, a prompt in each line of a history. A button counts its data
+# twice.
+UNFOLDED_AT_LEAST: Final = 2**19
+_TAKEN_APART_AT_LEAST: Final = 2**14  # of what is stored again as a document, where each part stands for itself
+LOOKED_AT_AT_LEAST: Final = 2**18
+_MADE_AT_LEAST: Final = 2**14
+_MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
 _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process crashes
-_LOOKED_INTO: Final = {tuple, list, dict, set, frozenset, str, bytes, bytearray}
+_BYTES_PER_CHARACTER_OF_A_PATH: Final = 16
+_BYTES_PER_ITEM: Final = 64
+_SHORT_INT: Final = 64
+_CONTAINERS: Final = {tuple, list, dict, set, frozenset}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
+
+
+class Outside:
+    """Stands for an object that is no part of the pickle, until that object is put in its place."""
 
 
 class Proportion:
@@ -42,62 +59,76 @@ class Proportion:
     """
 
     def __init__(self, size: float) -> None:
-        self._max_unfolded = _UNFOLDED_AT_LEAST + UNFOLDED_PER_BYTE * size
+        self._size = size
+        self._max_looked_at = LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size
         self._max_made = _MADE_AT_LEAST + MADE_PER_BYTE * size
-        self._unfolded = 0
+        self._looked_at = 0
         self._made_bytes = 0
         self._hashed = 0
         self._is_shared = False  # whether something that is not short stands in several places
-        self._unfolds = False  # whether that is true of something that checks and constructors look into
-        self._weights: dict[int, int] = {}  # of tuples, which are kept by the memo
+        self._weights: dict[int, int] = {}  # of what calls were made of; valid while none of it changes
+        self._weighed: list[Any] = []  # kept, so that its id stays its own
         self._hashes: dict[int, tuple[Any, collections.Counter[int]]] = {}  # of each large dict, and how often
         self.made: dict[int, tuple[Any, Any]] = {}
 
     # -- what is made -----------------------------------------------------------------------------------
 
-    def makes(self, made: Any, args: tuple[Any, ...]) -> None:
-        """An object was restored.
+    def enters(self, parts: Any, *, outside: bool = False) -> None:
+        """Something is to be made of this, and may look at each part wherever it stands: each call pays anew.
+
+        While no part stands in several places, the bytes themselves bound all calls together.
+
+        Args:
+            parts: What it is made of.
+            outside: Whether there is something in the pickle that must not be among it.
+
+        Raises:
+            DecodeError: If the parts of all that was made are out of proportion, or `Outside` is one of them.
+        """
+        if (self._is_shared or outside) and self._size < math.inf:
+            self._pays(self._weight(parts, self._weights, with_made=False))
+
+    def _pays(self, weight: int) -> None:
+        self._looked_at += weight
+        if self._looked_at > self._max_looked_at:
+            raise DecodeError("the pickle makes too much of the same parts of parts, which unfold without end")
+
+    def makes(self, made: Any) -> None:
+        """An object was made.
 
         Raises:
             DecodeError: If all objects are much larger than the pickle.
         """
-        self.made[id(made)] = made, args
         self._made_bytes += sys.getsizeof(made)
+        if isinstance(made, telegram.TelegramObject):
+            if made.api_kwargs:
+                self._made_bytes += _BYTES_PER_ITEM * len(made.api_kwargs)
+        elif isinstance(made, pathlib.PurePath):
+            self._made_bytes += _BYTES_PER_CHARACTER_OF_A_PATH * len(str(made))
+        elif type(made) is Code:
+            self._made_bytes += sys.getsizeof(made.scope)
+        if (attributes := getattr(made, "__dict__", None)) is not None:
+            self._made_bytes += sys.getsizeof(attributes)
         if self._made_bytes > self._max_made:
             raise DecodeError("the pickle makes much more of its bytes than they can mean")
+
+    def changes(self, container: Any) -> None:
+        """A list or a dict gets more: what it weighed, by itself or inside of others, does not hold any more."""
+        if id(container) in self._weights:
+            self._weights.clear()
+            self._weighed.clear()
 
     # -- what stands in several places ------------------------------------------------------------------
 
     def shares(self, recalled: Any) -> None:
-        """Something stands in one more place; a tuple is weighed at once, as it may be hashed.
+        """Something stands in one more place.
 
         Raises:
-            DecodeError: If tuples unfold out of proportion.
+            DecodeError: If it is not a part of the pickle.
         """
         self._is_shared = True
-        self._unfolds = self._unfolds or type(recalled) in _LOOKED_INTO
-        if type(recalled) is tuple:
-            self._unfolded += self._tuple_weight(recalled)
-            if self._unfolded > self._max_unfolded:
-                raise DecodeError("the pickle has tuples of tuples that unfold without end")
-
-    def enters(self, args: tuple[Any, ...]) -> None:
-        """Something is to be restored from this, and may be looked through, each part wherever it stands.
-
-        Raises:
-            DecodeError: If the parts of all that was restored are out of proportion.
-        """
-        if self._unfolds and self._max_unfolded < math.inf:
-            self._unfolded += self._weight(args, {}, with_made=False)
-            if self._unfolded > self._max_unfolded:
-                raise DecodeError("the pickle has parts of parts that unfold without end")
-
-    def _tuple_weight(self, value: tuple[Any, ...]) -> int:
-        known = self._weights.get(id(value))
-        if known is None:
-            known = 1 + len(value) + sum(self._tuple_weight(part) for part in value if type(part) is tuple)
-            self._weights[id(value)] = known
-        return known
+        if type(recalled) is Outside:
+            raise DecodeError("the pickle lets an outside object stand in several places")
 
     def check(self, value: Any) -> None:
         """Weighs a whole value, everything wherever it stands: to be stored, or shown, it is taken apart there again.
@@ -105,7 +136,10 @@ class Proportion:
         Raises:
             DecodeError: If it unfolds out of proportion.
         """
-        if self._is_shared and self._max_unfolded < math.inf and self._weight(value, {}) > self._max_unfolded:
+        if not self._is_shared or self._size == math.inf:
+            return
+        least = _TAKEN_APART_AT_LEAST if _is_taken_apart(value) else UNFOLDED_AT_LEAST
+        if self._weight(value, {}) > least + UNFOLDED_PER_BYTE * self._size:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
     def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True) -> int:
@@ -119,19 +153,25 @@ class Proportion:
         """
         todo: list[tuple[Any, bool]] = [(value, False)]
         depth = 0
+        is_kept = weights is self._weights
         while todo:
             item, is_weighed = todo.pop()
             parts = self._parts(item) if with_made or id(item) not in self.made else ()
             if is_weighed:
                 depth -= 1
-                weights[id(item)] = 1 + sum(weights.get(id(part)) or _size(part) for part in parts)
+                own = 1 if type(item) in _CONTAINERS else _own_weight(item)
+                weights[id(item)] = own + sum(weights.get(id(part)) or _size(part) for part in parts)
             elif id(item) not in weights:
+                if type(item) is Outside:
+                    raise DecodeError("the pickle has the bot where it never stands")
                 weights[id(item)] = 0
                 depth += 1
                 if depth > deepest:
                     raise DecodeError("the pickle has a key or an element of a set that is nested too deeply")
                 todo.append((item, True))
                 todo += [(part, False) for part in parts if type(part) not in _SCALARS]
+                if is_kept:
+                    self._weighed.append(item)
         return weights[id(value)]
 
     def _parts(self, value: Any) -> Collection[Any]:
@@ -153,9 +193,9 @@ class Proportion:
         """
         values = list(values)
         weights: dict[int, int] = {}
-        self._hashed += sum(
-            self._weight(value, weights, _DEEPEST_HASHED) for value in values if type(value) not in _SCALARS
-        )
+        hashed = sum(self._weight(value, weights, _DEEPEST_HASHED) for value in values if type(value) not in _SCALARS)
+        self._pays(hashed)
+        self._hashed += hashed
         if self._hashed > _MAX_HASHED:
             raise DecodeError("the pickle has a key or an element of a set that unfolds without end")
         check_collisions(values)
@@ -174,6 +214,21 @@ class Proportion:
                 raise DecodeError("too many of its keys have the same hash")
 
 
+def _is_taken_apart(value: Any) -> bool:
+    """Whether the encoder stores what a value holds as a document, though it came in a pickle."""
+    return is_plain(type(value)) or isinstance(value, (tuple, dict, collections.deque))
+
+
+def _own_weight(value: Any) -> int:
+    """What a value counts beside its parts: PTB looks at each attribute that a Telegram object could have."""
+    return 1 + len(slots_of(type(value))) if isinstance(value, telegram.TelegramObject) else 1
+
+
 def _size(value: Any) -> int:
-    """What a value counts that holds no others: a text as what it takes to write it."""
-    return 1 + len(value) // 16 if type(value) in {str, bytes, bytearray} else 1
+    """What a value counts that holds no others: a text by its length, a number by what it takes to use it."""
+    kind = type(value)
+    if kind is str or kind is bytes or kind is bytearray:
+        return 1 + len(value) // 16
+    if kind is int and value.bit_length() > _SHORT_INT:
+        return value.bit_length() // 8  # type: ignore[no-any-return]
+    return 1

@@ -173,6 +173,7 @@ class Reader:
         target = self._stack[-1]
         if type(target) is not list:
             raise DecodeError("the pickle appends to what is no list")
+        self._proportion.changes(target)
         target.extend(items)
 
     def _set_item(self, _: None = None) -> None:
@@ -191,6 +192,7 @@ class Reader:
         if any(type(key) is not str for key in keys):
             self._proportion.check_hashing(keys)
             self._proportion.check_growth(target, keys)
+        self._proportion.changes(target)
         target.update(zip(keys, items[1::2], strict=True))
 
     def _global(self, _: None = None) -> None:
@@ -204,15 +206,13 @@ class Reader:
         args = self._stack.pop()
         if self._stack.pop() is not _RESTORE or type(args) is not tuple:
             raise DecodeError("the pickle calls what may not be called")
-        self._proportion.enters(args)
         made = self.restore(*args)
-        self._proportion.makes(made, args)
+        self._made[id(made)] = made, args
+        self._proportion.makes(made)
         self._stack.append(made)
 
     def _persistent(self, _: None = None) -> None:
         self._stack.append(self.outside(self._stack.pop()))
-        if self._data[self._at] == _MEMOIZE:
-            raise DecodeError("the pickle lets an outside object stand in several places")
 
     _OPERATIONS: ClassVar[dict[int, tuple[Any, Any]]] = {
         opcode[0]: (operation, detail)

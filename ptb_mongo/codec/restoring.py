@@ -21,11 +21,13 @@ import telegram
 import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
+from ptb_mongo.codec.described import Described
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
+from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
-from ptb_mongo.codec.standard import STANDARD, Described
+from ptb_mongo.codec.standard import STANDARD, check_date
 from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
 from ptb_mongo.errors import DecodeError
@@ -36,6 +38,7 @@ _OPENING: Final = (pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUP
 _MANY_LEVELS: Final = 50
 _CONTAINERS: Final = (list, tuple, set, frozenset, dict, collections.deque)
 _NETWORKS: Final = (ipaddress.IPv4Network, ipaddress.IPv6Network)  # iterable, and endless
+_SETS: Final[dict[str, Callable[[list[Any]], Any]]] = {"set": set, "frozenset": frozenset}
 _OF_AN_ERROR: Final = (str, int, float, dtm.timedelta, type(None))
 
 
@@ -56,7 +59,7 @@ class Restorer(Reader):
         super().__init__(data, (restore.__module__, restore.__name__))
         # Each of these bytes may open one more level: a copy takes at most three frames of the stack for it.
         self.doubtful = sum(data.count(opcode) for opcode in _OPENING) > _MANY_LEVELS
-        self._bots = 0
+        self._open_bots: set[Outside] = set()  # not yet put into the Telegram objects that belong to the bot
         self._trust = trust
         self._bot = bot
         self._kinds: dict[str, Callable[..., Any]] = {
@@ -86,34 +89,51 @@ class Restorer(Reader):
             raise DecodeError(f"the pickle cannot be loaded ({type(error).__name__})") from error
         if not self.was_made(value):
             raise DecodeError(f"the pickle is of a {type(value).__name__}, which is never pickled by itself")
-        self.doubtful = self.doubtful or self._bots > 0
+        if self._open_bots:
+            raise DecodeError("the pickle has the bot where it never stands")
         return value
 
     def outside(self, reference: Any) -> Any:
-        """The bot, or a set from its sorted elements."""
-        if reference == OWN_BOT:
-            self._bots += 1
-            return self._bot
-        if reference == FOREIGN_BOT:
+        """What stands for the bot, which only a Telegram object can belong to; or a set from its sorted elements."""
+        if type(reference) is str and reference == OWN_BOT:
+            place = Outside()
+            self._open_bots.add(place)
+            return place
+        if type(reference) is str and reference == FOREIGN_BOT:
             return None
         if type(reference) is tuple and len(reference) == 2 and type(reference[1]) is list:  # noqa: PLR2004
-            self.check_hashing(reference[1])
-            if reference[0] == "set":
-                return set(reference[1])
-            if reference[0] == "frozenset":
-                return frozenset(reference[1])
+            kind, elements = reference
+            if type(kind) is str and (cls := _SETS.get(kind)) is not None:
+                self._proportion.enters(elements, outside=bool(self._open_bots))
+                self.check_hashing(elements)
+                made = cls(elements)
+                self._proportion.makes(made)
+                return made
         raise DecodeError("the pickle refers to an unknown outside object")
 
     def restore(self, *args: object) -> Any:
         """A class, a member of an enum, or an object: the kind, and what it is made of."""
         kind, *details = args
-        if not isinstance(kind, str) or kind not in self._kinds:
+        if type(kind) is not str or kind not in self._kinds:
             raise DecodeError(f"the pickle uses an unknown form {shown(kind)}")
-        return self._kinds[kind](*details)
+        bot = self._bot_of(details[-1]) if kind == "telegram" else None
+        self._proportion.enters(args, outside=bool(self._open_bots))
+        made = self._kinds[kind](*details)
+        if bot is not None:
+            made.set_bot(bot)
+        return made
+
+    def _bot_of(self, state: Any) -> telegram.Bot | None:
+        """The bot, if a Telegram object with this state belongs to it: that alone is where the bot stands."""
+        place = state.get("_bot") if type(state) is dict else None
+        if type(place) is not Outside:
+            return None
+        self._open_bots.remove(place)
+        del state["_bot"]
+        return self._bot
 
     def _telegram(self, name: object, state: Any) -> Any:
         cls = self._trust.resolve(name)
-        self._bots -= type(state) is dict and state.get("_bot") is not None  # there it is not copied
         obj = telegram_object(cls, state)
         # Classes of one's own may have more attributes than PTB declares, and buttons hold whatever they are given.
         self.doubtful = self.doubtful or hasattr(obj, "__dict__")
@@ -141,7 +161,7 @@ class Restorer(Reader):
             return _unhooked(make(described))
         if self._trust.is_standard(cls) or issubclass(cls, enum.Enum):
             raise DecodeError(f"{name} is not called from a pickle")
-        if cls.__module__.partition(".")[0] == "telegram":
+        if cls is DEFAULT_VALUE or issubclass(cls, telegram.error.TelegramError):
             return _of_telegram(described)
         if issubclass(cls, telegram.TelegramObject):
             raise DecodeError(f"{name} is not restored as a plain object")
@@ -152,10 +172,12 @@ class Restorer(Reader):
         """Refuses what would be hashed without end."""
         if described.pairs:
             self.check_hashing(pair[0] for pair in described.pairs)
-        if issubclass(described.cls, (set, frozenset)):
+        if issubclass(described.cls, (set, frozenset, dict)) and described.cls not in STANDARD:
             self.check_hashing(described.args)
             for elements in described.args:
-                check_collisions(elements if type(elements) is list else ())
+                if type(elements) in {list, tuple}:
+                    are_pairs = issubclass(described.cls, dict)
+                    check_collisions([element[0] for element in elements] if are_pairs else elements)
 
 
 def _zone(name: Any) -> zoneinfo.ZoneInfo:
@@ -169,10 +191,8 @@ def _of_telegram(described: Described) -> Any:
     cls = described.cls
     if issubclass(cls, telegram.error.TelegramError):
         return cls(*described.arguments(*[_OF_AN_ERROR] * len(described.args)))
-    if cls is DEFAULT_VALUE:
-        (value,) = described.attributes(value=(bool, int, str, float, type(None)))
-        return cls(value)
-    raise DecodeError(f"{cls.__qualname__} is not restored as a plain object")
+    (value,) = described.attributes(value=(bool, int, str, float, type(None)))
+    return cls(value)
 
 
 def _restored_by_itself(described: Described, *, bare: bool) -> Any:
@@ -180,11 +200,15 @@ def _restored_by_itself(described: Described, *, bare: bool) -> Any:
     cls, args, kwargs, state, items, pairs = described
     if is_plain(cls) and not (bare and not args and not kwargs):
         raise DecodeError(f"a {cls.__qualname__} is restored from its attributes alone, and not called")
+    if (items and not issubclass(cls, (list, collections.deque))) or (pairs and not issubclass(cls, dict)):
+        raise DecodeError(f"a {cls.__qualname__} is not filled: its methods would be called")
     check_call(cls, args, kwargs)
     obj = cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
     # What follows is looked up on the class: on the object, a planted attribute could be in its place.
     if state is not None:
         set_state(obj, state)
+    if isinstance(obj, (dtm.date, dtm.time)):
+        check_date(obj)
     for item in items or ():
         type(obj).append(obj, item)
     for key, value in pairs or ():
@@ -216,15 +240,16 @@ def set_state(obj: Any, state: Any) -> None:
         return
     attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)  # noqa: PLR2004
     for name, value in {**(attributes or {}), **(slots or {})}.items():
-        if _is_pythons_own(type(obj), name):
+        found = next((vars(owner)[name] for owner in type(obj).__mro__ if name in vars(owner)), None)
+        if isinstance(found, types.GetSetDescriptorType):
+            # Kept by Python itself: a copy would set it by code that reads what it gets to its end.
+            if name == "args" and type(value) is tuple:  # which an error has been made of; since Python 3.12
+                continue
             raise DecodeError(f"{shown(name)} is no attribute that a pickle holds")
-        set_attribute(obj, name, value)
-
-
-def _is_pythons_own(cls: type, name: Any) -> bool:
-    """Whether an attribute is kept by Python itself: a copy would set it by code that reads what it gets to its end."""
-    found = next((vars(owner)[name] for owner in cls.__mro__ if name in vars(owner)), None)
-    return isinstance(found, types.GetSetDescriptorType)
+        if isinstance(found, types.MemberDescriptorType) and isinstance(obj, BaseException):
+            object.__setattr__(obj, name, value)  # the `name` of an ImportError, say, which is in no `__slots__`
+        else:
+            set_attribute(obj, name, value)
 
 
 def _unhooked(obj: Any) -> Any:

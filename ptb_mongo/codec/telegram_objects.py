@@ -10,10 +10,12 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import datetime as dtm
+import decimal
 import enum
 import sys
 import types
 import typing
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -21,7 +23,7 @@ from weakref import WeakKeyDictionary
 import telegram
 import telegram.ext
 
-from ptb_mongo.codec.objects import slots_of
+from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.codec.trust import DEFAULT_VALUE
 from ptb_mongo.errors import DecodeError, EncodeError
 
@@ -29,8 +31,12 @@ __all__ = ["telegram_object", "telegram_state"]
 
 Check = Callable[[Any], bool]
 
-_PLAIN: Final = frozenset({bool, int, float, str, bytes, dtm.datetime, dtm.timedelta, DEFAULT_VALUE})
+_PLAIN: Final = frozenset({bool, int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, DEFAULT_VALUE})
+_LIKE_PLAIN: Final = (int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, enum.Enum)
+_SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, uuid.UUID})
 _SEQUENCES: Final = (tuple, list)
+_SETS: Final = (set, frozenset)
+_DEEPEST: Final = 100  # what contains itself is deeper
 _CHECKS: Final[WeakKeyDictionary[type, dict[str, Check]]] = WeakKeyDictionary()
 # What the annotations of PTB may name beside the modules that they stand in.
 _NAMES: Final[dict[str, Any]] = {
@@ -38,7 +44,7 @@ _NAMES: Final[dict[str, Any]] = {
     **vars(typing),
     **vars(telegram),
     "dtm": dtm,
-    "FileInput": str,
+    "FileInput": str | telegram.InputFile,
 }
 
 
@@ -75,9 +81,22 @@ def telegram_object(cls: type, state: Any) -> Any:
         raise DecodeError(f"a {cls.__qualname__} cannot have such a value in {wrong!r:.80}")
     obj = cls.__new__(cls)
     nothing: dict[str, object] = {name: None for name in slots_of(cls) if name != "api_kwargs"}
+    known = state.get("api_kwargs")
+    unknown = _not_to_be_set(cls, known) if known else None
+    if unknown:
+        state = state | {"api_kwargs": {n: value for n, value in state["api_kwargs"].items() if n not in unknown}}
     obj.__setstate__(nothing | state)
     obj.set_bot(bot)
+    if unknown:
+        object.__setattr__(obj, "api_kwargs", types.MappingProxyType({**obj.api_kwargs, **unknown}))
     return obj
+
+
+def _not_to_be_set(cls: type, api_kwargs: dict[Any, Any]) -> dict[str, Any]:
+    """Those of `api_kwargs` that stay there: PTB sets each that has become an attribute, whatever its value is."""
+    slots = slots_of(cls)
+    ours = {name: value for name, value in api_kwargs.items() if name in slots}
+    return {name: ours[name] for name in {*wrong_attributes(cls, ours), *ours.keys() & {"_bot"}}}
 
 
 def wrong_attributes(cls: type, state: Mapping[str, Any]) -> Iterator[str]:
@@ -139,7 +158,7 @@ def _check(hint: Any) -> Check:
         return _is_anything
     if origin in {typing.Union, types.UnionType}:
         return _any_of([_check(part) for part in typing.get_args(hint) if part is not type(None)])
-    if isinstance(hint, type) and issubclass(hint, telegram.TelegramObject):
+    if isinstance(hint, type) and issubclass(hint, (telegram.TelegramObject, telegram.InputFile)):
         return lambda value: isinstance(value, hint)
     if origin in {collections.abc.Sequence, list, tuple}:
         inside = _any_of([_check(part) for part in typing.get_args(hint) if part is not ...])
@@ -157,8 +176,8 @@ def _any_of(checks: list[Check]) -> Check:
     return lambda value: any(check(value) for check in checks)
 
 
-def _is_anything(_: Any) -> bool:
-    return True
+def _is_anything(value: Any) -> bool:
+    return not isinstance(value, telegram.Bot)
 
 
 def _is_flag(value: Any) -> bool:
@@ -167,20 +186,32 @@ def _is_flag(value: Any) -> bool:
 
 def _is_plain(value: Any) -> bool:
     """A text, a number or a time; which of them, PTB does not mind."""
-    return type(value) in _PLAIN or (isinstance(value, enum.Enum) and isinstance(value, (str, int)))
+    cls = type(value)
+    # Of one's own classes those that are no less plain; those of BSON pass for texts and numbers, and are none.
+    return cls in _PLAIN or (isinstance(value, _LIKE_PLAIN) and not cls.__module__.startswith("bson."))
 
 
-def _is_simple(value: Any) -> bool:
-    """What an attribute of an unknown kind may hold: plain values, Telegram objects, and lists and dicts of them."""
-    if type(value) in _SEQUENCES:
-        return all(map(_is_simple, value))
-    if type(value) is dict:
-        return _is_simple_dict(value)
-    return value is None or _is_plain(value) or isinstance(value, telegram.TelegramObject)
+def _is_simple(value: Any, depth: int = 0) -> bool:
+    """What an attribute of an unknown kind may hold: plain values, Telegram objects, and lists, sets and dicts of them.
+
+    So may it objects that are nothing but their attributes, whatever these are: nobody looks into them.
+    """
+    cls = type(value)
+    if cls in _SEQUENCES or cls in _SETS:
+        return depth < _DEEPEST and all(_is_simple(part, depth + 1) for part in value)
+    if cls is dict:
+        return _is_simple_dict(value, depth)
+    if isinstance(value, telegram.TelegramObject):
+        return not isinstance(value, telegram.Bot)
+    return cls in _SIMPLE or _is_plain(value) or (is_plain(cls) and not isinstance(value, type) and cls is not object)
 
 
-def _is_simple_dict(value: Any) -> bool:
-    return type(value) is dict and all(type(key) in {str, int} and _is_simple(item) for key, item in value.items())
+def _is_simple_dict(value: Any, depth: int = 0) -> bool:
+    return (
+        type(value) is dict
+        and depth < _DEEPEST
+        and all(type(key) in {str, int} and _is_simple(item, depth + 1) for key, item in value.items())
+    )
 
 
 def _is_tuple(value: Any) -> bool:

@@ -8,35 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import samples
+import telegram
 from choices import Choices
+from honest_documents import stored
 from hostile_plain import HostileValues
 from judging import Finding, Timed, cost, of_error
 from odd_values import encoded
+from walking import holds
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["CodecLayer", "judge", "make"]
 
-CODECS: Final = (Codec(["samples"]), Codec())
+BOT: Final = telegram.Bot("1:TOKEN")
+CODECS: Final = (Codec(["samples"], lambda: BOT), Codec(bot=lambda: BOT))
 _FRAMES: Final = 60
-_TO_DECODE: Final = 0.1, 40e-6  # seconds, and seconds for a byte
-_TO_USE: Final = 0.3, 200e-6
+_TO_DECODE: Final = 0.6, 25e-6  # seconds, and seconds for a byte
+_TO_USE: Final = 1.2, 200e-6
 _MEMORY: Final = 1_000_000, 350  # bytes, and bytes for a byte
 _MEASURED: Final = 50_000  # larger ones take too long if their memory is traced
 _AGAIN: Final = 2
 _LONGEST_ERROR: Final = 1000
+_HONEST: Final = "honest"  # what only a document has that the codec itself has made
 _ALLOWED: Final = ("reduced",)  # what a trusted class does by itself when it is copied
 
 
 def make(choices: Choices) -> bytes:
     """The bytes of a document."""
+    if choices.percent(8):
+        return encoded({_HONEST: True, "data": stored(choices, CODECS[0])})
     large = choices.percent(4)
     values = HostileValues(choices, large=large)
     data = values.plain() if choices.percent(80) else {"a": values.plain(), "b": values.plain()}
@@ -54,11 +62,14 @@ def judge(raw: bytes, *, trusting: bool = True, traces_memory: bool = False) -> 
     """
     codec = CODECS[not trusting]
     samples.FIRED.clear()
-    with warnings.catch_warnings():
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of patterns that are deprecated, and of PTB
         found = _judge(codec, raw) or (_memory(codec, raw) if traces_memory and len(raw) < _MEASURED else None)
     if any(call != _ALLOWED for call in samples.FIRED):
         return Finding("code was run", repr(samples.FIRED))
+    if printed.getvalue():
+        return Finding("something was printed", printed.getvalue()[:2000])
     return found
 
 
@@ -82,7 +93,11 @@ def _judge(codec: Codec, raw: bytes) -> Finding | None:
         return found
     value = took.result
     if isinstance(value, DecodeError):
+        if codec is CODECS[0] and _is_honest(raw):
+            return Finding("an honest value is refused", str(value)[:2000])
         return Finding("a long error", str(value)[:2000]) if len(str(value)) > _LONGEST_ERROR else None
+    if holds(value, telegram.Bot):
+        return Finding("the bot is among the data", repr(raw)[:2000])
     try:
         used = cost(lambda: _used(codec, value))
     except BaseException as error:  # noqa: BLE001  (likewise)
@@ -90,6 +105,13 @@ def _judge(codec: Codec, raw: bytes) -> Finding | None:
     if not used.result:
         return Finding("what is stored again differs", repr(raw)[:2000])
     return _slow("using what was let in", used, _TO_USE, raw, lambda: _used(codec, value))
+
+
+def _is_honest(raw: bytes) -> bool:
+    try:
+        return _HONEST in load(raw)
+    except DecodeError:
+        return False
 
 
 def _slow(what: str, took: Timed, limits: tuple[float, float], raw: bytes, again: Any) -> Finding | None:

@@ -164,6 +164,56 @@ class Growing:
         head, call = self._short(parts)
         return head + pickle.MARK + call * self._any_number(len(call)) + pickle.TUPLE
 
+    def shared(self) -> bytes:
+        """Something that holds many objects, or sets, which are made of one part."""
+        return made("types.SimpleNamespace", state={"a": self._shared()})
+
+    def _shared(self) -> bytes:
+        choices = self._choices
+        part = choices.one((self._numbers, self._pairs, self._names, self._long_text, self._chain))()
+        head, again = part + pickle.MEMOIZE + pickle.POP, self._memo.kept()
+        if choices.percent(20):
+            kind = text(choices.one(("set", "frozenset")))
+            call = kind + again + pickle.TUPLE2 + pickle.BINPERSID
+        else:
+            name = choices.one(choices.one(CLASSES))
+            parts: tuple[Any, ...] = choices.one(
+                (
+                    ("object", name, False, (_HERE,)),
+                    ("object", name, True, (_HERE,)),
+                    ("object", name, False, (), None, _HERE),
+                    ("object", name, True, (), None, {"a": _HERE}),
+                    ("object", name, True, (), None, _HERE),
+                    ("object", name, False, (), _HERE),
+                    ("object", name, False, (), None, None, _HERE),
+                    ("object", name, False, (), None, None, None, _HERE),
+                    ("object", "bson.code.Code", True, ("x",), None, {"_Code__scope": _HERE}),
+                    ("object", "bson.dbref.DBRef", True, (), None, {**_REFERENCE, "_DBRef__id": _HERE}),
+                    ("telegram", name, _HERE),
+                    ("telegram", "telegram.User", {"api_kwargs": {"a": _HERE}}),
+                    ("telegram", "telegram.PollAnswer", {"option_ids": _HERE}),
+                    ("fraction", _HERE, _HERE),
+                )
+            )
+            before, call = self._short(parts)
+            head, call = head + before, call.replace(_HERE, again)
+        if choices.percent(30):
+            call += pickle.POP
+        return head + pickle.MARK + call * self._any_number(len(call)) + pickle.TUPLE
+
+    def _numbers(self) -> bytes:
+        return b"](" + b"".join([b"M" + struct.pack("<H", n % 65536) for n in range(self._any_number(3))]) + b"e"
+
+    def _pairs(self) -> bytes:
+        count = self._any_number(5)
+        return b"](" + b"".join([b"M" + struct.pack("<H", n % 65536) + b"N\x86" for n in range(count)]) + b"e"
+
+    def _names(self) -> bytes:
+        return b"}(" + b"".join([text(f"a{n}") + b"N" for n in range(self._any_number(12))]) + b"u"
+
+    def _long_text(self) -> bytes:
+        return text(self._choices.one(("a/", "x", "9")) * self._any_number(2))
+
     def _short(self, parts: tuple[Any, ...]) -> tuple[bytes, bytes]:
         """Opcodes that memoise what is needed for a call, and a call that recalls it."""
         head, recalls = b"", []
@@ -174,6 +224,7 @@ class Growing:
         return head, recalls[0] + pickle.MARK + b"".join(recalls[1:]) + rest + pickle.TUPLE + pickle.REDUCE
 
 
+_REFERENCE: Final = {"_DBRef__collection": "c", "_DBRef__database": None, "_DBRef__kwargs": {}}
 _PAIRS: Final = (
     (b"](", b"e", (b"", b"")),
     (b"(", b"t", (b"", b"")),

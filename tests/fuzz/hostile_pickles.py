@@ -12,7 +12,7 @@ from assembler import text
 from choices import Choices
 from growing import Growing, Memo
 from honest_values import CALLED, CLASSES, HONEST, TELEGRAM, attributes, kinds
-from opcodes import OPCODES, RESTORE, recalled, scalar
+from opcodes import NOTHING, OPCODES, RESTORE, THE_BOT, recalled, scalar
 from words import NUMBERS, WORDS
 
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, _Pickler
@@ -28,6 +28,15 @@ _ODD: Final[tuple[Any, ...]] = (
     *(None, True, 0.0, 1.5, float("nan"), float("inf"), b"", b"C\x0a\x07\xe8\x01\x01\x00\x00\x00\x00\x00\x00"),
     *((), [], {}, (1,), [1], [("a", 1)], ["ab", 5], {"a": 1}, {1: 2}, (None, {"_value": 4}), {"int": 5}, (1, 2)),
     *({"_DBRef__collection": "c"}, {"_Timestamp__inc": 1, "_Timestamp__time": -1}, {"args": ("x",)}, [[1]]),
+)
+_OF_ANY_KIND: Final = (
+    ("telegram.CallbackQuery", "data"),
+    ("telegram.InlineKeyboardButton", "callback_data"),
+    ("telegram.User", "api_kwargs"),
+    ("telegram.User", "_id_attrs"),
+    ("telegram.User", "id"),
+    ("samples.Letter", "note"),
+    ("telegram.Message", "unknown"),
 )
 _TIMES: Final = (dtm.datetime(2024, 1, 1, tzinfo=dtm.timezone.utc), dtm.datetime.max.replace(tzinfo=dtm.timezone.min))
 
@@ -65,7 +74,7 @@ class HostilePickles:
         """One pickle."""
         choices = self._choices
         self._memo, self._restore, head = Memo(), RESTORE, b""
-        self._parts_left, size = (400, choices.one((300_000, 2_000_000))) if self._large else (40, 2000)
+        self._parts_left, size = (400, choices.one((100_000, 300_000, 2_000_000))) if self._large else (40, 2000)
         self._growing = Growing(choices, self._memo, size)
         self._wrong = choices.one((3, 0, 10, 25, 40))
         if choices.percent(30):
@@ -79,6 +88,9 @@ class HostilePickles:
                 ("an object of any class", lambda: self._value(self._object(0), 0)),
                 ("what grows", self._growing.value),
                 ("what grows", self._growing.value),
+                ("a bot in two places", lambda: self._value(self._bot_twice(), 0)),
+                ("shared parts", self._growing.shared),
+                *[("shared parts", self._growing.shared)] * (5 if self._large else 0),
             )
         )
         choices.label = f"a pickle of {label}"
@@ -108,6 +120,7 @@ class HostilePickles:
         else:
             made = self._right(value, depth)
         if choices.percent(15):
+            made += choices.one(NOTHING) if choices.percent(20) else b""
             self._memo.kept()
             made += pickle.MEMOIZE
         return made
@@ -173,6 +186,7 @@ class HostilePickles:
                 lambda: self._right(_Called(("class", choices.one(choices.one(CLASSES)))), depth),
                 self._endless,
                 lambda: text(choices.one((OWN_BOT, FOREIGN_BOT, "x"))) + pickle.BINPERSID,
+                self._bot,
                 lambda: choices.one(OPCODES),
             )
         )
@@ -188,6 +202,11 @@ class HostilePickles:
             return one
         number = self._growing.times(2, 30, 500, 5000, 40_000, each=2)
         return choices.one((pickle.MARK + one * number + pickle.TUPLE, b"](" + one * number + pickle.APPENDS))
+
+    def _bot(self) -> bytes:
+        """The bot, which may be recalled."""
+        self._memo.kept()
+        return THE_BOT + self._choices.one(NOTHING) + pickle.MEMOIZE
 
     def _endless(self) -> bytes:
         """A list or a dict that holds itself."""
@@ -218,9 +237,29 @@ class HostilePickles:
         for _ in range(choices.between(0, min(len(known), _MOST_ATTRIBUTES)) if depth < _DEEPEST else 0):
             attribute = choices.one(known)
             state[attribute.name] = self._of_kind(attribute.words, depth + 1)
+        if choices.percent(30):
+            state["_bot"] = _Written(lambda: THE_BOT if choices.percent(50) else self._bot())
+        if choices.percent(self._wrong):
+            other = known[choices.below(len(known))].name if known else "x"
+            state["api_kwargs"] = {other: self._scalar(), choices.one(WORDS): _Written(lambda: self._other(depth + 2))}
         if choices.percent(self._wrong):
             state[choices.one(("api_kwargs", "_bot", "_id_attrs", "_frozen", *WORDS))] = self._scalar()
         return _Called(("telegram", name, state))
+
+    def _bot_twice(self) -> _Called:
+        """An object that belongs to the bot, which is recalled into another place."""
+        name, attribute = self._choices.one(_OF_ANY_KIND)
+        again: list[bytes] = []
+
+        def the_bot() -> bytes:
+            made = self._bot()
+            again.append(recalled(self._memo.size - 1))
+            return made
+
+        place = _Written(lambda: again[-1] if again else THE_BOT)
+        other = self._choices.one((place, [place], {"a": place}, (1, place)))
+        both = [("_bot", _Written(the_bot)), (attribute, other)]
+        return _Called(("telegram", name, dict(both[:: self._choices.one((1, -1))])))
 
     def _of_kind(self, words: frozenset[str], depth: int) -> Any:
         choices = self._choices

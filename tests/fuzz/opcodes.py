@@ -8,9 +8,17 @@ from typing import Any, Final
 
 from assembler import text
 
-__all__ = ["OPCODES", "RESTORE", "recalled", "scalar"]
+from ptb_mongo.codec.pickling import OWN_BOT
+
+__all__ = ["NOTHING", "OPCODES", "RESTORE", "THE_BOT", "recalled", "scalar"]
 
 RESTORE: Final = text("ptb_mongo.codec") + text("restore") + pickle.STACK_GLOBAL
+THE_BOT: Final = text(OWN_BOT) + pickle.BINPERSID
+NOTHING: Final = (
+    *(b"", pickle.NONE + pickle.POP, pickle.PROTO + b"\x05", pickle.FRAME + bytes(8)),
+    *(pickle.MARK + pickle.POP_MARK, pickle.MARK + pickle.EMPTY_LIST + pickle.POP_MARK),
+)
+"""Opcodes that leave everything as it was."""
 OPCODES: Final = sorted(
     value for name, value in vars(pickle).items() if name.isupper() and type(value) is bytes and len(value) == 1
 )

@@ -31,7 +31,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import Finding
 
-from ptb_mongo.codec import Codec, decoder, standard
+from ptb_mongo.codec import Codec, bounds, decoder, standard
+from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 
@@ -72,12 +73,21 @@ def test_a_bot_serves_everybody_else(mongodb_server_uri: str) -> None:
 @pytest.mark.parametrize(
     ("number", "worse"),
     [
-        (543, lambda: mock.patch.object(Codec, "check_usable")),
-        (6596, lambda: mock.patch.object(decoder, "check_collisions")),
-        (1402, lambda: mock.patch.dict(standard.STANDARD, {uuid.UUID: lambda _: uuid.UUID.__new__(uuid.UUID)})),
-        (2622, lambda: mock.patch.dict(standard.STANDARD, {Timestamp: lambda made: made.cls.__new__(made.cls)})),
+        (33, lambda: mock.patch.object(Codec, "check_usable")),
+        (1864, lambda: mock.patch.object(decoder, "check_collisions")),
+        (634, lambda: mock.patch.object(Restorer, "outside", lambda self, _: self._bot)),
+        (565, lambda: mock.patch.object(bounds, "PATTERN_FLAGS", -1)),
+        (120, lambda: mock.patch.dict(standard.STANDARD, {uuid.UUID: lambda _: uuid.UUID.__new__(uuid.UUID)})),
+        (3909, lambda: mock.patch.dict(standard.STANDARD, {Timestamp: lambda made: made.cls.__new__(made.cls)})),
     ],
-    ids=["no proof that it is usable", "equal hashes", "bare UUIDs", "bare timestamps"],
+    ids=[
+        "no proof that it is usable",
+        "equal hashes",
+        "the bot anywhere",
+        "any flags",
+        "bare UUIDs",
+        "bare timestamps",
+    ],
 )
 def test_a_check_less_in_the_codec_is_found(number: int, worse: Worse) -> None:
     """By its case; where the fuzzer has changed since, by another one."""

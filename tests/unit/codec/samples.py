@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import collections
+import datetime as dtm
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -199,7 +201,19 @@ class Ring(collections.deque):
     pass
 
 
+class Moment(dtm.datetime):
+    pass
+
+
 class MishapError(Exception):
+    pass
+
+
+class LostModuleError(ImportError):
+    pass
+
+
+class Abstract(abc.ABC):  # noqa: B024  (it is its metaclass that counts)
     pass
 
 
@@ -230,6 +244,36 @@ class FunctionMade:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return fire, ("reduced",)
+
+
+class Disguised:
+    """Comes back as an object of a class that is never called."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plain, (self.a,)
+
+
+class Journal:
+    """A plain class that has methods of the names that fill a list or a dict."""
+
+    def append(self, line: object) -> None:
+        fire("append", line)
+
+    def __setitem__(self, key: object, value: object) -> None:
+        fire("setitem", key, value)
+
+
+class StatefulJournal(Journal):
+    """The same, with a state of its own making."""
+
+    def __getstate__(self) -> object:
+        return self.state
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
 
 
 class Trap:

@@ -33,7 +33,7 @@ from strategies import garbage, values
 from zoo import ZOO
 
 from ptb_mongo.codec import dump, load
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.errors import DecodeError, EncodeError
 
 QUICK = 3.0
 """Seconds of a processor that nothing here may take; what hangs takes for ever, or all memory."""
@@ -571,6 +571,30 @@ def test_a_deep_list_in_a_pickle_is_restored_or_refused() -> None:
     while value:
         value, depth = value[0], depth + 1
     assert depth == 99_999
+
+
+@pytest.mark.parametrize("flags", [128, 128 | 32, 1, 512, -1, 2**40])
+def test_a_pattern_is_compiled_with_no_flag_that_does_more(flags: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """`re.DEBUG` prints."""
+    refuse({"_py": "regex", "v": "ab", "flags": flags})
+    refuse(planted(restore("pattern", "ab", flags)))
+    refuse(planted(made("bson.regex.Regex", bare=True, state={"flags": flags, "pattern": "ab"})))
+    assert capfd.readouterr().out == ""
+
+
+def test_a_pattern_that_prints_is_not_stored(capfd: pytest.CaptureFixture[str]) -> None:
+    import re
+
+    pattern = re.compile("ab", re.DEBUG)
+    capfd.readouterr()
+
+    for value in (pattern, samples.Reduced(pattern)):
+        with contextlib.suppress(EncodeError):
+            plain = CODEC.encode(value)
+            refuse(plain)
+    with pytest.raises(EncodeError, match="flags A, I"):
+        CODEC.encode(pattern)
+    assert capfd.readouterr().out == ""
 
 
 # ---- Garbage ---------------------------------------------------------------------------------------------------------

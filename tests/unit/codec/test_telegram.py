@@ -9,6 +9,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ import samples
 import telegram
 import telegram.error
 import telegram.ext
+from assembler import planted, restore
 from hypothesis import given
 from hypothesis import strategies as st
-from roundtrip import levels, portrait, restored, round_trip, stored
+from roundtrip import CODEC, levels, portrait, restored, round_trip, stored
 from strategies import texts
 from telegram import constants
 
 from ptb_mongo.codec import Codec, load
+from ptb_mongo.errors import EncodeError
 
 TOKEN = "123456:a-secret-token"
 BOT = telegram.Bot(TOKEN)
@@ -381,3 +384,60 @@ def test_a_telegram_object_deep_inside_stays_within_mongodbs_levels() -> None:
     raw = stored(value)
 
     assert levels(load(raw)) <= 100
+
+
+# ---- Attributes of other types than PTB declares ---------------------------------------------------------------------
+
+NOW = samples.Moment(2024, 1, 2, tzinfo=dtm.timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        telegram.Message(1, NOW, telegram.Chat(1, "private"), text=samples.Title("hi")),
+        telegram.Message(1, NOW, telegram.Chat(1, "private"), text=samples.Colour.RED),
+        telegram.User(samples.Number(1), "x", False),
+        telegram.LabeledPrice("x", Decimal(5)),
+        telegram.Location(Decimal("1.5"), 2.0),
+        telegram.ReplyKeyboardMarkup([[samples.Title("x")]]),
+        telegram.User(1, "x", False, api_kwargs={"a": {1, frozenset({2})}}),
+        telegram.User(1, "x", False, api_kwargs={"a": dtm.date(2024, 1, 1), "b": [dtm.time(1, 2)], "c": Decimal(1)}),
+        telegram.User(1, "x", False, api_kwargs={"a": samples.Plain(1, [2]), "b": samples.Colour.GREEN}),
+    ],
+    ids=repr,
+)
+def test_an_attribute_of_ones_own_class_is_no_less_plain(value: telegram.TelegramObject) -> None:
+    plain = CODEC.encode({"a": value})
+    back = CODEC.decode(plain)["a"]
+    CODEC.check_usable({"a": back}, copied=True)
+
+    assert back.to_dict() == value.to_dict()
+    assert {name: type(getattr(back, name)) for name in type(back).__slots__} == {
+        name: type(getattr(value, name)) for name in type(value).__slots__
+    }
+
+
+def test_an_input_file_comes_back_if_it_is_trusted() -> None:
+    codec = Codec([telegram.InputFile])
+    media = telegram.InputMediaPhoto(telegram.InputFile(b"abc", filename="a.txt"))
+
+    back = codec.decode(codec.encode({"a": media}))["a"]
+
+    codec.check_usable({"a": back}, copied=True)
+    assert vars(back.media) == vars(media.media) if hasattr(media.media, "__dict__") else True
+    assert (back.media.filename, back.media.input_file_content) == ("a.txt", b"abc")
+    with pytest.raises(EncodeError, match="InputFile"):
+        CODEC.encode(media)
+
+
+@pytest.mark.parametrize("value", ["x", 5, {"id": 1, "type": "private"}], ids=repr)
+def test_what_has_become_an_attribute_is_set_only_if_it_is_of_its_kind(value: Any) -> None:
+    """PTB moves what it did not know before from `api_kwargs` to the attribute that it has now."""
+    state = {"message_id": 1, "api_kwargs": {"chat": value, "text": "hi", "_bot": value, "other": 1}}
+
+    message = CODEC.decode(planted(restore("telegram", "telegram.Message", state)))
+
+    assert (message.chat, message.text) == (None, "hi")
+    assert dict(message.api_kwargs) == {"chat": value, "_bot": value, "other": 1}
+    CODEC.check_usable({"a": message}, copied=True)
+    assert CODEC.decode(CODEC.encode(message)).api_kwargs == message.api_kwargs

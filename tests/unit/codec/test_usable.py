@@ -7,6 +7,7 @@ discloses memory. So each class that can be named is made of every sort of part,
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import datetime as dtm
@@ -18,6 +19,7 @@ from typing import Any
 
 import bson
 import pytest
+import samples
 import telegram
 import telegram.error
 import telegram.ext
@@ -278,6 +280,117 @@ def test_an_error_of_ones_own_gets_attributes_and_nothing_is_read_to_its_end(nam
 
     assert is_let_in(planted(made("samples.MishapError", "x", state={"detail": network})))
     assert not is_let_in(planted(made("samples.MishapError", "x", state={name: network})))
+
+
+def test_an_error_of_pythons_own_gets_what_it_keeps_outside_of_its_dict() -> None:
+    error = samples.LostModuleError("x", name="foo", path="/bar")
+
+    for value in (error, telegram.InlineKeyboardButton("x", callback_data=error)):
+        back = let_in(CODEC.encode(value))
+        back = getattr(back, "callback_data", back)
+        assert (back.args, back.name, back.path) == (("x",), "foo", "/bar")
+        assert vars(back) == {}
+
+
+def test_an_error_whose_state_names_its_arguments_is_made_of_them_once() -> None:
+    """As Python 3.12 pickles an `AttributeError`."""
+    error = let_in(planted(made("samples.MishapError", "x", state={"args": ("x",), "detail": 5})))
+
+    assert (error.args, error.detail) == (("x",), 5)
+
+
+@pytest.mark.parametrize("parts", [{"items": ["x"]}, {"pairs": [("a", "x")]}], ids=["items", "pairs"])
+@pytest.mark.parametrize("name", ["samples.Journal", "samples.StatefulJournal"])
+def test_what_is_no_container_is_not_filled(name: str, parts: dict[str, Any]) -> None:
+    samples.FIRED.clear()
+
+    assert not is_let_in(planted(made(name, bare=True, **parts)))
+    assert samples.FIRED == []
+
+
+def packed(*numbers: int) -> bytes:
+    return b"C" + bytes([len(numbers), *numbers])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("datetime.date", (0x07, 0xE8, 2, 30)),
+        ("datetime.date", (0x07, 0xE8, 2, 0)),
+        ("datetime.date", (0, 0, 1, 1)),
+        ("datetime.date", (0xFF, 0xFF, 1, 1)),
+        ("datetime.time", (23, 255, 255, 255, 255, 255)),
+        ("datetime.time", (23, 60, 0, 0, 0, 0)),
+        ("datetime.datetime", (0x07, 0xE8, 1, 255, 255, 255, 255, 255, 255, 255)),
+        ("datetime.datetime", (0x07, 0xE8, 1, 1, 0, 0, 0, 255, 255, 255)),
+        ("datetime.datetime", (0, 0, 1, 1, 0, 0, 0, 0, 0, 0)),
+        ("samples.Moment", (0x07, 0xE8, 2, 30, 0, 0, 0, 0, 0, 0)),
+    ],
+    ids=str,
+)
+def test_a_date_that_does_not_exist_is_refused(name: str, data: tuple[int, ...]) -> None:
+    for plain in in_containers(made(name, packed(*data))):
+        with pytest.raises(DecodeError):
+            CODEC.decode(plain)
+
+
+def test_what_could_be_stored_and_not_be_loaded_then_is_refused() -> None:
+    class Forgetful(Codec):
+        """Its documents do not hold what they were made of."""
+
+        def __init__(self) -> None:
+            super().__init__(["samples"])
+            self._encoder.document = lambda _: {"_py": "int", "v": "x"}  # type: ignore[method-assign]
+
+    with pytest.raises(DecodeError, match="when it is stored again"):
+        Forgetful().check_usable(5, copied=True)
+
+
+# ---- What honest objects hold ----------------------------------------------------------------------------------------
+
+HONEST = [
+    collections.defaultdict(samples.Abstract, {1: 2}),
+    collections.defaultdict(samples.Colour),
+    collections.defaultdict(None, a=1),
+    collections.defaultdict(list, a=[1]),
+    slice((1,), (2, "x"), None),
+    samples.Moment(2024, 1, 2, tzinfo=dtm.timezone.utc),
+]
+
+
+@pytest.mark.parametrize("value", HONEST, ids=repr)
+def test_a_button_comes_back_with_what_it_was_given(value: Any) -> None:
+    plain = CODEC.encode(telegram.InlineKeyboardButton("x", callback_data=value))
+
+    assert CODEC.may_not_load
+    assert let_in(plain).callback_data == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [samples.Disguised(1), slice([1], 2), [samples.Stateful({1})], frozenset({1}), samples.Plain(1)],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_telegram_object_holds_of_other_classes_is_tried_before_it_is_stored(value: Any) -> None:
+    CODEC.encode(telegram.InlineKeyboardButton("x", callback_data=value))
+
+    assert CODEC.may_not_load
+
+
+def test_a_telegram_object_that_is_deep_or_large_is_tried_before_it_is_stored() -> None:
+    deep: Any = 1
+    for _ in range(40):
+        deep = [deep]
+    part: Any = [1]
+    for _ in range(15):
+        part = [part, part]
+    for value in (deep, part):
+        CODEC.encode(telegram.InlineKeyboardButton("x", callback_data=value))
+        assert CODEC.may_not_load
+
+    for plain in (["x"] * 100, ("buy", 5), {"a": [1]}):
+        CODEC.encode(telegram.InlineKeyboardButton("x", callback_data=plain))
+        assert not CODEC.may_not_load
 
 
 # ---- Whatever else ---------------------------------------------------------------------------------------------------
