@@ -34,7 +34,7 @@ from mongodb_commands import (
 from ptb_mongo.codec import Codec
 from ptb_mongo.replica.update import diff
 from ptb_mongo.sync.change_stream import events_of_others
-from ptb_mongo.sync.leases import _acquiring, _handing_over, _renewing
+from ptb_mongo.sync.lease_updates import acquiring, handing_over, renewing
 
 made_up = settings(
     max_examples=settings.default.max_examples // 3,
@@ -227,10 +227,10 @@ def command_for(step: Any) -> dict[str, Any]:
     if what == "delete":
         return {"delete": "leases", "deletes": [{"q": {"_id": KEY, "holder": ticket, "waiting": []}, "limit": 1}]}
     if what == "take":
-        statement = {"q": {"_id": KEY}, "u": _acquiring(ticket, update[0], 1000), "upsert": True}
+        statement = {"q": {"_id": KEY}, "u": acquiring(ticket, update[0], 1000), "upsert": True}
     else:
         query = {"_id": KEY, "$or": [{"holder": ticket}, {"waiting.ticket": ticket}]}
-        change = _renewing(ticket, 1000) if what == "renew" else _handing_over(ticket, 1000)
+        change = renewing(ticket, 1000) if what == "renew" else handing_over(ticket, 1000)
         statement = {"q": query, "u": change, "upsert": False}
     return {"update": "leases", "updates": [statement], "ordered": False}
 
