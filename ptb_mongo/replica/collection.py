@@ -112,9 +112,10 @@ class Collection(DocumentForm, Generic[R]):
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
-        is_known = self.replicas.get(self.key_of(replica.id)) is replica  # what was spilled has one of its own
-        if is_known and is_nothing and replica not in self.unstorable and self.is_needless(replica):
-            del self.replicas[self.key_of(replica.id)]
+        if is_nothing and replica not in self.unstorable and self.is_needless(replica):
+            key = self.key_of(replica.id)
+            if self.replicas.get(key) is replica:  # what was spilled has one of its own
+                del self.replicas[key]
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:
@@ -304,12 +305,7 @@ class Collection(DocumentForm, Generic[R]):
         return Version(plain, raw)
 
     def unsaved(
-        self,
-        document_id: Any,
-        stored: Stored | None,
-        version: Version,
-        sent: dict[str, Version],
-        writer: str,
+        self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str
     ) -> R:
         """A separate replica for what an earlier process could not save; read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)

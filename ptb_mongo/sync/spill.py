@@ -187,8 +187,8 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         type(spilled.collection) is not str
         or not isinstance(sent, dict)
         or not isinstance(revs, list)
-        or type(spilled.writer) is not str
         or any(type(rev) is not str for rev in revs)
+        or type(spilled.writer) is not str
     ):
         raise DecodeError("it is damaged: a document in it has fields of other types")
     for raw in (spilled.base, spilled.wanted, *sent.values()):
