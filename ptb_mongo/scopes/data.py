@@ -128,9 +128,8 @@ class DataScope(DataForm[T]):
             plain, bad, _ = self._plain(replica, obj)
             for again, _ in reversed(replica.handed_out):
                 if same(plain, self._plain_or_none(replica, again)):
-                    self.see(
-                        self.key_of(replica.id), again
-                    )  # a copy of what was loaded at a second start, before any update
+                    # A copy of what was loaded at a second start, before any update.
+                    self.see(self.key_of(replica.id), again)
                     break
             if self._is_nothing(replica, plain):
                 is_new = False

@@ -165,16 +165,16 @@ class SpillFolder:
             writer.submit(collection, replica)
         with contextlib.suppress(asyncio.TimeoutError):
             await wait_at_most(_PATIENCE, writer.drain(), lambda: len(writer.waiting))
-        for collection, replica in taken:
-            if replica.pending is None:
-                continue
+        left = [(collection, replica) for collection, replica in taken if replica.pending is not None]
+        for collection, replica in left:
             why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
             _LOGGER.error("Kept for the next start: %s", why)
             # What is being written at this moment may still be stored: that stands in the file, and nothing is sent
-            # after it. What this process writes later is another writer's: it must not hide that from the next start.
+            # after it.
             failed.append(_spilled(collection.collection, replica, ""))
             writer.withdraw(replica)
             replica.settled(replica.pending)
+        if left:  # what this process writes later must not hide from the next start what was being written
             writer.rename(uuid.uuid4().hex[:12])
         return failed
 

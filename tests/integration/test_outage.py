@@ -155,20 +155,22 @@ async def test_a_user_who_was_never_loaded_gets_no_empty_data_during_an_outage(u
         assert (await bot.hears(user=7)) == {"known": True}
 
 
+@pytest.mark.parametrize("of", ["user", "chat"])
 @pytest.mark.parametrize("by_hand", ["flush", "get_bot_data"])
 async def test_nor_while_what_was_called_by_hand_has_left_nothing_open(
-    uri: str, server: EmbeddedMongo, by_hand: str
+    uri: str, server: EmbeddedMongo, by_hand: str, of: str
 ) -> None:
     with MongoClient(server.uri) as client:
-        client[DATABASE].user_data.insert_one({"_id": 7, "data": {"known": True}})
+        for scope in ("user_data", "chat_data"):
+            client[DATABASE][scope].insert_one({"_id": 7, "data": {"known": True}})
     bot = Bot(MongoPersistence(uri, DATABASE, loading="lazy"))
     async with bot.application:
         server.kill()
         with contextlib.suppress(UnavailableError):
             await getattr(bot.persistence, by_hand)()
         assert bot.persistence.session is None
-        with pytest.raises(UnavailableError, match=r"user_data, _id 7: it was never loaded"):
-            await bot.persistence.refresh_user_data(user_id=7, user_data={})
+        with pytest.raises(UnavailableError, match=rf"{of}_data, _id 7: it was never loaded"):
+            await getattr(bot.persistence, f"refresh_{of}_data")(7, {})
 
         await asyncio.to_thread(server.start)
         assert (await bot.hears(user=7)) == {"known": True}

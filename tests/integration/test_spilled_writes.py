@@ -19,7 +19,7 @@ from bots import USER, Bot, turns
 
 from ptb_mongo import MongoPersistence, UnsavedDataError
 from ptb_mongo.driver.database import Driver
-from ptb_mongo.errors import UnavailableError
+from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.replica.sent import Sent
 from ptb_mongo.replica.versions import Stored, Version, Write
 from ptb_mongo.sync import spill, spilled
@@ -123,9 +123,7 @@ async def test_a_start_sends_nothing_of_what_it_has_left_to_the_next(
 ) -> None:
     """The start writes what is left into a new file while the read before its write is still on its way."""
     database.user_data.insert_one({"_id": USER, "data": {"log": ["a"]}, "rev": "w:1"})
-    base, wanted = (bson.encode({"data": {"log": log}}) for log in (["a"], ["a", "x"]))
-    one = spill.Spilled("user_data", USER, base, wanted, {}, "w:1", [], "w:1")
-    spill.write(tmp_path, mongodb_database, "", "earlier", [one])
+    left_behind(tmp_path, mongodb_database, {"log": ["a"]}, {"log": ["a", "x"]}, rev="w:1", writer="w:1")
     monkeypatch.setattr(spilled, "_PATIENCE", 0.2)
     monkeypatch.setattr(Driver, "raw_documents", late := Late(Driver.raw_documents))
     bot = Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path))
@@ -164,6 +162,37 @@ async def test_what_is_refused_at_a_start_is_not_taken_for_saved_when_that_proce
     async with third.application:
         assert database.user_data.find_one({"_id": USER})["data"] == {"plan": "gold", "n": 1}
     assert files_in(folder) == []
+
+
+@pytest.mark.parametrize("code", [13, 20, 371, 8000])
+async def test_nor_is_what_everybody_is_refused_at_a_start(
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    database: Any,
+    mongodb_server_uri: str,
+    mongodb_database: str,
+    tmp_path: Path,
+) -> None:
+    database.user_data.insert_one({"_id": USER, "data": {"log": ["a"]}, "rev": "w:1"})
+    left_behind(tmp_path, mongodb_database, {"log": ["a"]}, {"log": ["a", "x"]}, rev="w:1", writer="w:1")
+    second, third = (Bot(MongoPersistence(mongodb_server_uri, mongodb_database, spill_dir=tmp_path)) for _ in range(2))
+
+    async def refused(*_: Any) -> Any:
+        raise RefusedError("MongoDB refuses", code)
+
+    with monkeypatch.context() as context:
+        context.setattr(spilled, "_PATIENCE", 0.2)
+        context.setattr(Driver, "write", refused)
+        await second.application.initialize()
+    for number in (1, 2):
+        await second.hears(lambda context, number=number: context.user_data.update(n=number))
+        await second.saves()
+    await second.application.shutdown()
+    assert database.user_data.find_one({"_id": USER})["data"] == {"log": ["a"], "n": 2}
+
+    async with third.application:
+        assert database.user_data.find_one({"_id": USER})["data"] == {"log": ["a", "x"], "n": 2}
+    assert files_in(tmp_path) == []
 
 
 def left_behind(folder: Path, database: str, base: Any, wanted: Any, **fields: Any) -> None:
