@@ -17,7 +17,8 @@ __all__ = ["OpaqueForms"]
 
 _DEEPEST_VIEW: Final = 80
 _LARGEST_VIEW: Final = 50_000  # parts, each wherever it stands: no query looks through more
-_UNUSUAL_PARTS: Final = 10_000
+_UNUSUAL_PARTS: Final = 4_000  # times the attributes of a Telegram object: less than a pickle may always stand for
+_PART_OF_A_TEXT: Final = 16  # characters
 _UNUSUAL_DEPTH: Final = 30
 
 
@@ -79,11 +80,12 @@ class _View:
     def __init__(self) -> None:
         self._parts = 0
         self._deepest = 0
+        self._hides = False
 
     @property
     def is_unusual(self) -> bool:
-        """Whether it has so many parts, or levels, that the object may be refused when it is loaded."""
-        return self._parts > _UNUSUAL_PARTS or self._deepest > _UNUSUAL_DEPTH
+        """Whether it has, or hides, so many parts or levels that the object may be refused when it is loaded."""
+        return self._hides or self._parts > _UNUSUAL_PARTS or self._deepest > _UNUSUAL_DEPTH
 
     def of(self, value: Any, depth: int) -> Any:
         """The view of one part.
@@ -100,13 +102,18 @@ class _View:
             view = {}
             for key, item in value.items():
                 name, plain = escape(key), self.of(item, depth + 1)
+                self._hides = self._hides or name is None
                 if name is not None and plain is not None:
                     view[name] = plain
             return view
         if isinstance(value, (list, tuple)) and depth < _DEEPEST_VIEW:
             return [self.of(item, depth + 1) for item in value]
         if isinstance(value, str):
+            self._parts += len(value) // _PART_OF_A_TEXT
             return str.__str__(value).encode("utf-8", "replace").decode()
         if isinstance(value, int) and not isinstance(value, bool):
             return int(value) if MIN_INT64 <= value <= MAX_INT64 else float(value)
-        return value if type(value) in {bool, float, dtm.datetime} else None
+        if type(value) in {bool, float, dtm.datetime}:
+            return value
+        self._hides = self._hides or value is not None  # PTB looks into no tuple, so this may hold anything
+        return None

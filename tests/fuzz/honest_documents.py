@@ -13,12 +13,14 @@ import telegram
 from choices import Choices
 from honest_values import HONEST
 
-from ptb_mongo.codec import Codec
+from ptb_mongo.codec import Codec, dump
 from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["stored"]
 
 _DEEPEST: Final = 4
+_MOST: Final = 1000  # how often one value may stand in the whole
+_LARGEST: Final = 200_000  # bytes; few larger ones would take most of the time, and some no server would hold
 
 
 def stored(choices: Choices, codec: Codec) -> Any:
@@ -38,19 +40,20 @@ def _stored(value: Any, codec: Codec) -> Any:
         return None
     except DecodeError as error:
         return None if "unfold" in error.reason else plain
-    return plain
+    return plain if len(dump({"data": plain})) < _LARGEST else None
 
 
 def _value(choices: Choices) -> Any:
-    value = choices.one(HONEST)
+    value, most = choices.one(HONEST), _MOST
     for _ in range(choices.below(_DEEPEST)):
-        value = _held(choices, value)
+        often = min(choices.one((1, 2, 30, 200)), most)
+        most //= often
+        value = _held(choices, value, often)
     return value
 
 
-def _held(choices: Choices, value: Any) -> Any:
+def _held(choices: Choices, value: Any, often: int) -> Any:
     """Something that holds a value, once or often."""
-    often = choices.one((1, 2, 30, 200))
     return choices.one(
         (
             lambda: [value],

@@ -309,6 +309,40 @@ def test_what_honest_values_share_comes_back(value: Any) -> None:
     assert dump(CODEC.encode(let_in(plain))) == dump(plain)
 
 
+def large_keyboard() -> telegram.InlineKeyboardMarkup:
+    return telegram.InlineKeyboardMarkup(
+        [[telegram.InlineKeyboardButton("x", callback_data=(PRODUCT.b["tags"], number))] for number in range(100)]
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        (large_keyboard(), 1),
+        [(large_keyboard(), 1)],
+        {"a": (large_keyboard(),)},
+        {5: [large_keyboard()]},
+        {("x" * 40_000,) * 10: 1},
+        ["x" * 40_000] * 10,
+        telegram.InlineKeyboardMarkup([[telegram.InlineKeyboardButton("x", callback_data=(large_keyboard(), 1))]]),
+        [telegram.User(number, "x", False) for number in range(300)],
+    ],
+    ids=["tuple", "list", "dict", "number", "key", "text", "keyboard", "users"],
+)
+def test_what_shares_more_than_is_loaded_again_is_tried_before_it_is_stored(part: Any) -> None:
+    """A view does not show all that a Telegram object holds, or how often."""
+    plain = CODEC.encode(
+        telegram.InlineKeyboardMarkup(
+            [[telegram.InlineKeyboardButton("x", callback_data=(part, number))] for number in range(200)]
+        )
+    )
+    is_tried = CODEC.may_not_load
+
+    with pytest.raises(DecodeError, match="unfold"):
+        CODEC.decode(plain)
+    assert is_tried
+
+
 def test_a_view_that_unfolds_is_left_out() -> None:
     part: Any = [1]
     for _ in range(15):
