@@ -314,12 +314,14 @@ async def test_a_flush_by_hand_before_the_alarm_only_delays_it(
     mongodb_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(heartbeat, "_GRACE", 3600)
+    monkeypatch.setattr(saver_watch, "_CONFIRM", 3600)
     async with started(Bot(persistence(mongodb_database))) as bot:
         await bot.hears(uncopyable("user_data"))
         await until(lambda: not bot.persistence._saver._heartbeat.is_awaited)
         with contextlib.suppress(UnsavedDataError):
             await bot.persistence.flush()
         assert alarms(caplog) == []
+        monkeypatch.setattr(saver_watch, "_CONFIRM", 0.1)
 
         await is_noticed(bot)
         await bot.hears(lambda context: context.user_data.clear())
