@@ -19,6 +19,13 @@ from ptb_mongo.errors import UnsavedDataError
 
 USER = 42
 IDS = [name for name in ODD if name not in NO_IDS]
+REVS = [name for name in ODD if name != "null"]
+AT_ONCE = 6
+
+
+def several(names: list[str]) -> Any:
+    """Cases of several odd values each: a start with many of them takes no longer than one with a few."""
+    return pytest.mark.parametrize("names", [names[start::AT_ONCE] for start in range(AT_ONCE)], ids=", ".join)
 
 
 def documents(odd: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -41,12 +48,18 @@ def documents(odd: Any) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.parametrize("name", IDS)
-async def test_an_odd_id_in_any_scope_stops_neither_the_start_nor_anybody_else(
-    mongo_persistence: Callable[..., Any], database: Any, name: str
+def plant_all(database: Any, names: list[str]) -> None:
+    """The documents of several odd values."""
+    for scope, document in (one for name in names for one in documents(ODD[name])):
+        with contextlib.suppress(DuplicateKeyError):  # some are the same for several
+            plant(database[scope], document)
+
+
+@several(IDS)
+async def test_odd_ids_in_any_scope_stop_neither_the_start_nor_anybody_else(
+    mongo_persistence: Callable[..., Any], database: Any, names: list[str]
 ) -> None:
-    for scope, document in documents(ODD[name]):
-        plant(database[scope], document)
+    plant_all(database, names)
     neighbours(database)
 
     state = 2
@@ -59,9 +72,9 @@ async def test_an_odd_id_in_any_scope_stops_neither_the_start_nor_anybody_else(
             state = bot.states[-1] % 99 + 1
 
 
-@pytest.mark.parametrize("name", IDS)
-async def test_an_odd_id_that_appears_while_the_bot_runs_stops_nobody(
-    mongo_persistence: Callable[..., Any], database: Any, name: str
+@several(IDS)
+async def test_odd_ids_that_appear_while_the_bot_runs_stop_nobody(
+    mongo_persistence: Callable[..., Any], database: Any, names: list[str]
 ) -> None:
     neighbours(database)
     bot = Talking(mongo_persistence(refresh="watch"))
@@ -70,8 +83,7 @@ async def test_an_odd_id_that_appears_while_the_bot_runs_stops_nobody(
         follows = bot.persistence.session._stream
         await until(lambda: follows.is_following)
         batches = follows._batches
-        for scope, document in documents(ODD[name]):
-            plant(database[scope], document)
+        plant_all(database, names)
         for scope in ("user_data", "chat_data", "bot_data", "conversations", "callback_data"):
             database[scope].delete_many({"data.odd": True})
         await until(lambda: follows._batches > batches + 1 or not follows.is_following)
@@ -80,7 +92,7 @@ async def test_an_odd_id_that_appears_while_the_bot_runs_stops_nobody(
         await serves_the_neighbour(bot, database, 2)
 
 
-@pytest.mark.parametrize("names", [IDS[start::6] for start in range(6)], ids=", ".join)
+@several(IDS)
 async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], database: Any, names: list[str]) -> None:
     held: list[Any] = []
     bot = worker("stream", [states(held)])
@@ -88,9 +100,8 @@ async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], da
         await bot.application.deliver(message_from(USER, "a"))
         follows = bot.persistence.session._stream
         await until(lambda: follows.is_following)
-        for scope, document in (one for name in names for one in documents(ODD[name])):
-            with contextlib.suppress(DuplicateKeyError):  # some are the same for several
-                plant(database[scope], document)
+        plant_all(database, names)
+        for scope in (*DATA, "conversations", "callback_data"):
             database[scope].update_many({}, {"$set": {"touched": 1}})
         await bot.application.deliver(message_from(OTHER, "a"))
         await bot.application.deliver(message_from(USER, "a"))
@@ -101,31 +112,38 @@ async def test_workers_are_not_stopped_by_odd_ids(worker: Callable[..., Any], da
         assert held == [None, None, 1]
 
 
-@pytest.mark.parametrize("name", [name for name in ODD if name != "null"])
+@several(REVS)
 @pytest.mark.parametrize("mode", ["watch", "read"])
-async def test_an_odd_rev_is_the_trouble_of_its_document_alone(
-    mongo_persistence: Callable[..., Any], database: Any, name: str, mode: str
+async def test_odd_revs_are_the_trouble_of_their_documents_alone(
+    mongo_persistence: Callable[..., Any], database: Any, names: list[str], mode: str
 ) -> None:
+    users = {USER + 100 + number: ODD[name] for number, name in enumerate(names)}
+
+    def plant_data(user: int, odd: Any) -> None:
+        for scope in ("user_data", "chat_data"):
+            plant(database[scope], {"_id": user, "data": {"name": "Eve"}, "rev": odd, "revs": [odd, "a:1", odd]})
+
     neighbours(database)
-    odd = ODD[name]
-    for scope in ("user_data", "chat_data"):
-        plant(database[scope], {"_id": USER, "data": {"name": "Eve"}, "rev": odd, "revs": [odd, "a:1", odd]})
-    named = {"handler": "order", "key": [USER, USER]}
-    plant(database.conversations, {"_id": named, **named, "state": 1, "rev": odd, "revs": odd})
-    plant(database.callback_data, {"_id": "k" * 32, **KEYBOARD, "rev": odd, "revs": odd})
+    for user, odd in users.items():
+        plant_data(user, odd)
+        named = {"handler": "order", "key": [user, user]}
+        plant(database.conversations, {"_id": named, **named, "state": 1, "rev": odd, "revs": odd})
+        plant(database.callback_data, {"_id": f"{user:032}", **KEYBOARD, "rev": odd, "revs": odd})
     bot = Talking(mongo_persistence(refresh=mode))
     await bot.application.initialize()
     for n in (1, 2):
-        await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=USER)
+        for user in users:
+            await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=user)
         bot.states.clear()
         await serves_the_neighbour(bot, database, n)
-        for scope in ("user_data", "chat_data"):
-            database[scope].delete_one({"_id": USER})
-            plant(database[scope], {"_id": USER, "data": {"name": "Eve"}, "rev": odd, "revs": odd})
+        for user, odd in users.items():
+            for scope in ("user_data", "chat_data"):
+                database[scope].delete_one({"_id": user})
+            plant_data(user, odd)
     try:
         await bot.application.shutdown()
     except UnsavedDataError as error:  # of one that MongoDB does not find by its own value
-        assert name == "pointer"
+        assert "pointer" in names
         assert f"_id {OTHER}" not in str(error)  # noqa: PT017
 
 
