@@ -6,6 +6,7 @@ So of each form, and of each class that can be restored, as many as fit are deco
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import time
@@ -18,6 +19,7 @@ import bson
 import pytest
 import telegram
 from assembler import RESTORE, literal, made, planted, restore
+from zoo import ZOO
 
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.proportion import LOOKED_AT_AT_LEAST, LOOKED_AT_PER_BYTE
@@ -206,11 +208,29 @@ def telegram_names() -> Iterator[str]:
             yield f"telegram.{name}"
 
 
-def test_objects_of_no_class_cost_more_than_their_bytes() -> None:
-    names = list(telegram_names())
-    for name in names:
-        assert_cheap(repeated("telegram", name, b"}", 500))
-    for cls in STANDARD:
-        assert_cheap(repeated("object", Trust().name_of(cls), b"\x89)", 500))
+TELEGRAM = list(telegram_names())
+SIZES_OF_EACH = SIZES if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else [500]
+"""All sizes take an hour: `HYPOTHESIS_PROFILE=deep pytest tests/unit/codec/test_costs.py`."""
 
-    assert len(names) > 250
+
+@pytest.mark.parametrize("size", SIZES_OF_EACH)
+@pytest.mark.parametrize("names", [TELEGRAM[start::10] for start in range(10)], ids=lambda names: names[0])
+def test_telegram_objects_of_no_class_cost_more_than_their_bytes(names: list[str], size: int) -> None:
+    for name in names:
+        assert_cheap(repeated("telegram", name, b"}", size))
+
+
+@pytest.mark.parametrize("size", SIZES_OF_EACH)
+@pytest.mark.parametrize("cls", STANDARD)
+def test_calls_of_no_standard_class_cost_more_than_their_bytes(cls: type, size: int) -> None:
+    assert_cheap(repeated("object", Trust().name_of(cls), b"\x89)", size))
+
+
+@pytest.mark.parametrize("size", SIZES_OF_EACH)
+@pytest.mark.parametrize("value", ZOO, ids=lambda value: type(value).__name__)
+def test_honest_values_cost_no_more_than_their_bytes(value: Any, size: int) -> None:
+    assert assert_cheap(many(CODEC.encode(value), size)) == ""
+
+
+def test_every_class_of_telegram_is_among_them() -> None:
+    assert len(TELEGRAM) > 250
