@@ -21,6 +21,8 @@ from telegram import (
 )
 from telegram.ext import MessageHandler, filters
 
+from ptb_mongo.errors import DocumentError, UnsavedDataError
+
 FOREIGN_TOKEN = "654321:ANOTHER-secret"
 
 
@@ -66,11 +68,9 @@ async def stored(application: Any, mongodb_server_uri: str, mongodb_database: st
     """Every byte that is stored, by collection."""
     async with application:
         await application.process_update(message_from(7))
-        bot = application.bot
-        # PTB makes deep copies of all data, which a bot refuses, but not of the states of conversations.
-        inside = [(bot,), {bot: bot}, {bot}, Order(bot)]
-        asked = {"by": bot, "with": application.user_data[7]["query"], "in": inside}
-        await application.persistence.update_conversation("order", (7, 7), asked)
+        asked = application.user_data[7]
+        inside = [(asked["query"],), {asked["member"]}, asked["in an object"]]
+        await application.persistence.update_conversation("order", (7, 7), {"with": asked["query"], "in": inside})
     with MongoClient(mongodb_server_uri, document_class=RawBSONDocument) as client:
         database = client[mongodb_database]
         yield {
@@ -115,10 +115,22 @@ async def test_the_running_bot_comes_back_in_all_those_places(mongo_persistence)
         assert data["in an object"].placed_with.get_bot() is bot
         assert application.bot_data["update"].message.get_bot() is bot
         (state,) = (await application.persistence.get_conversations("order")).values()
-        assert state["by"] is bot
         assert state["with"].get_bot() is bot
-        assert state["in"][:3] == [(bot,), {bot: bot}, {bot}]
-        assert state["in"][3].placed_with is bot
+        assert [one.get_bot() for one in (*state["in"][0], *state["in"][1])] == [bot, bot]
+        assert state["in"][2].placed_with.get_bot() is bot
+
+
+@pytest.mark.parametrize("held", [lambda bot: bot, lambda bot: [(bot,)], lambda bot: {bot: 1}, Order])
+async def test_a_bot_as_the_state_of_a_conversation_is_refused(mongo_persistence, database, held):
+    """PTB makes deep copies of all data, which a bot refuses, but not of states: a handler might show its token."""
+    application = offline_application(mongo_persistence(trusted=[Order]))
+    await application.initialize()
+    with pytest.raises(DocumentError, match="it holds the bot|a bot is no state"):
+        await application.persistence.update_conversation("order", (7, 7), held(application.bot))
+    with pytest.raises(UnsavedDataError, match="it holds the bot|a bot is no state"):
+        await application.shutdown()
+
+    assert database.conversations.count_documents({}) == 0
 
 
 async def test_another_bot_is_warned_of_and_neither_stored_nor_restored(
