@@ -1,7 +1,7 @@
 """PTB's own examples remember what their users told them, with our persistence as with PTB's.
 
-Each test runs with `PicklePersistence` too: it is the specification. Unless a test says otherwise, the bot
-saves nothing before it is stopped: what it knows after a restart was saved while it shut down.
+`PicklePersistence` is the specification: with `HYPOTHESIS_PROFILE=deep` each test runs with it, too. Unless a test says
+otherwise, the bot saves nothing before it is stopped: what it knows after a restart was saved while it shut down.
 """
 
 from __future__ import annotations

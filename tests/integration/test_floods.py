@@ -16,7 +16,7 @@ from ptb_mongo.replica.known import MOST_MADE_BY_OTHERS
 from ptb_mongo.replica.quarantine import MOST_QUARANTINED
 
 FLOOD = 2 * MOST_MADE_BY_OTHERS + 2_000
-LARGE_FLOOD = 50_000
+LARGE_FLOOD = 4 * MOST_MADE_BY_OTHERS
 OTHER = 43
 BROKEN = {"data": {"x": {"_py": "nonsense"}}}
 KEYBOARD = {"position": 0, "buttons": {"b" * 32: 0}, "objects": ["buy"]}
