@@ -38,8 +38,8 @@ from ptb_mongo.sync import spill
 
 __all__ = ["BotLayer"]
 
-_LONGEST: Final = 60.0  # seconds of a case
 _OF_THE_PROCESSOR: Final = 4.0, 400e-6  # seconds, and seconds for a byte
+_WAITING: Final = 60.0  # seconds that a case may take beside those, on a busy machine
 
 
 class BotLayer:
@@ -107,9 +107,11 @@ class _Stage:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(repr(context)))
         self._folder = Path(tempfile.mkdtemp(prefix="ptb-mongo-fuzz-"))
         began, log = time.thread_time(), _Log()
+        fixed, each = _OF_THE_PROCESSOR
+        limit = fixed + each * case.size
         try:
             with log:
-                await asyncio.wait_for(self._play(case), _LONGEST)
+                await asyncio.wait_for(self._play(case), limit + _WAITING)
         except asyncio.TimeoutError:
             return Finding("a case takes for ever", "")
         except Exception as error:  # noqa: BLE001  (that is what we look for)
@@ -117,13 +119,12 @@ class _Stage:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
         seconds = time.thread_time() - began
-        fixed, each = _OF_THE_PROCESSOR
         left = [task for task in asyncio.all_tasks() if _is_of_ours(task)]
         if left or unhandled:
             return Finding("something goes on after the end", f"{left} {unhandled}"[:2000])
         if log.wrong:
             return Finding("the log is wrong", log.wrong)
-        if seconds > fixed + each * case.size:
+        if seconds > limit:
             return Finding("a bot is slow", f"{seconds:.1f} s for {case.size:,} bytes")
         return None
 
