@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import telegram
+from telegram.ext import ConversationHandler
 
 from ptb_mongo.codec import BURIED, Codec, load
 from ptb_mongo.errors import DecodeError, QuarantinedError, as_encode_error
@@ -21,6 +22,7 @@ from ptb_mongo.types import ConversationDict, ConversationKey
 __all__ = ["ConversationScope", "States"]
 
 _FIELDS: Final = ("handler", "key", "state")
+_USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
 _Key = tuple[str, ConversationKey]
 
@@ -39,6 +41,19 @@ class States(Protocol):
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """Another worker has written or deleted a conversation."""
+
+
+def _check_comparable(state: Any) -> None:
+    """Refuses a state that PTB's start, which compares each with the end of a conversation, would not survive.
+
+    Raises:
+        DecodeError: If it is one.
+    """
+    try:
+        bool(state == ConversationHandler.END)
+    except Exception as error:  # whatever its own code may do
+        what = f"a {type(state).__qualname__} that cannot be compared ({type(error).__name__})"
+        raise DecodeError(f"{what} is no state", path="state") from error
 
 
 class ConversationScope(Collection[Replica]):
@@ -72,8 +87,11 @@ class ConversationScope(Collection[Replica]):
             raise DecodeError("its handler and key are not those of its _id")
         if "state" not in body:
             raise DecodeError("it has no state")
-        if isinstance(body["state"], telegram.Bot):
+        state = body["state"]
+        if isinstance(state, telegram.Bot):
             raise DecodeError("a bot is no state", path="state")  # PTB would log it, with its token
+        if type(state) not in _USUAL_STATES:
+            _check_comparable(state)
 
     @staticmethod
     def stored(handler: str) -> Document:

@@ -1,0 +1,113 @@
+"""States that PTB cannot use: its start compares each state, and an update looks one up among those of its handler.
+
+The kind of fault: a value that can be decoded, copied and stored, and whose comparison raises an error, so that the
+start fails for ever. What merely has no hash is the trouble of the updates of that conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from bots import until
+from neighbours import OTHER, Talking, neighbours, serves_the_neighbour, states
+from offline import message_from
+from workers import running
+
+from ptb_mongo.codec import Codec
+
+USER = 42
+
+
+class Unequal:
+    """Raises an error when it is compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("never equal")
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class Elementwise:
+    """Compares each of its elements, as arrays do: the result is neither true nor false."""
+
+    def __eq__(self, other: object) -> Any:
+        return Undecided()
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class Undecided:
+    """Is neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise ValueError("it is ambiguous")
+
+
+class Unhashable:
+    """Has no hash."""
+
+    def __hash__(self) -> int:
+        raise TypeError("no hash")
+
+
+INCOMPARABLE = {
+    "a signalling NaN": Decimal("sNaN"),
+    "an object whose comparison raises": Unequal(),
+    "an object whose comparison has no result": Elementwise(),
+}
+ODD = {
+    **INCOMPARABLE,
+    "a tuple with a signalling NaN": (1, Decimal("sNaN")),
+    "an object without a hash": Unhashable(),
+    "a list": [1],
+    "a dict": {"a": 1},
+    "a set": {1},
+}
+CLASSES = [Unequal, Elementwise, Unhashable]
+
+
+def plant(database: Any, name: str) -> dict[str, Any]:
+    codec = Codec(CLASSES)
+    named = {"handler": "order", "key": [USER, USER]}
+    document = {"_id": named, **named, "state": codec.encode(ODD[name]), "rev": "a:1"}
+    database.conversations.replace_one({"_id": named}, document, upsert=True)
+    return document
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_an_odd_state_stops_neither_the_start_nor_anybody_else(
+    mongo_persistence: Callable[..., Any], database: Any, name: str
+) -> None:
+    planted = plant(database, name)
+    neighbours(database)
+
+    bot = Talking(mongo_persistence(trusted=CLASSES))
+    async with bot.application:
+        await serves_the_neighbour(bot, database, 1)
+
+        assert bot.persistence.health().quarantined == (name in INCOMPARABLE)
+    assert database.conversations.find_one({"_id": planted["_id"]}) == planted
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_an_odd_state_that_appears_while_workers_run_stops_nobody_else(
+    worker: Callable[..., Any], database: Any, name: str, loading: str
+) -> None:
+    held: list[Any] = []
+    bot = worker("stream", [states(held)], loading=loading, trusted=CLASSES)
+    async with running(bot):
+        await bot.application.deliver(message_from(USER, "a"))
+        planted = plant(database, name)
+        scope = bot.persistence.session.scopes.conversations
+        await until(lambda: scope.replicas[("order", (USER, USER))].is_stale)
+        for user in (OTHER, USER, OTHER):
+            await bot.application.deliver(message_from(user, "a"))
+        assert held[-1] == 1  # where the other user was
+        assert bot.persistence.health().quarantined == (name in INCOMPARABLE)
+    assert database.conversations.find_one({"_id": planted["_id"]})["state"] == planted["state"]
