@@ -17,7 +17,7 @@ from ptb_mongo.errors import DocumentError, PersistenceError
 
 __all__ = ["Alone", "Shared"]
 
-_TO_SERVE: Final = 20.0  # seconds of one update
+_TO_SERVE: Final = 300.0  # seconds of one update: one with megabytes of objects takes many on a busy machine
 
 
 class Alone:
