@@ -11,6 +11,7 @@ import telegram
 from ptb_mongo.codec import pickling
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
+from ptb_mongo.codec.telegram_objects import without_token
 from ptb_mongo.codec.trust import Trust
 
 __all__ = ["OpaqueForms"]
@@ -18,6 +19,7 @@ __all__ = ["OpaqueForms"]
 _DEEPEST_VIEW: Final = 80
 _LARGEST_VIEW: Final = 50_000  # parts, each wherever it stands: no query looks through more
 _UNUSUAL_PARTS: Final = 4_000  # times the attributes of a Telegram object: less than a pickle may always stand for
+_FILE_PATH: Final = "file_path"
 _PART_OF_A_TEXT: Final = 16  # characters
 _UNUSUAL_DEPTH: Final = 30
 
@@ -99,13 +101,7 @@ class _View:
             if self._parts > _LARGEST_VIEW:
                 raise ValueError("too large for a view")
         if isinstance(value, dict) and depth < _DEEPEST_VIEW:
-            view = {}
-            for key, item in value.items():
-                name, plain = escape(key), self.of(item, depth + 1)
-                self._hides = self._hides or name is None
-                if name is not None and plain is not None:
-                    view[name] = plain
-            return view
+            return self._of_dict(value, depth + 1)
         if isinstance(value, (list, tuple)) and depth < _DEEPEST_VIEW:
             return [self.of(item, depth + 1) for item in value]
         if isinstance(value, str):
@@ -117,3 +113,12 @@ class _View:
             return value
         self._hides = self._hides or value is not None  # PTB looks into no tuple, so this may hold anything
         return None
+
+    def _of_dict(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        view = {}
+        for key, item in value.items():
+            name, plain = escape(key), self.of(item, depth)
+            self._hides = self._hides or name is None
+            if name is not None and plain is not None:
+                view[name] = without_token(plain) if name == _FILE_PATH and type(plain) is str else plain
+        return view

@@ -12,6 +12,7 @@ import contextlib
 import datetime as dtm
 import decimal
 import enum
+import re
 import sys
 import types
 import typing
@@ -27,13 +28,14 @@ from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.codec.trust import DEFAULT_VALUE
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["telegram_object", "telegram_state"]
+__all__ = ["telegram_object", "telegram_state", "without_token"]
 
 Check = Callable[[Any], bool]
 
 _PLAIN: Final = frozenset({bool, int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, DEFAULT_VALUE})
 _LIKE_PLAIN: Final = (int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, enum.Enum)
 _SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, uuid.UUID})
+_UP_TO_THE_TOKEN: Final = re.compile(r"^.*\d:[^/]*/+", re.DOTALL)
 _SEQUENCES: Final = (tuple, list)
 _SETS: Final = (set, frozenset)
 _DEEPEST: Final = 100  # what contains itself is deeper
@@ -48,6 +50,14 @@ _NAMES: Final[dict[str, Any]] = {
 }
 
 
+def without_token(file_path: str) -> str:
+    """The path of a file as Telegram's server has it: PTB puts the address before it, which holds the bot's token.
+
+    A path is good for an hour, so little is lost: `get_file` gives the address again.
+    """
+    return _UP_TO_THE_TOKEN.sub("", file_path)
+
+
 def telegram_state(obj: telegram.TelegramObject) -> dict[str, Any]:
     """The attributes that are not `None` (most are), and the bot that the object belongs to.
 
@@ -59,6 +69,8 @@ def telegram_state(obj: telegram.TelegramObject) -> dict[str, Any]:
         state.pop("api_kwargs", None)
     for name in wrong_attributes(type(obj), state):
         raise EncodeError(f"the {name} of a {type(obj).__qualname__} cannot be a {type(state[name]).__qualname__}")
+    if isinstance(obj, telegram.File) and isinstance(path := state.get("file_path"), str):
+        state["file_path"] = without_token(path)
     with contextlib.suppress(RuntimeError):  # it has none
         state["_bot"] = obj.get_bot()
     return state

@@ -226,6 +226,8 @@ class CallbackDataScope(Collection[Replica]):
             if position <= last:
                 position = last + 1
             self._positions[document_id] = last = position
+        if last > _LAST_POSITION:  # a stranger's was the last
+            self._positions.update({document_id: number for number, document_id in enumerate(ordered)})
 
     def deletable(self, replica: Replica) -> Document:
         """See `Collection.deletable`; another worker may have used a keyboard that this one drops."""

@@ -264,3 +264,27 @@ async def test_a_keyboard_behind_which_there_is_no_place_is_left_alone(
     await persistence.flush()
     assert database.callback_data.find_one({"_id": "n" * 32})["objects"] == ["x"]
     assert database.callback_data.find_one({"_id": "p" * 32})["position"] == position
+
+
+@pytest.mark.parametrize("position", [2**62, 2**62 - 1, 2**62 - 3])
+async def test_keyboards_behind_the_last_place_that_there_is_come_back(
+    mongo_persistence: Callable[..., Any], database: Any, position: int
+) -> None:
+    database.callback_data.insert_one({"_id": "p" * 32, **KEYBOARD, "accessed_at": 1.0, "position": position})
+    database.callback_data.insert_one({"_id": "g" * 32, **KEYBOARD, "accessed_at": 1.0, "position": 1})
+    order = ["p" * 32, *(letter * 32 for letter in "abcd"), "g" * 32]  # the last one was used
+    queries = {"1": "a" * 32, "2": "b" * 32}
+    for _ in range(2):
+        persistence = mongo_persistence()
+        offline_application(persistence)
+        assert await persistence.get_callback_data() is not None
+
+        await persistence.update_callback_data(([(uuid, 2.0, {"b" * 32: "x"}) for uuid in order], queries))
+        await persistence.flush()
+
+        persistence = mongo_persistence()
+        offline_application(persistence)
+        keyboards, found = await persistence.get_callback_data()
+        assert [uuid for uuid, *_ in keyboards] == order
+        assert found == queries
+        await persistence.flush()

@@ -14,6 +14,7 @@ from telegram import (
     Bot,
     CallbackQuery,
     ChatMemberOwner,
+    File,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
     Update,
@@ -35,6 +36,7 @@ def what_knows_the_bot(update: Update, bot: Any) -> dict[str, Any]:
     ada = User(7, "Ada", is_bot=False)
     query = CallbackQuery("5", ada, "chat", message=update.message, data="buy")
     member = ChatMemberOwner(ada, is_anonymous=False)
+    file = File("F", "U", file_path=f"https://api.telegram.org/file/bot{TOKEN}/photos/1.jpg")
     for each in (update, update.message, query, member, ada):
         each.set_bot(bot)
     return {
@@ -45,6 +47,8 @@ def what_knows_the_bot(update: Update, bot: Any) -> dict[str, Any]:
         "me": bot.bot,
         "in containers": [(query, update.message), {update.message}, frozenset({query}), {query: update.message}],
         "in an object": Order(update.message),
+        "file": file,
+        "files": [(file, 1), Order(file), InlineKeyboardButton("x", callback_data=(file, {"file": file}))],
     }
 
 
@@ -113,6 +117,7 @@ async def test_the_running_bot_comes_back_in_all_those_places(mongo_persistence)
         assert data["message"].get_bot() is bot
         assert data["query"].message.get_bot() is bot
         assert data["in an object"].placed_with.get_bot() is bot
+        assert data["file"].file_path == "photos/1.jpg"
         assert application.bot_data["update"].message.get_bot() is bot
         (state,) = (await application.persistence.get_conversations("order")).values()
         assert state["with"].get_bot() is bot

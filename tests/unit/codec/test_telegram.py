@@ -24,7 +24,7 @@ from roundtrip import CODEC, levels, portrait, restored, round_trip, stored
 from strategies import texts
 from telegram import constants
 
-from ptb_mongo.codec import Codec, load
+from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.errors import EncodeError
 
 TOKEN = "123456:a-secret-token"
@@ -441,3 +441,28 @@ def test_what_has_become_an_attribute_is_set_only_if_it_is_of_its_kind(value: An
     assert dict(message.api_kwargs) == {"chat": value, "_bot": value, "other": 1}
     CODEC.check_usable({"a": message}, copied=True)
     assert CODEC.decode(CODEC.encode(message)).api_kwargs == message.api_kwargs
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        ("https://api.telegram.org/file/bot1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
+        ("http://127.0.0.1:8081/file/bot1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
+        ("http://localhost:8081/file/bot1:SECRET/test/documents/a b.pdf", "test/documents/a b.pdf"),
+        ("https://example.org/telegram/1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
+        ("/var/lib/telegram-bot-api/1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
+        ("C:\\api\\photos\\file_1.jpg", "C:\\api\\photos\\file_1.jpg"),
+        ("photos/file_1.jpg", "photos/file_1.jpg"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_a_file_is_stored_without_the_token(address: str, kept: str) -> None:
+    codec = Codec()
+    file = telegram.File("F", "U", file_path=address)
+
+    plain = codec.encode([file, telegram.InlineKeyboardButton("x", callback_data=(file, [file]))])
+
+    assert b"SECRET" not in dump({"data": plain})
+    assert codec.decode(plain)[0].file_path == kept
+    assert plain[0]["view"].get("file_path", "") == kept
+    assert codec.encode(codec.decode(plain)) == plain
