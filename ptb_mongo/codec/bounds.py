@@ -23,11 +23,14 @@ __all__ = [
     "Spending",
     "check_collisions",
     "check_copy",
+    "is_dear",
     "shown",
 ]
 
 MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
+
+_LONGEST_COMPARED: Final = 4096  # bits
 
 MAX_PACKED: Final = 10
 """Packed BSON in packed BSON; each level holds all that is inside once more."""
@@ -66,12 +69,23 @@ def check_collisions(values: Collection[Any]) -> None:
     """Refuses keys, or elements of a set, too many of which have one hash; numbers can be chosen so, texts cannot.
 
     Raises:
-        DecodeError: If there are more than `MAX_COLLISIONS`.
+        DecodeError: If there are more than `MAX_COLLISIONS`; or two, if one takes long to be compared.
     """
+    if any(map(is_dear, values)):
+        hashes = collections.Counter(map(hash, values))
+        if any(hashes[hash(value)] > 1 for value in values if is_dear(value)):
+            raise DecodeError("a very long number among its keys or elements has the hash of another one")
     if len(values) > MAX_COLLISIONS:
         ((_, most),) = collections.Counter(map(hash, values)).most_common(1)
         if most > MAX_COLLISIONS:
             raise DecodeError("too many of its keys or elements have the same hash")
+
+
+def is_dear(value: Any) -> bool:
+    """Whether a key holds an integer that takes the square of its length to be compared with a `Decimal`."""
+    if type(value) in {tuple, frozenset}:
+        return any(map(is_dear, value))
+    return type(value) is int and value.bit_length() > _LONGEST_COMPARED
 
 
 def check_copy(value: object) -> None:

@@ -24,7 +24,7 @@ from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending, check_colli
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
@@ -58,7 +58,7 @@ class Decoder:
             "int64": lambda tagged: Int64(_field(tagged, "v", int)),
             "decimal": _decimal,
             "fraction": lambda tagged: fraction(*self._integers(tagged, 2)),
-            "range": lambda tagged: range(*self._integers(tagged, 3)),
+            "range": lambda tagged: range_of(*self._integers(tagged, 3)),
             "bytearray": lambda tagged: bytearray(_field(tagged, "v", bytes)),
             "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
             "bson": self._packed,

@@ -12,9 +12,9 @@ from typing import Any, Final
 from ptb_mongo.codec.bounds import shown
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["PARTS", "enum_key", "enum_member", "fraction", "pytz_utc"]
+__all__ = ["PARTS", "enum_key", "enum_member", "fraction", "pytz_utc", "range_of"]
 
-_MAX_FRACTION_BITS: Final = 100_000
+_MAX_BITS: Final = 100_000
 
 
 def enum_key(member: enum.Enum) -> object:
@@ -62,9 +62,28 @@ def fraction(numerator: Any, denominator: Any) -> Fraction:
     """
     if type(numerator) is not int or type(denominator) is not int:
         raise TypeError("a fraction is made of two integers")
-    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
+    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_BITS:
         raise ValueError("a fraction of such long numbers cannot be stored")
     return Fraction(numerator, denominator)
+
+
+def range_of(*parts: Any) -> range:
+    """The range of a start, a stop and a step.
+
+    Raises:
+        TypeError: If they are no integers.
+        ValueError: If they are so long that their division, which takes the square of their length, would hang.
+    """
+    if not all(isinstance(part, int) for part in parts):
+        raise TypeError("a range is made of integers")
+    if any(part.bit_length() > _MAX_BITS for part in parts):
+        raise ValueError("a range of such long numbers cannot be stored")
+    return range(*parts)
+
+
+def _range_parts(value: range) -> tuple[Any, ...]:
+    range_of(value.start, value.stop, value.step)
+    return "range", value.start, value.stop, value.step
 
 
 def pytz_utc() -> Any:
@@ -77,7 +96,7 @@ def pytz_utc() -> Any:
 PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     zoneinfo.ZoneInfo: _zone_parts,
     Fraction: _fraction_parts,
-    range: lambda value: ("range", value.start, value.stop, value.step),
+    range: _range_parts,
     re.Pattern: lambda value: ("pattern", value.pattern, value.flags),
 }
 """Takes values apart, by their type: a word that says what they are, and the parts."""

@@ -16,7 +16,7 @@ from typing import Any, Final
 import telegram
 from bson.code import Code
 
-from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions
+from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions, is_dear
 from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.errors import DecodeError
 
@@ -204,8 +204,10 @@ class Proportion:
         """The same for a dict that gets its keys little by little.
 
         Raises:
-            DecodeError: If too many collide.
+            DecodeError: If too many collide, or one takes long to be compared with those that come later.
         """
+        if any(map(is_dear, keys)):
+            raise DecodeError("a very long number is no key in a pickle")
         if len(target) + len(keys) > MAX_COLLISIONS:
             _, hashes = self._hashes.setdefault(id(target), (target, collections.Counter(map(hash, target))))
             new = list(map(hash, keys))

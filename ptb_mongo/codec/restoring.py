@@ -23,7 +23,7 @@ import telegram.error
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
 from ptb_mongo.codec.described import Described
 from ptb_mongo.codec.objects import is_plain, set_attribute
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
@@ -69,7 +69,7 @@ class Restorer(Reader):
             "enum": self._enum,
             "zone": _zone,
             "fraction": fraction,
-            "range": range,
+            "range": range_of,
             "pattern": spending.pattern,
             "pytz": pytz_utc,
             "object": self._object,

@@ -21,7 +21,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import fraction
+from ptb_mongo.codec.parts import fraction, range_of
 from ptb_mongo.errors import EncodeError
 
 __all__ = ["MAX_INT64", "MIN_INT64", "SCALARS", "Form", "text_form"]
@@ -69,6 +69,10 @@ def _fraction_form(value: Fraction, depth: int) -> Any:
 
 
 def _range_form(value: range, depth: int) -> Any:
+    try:
+        range_of(value.start, value.stop, value.step)
+    except ValueError as error:
+        raise EncodeError(str(error)) from error
     return {TAG: "range", "v": [_int_form(part, depth) for part in (value.start, value.stop, value.step)]}
 
 

@@ -24,7 +24,8 @@ def literal(value: object) -> bytes:
         return {True: pickle.NEWTRUE, False: pickle.NEWFALSE, None: pickle.NONE}[value]
     if isinstance(value, int):
         data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
-        return pickle.LONG1 + bytes([len(data)]) + data
+        head = pickle.LONG1 + bytes([len(data)]) if len(data) < 256 else pickle.LONG4 + struct.pack("<i", len(data))
+        return head + data
     if isinstance(value, tuple):
         return pickle.MARK + b"".join(map(literal, value)) + pickle.TUPLE
     if isinstance(value, list):

@@ -10,11 +10,13 @@ import enum
 import functools
 import os
 import pickle
+import re
 import struct
 import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -787,3 +789,47 @@ def test_an_enum_is_not_made_larger() -> None:
 
     assert list(samples.Colour) == before
     assert enum.Enum in samples.Colour.__mro__
+
+
+# -- long numbers, whose comparison and division take the square of their length ---------------------------
+
+SAME = 2**61 - 1
+LONG = (1 << 160_000) + 12345
+AS_DEAR = [LONG, *(Decimal(LONG % SAME + number * SAME) for number in range(30))]
+
+
+def form(number: object) -> Any:
+    if isinstance(number, tuple):
+        return {"_py": "tuple", "v": [form(one) for one in number]}
+    return {"_py": "decimal", "v": str(number)} if isinstance(number, Decimal) else {"_py": "int", "v": hex(number)}
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"_py": "set", "v": [form(one) for one in AS_DEAR]},
+        {"_py": "frozenset", "v": [form(one) for one in reversed(AS_DEAR)]},
+        {"_py": "set", "v": [form((1, (one, 2))) for one in AS_DEAR]},
+        {"_py": "dict", "v": [[form(one), 1] for one in AS_DEAR]},
+        {"_py": "range", "v": [0, form((1 << 1_600_000) - 1), form((1 << 800_000) - 3)]},
+        {"_py": "range", "v": [form(-(1 << 1_600_000)), 5, form((1 << 800_000) - 3)]},
+        planted(restore("range", 0, (1 << 1_600_000) - 1, (1 << 800_000) - 3)),
+        planted(made("types.SimpleNamespace", state={"a": b"}" + literal(LONG) + b"Ns"})),
+    ],
+    ids=["set", "frozenset", "tuples", "dict", "range", "negative range", "range in a pickle", "dict in a pickle"],
+)
+def test_long_numbers_are_not_compared_or_divided(plain: Any) -> None:
+    assert re.search("long number|range|ValueError", refuse(plain).reason)
+
+
+def test_long_numbers_may_stand_where_nothing_is_compared_with_them() -> None:
+    value = {"a": {LONG, LONG + 1, 5, Decimal("1.5")}, "b": [LONG], "c": range(5), "d": {LONG: 1, "x": 2}}
+
+    assert CODEC.decode(CODEC.encode(value)) == value
+
+
+def test_a_range_that_could_not_be_loaded_is_refused_when_it_is_stored() -> None:
+    long = range(0, 1 << 1_600_000, (1 << 800_000) - 3)
+    for value in (long, telegram.InlineKeyboardButton("x", callback_data=(long, 1))):
+        with pytest.raises(EncodeError, match="range of such long numbers"):
+            CODEC.encode(value)
