@@ -36,9 +36,9 @@ MAX_PACKED: Final = 10
 """Packed BSON in packed BSON; each level holds all that is inside once more."""
 
 COPY_HOOKS: Final = frozenset(
-    {"__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs_ex__", "__getnewargs__"}
+    {"__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs_ex__", "__getnewargs__", "to_dict"}
 )
-"""What `copy` looks up on the object itself, where a planted attribute could be."""
+"""What `copy`, and PTB's `to_dict`, look up on the object itself, where a planted attribute could be, and call."""
 
 PATTERN_FLAGS: Final = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
 """What a pattern may be compiled with; `DEBUG` would print it."""

@@ -17,6 +17,7 @@ import sys
 import types
 import typing
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -34,7 +35,8 @@ Check = Callable[[Any], bool]
 
 _PLAIN: Final = frozenset({bool, int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, DEFAULT_VALUE})
 _LIKE_PLAIN: Final = (int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, enum.Enum)
-_SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, uuid.UUID})
+# PTB itself keeps a zone in opening hours, once they were looked at.
+_SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, dtm.timezone, zoneinfo.ZoneInfo, uuid.UUID})
 _UP_TO_THE_TOKEN: Final = re.compile(r"^.*\d:[^/]*/+", re.DOTALL)
 _SEQUENCES: Final = (tuple, list)
 _SETS: Final = (set, frozenset)

@@ -17,7 +17,7 @@ import samples
 import telegram
 import telegram.error
 import telegram.ext
-from assembler import planted, restore
+from assembler import made, planted, restore
 from hypothesis import given
 from hypothesis import strategies as st
 from roundtrip import CODEC, levels, portrait, restored, round_trip, stored
@@ -25,7 +25,7 @@ from strategies import texts
 from telegram import constants
 
 from ptb_mongo.codec import Codec, dump, load
-from ptb_mongo.errors import EncodeError
+from ptb_mongo.errors import DecodeError, EncodeError
 
 TOKEN = "123456:a-secret-token"
 BOT = telegram.Bot(TOKEN)
@@ -466,3 +466,27 @@ def test_the_address_of_a_file_is_stored_without_the_token(address: str, kept: s
     assert codec.decode(plain)[0].file_path == kept
     assert plain[0]["view"].get("file_path", "") == kept
     assert codec.encode(codec.decode(plain)) == plain
+
+
+@pytest.mark.skipif(
+    not hasattr(telegram.BusinessOpeningHours, "is_open"), reason="this version of PTB keeps nothing in opening hours"
+)
+def test_what_ptb_keeps_in_an_object_that_was_looked_at_is_stored() -> None:
+    hours = telegram.BusinessOpeningHours("Europe/Berlin", [telegram.BusinessOpeningHoursInterval(60, 600)])
+    hours.is_open(dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc))
+
+    assert CODEC.decode(CODEC.encode([hours])) == [hours]
+    assert CODEC.decode(CODEC.encode([hours]))[0].opening_hours == hours.opening_hours
+
+
+def test_nothing_in_the_place_of_a_to_dict_is_called() -> None:
+    """PTB calls it on whatever an object holds."""
+    namespace = made("types.SimpleNamespace", state={"to_dict": restore("class", "samples.Trap")})
+    button = restore("telegram", "telegram.InlineKeyboardButton", {"text": "a", "callback_data": namespace})
+
+    with pytest.raises(DecodeError, match="in the place of a method"):
+        CODEC.decode({"_py": "telegram", "cls": "x", "pickle": planted(button)["v"]})
+    with pytest.raises(DecodeError, match="in the place of a method"):
+        CODEC.decode(
+            {"_py": "object", "cls": "samples.Bare", "state": {"to_dict": {"_py": "class", "v": "samples.Trap"}}}
+        )
