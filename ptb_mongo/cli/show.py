@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
+import bson
 import telegram
 import typer
 from bson import json_util
@@ -26,7 +27,7 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
-from ptb_mongo.codec import load
+from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
 
@@ -104,7 +105,7 @@ async def _show(target: Target, kind: Kind, query: Mapping[str, Any], name: str,
     problems = [stored.error for stored in found if stored.error is not None]
     if as_json:
         for stored in found:
-            relaxed = json_util.dumps(load(stored.raw), json_options=json_util.RELAXED_JSON_OPTIONS)
+            relaxed = json_util.dumps(bson.decode(stored.raw, ANYTHING), json_options=json_util.RELAXED_JSON_OPTIONS)
             write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
         return FOUND if problems or not found else FINE
     out = console()
@@ -167,7 +168,7 @@ def _pleasant(value: Any) -> Any:
 
 
 def _date(value: Any) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if hasattr(value, "year") else str(value)
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, dtm.datetime) else str(value)
 
 
 _WIDEST: Final = {"state": 40, "updated_at": 23}

@@ -110,7 +110,7 @@ class Driver:
     async def aggregate(self, collection: str, pipeline: Sequence[Mapping[str, Any]]) -> AsyncIterator[dict[str, Any]]:
         """The results of a pipeline; for the command line."""
         with translated():
-            made = self._connection.database[collection].aggregate(pipeline, allowDiskUse=True)
+            made = self._lenient(self._connection.database[collection]).aggregate(pipeline, allowDiskUse=True)
             async for document in await made if inspect.isawaitable(made) else made:
                 yield document
 

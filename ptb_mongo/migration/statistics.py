@@ -81,7 +81,8 @@ async def writes_by_day(database: Database, kind: Kind, days: int) -> dict[dtm.d
     first = today - dtm.timedelta(days=days - 1)
     since = dtm.datetime.combine(first, dtm.time(), dtm.timezone.utc)
     pipeline: list[dict[str, Any]] = [
-        {"$match": {"updated_at": {"$gte": since}}},
+        {"$match": {"updated_at": {"$gte": since, "$lt": since + dtm.timedelta(days=days + 1)}}},
+        {"$match": _of_type("$updated_at", "date")},
         {"$group": {"_id": {"$dateToString": {"format": "%Y-%m-%d", "date": "$updated_at"}}, "n": {"$sum": 1}}},
     ]
     found = {
@@ -106,7 +107,7 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
     pipeline: list[dict[str, Any]] = [
         *([{"$sample": {"size": sample}}] if sample else []),
         {"$project": {"data": fields}},
-        {"$match": {"data": {"$type": "object"}, f"data.{TAG}": {"$exists": False}}},
+        {"$match": {**_of_type("$data", "object"), f"data.{TAG}": {"$exists": False}}},
         {"$project": {"field": {"$objectToArray": "$data"}}},
         {"$unwind": "$field"},
         {"$group": {"_id": {"key": "$field.k", "type": kind_of_value}, "n": {"$sum": 1}}},
@@ -131,14 +132,22 @@ async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
     state = {"$cond": [_is_text(tag), _text("$state.name", _text("$state.cls", tag)), "$state"]}
     pipeline: list[dict[str, Any]] = [
         {"$group": {"_id": {"handler": "$handler", "state": state}, "n": {"$sum": 1}}},
-        {"$sort": {"_id.handler": 1, "n": -1, "_id.state": 1}},
     ]
-    result: dict[str, dict[str, int]] = {}
+    counted: dict[str, dict[str, int]] = {}
     async for one in database.driver.aggregate(database.scopes["conversations"].collection, pipeline):
-        states = result.setdefault(str(one["_id"].get("handler")), {})
+        states = counted.setdefault(str(one["_id"].get("handler")), {})
         name = str(one["_id"].get("state"))
         states[name] = states.get(name, 0) + one["n"]
-    return result
+    # Not by the server, which sorts by no two arrays: a stranger may have put one in each place.
+    return {
+        handler: dict(sorted(states.items(), key=lambda one: (-one[1], one[0])))
+        for handler, states in sorted(counted.items())
+    }
+
+
+def _of_type(path: str, kind: str) -> dict[str, Any]:
+    """What has this type itself: `$type` in a query also finds arrays that hold one of it."""
+    return {"$expr": {"$eq": [{"$type": path}, kind]}}
 
 
 def _is_text(path: str) -> dict[str, Any]:
