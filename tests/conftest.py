@@ -1,9 +1,8 @@
 """Settings that all tests share."""
 
-import os
-
+from deep import PROFILE
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("fast", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=3000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+settings.load_profile(PROFILE)

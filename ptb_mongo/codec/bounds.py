@@ -31,6 +31,7 @@ MAX_COLLISIONS: Final = 1000
 """Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
 
 _LONGEST_COMPARED: Final = 4096  # bits
+_NEVER_DEAR: Final = {str, bytes, float, bool, type(None)}
 
 MAX_PACKED: Final = 10
 """Packed BSON in packed BSON; each level holds all that is inside once more."""
@@ -71,14 +72,22 @@ def check_collisions(values: Collection[Any]) -> None:
     Raises:
         DecodeError: If there are more than `MAX_COLLISIONS`; or two, if one takes long to be compared.
     """
-    if any(map(is_dear, values)):
-        hashes = collections.Counter(map(hash, values))
-        if any(hashes[hash(value)] > 1 for value in values if is_dear(value)):
-            raise DecodeError("a very long number among its keys or elements has the hash of another one")
-    if len(values) > MAX_COLLISIONS:
-        ((_, most),) = collections.Counter(map(hash, values)).most_common(1)
-        if most > MAX_COLLISIONS:
-            raise DecodeError("too many of its keys or elements have the same hash")
+    dear = _dear_ones(values)
+    if not dear and len(values) <= MAX_COLLISIONS:
+        return
+    hashes = collections.Counter(map(hash, values))
+    if any(hashes[hash(value)] > 1 for value in dear):
+        raise DecodeError("a very long number among its keys or elements has the hash of another one")
+    if max(hashes.values()) > MAX_COLLISIONS:
+        raise DecodeError("too many of its keys or elements have the same hash")
+
+
+def _dear_ones(values: Collection[Any]) -> list[Any]:
+    """Those that are dear to compare; of texts and of short numbers, which nearly all are, told in C."""
+    kinds = set(map(type, values))
+    if kinds <= _NEVER_DEAR or (kinds == {int} and max(map(int.bit_length, values)) <= _LONGEST_COMPARED):
+        return []
+    return [value for value in values if is_dear(value)]
 
 
 def is_dear(value: Any) -> bool:

@@ -49,7 +49,7 @@ def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:
 
 
 def _fraction_parts(value: Fraction) -> tuple[Any, ...]:
-    fraction(value.numerator, value.denominator)
+    _check_lengths("fraction", value.numerator, value.denominator)
     return "fraction", value.numerator, value.denominator
 
 
@@ -62,8 +62,7 @@ def fraction(numerator: Any, denominator: Any) -> Fraction:
     """
     if type(numerator) is not int or type(denominator) is not int:
         raise TypeError("a fraction is made of two integers")
-    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_BITS:
-        raise ValueError("a fraction of such long numbers cannot be stored")
+    _check_lengths("fraction", numerator, denominator)
     return Fraction(numerator, denominator)
 
 
@@ -76,13 +75,17 @@ def range_of(*parts: Any) -> range:
     """
     if not all(isinstance(part, int) for part in parts):
         raise TypeError("a range is made of integers")
-    if any(part.bit_length() > _MAX_BITS for part in parts):
-        raise ValueError("a range of such long numbers cannot be stored")
+    _check_lengths("range", *parts)
     return range(*parts)
 
 
+def _check_lengths(kind: str, *parts: int) -> None:
+    if any(part.bit_length() > _MAX_BITS for part in parts):
+        raise ValueError(f"a {kind} of such long numbers cannot be stored")
+
+
 def _range_parts(value: range) -> tuple[Any, ...]:
-    range_of(value.start, value.stop, value.step)
+    _check_lengths("range", value.start, value.stop, value.step)
     return "range", value.start, value.stop, value.step
 
 

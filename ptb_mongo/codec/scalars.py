@@ -21,7 +21,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import fraction, range_of
+from ptb_mongo.codec.parts import PARTS
 from ptb_mongo.errors import EncodeError
 
 __all__ = ["MAX_INT64", "MIN_INT64", "SCALARS", "Form", "text_form"]
@@ -60,20 +60,12 @@ def _decimal_form(value: Decimal, _: int) -> Any:
     return {TAG: "decimal", "v": exact if same else str(value)}
 
 
-def _fraction_form(value: Fraction, depth: int) -> Any:
+def _integers_form(value: Fraction | range, depth: int) -> Any:
     try:
-        fraction(value.numerator, value.denominator)
+        tag, *parts = PARTS[type(value)](value)
     except ValueError as error:
         raise EncodeError(str(error)) from error
-    return {TAG: "fraction", "v": [_int_form(part, depth) for part in value.as_integer_ratio()]}
-
-
-def _range_form(value: range, depth: int) -> Any:
-    try:
-        range_of(value.start, value.stop, value.step)
-    except ValueError as error:
-        raise EncodeError(str(error)) from error
-    return {TAG: "range", "v": [_int_form(part, depth) for part in (value.start, value.stop, value.step)]}
+    return {TAG: tag, "v": [_int_form(part, depth) for part in parts]}
 
 
 def _binary_form(value: Binary, _: int) -> Any:
@@ -106,8 +98,8 @@ SCALARS: Final[dict[type, Form]] = {
     str: text_form,
     int: _int_form,
     Decimal: _decimal_form,
-    Fraction: _fraction_form,
-    range: _range_form,
+    Fraction: _integers_form,
+    range: _integers_form,
     bytearray: lambda value, _: {TAG: "bytearray", "v": bytes(value)},
     Int64: lambda value, _: {TAG: "int64", "v": Int64(value)},
     Binary: _binary_form,

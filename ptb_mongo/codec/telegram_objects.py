@@ -37,7 +37,7 @@ _PLAIN: Final = frozenset({bool, int, float, str, bytes, dtm.datetime, dtm.timed
 _LIKE_PLAIN: Final = (int, float, str, bytes, dtm.datetime, dtm.timedelta, decimal.Decimal, enum.Enum)
 # PTB itself keeps a zone in opening hours, once they were looked at.
 _SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, dtm.timezone, zoneinfo.ZoneInfo, uuid.UUID})
-_UP_TO_THE_TOKEN: Final = re.compile(r"^.*\d:[^/]*/+", re.DOTALL)
+_UP_TO_THE_TOKEN: Final = re.compile(r"^.*\d[:~][^/\\]*[/\\]+", re.DOTALL)  # a server on Windows writes 1~SECRET
 _SEQUENCES: Final = (tuple, list)
 _SETS: Final = (set, frozenset)
 _DEEPEST: Final = 100  # what contains itself is deeper

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import pytest
 from botapi import FakeBotAPI, User
+from deep import IS_DEEP
 from ptb_examples import ExampleBot, MongoStorage, PickleStorage, Storage, examples_directory, rewritten
 from pymongo import AsyncMongoClient
 from test_examples import EXAMPLES
@@ -44,7 +44,7 @@ def grace(api: FakeBotAPI) -> User:
 
 
 # What users expect, PTB's own persistence says; that it still does changes only with PTB.
-STORAGES = ["MongoPersistence", *(["PicklePersistence"] if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else [])]
+STORAGES = ["MongoPersistence", *(["PicklePersistence"] if IS_DEEP else [])]
 
 
 @pytest.fixture(params=STORAGES)

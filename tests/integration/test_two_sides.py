@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from bots import Bot
+from deep import IS_DEEP
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -159,12 +160,11 @@ def test_two_bots_and_a_service_end_up_with_the_same_data_and_no_lost_edit(
     mongodb_server_uri: str, refresh: str, loading: str
 ) -> None:
     machine: Any = type("Sides", (Sides,), {"uri": mongodb_server_uri, "refresh": refresh, "loading": loading})
-    deep = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=200 if deep else 8,
+            max_examples=200 if IS_DEEP else 8,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -17,7 +17,7 @@ from run import shortest
 from schedule import readable
 from world import play
 
-_CHUNKS = 15
+_CHUNKS = 30
 _IN_A_CHUNK = 50
 
 

@@ -6,7 +6,6 @@ So of each form, and of each class that can be restored, as many as fit are deco
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import time
@@ -19,6 +18,7 @@ import bson
 import pytest
 import telegram
 from assembler import RESTORE, literal, made, planted, restore
+from deep import IS_DEEP
 from zoo import ZOO
 
 from ptb_mongo.codec import Codec, dump, load
@@ -37,8 +37,6 @@ SECONDS = 0.5
 """What even the smallest document may take: for its patterns, for what it shares, and for what else a machine does."""
 MEMORY = 1_000_000
 
-IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
-IS_DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 SIZES = [1000, 100_000, 1_000_000] if IS_DEEP else [1000, 20_000, 100_000]
 """All of it takes an hour: `HYPOTHESIS_PROFILE=deep pytest tests/unit/codec/test_costs.py`."""
 MEASURED = 200_000 if IS_DEEP else 50_000

@@ -452,6 +452,8 @@ def test_what_has_become_an_attribute_is_set_only_if_it_is_of_its_kind(value: An
         ("https://example.org/telegram/1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
         ("/var/lib/telegram-bot-api/1:SECRET/photos/file_1.jpg", "photos/file_1.jpg"),
         ("C:\\api\\photos\\file_1.jpg", "C:\\api\\photos\\file_1.jpg"),
+        ("C:\\api\\1~SECRET\\photos\\file_1.jpg", "photos\\file_1.jpg"),
+        ("D:\\1:SECRET\\file_1.jpg", "file_1.jpg"),
         ("photos/file_1.jpg", "photos/file_1.jpg"),
         ("", ""),
     ],
