@@ -22,32 +22,31 @@ from ptb_mongo.errors import DecodeError
 __all__ = ["MANY_KEYS", "Growth", "check_collisions"]
 
 MANY_KEYS: Final = 1000
-"""Up to so many short numbers take no time, even if all have one hash."""
-_MOST_COMPARED: Final = 500_000
-"""What one dict or set may take to be filled; a unit is a comparison of two short numbers, of some 30 ns."""
+"""Up to so many numbers take no time, even if all have one hash."""
+_MOST_COMPARED: Final = 40_000_000
+"""What one dict or set may take to be filled, in units of about 4 ns."""
+_SHORT: Final = 64  # bits
+_SCALAR: Final = 8
+_PYTHON_CODE: Final = 100
+# These two take longest against a float of the same hash, and each takes few bytes: they are weighed rather too high.
+_DECIMAL: Final = 4000
+_FRACTION: Final = 20_000
+_REASON: Final = "too many of its keys or elements have the same hash, or take too long to be compared"
 _CANNOT_COLLIDE: Final = {str, bytes, float, bool, type(None)}
 _SCALARS: Final = {*_CANNOT_COLLIDE, int}
-_SHORT: Final = 64  # bits
-_PYTHON_CODE: Final = 32
-_SQUARE: Final = 14  # a number of 128 bits weighs as much as a short one: it is squared to be compared with a Decimal
-_DECIMAL: Final = 128  # against a float
-_REASON: Final = "too many of its keys or elements have the same hash, or take too long to be compared"
 
 
 def check_collisions(values: Iterable[Any]) -> int:
     """Refuses keys, or elements of a set, if too many have one hash for the time that comparing them takes.
 
     Returns:
-        What they take, in comparisons of two short numbers.
+        What they take, in units of about 4 ns.
 
     Raises:
         DecodeError: If that is too much.
     """
     values = list(values)
-    kinds = set(map(type, values))
-    if kinds <= _CANNOT_COLLIDE or len(values) < 2:  # noqa: PLR2004
-        return 0
-    if kinds == {int} and len(values) <= MANY_KEYS:  # they are compared in C, whatever their length
+    if set(map(type, values)) <= _CANNOT_COLLIDE or len(set(map(hash, values))) == len(values):
         return 0
     taken = _compared(values, {})
     if taken > _MOST_COMPARED:
@@ -60,10 +59,29 @@ def _compared(values: Iterable[Any], weights: dict[int, int]) -> int:
     by_hash: collections.defaultdict[int, list[Any]] = collections.defaultdict(list)
     for value in values:
         by_hash[hash(value)].append(value)
+    heaviest = {one: max(_weight(value, weights) for value in same) for one, same in by_hash.items() if len(same) > 1}
+    taken = sum(weight * (len(by_hash[one]) * (len(by_hash[one]) - 1) // 2) for one, weight in heaviest.items())
+    if taken <= _MOST_COMPARED:
+        return taken
+    return _counted((by_hash[one], weight) for one, weight in heaviest.items())
+
+
+def _counted(groups: Iterable[tuple[list[Any], int]]) -> int:
+    """The same, exactly: others may have put the same thing into an array often, and equal ones are compared once."""
     taken = 0
-    for same in by_hash.values():
-        if len(same) > 1:
-            taken += len(same) * (len(same) - 1) // 2 * max(_weight(value, weights) for value in same)
+    for same, weight in groups:
+        distinct: list[Any] = []
+        for value in same:
+            for other in distinct:
+                if other is value:
+                    break
+                taken += weight
+                if taken > _MOST_COMPARED:
+                    return taken
+                if other == value:
+                    break
+            else:
+                distinct.append(value)
     return taken
 
 
@@ -74,38 +92,45 @@ def _weight(value: Any, weights: dict[int, int]) -> int:
         value: What is weighed.
         weights: Of what is known already, by its `id`.
     """
-    kind = type(value)
-    if kind is int:
-        bits = value.bit_length()
-        return 1 if bits <= _SHORT else 1 + (bits * bits >> _SQUARE)
-    if kind in _SCALARS:
-        return 1 + (len(value) >> 6 if kind is str or kind is bytes else 0)
+    if type(value) in _SCALARS:
+        return _SCALAR + _length(value)
     if (known := weights.get(id(value))) is not None:
         return known
     weights[id(value)] = 0  # what contains itself
-    weight = weights[id(value)] = _weight_of_parts(value, weights)
+    weight = weights[id(value)] = _length(value) + _weight_of_parts(value, weights)
     return weight
 
 
+def _length(value: Any) -> int:
+    """What a text, bytes or a number takes more than a short one: a number is squared, in effect, by a `Decimal`."""
+    if isinstance(value, int):
+        bits = value.bit_length()
+        return bits * bits >> 10 if bits > _SHORT else 0
+    return len(value) >> 6 if isinstance(value, (str, bytes, bytearray)) else 0
+
+
 def _weight_of_parts(value: Any, weights: dict[int, int]) -> int:
-    if isinstance(value, Decimal):
-        digits = len(value.as_tuple().digits)
-        return _DECIMAL + (digits * digits >> 11)
-    if isinstance(value, Fraction):
-        return _PYTHON_CODE + _weight(value.numerator, weights) + _weight(value.denominator, weights)
     if isinstance(value, (type, enum.Enum, telegram.Bot)):
-        return 1  # compared by what they are
-    own = 1 if type(value) in {tuple, frozenset} else _PYTHON_CODE
-    if isinstance(value, (tuple, list)):
-        own += sum(_weight(part, weights) for part in value)
+        return _PYTHON_CODE  # compared by what they are
+    if isinstance(value, Decimal):
+        return _DECIMAL + (len(value.as_tuple().digits) ** 2 >> 7)
+    own = _SCALAR if type(value) in {tuple, frozenset} else _PYTHON_CODE
+    if isinstance(value, Fraction):
+        own = _FRACTION
+    elif isinstance(value, (range, slice)):
+        own += sum(_weight(part, weights) for part in (value.start, value.stop, value.step))
+    elif isinstance(value, (tuple, list)):
+        own += _weight_inside(value, weights)
     elif isinstance(value, (set, frozenset)):
-        own += sum(_weight(part, weights) for part in value) + _compared(value, weights)
+        own += _weight_inside(value, weights) + _compared(value, weights)
     elif isinstance(value, dict):
-        own += sum(_weight(key, weights) + _weight(part, weights) for key, part in value.items())
-        own += _compared(value, weights)
-    else:
-        own += sum(_weight(part, weights) for part in attributes_of(value).values())
-    return own
+        own += _weight_inside(value, weights) + _weight_inside(value.values(), weights) + _compared(value, weights)
+    return own + _weight_inside(attributes_of(value).values(), weights)
+
+
+def _weight_inside(parts: Iterable[Any], weights: dict[int, int]) -> int:
+    """What parts weigh that are compared in one go: a scalar among them takes no call."""
+    return sum(_weight(part, weights) - (_SCALAR - 1 if type(part) in _SCALARS else 0) for part in parts)
 
 
 class Growth:
@@ -124,7 +149,7 @@ class Growth:
             self._add(key)
 
     def adds(self, keys: Iterable[Any]) -> int:
-        """It gets more keys; returns what they take, in comparisons of two short numbers.
+        """It gets more keys; returns what they take, in units of about 4 ns.
 
         Raises:
             DecodeError: If that is too much.
@@ -137,9 +162,10 @@ class Growth:
         return self._taken - before
 
     def _add(self, key: Any) -> None:
-        number, heaviest = self._known.get(hash(key), (0, 0))
+        hashed = hash(key)
+        number, heaviest = self._known.get(hashed, (0, 0))
         if type(key) not in _SCALARS:
             self._kept.append(key)
         heaviest = max(heaviest, _weight(key, self._weights))
         self._taken += number * heaviest
-        self._known[hash(key)] = number + 1, heaviest
+        self._known[hashed] = number + 1, heaviest

@@ -11,6 +11,7 @@ import pathlib
 import sys
 from collections import deque
 from collections.abc import Collection, Iterable
+from fractions import Fraction
 from typing import Any, Final
 
 import telegram
@@ -40,7 +41,8 @@ _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process
 _BYTES_PER_CHARACTER_OF_A_PATH: Final = 16
 _BYTES_PER_ITEM: Final = 64
 _SHORT_INT: Final = 64
-_COMPARED_PER_PART: Final = 8  # that take as long as looking at one part
+_COMPARED_PER_PART: Final = 64  # units of comparing that take as long as looking at one part
+_PARTS_PER_FRACTION: Final = 48  # that take as long as its hash
 _CONTAINERS: Final = {tuple, list, dict, set, frozenset}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
@@ -194,7 +196,12 @@ class Proportion:
         """
         values = list(values)
         weights: dict[int, int] = {}
-        hashed = sum(self._weight(value, weights, _DEEPEST_HASHED) for value in values if type(value) not in _SCALARS)
+        hashed = 0
+        for value in values:
+            if type(value) not in _SCALARS:
+                hashed += self._weight(value, weights, _DEEPEST_HASHED)
+            elif type(value) is int:  # whose hash Python does not remember
+                hashed += _size(value)
         self._pays(hashed)
         self._hashed += hashed
         if self._hashed > _MAX_HASHED:
@@ -220,8 +227,10 @@ def _is_taken_apart(value: Any) -> bool:
 
 
 def _own_weight(value: Any) -> int:
-    """What a value counts beside its parts: PTB looks at each attribute that a Telegram object could have."""
-    return 1 + len(slots_of(type(value))) if isinstance(value, telegram.TelegramObject) else 1
+    """What a value counts beside its parts: each attribute that a Telegram object could have, as PTB looks at it."""
+    if isinstance(value, telegram.TelegramObject):
+        return 1 + len(slots_of(type(value)))
+    return _PARTS_PER_FRACTION if isinstance(value, Fraction) else 1
 
 
 def _size(value: Any) -> int:

@@ -76,11 +76,15 @@ class Collection(KnownDocuments[R]):
             rev: What its `rev` was before.
         """
 
-    def enters(self, key: Any) -> None:
-        """A document is loaded that was not known, or could not be read.
+    def enters(self, key: Any, *, is_new: bool) -> None:
+        """A document is loaded.
+
+        Args:
+            key: Its key.
+            is_new: Whether it was not known, or could not be read.
 
         Raises:
-            DecodeError: If there are too many such.
+            DecodeError: If it is new, and there are too many such.
         """
 
     def loaded(self, raws: Sequence[bytes]) -> Iterator[tuple[R, Document]]:
@@ -99,8 +103,7 @@ class Collection(KnownDocuments[R]):
     def _loaded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
         key, parts, decoded = self.decoded(raw, body or load(raw))
         replica = self.replicas.get(key)
-        if replica is None or key in self.quarantined:
-            self.enters(key)
+        self.enters(key, is_new=replica is None or key in self.quarantined)
         if self.quarantined:
             self.quarantined.pop(key, None)
         stored = stored_in(parts)

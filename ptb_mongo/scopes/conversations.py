@@ -75,7 +75,7 @@ class ConversationScope(Collection[Replica]):
         self.live: States | None = None
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
         self._loaded_handlers: set[str] = set()
-        self._hashes: collections.Counter[int] = collections.Counter()  # of keys that were loaded
+        self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown until now
 
     def key_of(self, document_id: Any) -> _Key:
         """See `Collection.key_of`."""
@@ -96,10 +96,10 @@ class ConversationScope(Collection[Replica]):
         if type(state) not in _USUAL_STATES:
             _check_comparable(state)
 
-    def enters(self, key: _Key) -> None:
+    def enters(self, key: _Key, *, is_new: bool) -> None:
         """See `Collection.enters`: in PTB's dict of states, too, each is compared with all others of its hash."""
         self._hashes[hash(key)] += 1
-        if self._hashes[hash(key)] > _MOST_OF_ONE_HASH:
+        if is_new and self._hashes[hash(key)] > _MOST_OF_ONE_HASH:
             raise DecodeError("too many conversations have keys of the same hash")
 
     @staticmethod
@@ -125,7 +125,7 @@ class ConversationScope(Collection[Replica]):
     def all_loaded(self, handler: str) -> None:
         """Notes that all conversations of a handler were loaded: one without a replica does not exist."""
         self._loaded_handlers.add(handler)
-        self._hashes = collections.Counter({one: number for one, number in self._hashes.items() if number > 1})
+        self._hashes.clear()
 
     def of(self, handler: str, key: ConversationKey) -> Replica:
         """The replica of a conversation; created if necessary."""

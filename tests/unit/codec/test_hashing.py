@@ -6,6 +6,10 @@ counted here, and whatever is let in must have been weighed for as many as Pytho
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dtm
+import enum
+import itertools
 import time
 from decimal import Decimal
 from fractions import Fraction
@@ -66,14 +70,30 @@ def test_a_dict_that_grows_is_weighed_key_by_key(before: list[int], more: list[i
     assert Key.compared <= weighed
 
 
+class Mode(enum.IntFlag):
+    READ = 1
+
+
+SMALL = 3.3333333333e-308
+_DENOMINATOR = int(PRIME / ((1 + 5**0.5) / 2))
+FRACTION_LIKE_IT = Fraction(hash(SMALL) * _DENOMINATOR % PRIME, _DENOMINATOR)
+assert hash(FRACTION_LIKE_IT) == hash(SMALL)
+
 SLOW: dict[str, list[Any]] = {
-    "short numbers": [number * PRIME for number in range(20_000)],
-    "fractions": [Fraction(number * PRIME, 7) for number in range(1, 4000)],
-    "a long number and decimals": [PRIME << 90_000, *(Decimal(number * PRIME) for number in range(1, 3000))],
-    "a long fraction and decimals": [Fraction(7, PRIME * 7 + 1) ** 900, *map(Decimal, range(3000))],
-    "decimals of many digits": [Decimal(PRIME) * 10**4000 * number for number in range(1, 2000)],
-    "tuples that are equal but for their ends": [((1,) * 500, number * PRIME) for number in range(1, 1000)],
-    "sets": [frozenset({number * PRIME, *range(1, 900)}) for number in range(1, 1000)],
+    "short numbers": [number * PRIME for number in range(8000)],
+    "fractions": [Fraction(number * PRIME, 7) for number in range(1, 1000)],
+    "a long number and decimals": [PRIME << 90_000, *(Decimal(number * PRIME) for number in range(1, 300))],
+    "a long fraction and decimals": [Fraction(7, PRIME * 7 + 1) ** 900, *map(Decimal, range(300))],
+    "decimals of many digits": [Decimal(PRIME) * 10**4000 * number for number in range(1, 200)],
+    "tuples that are equal but for their ends": [((1,) * 500, number * PRIME) for number in range(1, 700)],
+    "flags of many bits, and decimals": [
+        *((Mode(PRIME << 20_000), number * PRIME) for number in range(50)),
+        *((Decimal(0), number * PRIME) for number in range(50, 100)),
+    ],
+    "fractions, and a float of their hash": [
+        (one, number * PRIME) for number in range(100) for one in (SMALL, FRACTION_LIKE_IT)
+    ],
+    "sets": [frozenset({number * PRIME, *range(1, 900)}) for number in range(1, 500)],
 }
 
 
@@ -90,15 +110,30 @@ def test_what_would_take_long_is_refused_and_what_is_let_in_is_quick(kind: str) 
             break
     started = time.process_time()
     made = set(values)
-    assert time.process_time() - started < 0.2  # 15 ms, on a machine that does much else, too
+    assert time.process_time() - started < 0.5  # of 0.16, on a machine that does much else, too
     assert len(made) > 1
 
 
-def test_texts_never_collide_and_a_thousand_short_numbers_may() -> None:
-    assert check_collisions(["a", "b", b"a", 1.5, None, True]) == 0
-    assert check_collisions([number * PRIME for number in range(1000)]) == 0
-    with pytest.raises(DecodeError, match="the same hash"):
-        check_collisions([number * PRIME for number in range(1100)])
+@dataclasses.dataclass(frozen=True)
+class Order:
+    customer: int
+    number: int = dataclasses.field(hash=False)
+
+
+HONEST: dict[str, list[Any]] = {
+    "texts, and what equals none of them": ["a", "b", b"a", 1.5, None, True],
+    "a thousand short numbers": [number * PRIME for number in range(1000)],
+    "tuples of -1 and -2, which have one hash": list(itertools.product(range(-2, 1), repeat=9)),
+    "more such tuples": list(itertools.product(range(-3, 3), repeat=5)),
+    "objects of a class whose hash is coarse": [Order(1, number) for number in range(800)],
+    "one and the same thing, again and again": [(1, 2)] * 20_000 + [Fraction(1, 3)] * 2000,
+    "equal things, again and again": [dtm.timedelta(one % 3) for one in range(20_000)],
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_what_honest_programs_keep_is_let_in(kind: str) -> None:
+    check_collisions(HONEST[kind])
 
 
 def test_what_contains_itself_is_weighed_once() -> None:
@@ -112,4 +147,4 @@ def test_what_contains_itself_is_weighed_once() -> None:
     loops = [Loop((inner, number)) for number in range(3)]
     inner.append(loops[0])
 
-    assert 0 < check_collisions(loops) < 1000
+    assert 0 < check_collisions(loops) < 10_000
