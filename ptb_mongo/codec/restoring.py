@@ -22,7 +22,6 @@ import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, shown
 from ptb_mongo.codec.described import Described
-from ptb_mongo.codec.hashing import check_collisions
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
@@ -174,11 +173,10 @@ class Restorer(Reader):
         if described.pairs:
             self.check_hashing(pair[0] for pair in described.pairs)
         if issubclass(described.cls, (set, frozenset, dict)) and described.cls not in STANDARD:
-            self.check_hashing(described.args)
             for elements in described.args:
                 if type(elements) in {list, tuple}:
                     are_pairs = issubclass(described.cls, dict)
-                    check_collisions([element[0] for element in elements] if are_pairs else elements)
+                    self.check_hashing([element[0] for element in elements] if are_pairs else elements)
 
 
 def _zone(name: Any) -> zoneinfo.ZoneInfo:

@@ -135,7 +135,9 @@ class ForeignPickle(Reader):
         if cls.__module__ == "builtins" and cls not in _CALLABLE_BUILTINS:
             raise DecodeError(f"{label} is not called from a pickle")
         if issubclass(cls, (set, frozenset)):
-            self.check_hashing(args)
+            for elements in args:
+                if type(elements) in {list, tuple}:
+                    self.check_hashing(elements)
 
         def make() -> Any:
             check_call(cls, args, kwargs)

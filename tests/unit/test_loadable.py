@@ -130,9 +130,9 @@ def button(value: Any, keyboard: Any = "keyboard", query: Any = "query", of: Any
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "a dict whose keys have one hash": ({i * _PRIME: 0 for i in range(1001)}, "same hash"),
-    "a set whose elements have one hash": ({i * _PRIME for i in range(1001)}, "same hash"),
-    "pairs whose keys have one hash": ({(i * _PRIME,): 0 for i in range(1001)}, "same hash"),
+    "a dict whose keys have one hash": ({i * _PRIME: 0 for i in range(4000)}, "same hash"),
+    "a set whose elements have one hash": ({i * _PRIME for i in range(4000)}, "same hash"),
+    "pairs whose keys have one hash": ({(i * _PRIME,): 0 for i in range(4000)}, "same hash"),
     "a class that cannot be restored": (NoState(), "could not be loaded again"),
     "a class that cannot be restored, deep inside": ([{"a": (NoState(),)}], "could not be loaded again"),
     "an attribute in the place of a method": (Basket(__deepcopy__=1), "in the place of a method"),
