@@ -3,8 +3,8 @@
 The kind of fault: errors are sorted by a list of the good ones, and a code that is not on it is booked as something
 that it is not: a document's own fault, say, so that what is refused is dropped. Each code comes once as the refusal of
 statements in commands whose other statements are done: of a change, of an insertion and of a deletion; and those that
-are on any list, with a sample of the others (all in the deep form), as that of whole commands. When the fault is over, everything is stored, although PTB does not offer it again, and `flush` has
-nothing to say.
+are on any list, with a sample of the others (all in the deep form), as that of whole commands. When the fault is over,
+everything is stored, although PTB does not offer it again, and `flush` has nothing to say.
 """
 
 from __future__ import annotations
