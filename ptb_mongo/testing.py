@@ -22,6 +22,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pymongo import MongoClient
+
     from ptb_mongo import MongoPersistence
 
 __all__ = ["mongo_persistence", "mongodb_database", "mongodb_server_uri"]
@@ -36,16 +38,22 @@ def mongodb_server_uri() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture
-def mongodb_database(mongodb_server_uri: str) -> Iterator[str]:
-    """Name of a database that is this test's own, and is dropped after it."""
+@pytest.fixture(scope="session")
+def _mongodb_client(mongodb_server_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
+    """Drops the databases: one client, as to connect takes longer than all that a short test does."""
     from pymongo import MongoClient  # noqa: PLC0415 - see the module's docstring
 
-    name = f"ptb_mongo_test_{secrets.token_hex(6)}"
-    yield name
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb_server_uri)
     with client:
-        client.drop_database(name)
+        yield client
+
+
+@pytest.fixture
+def mongodb_database(_mongodb_client: MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """Name of a database that is this test's own, and is dropped after it."""
+    name = f"ptb_mongo_test_{secrets.token_hex(6)}"
+    yield name
+    _mongodb_client.drop_database(name)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ is refused in a sentence.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Mapping
 from importlib import metadata
@@ -31,6 +32,8 @@ __all__ = [
     "explained",
 ]
 
+_version = functools.cache(metadata.version)
+"""Which does not change while we run, and to look takes longer than all else that a persistence is made with."""
 _OLDEST: Final = {"pymongo": (4, 11), "motor": (3, 7)}
 _CONNECTIONS: Final = 2  # the stream waits on one for events
 _BAD_VALUE: Final = 2
@@ -45,7 +48,7 @@ def check_versions() -> None:
     """
     for name, oldest in _OLDEST.items():
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found = metadata.version(name)
+            found = _version(name)
             if tuple(map(int, re.findall(r"\d+", found)[:2])) < oldest:
                 named = f"{name}>={oldest[0]}.{oldest[1]}"
                 raise ConfigurationError(

@@ -18,11 +18,17 @@ from workers import SharedBot
 from ptb_mongo import MongoPersistence
 
 
-@pytest.fixture
-def database(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    """Another service, and the eyes of the tests."""
+@pytest.fixture(scope="session")
+def service(mongodb_server_uri: str) -> Iterator[Any]:
+    """Another service's client, which stays connected."""
     with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
+        yield client
+
+
+@pytest.fixture
+def database(service: Any, mongodb_database: str) -> Any:
+    """Another service, and the eyes of the tests."""
+    return service[mongodb_database]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dtm
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from bson.decimal128 import Decimal128
 from offline import message_from, offline_application
-from pymongo import MongoClient
 from telegram.ext import ContextTypes, MessageHandler, filters
 
 UTC = dtm.timezone.utc
@@ -27,10 +26,9 @@ class Account:
 
 
 @pytest.fixture
-def db(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+def db(database: Any) -> Any:
     """What an analyst has: a client of MongoDB, and nothing else."""
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
+    return database
 
 
 PEOPLE = {

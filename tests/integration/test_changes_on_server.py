@@ -97,10 +97,13 @@ pairs = st.tuples(data, data) | data.flatmap(lambda value: st.tuples(st.just(val
 triples = data.flatmap(lambda value: st.tuples(st.just(value), edited(value), edited(value)))
 
 
-@pytest.fixture
-def collection(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def collection(mongodb_server_uri: str) -> Iterator[Any]:
+    """All tests share it: each begins with the document that it puts there."""
+    name = f"ptb_mongo_test_{uuid.uuid4().hex}"
     with MongoClient(mongodb_server_uri) as client:
-        yield client.get_database(mongodb_database, codec_options=OPTIONS)["documents"]
+        yield client.get_database(name, codec_options=OPTIONS)["documents"]
+        client.drop_database(name)
 
 
 def put(collection: Any, stored: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import pickle
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import pytest
 import rich.text
 from bson.code import Code
 from offline import BOT_ID
-from pymongo import MongoClient
 from rich.panel import Panel
 from test_cli_looking import watching_process
 from typer.testing import CliRunner, Result
@@ -74,9 +73,8 @@ def run(mongodb_server_uri: str, mongodb_database: str, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def db(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
+def db(database: Any) -> Any:
+    return database
 
 
 @pytest.fixture

@@ -47,9 +47,8 @@ def run(mongodb_server_uri: str, mongodb_database: str, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def db(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
+def db(database: Any) -> Any:
+    return database
 
 
 USERS: dict[int, Any] = {

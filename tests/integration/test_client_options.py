@@ -26,6 +26,7 @@ from pymongo.server_api import ServerApi
 from pymongo.uri_parser import parse_uri
 
 from ptb_mongo import ConfigurationError, MongoPersistence, PersistenceError
+from ptb_mongo.driver import options as client_options
 from ptb_mongo.embedded import EmbeddedMongo, EmbeddedReplicaSet
 
 WORK: dict[str, dict[str, Any]] = {
@@ -228,6 +229,12 @@ async def test_what_is_never_acknowledged_is_refused_before_any_server_is_asked(
     assert "secret" not in str(refused.value)
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, package: str, version: str) -> None:
+    """Another version of a package is installed."""
+    real = metadata.version
+    monkeypatch.setattr(client_options, "_version", lambda name: version if name == package else real(name))
+
+
 @pytest.mark.parametrize(
     ("package", "version"),
     [("pymongo", "4.10.1"), ("pymongo", "4.9"), ("pymongo", "3.13.0"), ("motor", "3.6.1"), ("motor", "3.6.0.dev1")],
@@ -235,8 +242,7 @@ async def test_what_is_never_acknowledged_is_refused_before_any_server_is_asked(
 def test_a_driver_that_blocks_the_event_loop_is_refused(
     monkeypatch: pytest.MonkeyPatch, package: str, version: str
 ) -> None:
-    real = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: version if name == package else real(name))
+    pretend(monkeypatch, package, version)
 
     with pytest.raises(ConfigurationError, match=rf"{package} {version} is too old.*pip install -U \"{package}>="):
         MongoPersistence("mongodb://localhost", "my_bot")
@@ -244,8 +250,7 @@ def test_a_driver_that_blocks_the_event_loop_is_refused(
 
 @pytest.mark.parametrize(("package", "version"), [("pymongo", "4.11"), ("pymongo", "5.0.0b1"), ("motor", "3.7.0")])
 def test_a_newer_one_is_not(monkeypatch: pytest.MonkeyPatch, package: str, version: str) -> None:
-    real = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: version if name == package else real(name))
+    pretend(monkeypatch, package, version)
 
     MongoPersistence("mongodb://localhost", "my_bot")
 
@@ -288,11 +293,19 @@ async def test_a_server_that_is_no_replica_set_can_meet(w: Any, single: str, mad
         assert client["my_bot"].user_data.find_one({"_id": USER})["data"] == {"n": w}
 
 
-async def test_a_way_that_leads_to_a_secondary_only_is_refused(made: Callable[..., Any]) -> None:
-    with EmbeddedReplicaSet(3) as servers:
-        primary = servers.primary()
-        other = next(member for member in servers.members if member is not primary)
-        client = made(alone(other.uri), directConnection=True, serverSelectionTimeoutMS=3000)
+@pytest.fixture(scope="module")
+def several() -> Iterator[EmbeddedReplicaSet]:
+    """A replica set that has a secondary."""
+    with EmbeddedReplicaSet(2) as servers:
+        yield servers
 
-        with pytest.raises(ConfigurationError, match=rf"{other.port} is a secondary.*{primary.port}.*directConnection"):
-            await Bot(MongoPersistence(client, "my_bot")).application.initialize()
+
+async def test_a_way_that_leads_to_a_secondary_only_is_refused(
+    several: EmbeddedReplicaSet, made: Callable[..., Any]
+) -> None:
+    primary = several.primary()
+    other = next(member for member in several.members if member is not primary)
+    client = made(alone(other.uri), directConnection=True, serverSelectionTimeoutMS=3000)
+
+    with pytest.raises(ConfigurationError, match=rf"{other.port} is a secondary.*{primary.port}.*directConnection"):
+        await Bot(MongoPersistence(client, "my_bot")).application.initialize()

@@ -14,6 +14,7 @@ from typing import Any
 import bson
 import pytest
 from bots import USER, Bot, until
+from deep import IS_DEEP
 from offline import offline_application
 from workers import running
 
@@ -86,8 +87,14 @@ def shown(value: Any) -> str:
     return repr((value.base, value.pending) if isinstance(value, Replica) else value)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("mode", ["watch", "read"])
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [
+        (place, mode)
+        for number, place in enumerate(PLACES)
+        for mode in (("watch", "read") if IS_DEEP else (("watch", "read")[number % 2],))
+    ],
+)
 async def test_an_error_for_one_users_document_is_that_users_alone(
     mongo_persistence: Callable[..., Any],
     database: Any,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bots import USER, Bot, turns, until
+from deep import IS_DEEP
 from ptb_private import conversation_state
 from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, filters
@@ -116,7 +117,17 @@ AWAY = {
     "dropDatabase": lambda database: database.client.drop_database(database.name),
 }
 
-ways = pytest.mark.parametrize("replaced", WAYS)
+# Where nothing is followed, or both ways of loading or of being consistent do the same, a few ways stand for all.
+FEW = WAYS if IS_DEEP else WAYS[::4]
+
+
+def ways(name: str, all_of: str, few_of: str) -> pytest.MarkDecorator:
+    """All ways with one value of another parameter, which may be that of a fixture, and a few with another value."""
+    cases = [*((way, all_of) for way in WAYS), *((way, few_of) for way in FEW)]
+    return pytest.mark.parametrize(("replaced", name), cases, indirect=[name] if name == "mode" else [])
+
+
+in_both_modes = ways("mode", "watch", "read")
 
 
 @pytest.fixture
@@ -137,7 +148,7 @@ def stored(database: Any, user: int = USER) -> Any:
     return (database.user_data.find_one({"_id": user}) or {}).get("data")
 
 
-@ways
+@in_both_modes
 async def test_what_is_in_the_new_collection_is_seen_and_no_old_value_is_written_over_it(
     replaced: Callable[..., None], bot: Bot, database: Any
 ) -> None:
@@ -152,7 +163,7 @@ async def test_what_is_in_the_new_collection_is_seen_and_no_old_value_is_written
     assert bot.errors == []
 
 
-@ways
+@in_both_modes
 async def test_a_change_that_was_not_saved_yet_is_merged_into_the_new_collection(
     replaced: Callable[..., None], bot: Bot, database: Any
 ) -> None:
@@ -167,7 +178,7 @@ async def test_a_change_that_was_not_saved_yet_is_merged_into_the_new_collection
     assert bot.errors == []
 
 
-@ways
+@in_both_modes
 async def test_edits_of_the_new_collection_are_seen(replaced: Callable[..., None], bot: Bot, database: Any) -> None:
     replaced(database, "user_data", balance(500))
     await bot.sees(lambda data: data["balance"] == 500)
@@ -177,7 +188,7 @@ async def test_edits_of_the_new_collection_are_seen(replaced: Callable[..., None
         await bot.sees(lambda data, number=number: data["balance"] == number)
 
 
-@ways
+@in_both_modes
 async def test_a_user_whom_only_the_new_collection_knows_is_not_begun_anew(
     replaced: Callable[..., None], bot: Bot, database: Any
 ) -> None:
@@ -213,7 +224,7 @@ async def test_what_is_gone_with_its_collection_is_gone_from_memory(
 
 
 @pytest.mark.parametrize("scope", ["chat_data", "bot_data"])
-@ways
+@in_both_modes
 async def test_chat_data_and_bot_data_are_read_again_as_well(
     replaced: Callable[..., None], scope: str, bot: Bot, database: Any
 ) -> None:
@@ -252,8 +263,7 @@ def steps() -> ConversationHandler[Any]:
     return ConversationHandler([says("start", 1)], states, [], name="steps", persistent=True)
 
 
-@ways
-@pytest.mark.parametrize("loading", ["eager", "lazy"])
+@ways("loading", "eager", "lazy")
 async def test_a_worker_goes_on_where_the_new_collection_says_that_a_conversation_is(
     replaced: Callable[..., None], loading: str, worker: Callable[..., SharedBot], database: Any
 ) -> None:
@@ -273,8 +283,7 @@ async def test_a_worker_goes_on_where_the_new_collection_says_that_a_conversatio
         assert bot.errors == []
 
 
-@pytest.mark.parametrize("consistency", ["stream", "strict"])
-@ways
+@ways("consistency", "stream", "strict")
 async def test_a_worker_sees_what_is_in_the_new_collection(
     replaced: Callable[..., None], consistency: str, worker: Callable[..., SharedBot], database: Any
 ) -> None:

@@ -93,10 +93,11 @@ class Loop(asyncio.AbstractEventLoop):
 
     Args:
         start: The time to begin at; of `time`, and of the server's clock.
-        most_callbacks: That are run before the world counts as one that never comes to rest.
+        most_callbacks: That are run before the world counts as one that never comes to rest; most worlds take 2,000,
+            the largest of some hundred 18,000.
     """
 
-    def __init__(self, start: float = 1_000_000_000.0, most_callbacks: int = 1_000_000) -> None:
+    def __init__(self, start: float = 1_000_000_000.0, most_callbacks: int = 200_000) -> None:
         self._now = start
         self._ready: deque[_Callback] = deque()
         self._timers: list[tuple[float, int, _Callback]] = []

@@ -99,7 +99,7 @@ MUTANTS = (
         f"{_REPLICA}.read",
         "self._know(read_at=moment)",
         "self._know(read_at=self._now)",
-        4029,
+        321,
     ),
     Mutant(
         "a write that did not match is taken for done",
@@ -166,7 +166,7 @@ MUTANTS = (
         f"{_LIVE}.staged_copy",
         "elif self.view is not None:",
         "elif False:",
-        66,
+        45,
     ),
     Mutant(
         "a lagging object is taken for up to date",
