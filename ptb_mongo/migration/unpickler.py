@@ -135,9 +135,7 @@ class ForeignPickle(Reader):
         if cls.__module__ == "builtins" and cls not in _CALLABLE_BUILTINS:
             raise DecodeError(f"{label} is not called from a pickle")
         if issubclass(cls, (set, frozenset)):
-            for elements in args:
-                if type(elements) in {list, tuple}:
-                    self.check_hashing(elements)
+            self._check_elements(args)
 
         def make() -> Any:
             check_call(cls, args, kwargs)
@@ -146,6 +144,11 @@ class ForeignPickle(Reader):
         made = self._guarded(label, make)
         self._made[id(made)] = made, args
         return made
+
+    def _check_elements(self, args: tuple[Any, ...]) -> None:
+        for elements in args:
+            if type(elements) in {list, tuple}:
+                self.check_hashing(elements)
 
     def _guarded(self, label: str, make: Callable[[], Any]) -> Any:
         """What `make` gives; a stand-in if that fails, say because a member of an enum is gone."""
