@@ -18,6 +18,7 @@ from bson.dbref import DBRef
 from bson.errors import BSONError
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, Spending, check_collisions
+from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
@@ -219,11 +220,24 @@ class Encoder:
             return self._opaque_form(value)
         if isinstance(value, tuple) and _is_named_tuple(cls):
             return self._named_tuple(value, depth)
+        if (form := self._inert(value, depth)) is not None:
+            return form
         if is_plain(cls):
             attributes = attributes_of(value)
             if all(type(name) is str for name in attributes):
                 return self._object(cls, attributes, depth)
         return self._opaque_form(value)
+
+    def _inert(self, value: Any, depth: int) -> Any:
+        try:
+            form = inert_form(value, lambda part: self.encode(part, depth + 1))
+        except EncodeError as error:
+            if error.path:
+                raise _within("v", error) from error
+            raise
+        if form is not None and form[TAG] == "iterator":
+            self.doubtful = True  # Python itself goes through one in another when it is copied
+        return form
 
     def _opaque_form(self, value: Any) -> Any:
         """What is stored in one piece; only PTB's own objects are known to come back from it."""

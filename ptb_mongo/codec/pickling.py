@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import telegram
 
+from ptb_mongo.codec.inert import newer_form
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
@@ -143,6 +144,9 @@ class _Pickler(pickle.Pickler):
             return PARTS[cls](obj)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":
             return ("pytz",)
+        if (form := newer_form(obj, lambda part: part)) is not None:
+            self.doubtful = True
+            return "form", self._state(form)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
             raise EncodeError(f"a {cls.__name__} cannot be stored; store its name, or the data it works on")
         self.doubtful = True

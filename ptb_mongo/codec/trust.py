@@ -47,6 +47,22 @@ _STANDARD: Final = {
     "uuid": "UUID SafeUUID",
 }
 
+# Enums, whose members are there already: nothing is made of what a document says. Looked up when they are met, as not
+# each Python has all of them, and a program may use none.
+_ENUMS: Final = {
+    f"{module}.{name}"
+    for module, names in {
+        "calendar": "Day Month",
+        "http": "HTTPMethod HTTPStatus",
+        "re": "RegexFlag",
+        "signal": "Handlers Sigmasks Signals",
+        "socket": "AddressFamily SocketKind",
+        "ssl": "TLSVersion",
+        "uuid": "SafeUUID",
+    }.items()
+    for name in names.split()
+}
+
 DEFAULT_NONE: Final = telegram.LinkPreviewOptions().is_disabled
 """The value "use the default" inside Telegram objects, which they compare by identity. PTB exports neither it nor
 its class: reached through an attribute that holds it, so that no private module is named."""
@@ -80,6 +96,14 @@ def _is_telegram_value(cls: type) -> bool:
         or cls is DEFAULT_VALUE
         or cls is telegram.ext.InvalidCallbackData
     )
+
+
+def _standard_enum(name: str) -> type | None:
+    if name not in _ENUMS:
+        return None
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute, None)
+    return found if isinstance(found, type) and issubclass(found, enum.Enum) else None
 
 
 def _class_in(module: types.ModuleType, qualname: str) -> type | None:
@@ -142,7 +166,7 @@ class Trust:
                 f"{name} is defined inside a function, so it cannot be found again when it is loaded; "
                 "define it at the top level of a module"
             )
-        if _is_telegram_value(cls) or self._in_trusted_module(name) is cls:
+        if _is_telegram_value(cls) or _standard_enum(name) is cls or self._in_trusted_module(name) is cls:
             self._remember(name, cls)
             return name
         if cls.__module__.partition(".")[0] in sys.stdlib_module_names:
@@ -162,7 +186,7 @@ class Trust:
             raise DecodeError(f"the name of a class is a {type(name).__name__}")
         if cls := self._by_name.get(name):
             return cls
-        if cls := self._telegram_class(name) or self._in_trusted_module(name):
+        if cls := self._telegram_class(name) or _standard_enum(name) or self._in_trusted_module(name):
             return self._remember(name, cls)
         raise DecodeError(
             f"the class {name!r:.200} is not trusted, or does not exist any more; if it is yours, "

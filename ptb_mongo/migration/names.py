@@ -62,6 +62,7 @@ class Function(enum.Enum):
     CACHED_ZONE = "zoneinfo.ZoneInfo._unpickle"
     PYTZ_UTC = "pytz._UTC"
     PYTZ = "pytz._p"
+    PYTZ_OFFSET = "pytz.FixedOffset"
 
 
 class Names:

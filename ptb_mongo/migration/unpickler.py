@@ -9,8 +9,6 @@ attacker would name is refused as a whole.
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dtm
 import enum
 import pickle
 import zoneinfo
@@ -20,7 +18,9 @@ from typing import Any, ClassVar, Final
 import telegram
 
 from ptb_mongo.codec.bounds import Spending
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.inert import made_of_form
+from ptb_mongo.codec.keys import TAG
+from ptb_mongo.codec.parts import enum_member, fraction
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.restoring import check_call, set_state
 from ptb_mongo.codec.telegram_objects import telegram_object
@@ -61,8 +61,9 @@ class ForeignPickle(Reader):
             Function.PATTERN: Spending().pattern,
             Function.ZONE: zoneinfo.ZoneInfo,
             Function.CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
-            Function.PYTZ_UTC: _pytz_utc,
-            Function.PYTZ: lambda name="UTC", *_: zoneinfo.ZoneInfo(name),
+            Function.PYTZ_UTC: lambda: _of_pytz("UTC"),
+            Function.PYTZ: lambda name="UTC", *period: _of_pytz(name, *period),
+            Function.PYTZ_OFFSET: lambda minutes: made_of_form({TAG: "pytz.FixedOffset", "v": minutes}),
         }
 
     @property
@@ -276,7 +277,5 @@ def _fraction(*parts: Any) -> Any:
     return fraction(*parts)
 
 
-def _pytz_utc() -> Any:
-    with contextlib.suppress(ImportError):
-        return pytz_utc()
-    return dtm.timezone.utc
+def _of_pytz(name: Any, *period: Any) -> Any:
+    return made_of_form({TAG: "pytz", "v": name, **dict(zip(("offset", "dst", "name"), period, strict=False))})

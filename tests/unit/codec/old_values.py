@@ -30,7 +30,7 @@ _BERLIN: Final = zoneinfo.ZoneInfo("Europe/Berlin")
 
 
 def _pytz_utc() -> Any:
-    import pytz  # noqa: PLC0415  (what is written beside it is loaded without it, too)
+    import pytz
 
     return pytz.utc
 
@@ -42,7 +42,7 @@ def _message(zone: dtm.tzinfo) -> telegram.Message:
 
 OLD_VALUES: Final[dict[str, Callable[[], Any]]] = {
     "a date in UTC": lambda: dtm.datetime(2024, 1, 2, 3, 4, 5, tzinfo=dtm.timezone.utc),
-    "a date without a zone": lambda: dtm.datetime(2024, 1, 2, 3, 4, 5, 678901),
+    "a date without a zone": lambda: dtm.datetime(2024, 1, 2, 3, 4, 5, 678901),  # noqa: DTZ001
     "a date of zoneinfo": lambda: dtm.datetime(2024, 10, 27, 2, 30, tzinfo=_BERLIN, fold=1),
     "a date with an offset": lambda: dtm.datetime(2024, 1, 2, tzinfo=dtm.timezone(dtm.timedelta(hours=2))),
     "a date with a named offset": lambda: dtm.datetime(2024, 1, 2, tzinfo=dtm.timezone(dtm.timedelta(hours=2), "x")),

@@ -14,7 +14,7 @@ import pytest
 from bson import json_util
 from bson.binary import UuidRepresentation
 from old_values import OLD_VALUES
-from roundtrip import CODEC, portrait, restored, stored
+from roundtrip import portrait, restored, stored
 
 from ptb_mongo.codec import dump
 
