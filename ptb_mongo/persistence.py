@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Generic, Literal, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -85,7 +86,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -105,7 +106,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -124,7 +125,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,

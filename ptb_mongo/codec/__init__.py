@@ -31,6 +31,7 @@ Lost is only identity: an object that stands in two places comes back as two equ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import telegram
@@ -88,7 +89,7 @@ class Codec:
 
     def __init__(
         self,
-        trusted: Iterable[type | str] = (),
+        trusted: Iterable[type | str | FunctionType] = (),
         bot: Callable[[], telegram.Bot | None] = lambda: None,
     ) -> None:
         trust = Trust(trusted)

@@ -190,7 +190,10 @@ class Decoder:
         return items
 
     def _defaultdict(self, tagged: dict[str, Any], mapping: dict[Any, Any]) -> Any:
-        factory = self.decode(tagged["factory"])
+        plain = tagged["factory"]
+        if type(plain) is dict and plain.get(TAG) == "function":
+            return collections.defaultdict(self._trust.function(plain.get("v")), mapping)
+        factory = self.decode(plain)
         if factory is not None and not isinstance(factory, type):
             raise DecodeError("its factory is not a class")
         return collections.defaultdict(factory, mapping)

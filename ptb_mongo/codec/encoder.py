@@ -189,17 +189,25 @@ class Encoder:
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         factory = {}
         if isinstance(value, collections.defaultdict):
-            if not isinstance(value.default_factory, (type, type(None))):
-                raise EncodeError("a defaultdict can be stored only if its factory is a class")
-            factory["factory"] = self.encode(value.default_factory, depth + 1)
+            factory["factory"] = self._factory(value.default_factory, depth + 1)
         try:
             return {TAG: type(value).__name__, **factory, "v": self._dict(value, depth + 1)}
         except EncodeError as error:
             raise _within("v", error) from error
 
+    def _factory(self, factory: Any, depth: int) -> Any:
+        if isinstance(factory, (type, type(None))):
+            return self.encode(factory, depth)
+        return {TAG: "function", "v": self._trust.name_of_function(factory)}
+
     def _native(self, value: Any, content: Any, depth: int) -> Any:
         """One of BSON's own types that holds values, which must be BSON's own too."""
-        if self.encode(content, depth + 1) != content:
+        plain = self.encode(content, depth + 1)
+        try:
+            is_native = bool(plain == content)
+        except Exception:  # noqa: BLE001  (an array of numpy has no truth)
+            is_native = False
+        if not is_native:
             raise EncodeError(f"a {type(value).__name__} can hold only what BSON holds without loss")
         return value
 
