@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import telegram
 from library_values import LIBRARY_VALUES, STANDARD_VALUES
 from roundtrip import CODEC, portrait, stored
 
@@ -28,15 +27,14 @@ EVERY = [*STANDARD_VALUES, *LIBRARY_VALUES]
 
 
 def loaded(data: bytes) -> Any:
-    return ForeignPickle(data, Trust(), telegram.Bot("1:x")).load()
+    return ForeignPickle(data, Trust(), None).load()
 
 
 @pytest.mark.parametrize("protocol", [4, 5])
 @pytest.mark.parametrize("value", EVERY, ids=lambda value: f"{type(value).__module__}.{type(value).__qualname__}")
 def test_a_value_comes_in_as_what_the_bot_stores(value: Any, protocol: int) -> None:
-    expected = pickle.loads(
-        pickle.dumps(value)
-    )  # pendulum's pickles lack the years of a duration, and which hour it is
+    is_pendulum = type(value).__module__.partition(".")[0] == "pendulum"
+    expected = pickle.loads(pickle.dumps(value)) if is_pendulum else value  # which lacks years, and the fold
 
     one, other = loaded(pickle.dumps([value, value], protocol=protocol))
 
