@@ -81,7 +81,7 @@ _BY_VALUE = {
     dtm.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
     types.MappingProxyType: lambda value: portrait(dict(value)),
     array.array: lambda value: (value.typecode, value.tobytes()),
-    **dict.fromkeys(ITERATORS, lambda value: portrait(list(itertools.islice(copy.copy(value), 9999)))),
+    **dict.fromkeys(ITERATORS, lambda value: portrait(list(itertools.islice(copy.deepcopy(value), 9999)))),
 }
 
 
