@@ -52,7 +52,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             number or taken from it, "max" and "min" the larger and the smaller value. Sets and lists are merged
             without a conflict, unless both sides changed the same elements of a list.
         trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
-            its class's code, so only name what is yours.
+            its class's code, so only name what is yours. Functions, each by itself, that fill a `defaultdict`.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
             same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept

@@ -6,13 +6,14 @@ Where pendulum is missing when they are loaded, they are Python's own.
 from __future__ import annotations
 
 import datetime as dtm
+import zoneinfo
 from collections.abc import Callable
 from typing import Any, Final
 
 from ptb_mongo.codec.fields import Decode, Encode, Fields, field, integer
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.moments import datetime_fields, datetime_of, time_fields, time_of
-from ptb_mongo.codec.zones import library, zone_form
+from ptb_mongo.codec.zones import ZONES, library, zone_form
 from ptb_mongo.errors import EncodeError
 
 __all__ = ["PENDULUM", "pendulum_form"]
@@ -52,7 +53,7 @@ def _plain_date(value: dtm.datetime) -> dtm.datetime:
 
 def _plain_time(value: dtm.time) -> dtm.time:
     parts = (value.hour, value.minute, value.second, value.microsecond)
-    return dtm.time(*parts, tzinfo=value.tzinfo, fold=value.fold)
+    return dtm.time(*parts, tzinfo=value.tzinfo)  # its own copies have no fold
 
 
 def _duration_form(value: Any) -> Fields:
@@ -84,7 +85,19 @@ def _date_time(tagged: Fields, decode: Decode) -> dtm.datetime:
         return value
     date = (value.year, value.month, value.day)
     time = (value.hour, value.minute, value.second, value.microsecond)
-    return pendulum.DateTime(*date, *time, tzinfo=value.tzinfo, fold=value.fold)  # type: ignore[no-any-return]
+    return pendulum.DateTime(*date, *time, tzinfo=_own_zone(value), fold=value.fold)  # type: ignore[no-any-return]
+
+
+def _own_zone(value: dtm.datetime) -> dtm.tzinfo | None:
+    """The zone of a date as one of pendulum, whose copies of a date have no other."""
+    zone, offset = value.tzinfo, value.utcoffset()
+    if zone is None or offset is None or type(zone).__module__.partition(".")[0] == "pendulum":
+        return zone
+    if type(zone) is zoneinfo.ZoneInfo and zone.key:
+        return ZONES["pendulum.Timezone"]({"v": zone.key}, lambda plain: plain)
+    name = zone.tzname(value)
+    fields = {"v": offset // dtm.timedelta(seconds=1), **({"name": name} if name else {})}
+    return ZONES["pendulum.FixedTimezone"](fields, lambda plain: plain)
 
 
 def _time(tagged: Fields, decode: Decode) -> dtm.time:
@@ -93,7 +106,7 @@ def _time(tagged: Fields, decode: Decode) -> dtm.time:
     if pendulum is None:
         return value
     parts = (value.hour, value.minute, value.second, value.microsecond)
-    return pendulum.Time(*parts, tzinfo=value.tzinfo, fold=value.fold)  # type: ignore[no-any-return]
+    return pendulum.Time(*parts, tzinfo=value.tzinfo)  # type: ignore[no-any-return]
 
 
 def _date(tagged: Fields, _: Decode) -> dtm.date:

@@ -182,6 +182,16 @@ def test_a_date_of_pytz_that_somebody_has_edited_is_the_instant_of_its_text(offs
         assert CODEC.decode({"_py": "datetime", "iso": iso, "tz": tz}).tzname() == "CEST"
 
 
+@pytest.mark.parametrize("zone", [*ZONES, BERLIN, dtm.timezone.utc, None], ids=repr)
+def test_a_date_of_pendulum_in_any_zone_keeps_it_when_it_is_copied(zone: dtm.tzinfo | None) -> None:
+    pendulum = pytest.importorskip("pendulum")
+    found = round_trip(pendulum.DateTime(2024, 7, 1, 2, 3, tzinfo=zone))
+
+    assert type(found) is pendulum.DateTime
+    assert copy.deepcopy(found).utcoffset() == found.utcoffset() == dtm.datetime(2024, 7, 1, tzinfo=zone).utcoffset()
+    assert stored(copy.deepcopy(found)) == stored(found)
+
+
 HOSTILE: dict[str, dict[str, Any]] = {
     "a zone of no name": {"_py": "dateutil.gettz", "v": ""},
     "a zone that is a file": {"_py": "dateutil.gettz", "v": "/etc/passwd"},
