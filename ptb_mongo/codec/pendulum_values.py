@@ -14,7 +14,7 @@ from ptb_mongo.codec.fields import Decode, Encode, Fields, field, integer
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.moments import datetime_fields, datetime_of, time_fields, time_of
 from ptb_mongo.codec.zones import ZONES, library, zone_form
-from ptb_mongo.errors import EncodeError
+from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["PENDULUM", "pendulum_form"]
 
@@ -124,9 +124,11 @@ def _duration(tagged: Fields, _: Decode) -> dtm.timedelta:
         integer(tagged, name, -_MOST_MONTHS, _MOST_MONTHS) if name in tagged else 0 for name in ("years", "months")
     )
     rest = value - dtm.timedelta(days=365 * years + 30 * months)  # which is what pendulum counts them for
-    return pendulum.Duration(  # type: ignore[no-any-return]
-        years=years, months=months, days=rest.days, seconds=rest.seconds, microseconds=rest.microseconds
-    )
+    parts = {name: getattr(rest, name) for name in _FIELDS}
+    made = pendulum.Duration(years=years, months=months, **parts)
+    if _parts(made) != _parts(value):  # it reckons with floats
+        raise DecodeError("pendulum has no Duration of just this length")
+    return made  # type: ignore[no-any-return]
 
 
 PENDULUM: Final[dict[str, Callable[[Fields, Decode], Any]]] = {
