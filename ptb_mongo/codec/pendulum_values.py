@@ -5,6 +5,7 @@ Where pendulum is missing when they are loaded, they are Python's own.
 
 from __future__ import annotations
 
+import copy
 import datetime as dtm
 import zoneinfo
 from collections.abc import Callable
@@ -67,8 +68,11 @@ def _duration_form(value: Any) -> Fields:
         "seconds": seconds,
         "microseconds": micros,
     }
-    made = _duration(form, lambda plain: plain)
-    if _parts(made) != _parts(value) or repr(made) != repr(value):
+    try:
+        is_exact = repr(_duration(form, lambda plain: plain)) == repr(value)
+    except DecodeError:
+        is_exact = False
+    if not is_exact:
         raise EncodeError("this Duration cannot be stored; store duration.total_seconds()")
     return form
 
@@ -126,7 +130,7 @@ def _duration(tagged: Fields, _: Decode) -> dtm.timedelta:
     rest = value - dtm.timedelta(days=365 * years + 30 * months)  # which is what pendulum counts them for
     parts = {name: getattr(rest, name) for name in _FIELDS}
     made = pendulum.Duration(years=years, months=months, **parts)
-    if _parts(made) != _parts(value):  # it reckons with floats
+    if _parts(copy.deepcopy(made)) != _parts(value):  # it reckons with floats, and most so when it is copied
         raise DecodeError("pendulum has no Duration of just this length")
     return made  # type: ignore[no-any-return]
 

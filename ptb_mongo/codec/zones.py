@@ -47,12 +47,16 @@ def zone_form(zone: dtm.tzinfo) -> Fields | None:
     """
     root = type(zone).__module__.partition(".")[0]
     form = _FORMS[root](zone) if root in _FORMS else None
-    if form is not None and not _is_the_same(ZONES[form[TAG]](form, _as_it_is), zone):
+    if form is not None and not _comes_back(form, zone):
         raise EncodeError(f'{zone!r:.100} is no zone that its name stands for; use zoneinfo.ZoneInfo("Europe/Berlin")')
     return form
 
 
-def _is_the_same(made: dtm.tzinfo, zone: dtm.tzinfo) -> bool:
+def _comes_back(form: Fields, zone: dtm.tzinfo) -> bool:
+    try:
+        made = ZONES[form[TAG]](form, _as_it_is)
+    except Exception:  # noqa: BLE001  (whatever a library raises for a name that it does not know)
+        return False
     if type(made) is not type(zone) or repr(made) != repr(zone):
         return False
     return made is zone or type(zone).__module__.partition(".")[0] != "pytz"  # whose zones exist once

@@ -127,7 +127,15 @@ def library_cases() -> Iterator[tuple[str, Case]]:
     tz: Any = pytest.importorskip("dateutil.tz")
     named = lambda _: tz.gettz("America/New_York")  # noqa: E731
     yield "rule of dateutil", (lambda: tz.tzstr("EST5EDT"), "a zone that has a name", named)
+    yield "the zone of a file", (lambda: tz.tzfile("/etc/localtime"), "a zone that has a name", named)
+    pytz: Any = pytest.importorskip("pytz")
+    berlin: Any = pytz.timezone("Europe/Berlin")
+    made_up = type("Atlantis", (type(berlin).__base__,), {**vars(type(berlin)), "zone": "Atlantis/Capital"})
+    yield "a zone of pytz that is made up", (made_up, "is no zone that its name stands for", named)
     pendulum: Any = pytest.importorskip("pendulum")
+    rounded = pendulum.duration(days=12725829, microseconds=1)
+    total = lambda value: value.total_seconds()  # noqa: E731
+    yield "a duration that is rounded", (lambda: rounded, "duration.total_seconds()", total)
     interval = pendulum.datetime(2024, 1, 2) - pendulum.datetime(2024, 1, 1)
     yield "interval", (lambda: interval, "its start and its end", lambda value: [value.start, value.end])
 
