@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Generic, Literal, cast, overload
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -51,7 +52,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             number or taken from it, "max" and "min" the larger and the smaller value. Sets and lists are merged
             without a conflict, unless both sides changed the same elements of a list.
         trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
-            its class's code, so only name what is yours.
+            its class's code, so only name what is yours. Functions, each by itself, that fill a `defaultdict`.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
             same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept
@@ -85,7 +86,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -105,7 +106,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -124,7 +125,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         loading: Loading = "eager",
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
-        trusted: Collection[type | str] = (),
+        trusted: Collection[type | str | FunctionType] = (),
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,

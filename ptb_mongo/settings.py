@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any, get_args
 
 from telegram.ext import CallbackDataCache
@@ -43,7 +44,7 @@ class Settings:
     client: object
     database: str
     new: Mapping[ScopeName, Callable[[], Any]]
-    trusted: tuple[type | str, ...] = ()
+    trusted: tuple[type | str | FunctionType, ...] = ()
     loading: Loading = "eager"
     refresh: Refresh = "auto"
     on_conflict: OnConflict = "local"

@@ -8,7 +8,8 @@ document with the tag key `_py`, and stays as queryable as it can be:
 |---|---|---|
 | `tuple`, `set`, `frozenset`, `deque` | the type's name | `v`: array (sets sorted), `maxlen` |
 | `dict` with keys that no field name holds | `dict` | `v`: array of pairs |
-| `OrderedDict`, `Counter`, `defaultdict` | the type's name | `v`: document, `factory` |
+| `OrderedDict`, `Counter`, `defaultdict` | the type's name | `v`: document, `factory`: a class, or `function` |
+| an iterator over a sequence: what is left | `iterator` | `v`, `kind`: reversed, enumerate, zip |
 | `int` beyond 64 bits | `int` | `v`: digits |
 | `str` with lone surrogates | `str` | `v`: binary |
 | `Decimal` | `decimal` | `v`: Decimal128 where that is exact, else text |
@@ -16,10 +17,16 @@ document with the tag key `_py`, and stays as queryable as it can be:
 | `DatetimeMS` that a `datetime` could hold | `milliseconds` | `v` |
 | `date`, `time`, `timedelta`, `timezone`, `ZoneInfo` | the type's name in small letters | `v`, ... |
 | `Fraction`, `range`, `bytearray`, `re.Pattern` | `fraction`, `range`, `bytearray`, `regex` | `v`, `flags` |
+| a zone of pytz, dateutil, pendulum, PyMongo | `pytz`, `dateutil.gettz`, ... | `v`: its name or offset |
+| a value of pendulum | `pendulum.DateTime`, `pendulum.Date`, ... | as Python's own |
+| `complex`, `slice`, `array.array` | the type's name | `v`; `start`, `stop`, `step`; `type` |
+| a path | `path` | `v`, `pure`: posix or windows |
+| an IP address, network, interface | the type's name | `v` |
+| a value, an array of numpy | `numpy`, `ndarray` | `dtype`, `v`, `shape`, `order` |
 | a member of an enum | `enum` | `cls`, `name`, `v` |
 | a class | `class` | `v`: its name |
 | a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
-| an object of a dataclass or a plain class | `object` | `cls`, `state`: document of its attributes |
+| an object of a dataclass, a plain class, `SimpleNamespace` | `object` | `cls`, `state`: document of its attributes |
 | a Telegram object | `telegram` | `cls`, `pickle`, `view`: its `to_dict()` |
 | the bot; another bot | `bot` | `foreign` |
 | anything else that can be pickled | `pickle` | `cls`, `v` |
@@ -31,6 +38,7 @@ Lost is only identity: an object that stands in two places comes back as two equ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
 import telegram
@@ -88,7 +96,7 @@ class Codec:
 
     def __init__(
         self,
-        trusted: Iterable[type | str] = (),
+        trusted: Iterable[type | str | FunctionType] = (),
         bot: Callable[[], telegram.Bot | None] = lambda: None,
     ) -> None:
         trust = Trust(trusted)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import datetime as dtm
 import decimal
+import types
 import zoneinfo
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,10 +23,12 @@ from bson.int64 import Int64
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
+from ptb_mongo.codec.inert import INERT
 from ptb_mongo.codec.keys import TAG, unescape
+from ptb_mongo.codec.moments import datetime_of, time_of
 from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
+from ptb_mongo.codec.parts import enum_member, fraction, range_of
 from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
@@ -63,14 +66,13 @@ class Decoder:
             "binary": lambda tagged: Binary(_field(tagged, "v", bytes), _field(tagged, "subtype", int)),
             "bson": self._packed,
             "regex": lambda tagged: self._spending.pattern(self.decode(tagged["v"]), _field(tagged, "flags", int)),
-            "datetime": self._datetime,
+            "datetime": lambda tagged: datetime_of(tagged, self.decode),
             "milliseconds": lambda tagged: DatetimeMS(_field(tagged, "v", dtm.datetime)),
             "date": lambda tagged: _field(tagged, "v", dtm.datetime).date(),
-            "time": self._time,
+            "time": lambda tagged: time_of(tagged, self.decode),
             "timedelta": _timedelta,
             "timezone": self._timezone,
             "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
-            "pytz": lambda _: pytz_utc(),
             "enum": lambda tagged: enum_member(self._class(tagged), self.decode(tagged["name"])),
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
@@ -150,11 +152,14 @@ class Decoder:
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
         tag = tagged[TAG]
-        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag):
+        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag or tag in INERT):
             raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
         try:
             if tag in self._by_tag:
                 return self._by_tag[tag](tagged)
+            if tag in INERT:
+                self.doubtful = self.doubtful or tag == "iterator"  # which Python copies as it likes
+                return INERT[tag](tagged, self.decode)
             field, kind, make = self._containers[tag]
             plain = tagged.get(field)
             try:
@@ -185,7 +190,10 @@ class Decoder:
         return items
 
     def _defaultdict(self, tagged: dict[str, Any], mapping: dict[Any, Any]) -> Any:
-        factory = self.decode(tagged["factory"])
+        plain = tagged["factory"]
+        if type(plain) is dict and plain.get(TAG) == "function":
+            return collections.defaultdict(self._trust.function(plain.get("v")), mapping)
+        factory = self.decode(plain)
         if factory is not None and not isinstance(factory, type):
             raise DecodeError("its factory is not a class")
         return collections.defaultdict(factory, mapping)
@@ -199,22 +207,6 @@ class Decoder:
         self._packed_levels -= 1
         return value
 
-    def _datetime(self, tagged: dict[str, Any]) -> dtm.datetime:
-        value = dtm.datetime.fromisoformat(_field(tagged, "iso", str))
-        return value.replace(tzinfo=self._zone(tagged, value.tzinfo), fold=tagged.get("fold", 0))
-
-    def _time(self, tagged: dict[str, Any]) -> dtm.time:
-        value = dtm.time.fromisoformat(_field(tagged, "v", str))
-        return value.replace(tzinfo=self._zone(tagged, value.tzinfo), fold=tagged.get("fold", 0))
-
-    def _zone(self, tagged: dict[str, Any], otherwise: dtm.tzinfo | None) -> dtm.tzinfo | None:
-        if "tz" not in tagged:
-            return otherwise
-        zone = self.decode(tagged["tz"])
-        if not isinstance(zone, dtm.tzinfo):
-            raise DecodeError("its tz is not a time zone")
-        return zone
-
     def _timezone(self, tagged: dict[str, Any]) -> dtm.timezone:
         name = [self.decode(tagged["name"])] if "name" in tagged else []
         return dtm.timezone(self.decode(tagged["v"]), *name)
@@ -222,7 +214,7 @@ class Decoder:
     def _object(self, tagged: dict[str, Any], attributes: dict[Any, Any]) -> Any:
         cls = self._class(tagged)
         # Of a class that has a constructor in `standard`, the attributes alone may not make a whole object.
-        if not is_plain(cls) or (self._trust.is_standard(cls) and cls is not object):
+        if not is_plain(cls) or (self._trust.is_standard(cls) and cls not in (object, types.SimpleNamespace)):
             raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
         if any(type(name) is not str for name in attributes):
             raise DecodeError("its state is not a document of attributes")

@@ -19,6 +19,7 @@ from bson.errors import BSONError
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
+from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
@@ -190,17 +191,25 @@ class Encoder:
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         factory = {}
         if isinstance(value, collections.defaultdict):
-            if not isinstance(value.default_factory, (type, type(None))):
-                raise EncodeError("a defaultdict can be stored only if its factory is a class")
-            factory["factory"] = self.encode(value.default_factory, depth + 1)
+            factory["factory"] = self._factory(value.default_factory, depth + 1)
         try:
             return {TAG: type(value).__name__, **factory, "v": self._dict(value, depth + 1)}
         except EncodeError as error:
             raise _within("v", error) from error
 
+    def _factory(self, factory: Any, depth: int) -> Any:
+        if isinstance(factory, (type, type(None))):
+            return self.encode(factory, depth)
+        return {TAG: "function", "v": self._trust.name_of_function(factory)}
+
     def _native(self, value: Any, content: Any, depth: int) -> Any:
         """One of BSON's own types that holds values, which must be BSON's own too."""
-        if self.encode(content, depth + 1) != content:
+        plain = self.encode(content, depth + 1)
+        try:
+            is_native = bool(plain == content)
+        except Exception:  # noqa: BLE001  (an array of numpy has no truth)
+            is_native = False
+        if not is_native:
             raise EncodeError(f"a {type(value).__name__} can hold only what BSON holds without loss")
         return value
 
@@ -221,11 +230,24 @@ class Encoder:
             return self._opaque_form(value)
         if isinstance(value, tuple) and _is_named_tuple(cls):
             return self._named_tuple(value, depth)
+        if (form := self._inert(value, depth)) is not None:
+            return form
         if is_plain(cls):
             attributes = attributes_of(value)
             if all(type(name) is str for name in attributes):
                 return self._object(cls, attributes, depth)
         return self._opaque_form(value)
+
+    def _inert(self, value: Any, depth: int) -> Any:
+        try:
+            form = inert_form(value, lambda part: self.encode(part, depth + 1))
+        except EncodeError as error:
+            if error.path:
+                raise _within("v", error) from error
+            raise
+        if form is not None and form[TAG] == "iterator":
+            self.doubtful = True  # Python itself goes through one in another when it is copied
+        return form
 
     def _opaque_form(self, value: Any) -> Any:
         """What is stored in one piece; only PTB's own objects are known to come back from it."""

@@ -1,11 +1,13 @@
 """Takes plain objects apart into their attributes and puts them together again, without their `__init__`.
 
 An object is *plain* when pickle would store nothing but its attributes: no `__reduce__`, `__getstate__` or
-`__setstate__` of its own, no built-in container underneath. Dataclasses are plain, frozen and slotted too.
+`__setstate__` of its own, no built-in container underneath. Dataclasses are plain, frozen and slotted too, and so is
+`types.SimpleNamespace`.
 """
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -53,6 +55,8 @@ def is_plain(cls: Any) -> bool:
 
 
 def _is_plain(cls: Any) -> bool:
+    if cls is types.SimpleNamespace:
+        return True
     getstate = getattr(cls, "__getstate__", None)
     setstate = getattr(cls, "__setstate__", None)
     from_dataclasses = getattr(getstate, "__module__", None) == "dataclasses"  # frozen with slots has both
@@ -82,9 +86,9 @@ def attributes_of(obj: object) -> dict[str, Any]:
     return {**state, **own} if own else state
 
 
-def new_object(cls: type, attributes: Mapping[str, Any]) -> Any:
+def new_object(cls: Any, attributes: Mapping[str, Any]) -> Any:
     """An object of a plain class with these attributes; `__init__` does not run."""
-    obj: Any = object.__new__(cls)
+    obj: Any = cls.__new__(cls)
     if hasattr(obj, "__dict__") and not slots_of(cls):
         obj.__dict__.update(attributes)
         return obj

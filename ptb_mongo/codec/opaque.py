@@ -53,8 +53,6 @@ class OpaqueForms:
         if isinstance(value, type):
             return {TAG: "class", "v": self._trust.name_of(value)}
         cls = type(value)
-        if cls.__module__.partition(".")[0] == "pytz" and getattr(value, "zone", None) == "UTC":
-            return {TAG: "pytz", "v": "UTC"}
         pickled = pickling.dumps(value, trust=self._trust, bot=self._bot())  # first, as it knows better what is wrong
         self.doubtful = True
         return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": pickled.data}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ptb_mongo.codec.bounds import shown
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["PARTS", "enum_key", "enum_member", "fraction", "pytz_utc", "range_of"]
+__all__ = ["PARTS", "enum_key", "enum_member", "fraction", "range_of"]
 
 _MAX_BITS: Final = 100_000
 
@@ -87,13 +87,6 @@ def _check_lengths(kind: str, *parts: int) -> None:
 def _range_parts(value: range) -> tuple[Any, ...]:
     _check_lengths("range", value.start, value.stop, value.step)
     return "range", value.start, value.stop, value.step
-
-
-def pytz_utc() -> Any:
-    """The time zone that PTB 21 puts into its dates where `pytz` is installed."""
-    import pytz  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415  (not a dependency of ours)
-
-    return pytz.utc
 
 
 PARTS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {

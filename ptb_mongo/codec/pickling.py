@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import telegram
 
+from ptb_mongo.codec.advice import advice
+from ptb_mongo.codec.inert import newer_form
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
@@ -143,8 +145,11 @@ class _Pickler(pickle.Pickler):
             return PARTS[cls](obj)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":
             return ("pytz",)
+        if (form := newer_form(obj, lambda part: part)) is not None:
+            self.doubtful = True
+            return "form", self._state(form)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
-            raise EncodeError(f"a {cls.__name__} cannot be stored; store its name, or the data it works on")
+            raise EncodeError(f"a {cls.__name__} cannot be stored; {advice(cls)}")
         self.doubtful = True
         return "object", *self._reduce_object(obj)
 
@@ -154,7 +159,7 @@ class _Pickler(pickle.Pickler):
         if not isinstance(reduced, tuple):
             raise EncodeError(f"objects of {name} are stored by reference, which is not supported")
         function, args, state, items, pairs = (*reduced, None, None, None)[:5]
-        if isinstance(obj, BaseException) and state == {}:
+        if isinstance(obj, BaseException) and type(state) is dict and not state:
             state = None  # whether an exception has a dict without attributes depends on who has looked at it
         kwargs: dict[str, object] = {}
         bare = getattr(function, "__module__", None) == "copyreg"

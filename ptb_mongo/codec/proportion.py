@@ -33,7 +33,7 @@ MADE_PER_BYTE: Final = 64
 # What honest values share: a catalogue in each button, a prompt in each line of a history. A button counts its data
 # twice.
 UNFOLDED_AT_LEAST: Final = 2**19
-_TAKEN_APART_AT_LEAST: Final = 2**14  # of what is stored again as a document, where each part stands for itself
+_TAKEN_APART_AT_LEAST: Final = 2**13  # of what is stored again as a document, where each part stands for itself
 LOOKED_AT_AT_LEAST: Final = 2**18
 _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold

@@ -22,8 +22,10 @@ import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, shown
 from ptb_mongo.codec.described import Described
+from ptb_mongo.codec.inert import made_of_form
+from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.objects import is_plain, set_attribute
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
+from ptb_mongo.codec.parts import enum_member, fraction, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
@@ -71,7 +73,8 @@ class Restorer(Reader):
             "fraction": fraction,
             "range": range_of,
             "pattern": spending.pattern,
-            "pytz": pytz_utc,
+            "pytz": lambda: made_of_form({TAG: "pytz", "v": "UTC"}),
+            "form": made_of_form,
             "object": self._object,
         }
 

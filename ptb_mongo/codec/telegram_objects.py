@@ -38,6 +38,7 @@ _LIKE_PLAIN: Final = (int, float, str, bytes, dtm.datetime, dtm.timedelta, decim
 # PTB itself keeps a zone in opening hours, once they were looked at.
 _SIMPLE: Final = frozenset({type(None), dtm.date, dtm.time, dtm.timezone, zoneinfo.ZoneInfo, uuid.UUID})
 _UP_TO_THE_TOKEN: Final = re.compile(r"^.*\d[:~][^/\\]*[/\\]+", re.DOTALL)  # a server on Windows writes 1~SECRET
+_NO_SIMPLE: Final = (object, types.SimpleNamespace)
 _SEQUENCES: Final = (tuple, list)
 _SETS: Final = (set, frozenset)
 _DEEPEST: Final = 100  # what contains itself is deeper
@@ -217,7 +218,9 @@ def _is_simple(value: Any, depth: int = 0) -> bool:
         return _is_simple_dict(value, depth)
     if isinstance(value, telegram.TelegramObject):
         return not isinstance(value, telegram.Bot)
-    return cls in _SIMPLE or _is_plain(value) or (is_plain(cls) and not isinstance(value, type) and cls is not object)
+    return (
+        cls in _SIMPLE or _is_plain(value) or (is_plain(cls) and not isinstance(value, type) and cls not in _NO_SIMPLE)
+    )
 
 
 def _is_simple_dict(value: Any, depth: int = 0) -> bool:

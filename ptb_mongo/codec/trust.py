@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import enum
 import importlib
-import sys
 import types
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import telegram
 import telegram.constants
 import telegram.error
 import telegram.ext
 
+from ptb_mongo.codec.advice import advice
+from ptb_mongo.codec.bounds import shown
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 __all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
@@ -45,6 +46,22 @@ _STANDARD: Final = {
     "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
     "types": "SimpleNamespace",
     "uuid": "UUID SafeUUID",
+}
+
+# Enums, whose members are there already: nothing is made of what a document says. Looked up when they are met, as not
+# each Python has all of them, and a program may use none.
+_ENUMS: Final = {
+    f"{module}.{name}"
+    for module, names in {
+        "calendar": "Day Month",
+        "http": "HTTPMethod HTTPStatus",
+        "re": "RegexFlag",
+        "signal": "Handlers Sigmasks Signals",
+        "socket": "AddressFamily SocketKind",
+        "ssl": "TLSVersion",
+        "uuid": "SafeUUID",
+    }.items()
+    for name in names.split()
 }
 
 DEFAULT_NONE: Final = telegram.LinkPreviewOptions().is_disabled
@@ -82,6 +99,14 @@ def _is_telegram_value(cls: type) -> bool:
     )
 
 
+def _standard_enum(name: str) -> type | None:
+    if name not in _ENUMS:
+        return None
+    module, _, attribute = name.rpartition(".")
+    found = getattr(importlib.import_module(module), attribute, None)
+    return found if isinstance(found, type) and issubclass(found, enum.Enum) else None
+
+
 def _class_in(module: types.ModuleType, qualname: str) -> type | None:
     """The class that is *defined* in `module` under `qualname`; without running descriptors or `__getattr__`."""
     found: object = module
@@ -92,21 +117,31 @@ def _class_in(module: types.ModuleType, qualname: str) -> type | None:
     return None
 
 
+def _checked_function(function: types.FunctionType) -> str:
+    if "<" in function.__qualname__:
+        raise ConfigurationError(
+            f"{function.__qualname__} cannot be found again by its name: it is no function of a module"
+        )
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 class Trust:
     """The classes that may be stored and restored.
 
     Args:
-        trusted: Classes, or names of modules whose own classes (not their submodules') are trusted.
+        trusted: Classes, or names of modules whose own classes (not their submodules') are trusted; and functions
+            that fill a `defaultdict`, each by itself: of a module, one could be named that was never meant for it.
 
     Raises:
         ConfigurationError: If an entry is neither.
     """
 
-    def __init__(self, trusted: Iterable[type | str] = ()) -> None:
+    def __init__(self, trusted: Iterable[type | str | types.FunctionType] = ()) -> None:
         self._by_name: dict[str, type] = _standard_classes()
         self._names: dict[type, str] = {cls: name for name, cls in self._by_name.items()}
         self._standard = frozenset(self._names)
         self._modules: set[str] = set()
+        self._functions: dict[str, types.FunctionType] = {}
         if isinstance(trusted, (str, type)):
             raise ConfigurationError(f"trusted takes a collection of classes or module names: ({trusted!r},)")
         for entry in trusted:
@@ -114,9 +149,11 @@ class Trust:
                 self._remember(class_name(entry), entry)
             elif isinstance(entry, str):
                 self._modules.add(entry)
+            elif isinstance(entry, types.FunctionType):
+                self._functions[_checked_function(entry)] = entry
             else:
                 raise ConfigurationError(
-                    f"trusted takes classes or names of modules, not {type(entry).__name__}: {entry!r}"
+                    f"trusted takes classes, functions or names of modules, not {type(entry).__name__}: {entry!r}"
                 )
 
     def _remember(self, name: str, cls: type) -> type:
@@ -142,14 +179,45 @@ class Trust:
                 f"{name} is defined inside a function, so it cannot be found again when it is loaded; "
                 "define it at the top level of a module"
             )
-        if _is_telegram_value(cls) or self._in_trusted_module(name) is cls:
+        if _is_telegram_value(cls) or _standard_enum(name) is cls or self._in_trusted_module(name) is cls:
             self._remember(name, cls)
             return name
-        if cls.__module__.partition(".")[0] in sys.stdlib_module_names:
-            raise EncodeError(f"a {cls.__qualname__} cannot be stored; store the data it stands for")
+        if instead := advice(cls):
+            raise EncodeError(f"a {cls.__qualname__} cannot be stored; {instead}")
         raise EncodeError(
             f"objects of {name} are not stored, because loading them would run that class's code; "
             f'if it is yours, allow it: MongoPersistence(..., trusted=["{cls.__module__}"])'
+        )
+
+    def name_of_function(self, function: Any) -> str:
+        """The stored name of a function that fills a `defaultdict`.
+
+        Raises:
+            EncodeError: If it is not trusted; the text says what to do.
+        """
+        name = f"{getattr(function, '__module__', None)}.{getattr(function, '__qualname__', type(function).__name__)}"
+        if self._functions.get(name) is function:
+            return name
+        if not isinstance(function, types.FunctionType) or "<" in name:
+            raise EncodeError(
+                "the factory of a defaultdict is stored if it is a class, or a function at the top level of a module "
+                "that is trusted; write such a function, or store dict(value)"
+            )
+        raise EncodeError(
+            f"the factory of a defaultdict, {name}, is not trusted, and loading it would let it run; "
+            f"allow it: MongoPersistence(..., trusted=[{function.__name__}]), or store dict(value)"
+        )
+
+    def function(self, name: object) -> types.FunctionType:
+        """The function of a stored name.
+
+        Raises:
+            DecodeError: If it is not trusted.
+        """
+        if type(name) is str and (function := self._functions.get(name)) is not None:
+            return function
+        raise DecodeError(
+            f"the function {shown(name, 200)} is not trusted; allow it: MongoPersistence(..., trusted=[...])"
         )
 
     def resolve(self, name: object) -> type:
@@ -162,7 +230,7 @@ class Trust:
             raise DecodeError(f"the name of a class is a {type(name).__name__}")
         if cls := self._by_name.get(name):
             return cls
-        if cls := self._telegram_class(name) or self._in_trusted_module(name):
+        if cls := self._telegram_class(name) or _standard_enum(name) or self._in_trusted_module(name):
             return self._remember(name, cls)
         raise DecodeError(
             f"the class {name!r:.200} is not trusted, or does not exist any more; if it is yours, "

@@ -6,6 +6,7 @@ import datetime as dtm
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final
 
 import telegram
@@ -65,7 +66,7 @@ class Database:
         name: str,
         *,
         prefix: str = "",
-        trusted: Iterable[type | str] = (),
+        trusted: Iterable[type | str | FunctionType] = (),
         bot: telegram.Bot | None = None,
     ) -> None:
         self.driver = driver
@@ -93,7 +94,7 @@ class Database:
         name: str | None = None,
         *,
         prefix: str = "",
-        trusted: Iterable[type | str] = (),
+        trusted: Iterable[type | str | FunctionType] = (),
         bot: telegram.Bot | None = None,
     ) -> Database:
         """Opens a database; close it afterwards.

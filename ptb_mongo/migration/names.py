@@ -7,6 +7,7 @@ from typing import Final
 
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
+from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker
 
 __all__ = ["Function", "HostilePickleError", "Names", "StandIn", "stands_in"]
 
@@ -62,6 +63,7 @@ class Function(enum.Enum):
     CACHED_ZONE = "zoneinfo.ZoneInfo._unpickle"
     PYTZ_UTC = "pytz._UTC"
     PYTZ = "pytz._p"
+    PYTZ_OFFSET = "pytz.FixedOffset"
 
 
 class Names:
@@ -76,13 +78,13 @@ class Names:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._found: dict[tuple[str, str], type | Function] = {}
+        self._found: dict[tuple[str, str], type | Function | Maker] = {**LIBRARY_NAMES}
         for function in Function:
             module, _, name = function.value.rpartition(".")
             self._found[module, name] = function
         self.refused: dict[str, str] = {}
 
-    def find(self, module: str, name: str) -> type | Function:
+    def find(self, module: str, name: str) -> type | Function | Maker:
         """What a name means.
 
         Raises:

@@ -9,8 +9,6 @@ attacker would name is refused as a whole.
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dtm
 import enum
 import pickle
 import zoneinfo
@@ -20,12 +18,16 @@ from typing import Any, ClassVar, Final
 import telegram
 
 from ptb_mongo.codec.bounds import Spending
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc
+from ptb_mongo.codec.inert import made_of_form
+from ptb_mongo.codec.iterators import ITERATORS
+from ptb_mongo.codec.keys import TAG
+from ptb_mongo.codec.parts import enum_member, fraction
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.restoring import check_call, set_state
 from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
+from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker, Unfinished
 from ptb_mongo.migration.names import Function, HostilePickleError, Names, StandIn, stands_in
 
 __all__ = ["ForeignPickle"]
@@ -49,6 +51,7 @@ class ForeignPickle(Reader):
         super().__init__(data, ("", ""), is_bounded=False)
         self._bot = bot
         self._names = Names(trust)
+        self._whole: set[int] = set()  # values of libraries, which their state would not make any more whole
         self._work: dict[Function, Callable[..., Any]] = {
             Function.RECONSTRUCT_TO: self._telegram,
             Function.NEWOBJ: lambda cls, *args: self._create(cls, args, bare=True),
@@ -61,8 +64,9 @@ class ForeignPickle(Reader):
             Function.PATTERN: Spending().pattern,
             Function.ZONE: zoneinfo.ZoneInfo,
             Function.CACHED_ZONE: lambda key, _=1: zoneinfo.ZoneInfo(key),
-            Function.PYTZ_UTC: _pytz_utc,
-            Function.PYTZ: lambda name="UTC", *_: zoneinfo.ZoneInfo(name),
+            Function.PYTZ_UTC: lambda: _of_pytz("UTC"),
+            Function.PYTZ: lambda name="UTC", *period: _of_pytz(name, *period),
+            Function.PYTZ_OFFSET: lambda minutes: made_of_form({TAG: "pytz.FixedOffset", "v": minutes}),
         }
 
     @property
@@ -106,7 +110,9 @@ class ForeignPickle(Reader):
         called = self._stack.pop()
         if type(args) is not tuple:
             raise DecodeError("the pickle calls with what are no arguments")
-        if isinstance(called, Function):
+        if isinstance(called, Maker):
+            made = self._of_library(called, args)
+        elif isinstance(called, Function):
             made = self._guarded(called.value, lambda: self._work[called](*args))
             self._made.setdefault(id(made), (made, args))
         else:
@@ -121,6 +127,8 @@ class ForeignPickle(Reader):
     def _create(self, cls: Any, args: Any, kwargs: Any = None, *, bare: bool) -> Any:
         """An object of a trusted class: by `__new__` alone (`bare`), or by a call."""
         kwargs = {} if kwargs is None else kwargs
+        if isinstance(cls, Maker) and not kwargs:
+            return self._of_library(cls, args)
         if not isinstance(cls, type) or type(args) is not tuple or type(kwargs) is not dict:
             raise DecodeError("the pickle calls what may not be called")
         if issubclass(cls, StandIn):
@@ -150,6 +158,25 @@ class ForeignPickle(Reader):
             if type(elements) in {list, tuple}:
                 self.check_hashing(elements)
 
+    def _of_library(self, maker: Maker, args: Any) -> Any:
+        made = self._guarded(maker.name, lambda: maker.make(*args))
+        if isinstance(made, Unfinished):
+            return made._replace(name=maker.name, place=len(self._memo))
+        if not stands_in(made):
+            self._made.setdefault(id(made), (made, args))
+            if type(made) not in ITERATORS:  # which are told then how far they have come
+                self._whole.add(id(made))
+        return made
+
+    def _finish(self, unfinished: Unfinished, state: Any) -> None:
+        """Puts a value into the places of what stood for it until its state came."""
+        made = self._guarded(unfinished.name, lambda: unfinished.finish(state))
+        self._made.setdefault(id(made), (made, state))
+        self._whole.add(id(made))
+        self._stack[-1] = made
+        if len(self._memo) > unfinished.place and self._memo[unfinished.place] is unfinished:
+            self._memo[unfinished.place] = made
+
     def _guarded(self, label: str, make: Callable[[], Any]) -> Any:
         """What `make` gives; a stand-in if that fails, say because a member of an enum is gone."""
         try:
@@ -175,6 +202,9 @@ class ForeignPickle(Reader):
         """Members of enums are pickled as attributes, and so is what makes a zone."""
         if owner is Function.ZONE and name == "_unpickle":
             return Function.CACHED_ZONE
+        if isinstance(owner, Maker) and type(name) is str:
+            module, _, qualname = owner.name.rpartition(".")
+            return LIBRARY_NAMES.get((module, f"{qualname}.{name}"), owner)
         if isinstance(owner, type) and issubclass(owner, StandIn):
             return owner()
         if isinstance(owner, type) and issubclass(owner, enum.Enum):
@@ -186,7 +216,10 @@ class ForeignPickle(Reader):
     def _build(self, _: None = None) -> None:
         state = self._stack.pop()
         obj = self._stack[-1]
-        if stands_in(obj):
+        if isinstance(obj, Unfinished):
+            self._finish(obj, state)
+            return
+        if stands_in(obj) or id(obj) in self._whole:
             return
         if id(obj) not in self._made or isinstance(obj, (type, enum.Enum)):
             raise DecodeError("the pickle changes what it has not made")
@@ -281,7 +314,5 @@ def _fraction(*parts: Any) -> Any:
     return fraction(*parts)
 
 
-def _pytz_utc() -> Any:
-    with contextlib.suppress(ImportError):
-        return pytz_utc()
-    return dtm.timezone.utc
+def _of_pytz(name: Any, *period: Any) -> Any:
+    return made_of_form({TAG: "pytz", "v": name, **dict(zip(("offset", "dst", "name"), period, strict=False))})

@@ -235,7 +235,7 @@ class _Decision:
             if strategy == "add":
                 total = _total(*versions)
                 return local if total is None else self._strategies.encode(total)
-            theirs_wins = versions[2] > versions[1] if strategy == "max" else versions[2] < versions[1]
+            theirs_wins = bool(versions[2] > versions[1] if strategy == "max" else versions[2] < versions[1])
         except Exception:  # noqa: BLE001  (values that cannot be compared, or added; whatever their classes raise)
             return local
         return remote if theirs_wins else local

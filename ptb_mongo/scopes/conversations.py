@@ -20,7 +20,7 @@ from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_id, check_loadable
 from ptb_mongo.types import ConversationDict, ConversationKey
 
-__all__ = ["ConversationScope", "States"]
+__all__ = ["ConversationScope", "States", "is_over"]
 
 _FIELDS: Final = ("handler", "key", "state")
 _USUAL_STATES: Final = {int, str, type(None)}
@@ -43,6 +43,14 @@ class States(Protocol):
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """Another worker has written or deleted a conversation."""
+
+
+def is_over(state: Any) -> bool:
+    """Whether a state ends a conversation; one that cannot be compared, as an array of numpy, does not."""
+    try:
+        return bool(state is None or state == ConversationHandler.END)
+    except Exception:  # noqa: BLE001
+        return False
 
 
 def _check_comparable(state: Any) -> None:

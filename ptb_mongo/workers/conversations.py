@@ -19,6 +19,7 @@ from telegram.ext import BaseHandler, ConversationHandler
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING
+from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 
 __all__ = ["Conversations", "Handler", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
@@ -115,7 +116,7 @@ class Conversations:
             held = _held_by(one)
             if held is None or state_of(one, key) is MISSING:
                 continue
-            if state is None or state == ConversationHandler.END:
+            if is_over(state):
                 held.pop(key, None)
             else:
                 held[key] = state
@@ -200,7 +201,7 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
         return MISSING
     failed = pending.task.cancelled() or pending.task.exception() is not None
     result: object = pending.old_state if failed else pending.resolve()
-    return None if result == ConversationHandler.END else result
+    return None if is_over(result) else result
 
 
 def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:

@@ -208,7 +208,8 @@ def _integers(count: int) -> Field:
 
 
 def _zone(made: HostileValues, _: int) -> Any:
-    return {TAG: "zoneinfo", "v": made.choices.one(ZONES)}
+    tag = made.choices.one(("zoneinfo", "zoneinfo", "pytz", "dateutil.gettz", "pendulum.Timezone", "dateutil.tzoffset"))
+    return {TAG: tag, "v": made.choices.one((60, 3600, -1)) if tag == "dateutil.tzoffset" else made.choices.one(ZONES)}
 
 
 _DATE: Final = _of(dtm.datetime(2024, 1, 2, tzinfo=dtm.timezone.utc), _FIRST, _LAST)
@@ -234,7 +235,18 @@ def _delta(made: HostileValues, _: int) -> Any:
     return {TAG: "timedelta", "v": 0.0, **{name: made.choices.one((0, 1, -1, 86_399)) for name in _DELTA}}
 
 
+def _inside(made: HostileValues, depth: int) -> Any:
+    """What an iterator may go over: rather often another iterator."""
+    return {TAG: "iterator", "v": made.items(depth)} if made.choices.percent(40) else made.plain(depth + 1)
+
+
 _DELTA: Final = ("days", "seconds", "microseconds")
+_MINUTES: Final = _of(0, 60, -90, 1439, 1440, 2**62)
+_SECONDS: Final = _of(0, 3600, -5400, 86_399, 86_400, 2**62)
+_DTYPES: Final = (
+    *("<f8", ">i4", "|b1", "|i1", "<U5", "<U99999999", "<M8[s]", "<c16", "|O", "i4,i4", "(9,)f8", "<f2", "x"),
+    *("int64", "float32", "str", "bytes", "complex64", "bool", "object", "<m8[25us]"),
+)
 _FIELDS: Final[dict[str, dict[str, Field]]] = {
     "pickle": {"cls": _cls, "v": _PICKLE},
     "telegram": {"cls": _cls, "pickle": _PICKLE, "view": _DOCUMENT},
@@ -268,7 +280,29 @@ _FIELDS: Final[dict[str, dict[str, Field]]] = {
     "timedelta": {"v": _of(0.0), **dict.fromkeys(_DELTA, _of(0, 1, -1, 999_999_999, 2**40))},
     "timezone": {"v": _delta, "name": _of("x", "", "UTC", "\0")},
     "zoneinfo": {"v": _of(*ZONES)},
-    "pytz": {"v": _of("UTC")},
+    "pytz": {"v": _of("UTC", *ZONES), "offset": _of(3600, 0, 7200, -1), "dst": _of(0, 3600), "name": _of("CET", "x")},
+    **{tag: {"v": _MINUTES, "name": _of("x", "")} for tag in ("pytz.FixedOffset", "bson.FixedOffset")},
+    **{tag: {"v": _SECONDS, "name": _of("x", "")} for tag in ("dateutil.tzoffset", "pendulum.FixedTimezone")},
+    **{tag: {"v": _of(*ZONES)} for tag in ("dateutil.gettz", "pendulum.Timezone")},
+    **{tag: {"v": _of("UTC")} for tag in ("dateutil.tzutc", "dateutil.tzlocal")},
+    "pendulum.DateTime": {"iso": _of(*ISO), "fold": _of(0, 1, 2), "tz": _zone},
+    "pendulum.Date": {"v": _DATE},
+    "pendulum.Time": {"v": _of(*ISO), "fold": _of(0, 1)},
+    "pendulum.Duration": {**dict.fromkeys(_DELTA, _of(0, 1, -1, 2**40)), "years": _of(0, 1, -1, 10**6)},
+    "path": {"v": _of(*_TEXTS), "pure": _of("posix", "windows", "x")},
+    **{tag: {"v": _of("10.0.0.1", "10.0.0.0/8", "x")} for tag in ("IPv4Address", "IPv4Network", "IPv4Interface")},
+    **{tag: {"v": _of("::1", "::/0", "fe80::1%x")} for tag in ("IPv6Address", "IPv6Network", "IPv6Interface")},
+    "complex": {"v": _of([1.0, 2.0], [1], ["1", 2])},
+    "slice": dict.fromkeys(("start", "stop", "step"), lambda made, depth: made.plain(depth + 1)),
+    "array": {"type": _of("d", "b", "Q", "u", "x"), "v": _ITEMS, "size": _of(1, 8)},
+    "iterator": {"kind": _of("zip", "enumerate", "reversed", "x"), "v": _inside, "at": _of(0, 1, -1, 2**62)},
+    "numpy": {"dtype": _of(*_DTYPES), "v": _of(0, 1.5, "x", True, [1.0, 2.0], -(2**62))},
+    "ndarray": {
+        "dtype": _of(*_DTYPES),
+        "shape": _of([], [0], [1], [2, 2], [-1], [2**40, 2**40], ["x"]),
+        "v": _of([], [1], [1.5], ["x"] * 4, [1, 2, 3, 4], b"", b"12345678"),
+        "order": _of("C", "F", "x"),
+    },
     "enum": {"cls": _cls, "name": _of("RED", 5, "GONE")},
     "class": {"v": _cls},
     "bot": {"foreign": _of(False, True)},

@@ -256,6 +256,10 @@ def text(value: str) -> bytes:
     return pickle.SHORT_BINUNICODE + bytes([len(value)]) + value.encode()
 
 
+def number(value: int) -> bytes:
+    return pickle.BININT2 + value.to_bytes(2, "little")
+
+
 def name(module: str, qualname: str) -> bytes:
     return text(module) + text(qualname) + pickle.STACK_GLOBAL
 
@@ -292,7 +296,8 @@ def test_the_constructor_of_old_protocols_is_understood():
 
 @pytest.mark.parametrize("qualname", ["_UTC", "_p"])
 def test_dates_with_zones_of_pytz_as_ptb_20_has_them(qualname):
-    zone = called("pytz", qualname, *([text("Europe/Berlin")] if qualname == "_p" else []))
+    summer = [text("Europe/Berlin"), number(7200), number(3600), text("CEST")]
+    zone = called("pytz", qualname, *(summer if qualname == "_p" else []))
     moment = pickle.SHORT_BINBYTES + b"\x0a" + bytes([7, 234, 7, 1, 12, 0, 0, 0, 0, 0])
 
     found = loaded(spelled(called("datetime", "datetime", moment, zone)))

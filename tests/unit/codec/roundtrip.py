@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import collections
+import copy
 import datetime as dtm
 import enum
 import ipaddress
+import itertools
 import pathlib
 import re
 import struct
@@ -25,6 +28,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec.iterators import ITERATORS
 
 CODEC = Codec(trusted=[samples.__name__])
 
@@ -76,6 +80,8 @@ _BY_VALUE = {
     dtm.date: lambda value: value.toordinal(),
     dtm.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
     types.MappingProxyType: lambda value: portrait(dict(value)),
+    array.array: lambda value: (value.typecode, value.tobytes()),
+    **dict.fromkeys(ITERATORS, lambda value: portrait(list(itertools.islice(copy.deepcopy(value), 9999)))),
 }
 
 
@@ -89,9 +95,35 @@ def _content(value: Any) -> Any:
         return value
     if kind in _BY_VALUE:
         return _BY_VALUE[kind](value)
+    if kind.__module__.partition(".")[0] == "numpy":
+        return (value.dtype.str, value.shape, value.tobytes(), value.flags.f_contiguous)
+    if isinstance(value, dtm.tzinfo):
+        return repr(value)
+    if isinstance(value, (dtm.date, dtm.time, dtm.timedelta)):  # of pendulum
+        return (repr(value), _of_base(value))
     if isinstance(value, (pathlib.PurePath, ipaddress._BaseNetwork, ipaddress._BaseAddress)):
         return str(value)
     return _inside(value)
+
+
+def _of_base(value: Any) -> Any:
+    """A date, or the like, as a value of the base class has it."""
+    base = next(base for base in (dtm.datetime, dtm.date, dtm.time, dtm.timedelta) if isinstance(value, base))
+    names = (
+        "year",
+        "month",
+        "day",
+        "hour",
+        "minute",
+        "second",
+        "microsecond",
+        "fold",
+        "days",
+        "seconds",
+        "microseconds",
+    )
+    fields = vars(dtm.date) | vars(base)
+    return [fields[name].__get__(value) for name in names if name in fields and hasattr(base, name)]
 
 
 def _inside(value: Any) -> Any:
@@ -109,7 +141,17 @@ def _inside(value: Any) -> Any:
     return portrait(value.args) if isinstance(value, BaseException) else None
 
 
-_OWN_CACHES = (pathlib.PurePath, ipaddress._IPAddressBase, telegram.Bot, enum.Enum, type)
+_OWN_CACHES = (
+    dtm.tzinfo,
+    dtm.date,
+    dtm.time,
+    dtm.timedelta,
+    pathlib.PurePath,
+    ipaddress._IPAddressBase,
+    telegram.Bot,
+    enum.Enum,
+    type,
+)
 
 
 def _attributes(value: Any) -> Iterator[Any]:

@@ -285,3 +285,33 @@ class Trap:
 
     def __call__(self, *args: object) -> None:
         fire("called", *args)
+
+
+class Vague:
+    """Gives itself when it is compared, and has no truth, as an array of numpy."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    __ne__ = __lt__ = __gt__ = __eq__
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of it is ambiguous")
+
+
+class StatefulError(Exception):
+    """Has a state of its own making, which is no dict."""
+
+    def __init__(self, state: Any) -> None:
+        super().__init__("x")
+        self.state = state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StatefulError, ("x",), self.state
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state

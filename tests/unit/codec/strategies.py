@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import datetime as dtm
 import decimal
@@ -28,6 +29,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 from hypothesis import strategies as st
+from library_values import INSTALLED, LIBRARY_VALUES, STANDARD_VALUES, ZONES
 
 __all__ = ["garbage", "keys", "texts", "values"]
 
@@ -72,7 +74,7 @@ fixed_zones = st.one_of(
 named_zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Africa/Monrovia"]).map(
     zoneinfo.ZoneInfo
 )
-zones = st.one_of(st.none(), fixed_zones, named_zones)
+zones = st.one_of(st.none(), fixed_zones, named_zones, st.sampled_from(ZONES))
 _folds = st.sampled_from([0, 0, 0, 1])
 datetimes = st.one_of(
     st.builds(
@@ -187,8 +189,29 @@ hashables_without_content = _short(
         of_strings_and_numbers,
     )
 )
+_arrays = st.one_of(
+    st.builds(array.array, st.sampled_from("fd"), st.lists(st.floats(width=32), max_size=5)),
+    st.builds(array.array, st.sampled_from("bhilq"), st.lists(st.integers(-128, 127), max_size=5)),
+)
+if "numpy" in INSTALLED:
+    import numpy as np
+
+    _arrays = st.one_of(
+        _arrays,
+        st.builds(np.array, st.lists(st.floats(width=32), max_size=6), st.sampled_from(["<f4", ">f4", "<f8", "<c16"])),
+        st.builds(np.array, st.lists(st.integers(0, 127), max_size=6), st.sampled_from(["i1", "u8", ">i2", "M8[s]"])),
+        st.lists(st.text(max_size=5), max_size=4).map(lambda items: np.array(items, dtype="U5")),
+        floats.map(np.float64),
+        st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    )
 scalars = st.one_of(
-    hashables_without_content, decimals, of_bson, st.binary(max_size=20).map(bytearray), st.just(slice(1, None, 2))
+    hashables_without_content,
+    decimals,
+    of_bson,
+    st.binary(max_size=20).map(bytearray),
+    st.just(slice(1, None, 2)),
+    _arrays,
+    st.sampled_from([*STANDARD_VALUES, *LIBRARY_VALUES]),
 )
 keys = _short(
     st.recursive(
@@ -248,7 +271,18 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(samples.Point, inner, inner),
         st.builds(samples.Pair, inner),
         st.builds(_place, inner, st.one_of(st.none(), texts)),
+        st.builds(lambda a, b: SimpleNamespace(a=a, b={"b": b, "c": (a, b)}), inner, lists),
+        _iterators(lists),
         _pickled(inner),
+    )
+
+
+def _iterators(lists: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    simple = st.one_of(lists.map(iter), lists.map(tuple).map(iter), lists.map(reversed), texts.map(iter))
+    return st.one_of(
+        simple,
+        st.builds(enumerate, simple, integers),
+        st.builds(lambda one, other: zip(one, other, strict=False), simple, simple),
     )
 
 
@@ -258,7 +292,6 @@ def _pickled(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.builds(samples.Reduced, inner),
         st.builds(samples.Stateful, st.sets(keys, max_size=4)),
-        st.builds(lambda a, b: SimpleNamespace(a=a, b={"b": b, "c": (a, b)}), inner, lists),
         st.builds(samples.MishapError, inner, lists),
         lists.map(samples.Row),
         st.dictionaries(_dict_keys, inner, max_size=3).map(samples.Table),

@@ -6,6 +6,7 @@ So of each form, and of each class that can be restored, as many as fit are deco
 
 from __future__ import annotations
 
+import datetime as dtm
 import re
 import struct
 import time
@@ -76,8 +77,50 @@ UNITS: dict[str, Any] = {
     "a namespace": planted(made("types.SimpleNamespace")),
     "an UUID": planted(made("uuid.UUID", bare=True, state={"int": 5})),
     "a message": {"_py": "telegram", "pickle": planted(restore("telegram", "telegram.Message", {}))["v"]},
+    "a date of pytz": {
+        "_py": "datetime",
+        "iso": "2024-01-01T00:00:00+01:00",
+        "tz": {"_py": "pytz", "v": "Europe/Berlin", "offset": 3600, "dst": 0, "name": "CET"},
+    },
+    "an offset of pytz": {"_py": "pytz.FixedOffset", "v": 1},
+    "UTC of dateutil": {"_py": "dateutil.tzutc"},
+    "an offset of dateutil": {"_py": "dateutil.tzoffset", "v": 1},
+    "a zone of dateutil": {"_py": "dateutil.gettz", "v": "Asia/Tokyo"},
+    "the local zone": {"_py": "dateutil.tzlocal"},
+    "a zone of pendulum": {"_py": "pendulum.Timezone", "v": "Asia/Tokyo"},
+    "an offset of pendulum": {"_py": "pendulum.FixedTimezone", "v": 1},
+    "an offset of PyMongo": {"_py": "bson.FixedOffset", "v": 1},
+    "a date of pendulum": {"_py": "pendulum.DateTime", "iso": "2024-01-01T00:00:00"},
+    "a day of pendulum": {"_py": "pendulum.Date", "v": dtm.datetime(2024, 1, 1, tzinfo=dtm.timezone.utc)},
+    "a time of pendulum": {"_py": "pendulum.Time", "v": "00:00"},
+    "a duration of pendulum": {"_py": "pendulum.Duration", "days": 1, "seconds": 1, "microseconds": 1},
+    "a path": {"_py": "path", "v": "a/" * 40},
+    "a windows path": {"_py": "path", "pure": "windows", "v": "a"},
+    "a network": {"_py": "IPv6Network", "v": "::/0"},
+    "an interface": {"_py": "IPv4Interface", "v": "0.0.0.0/0"},
+    "a complex number": {"_py": "complex", "v": [1, 1]},
+    "a slice": {"_py": "slice"},
+    "an array": {"_py": "array", "type": "d", "v": []},
+    "an iterator": {"_py": "iterator", "v": ""},
+    "an iterator that goes back": {"_py": "iterator", "kind": "reversed", "v": []},
+    "an iterator of iterators": {"_py": "iterator", "kind": "zip", "v": []},
+    "a number of numpy": {"_py": "numpy", "dtype": "int8", "v": 1},
+    "a moment of numpy": {"_py": "numpy", "dtype": "<M8[s]", "v": 1},
+    "an array of numpy": {"_py": "ndarray", "dtype": "<f8", "shape": [], "v": [1]},
+    "an array of no elements": {"_py": "ndarray", "dtype": "<U250", "shape": [0], "v": []},
+    "an array of short texts": {"_py": "ndarray", "dtype": "<U127", "shape": [1], "v": [""]},
+    "an array in the other order": {"_py": "ndarray", "dtype": "<i8", "shape": [1, 1], "order": "F", "v": b"01234567"},
+    "a namespace of its attributes": {"_py": "object", "cls": "types.SimpleNamespace", "state": {}},
+    "a member of a standard enum": {"_py": "enum", "cls": "http.HTTPStatus", "name": "OK"},
     "many equal hashes": {"_py": "set", "v": SAME_HASH},
 }
+
+
+def deep_iterators(levels: int) -> Any:
+    plain: Any = {"_py": "iterator", "v": [1]}
+    for _ in range(levels):
+        plain = {"_py": "iterator", "kind": "enumerate", "v": plain, "at": 0}
+    return plain
 
 
 def many(unit: Any, size: int) -> list[Any]:
@@ -102,6 +145,28 @@ WHOLE: dict[str, Callable[[int], Any]] = {
     "escaped keys": lambda size: {f"%i{number}": number for number in range(size // 14)},
     "a set": lambda size: {"_py": "set", "v": list(range(size // 11))},
     "zones": lambda size: [{"_py": "zoneinfo", "v": ZONES[number % len(ZONES)]} for number in range(size // 50)],
+    **{
+        tag: lambda size, tag=tag: [{"_py": tag, "v": ZONES[number % len(ZONES)]} for number in range(size // 50)]
+        for tag in ("pytz", "dateutil.gettz", "pendulum.Timezone")
+    },
+    "periods of pytz": lambda size: [
+        {"_py": "pytz", "v": "Europe/Berlin", "offset": number % 86_000, "dst": 0} for number in range(size // 60)
+    ],
+    "offsets of dateutil": lambda size: [
+        {"_py": "dateutil.tzoffset", "v": number % 86_000} for number in range(size // 40)
+    ],
+    "one array of numbers": lambda size: {"_py": "array", "type": "d", "v": [1.5] * (size // 15)},
+    "one array of bytes": lambda size: {"_py": "array", "type": "b", "size": 1, "v": b"x" * size},
+    "one array of numpy": lambda size: {
+        "_py": "ndarray",
+        "dtype": "|i1",
+        "shape": [size // 11],
+        "v": [1] * (size // 11),
+    },
+    "one array of bytes of numpy": lambda size: {"_py": "ndarray", "dtype": "|i1", "shape": [size], "v": b"x" * size},
+    "a path of many parts": lambda size: {"_py": "path", "v": "a/" * (size // 2)},
+    "an iterator over a text": lambda size: {"_py": "iterator", "v": "x" * size},
+    "iterators in iterators": lambda size: deep_iterators(min(size // 50, 100)),
     "patterns": lambda size: [{"_py": "regex", "v": f"()a{number}", "flags": 32} for number in range(size // 50)],
     "a long pattern": lambda size: {"_py": "regex", "v": "()" * (min(size, 99_000) // 2), "flags": 32},
     "wide classes of characters": lambda size: [

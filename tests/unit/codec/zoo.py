@@ -18,6 +18,7 @@ import samples
 import telegram
 from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
+from library_values import LIBRARY_VALUES, STANDARD_VALUES
 
 __all__ = ["ZOO"]
 
@@ -61,4 +62,14 @@ ZOO: list[Any] = [
     samples.Letter("x"),
     telegram.User(1, "x", False),
     functools.reduce(lambda inner, _: [inner], range(100), 1),
+    *STANDARD_VALUES,
+    *LIBRARY_VALUES,
+    *(
+        iter([1, (2,)]),
+        iter("ab"),
+        reversed((1, 2)),
+        iter(range(3)),
+        enumerate(iter([1]), 5),
+        zip([1], (2,), strict=False),
+    ),
 ]

@@ -6,6 +6,7 @@ import collections
 import copy
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,6 +258,16 @@ def test_an_object_and_what_is_in_it_stay_the_same() -> None:
 
     assert basket == Basket(2, [{"n": 2}])
     assert basket.items is inside
+
+
+def test_a_namespace_stays_the_same_and_so_does_what_is_in_it() -> None:
+    space = SimpleNamespace(total=1, items=[{"n": 1}], old=1)
+    inside = space.items
+
+    brought({"x": space}, {"x": SimpleNamespace(total=2, items=[{"n": 2}])})
+
+    assert space == SimpleNamespace(total=2, items=[{"n": 2}])
+    assert space.items is inside
 
 
 def test_attributes_stand_in_the_order_that_is_stored_or_each_of_two_bots_would_store_its_own_for_ever() -> None:

@@ -1,0 +1,98 @@
+"""Values that raise when they are compared, or asked whether they are true, harm nobody.
+
+The kind of fault: `if one == other` where a value of the user's may stand. An array of numpy gives an array, which has
+no truth ("ambiguous"); so do frames, and classes of one's own. Everything is compared by its document, or guarded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import samples
+from bson.code import Code
+from bson.dbref import DBRef
+from roundtrip import CODEC, restored, round_trip, stored
+from telegram.ext import ConversationHandler
+
+from ptb_mongo.errors import DecodeError, EncodeError
+from ptb_mongo.replica.conflicts import Strategies
+from ptb_mongo.replica.merge import merge
+from ptb_mongo.replica.update import diff
+from ptb_mongo.replica.values import same
+from ptb_mongo.scopes.conversations import _check_comparable, is_over
+
+
+def vague(number: int) -> Any:
+    return samples.Vague(number)
+
+
+def array(number: int) -> Any:
+    return pytest.importorskip("numpy").array([number, number + 1])
+
+
+VALUES = [pytest.param(array, id="numpy"), pytest.param(vague, id="one's own")]
+
+
+@pytest.mark.parametrize("make", VALUES)
+def test_it_stands_anywhere(make: Any) -> None:
+    value = {
+        "a": [make(1), (make(2),)],
+        "b": {1.5: make(3)},
+        "c": samples.Plain(make(4)),
+        "d": samples.Reduced(make(5)),
+    }
+
+    assert stored(round_trip(value)) == stored(value)
+
+
+@pytest.mark.parametrize("make", VALUES)
+def test_one_of_bson_s_own_types_cannot_hold_it_and_says_so(make: Any) -> None:
+    for holder in (Code("x", {"a": make(1)}), DBRef("c", make(1))):
+        with pytest.raises(EncodeError, match="can hold only what BSON holds"):
+            CODEC.encode({"x": holder})
+
+
+@pytest.mark.parametrize("make", VALUES)
+def test_an_exception_may_have_it_as_its_state(make: Any) -> None:
+    raw = stored(samples.StatefulError(make(1)))
+
+    assert stored(restored(raw)) == raw
+
+
+@pytest.mark.parametrize("strategy", ["local", "remote", "add", "max", "min", lambda conflict: conflict.remote])
+@pytest.mark.parametrize("make", VALUES)
+def test_every_strategy_decides_a_conflict_of_it(make: Any, strategy: Any) -> None:
+    errors: list[Exception] = []
+    base, local, remote = ({"data": {"x": CODEC.encode(make(number))}} for number in (1, 2, 3))
+    strategies = Strategies(
+        "user_data",
+        {"user_data": {"x": strategy}},
+        encode=CODEC.encode,
+        decode=CODEC.decode,
+        on_error=lambda _, error: errors.append(error),
+    )
+
+    merged = merge(base, local, remote, strategies.resolver(1))
+
+    assert errors == []
+    assert any(same(merged, one) for one in (local, remote))
+    assert diff(base, merged).paths()
+
+
+@pytest.mark.parametrize("make", VALUES)
+def test_a_state_that_cannot_be_compared_is_refused_when_it_is_loaded_and_is_no_end(make: Any) -> None:
+    with pytest.raises(DecodeError, match="is no state"):
+        _check_comparable(make(1))
+
+    assert not is_over(make(1))
+    assert is_over(ConversationHandler.END)
+    assert is_over(None)
+    assert not is_over(1)
+
+
+def test_a_number_of_numpy_is_a_state_and_the_end_as_any_number_is() -> None:
+    numpy: Any = pytest.importorskip("numpy")
+
+    assert is_over(numpy.int64(ConversationHandler.END))
+    assert not is_over(numpy.int64(1))
