@@ -35,6 +35,7 @@ _FORMER_NAMES: Final = {"correct_option_ids": "correct_option_id"}  # of a poll,
 _ABOUT: Final = frozenset({"_frozen", "_id_attrs", "_bot", "api_kwargs"})  # an object itself, not what it stands for
 _FORMS: Final[WeakKeyDictionary[type, _Form]] = WeakKeyDictionary()
 _SEQUENCES: Final = (tuple, list)
+_SCALARS: Final = (str, int, float, dtm.datetime, dtm.timedelta)
 _LIST: Final = re.compile("Sequence|List|Tuple|list|tuple")
 _NO_FILE: Final = object()
 
@@ -160,34 +161,36 @@ class _Sorted:
 
     def add(self, state: dict[str, Any]) -> None:
         """Sorts a state."""
-        slots = slots_of(self._base)
         for name, value in state.items():
-            if value is None or name in _ABOUT:
-                continue
-            plain = name.removeprefix("_")
-            if plain in self._form.annotations:
-                adapted = _adapted(value, self._form.annotations[plain])
-                if _is_current(adapted) and accepts(self._base, plain, adapted):
-                    self._known[plain] = adapted
-                else:
-                    self._raw[plain] = self._json(value)
-            elif name in slots:  # its constructor sets it, or it is a cache
-                continue
-            elif is_own_attribute(self._cls, name):
-                self._own[name] = value
-            elif plain is name or type(value) is dtm.timedelta:  # else a cache
-                self._rest[_key(plain)] = self._json(value)
+            if value is not None and name not in _ABOUT:
+                self._add(name, value)
         for key, value in state.get("api_kwargs", {}).items():
-            name = "from_user" if key == "from" else key
-            is_news = name in self._form.annotations and name not in self._known and name not in self._raw
-            if is_news and type(key) is str:
-                self._raw[name] = value
-            else:
-                self._rest[key] = value
+            self._add_unknown(key, value)
         for later, name in _FORMER_NAMES.items():
             several = self._rest.get(later)
             if name in self._form.annotations and name not in self._known and type(several) is list and several:
                 self._raw[name] = several[0]
+
+    def _add(self, name: str, value: Any) -> None:
+        plain = name.removeprefix("_")
+        if plain in self._form.annotations:
+            adapted = _adapted(value, self._form.annotations[plain])
+            if _is_current(adapted) and accepts(self._base, plain, adapted):
+                self._known[plain] = adapted
+            else:
+                self._raw[plain] = self._json(value)
+        elif name in slots_of(self._base):
+            pass  # its constructor sets it, or it is a cache
+        elif is_own_attribute(self._cls, name):
+            self._own[name] = value
+        elif plain is name or type(value) is dtm.timedelta:  # else a cache
+            self._rest[_key(plain)] = self._json(value)
+
+    def _add_unknown(self, key: Any, value: Any) -> None:
+        """Sorts what the other version did not know."""
+        name = "from_user" if key == "from" else key
+        is_news = name in self._form.annotations and name not in self._known and name not in self._raw
+        (self._raw if is_news and type(key) is str else self._rest)[name if is_news else key] = value
 
     def _json(self, value: Any) -> Any:
         if _holds_object(value):
@@ -196,9 +199,8 @@ class _Sorted:
 
     def kind(self) -> Any:
         """The subclass that an object with these attributes is one of."""
-        plain = {name: value for name, value in (self._known | self._raw).items() if not _holds_object(value)}
         try:
-            found = type(self._parsed({name: _json(value) for name, value in plain.items()}, None))
+            found = type(self._parsed({name: value for name, value in self._raw.items() if type(value) is str}, None))
         except Exception:  # noqa: BLE001  (whatever else it is made of)
             return self._base
         return found if issubclass(found, self._base) else self._base
@@ -226,7 +228,15 @@ class _Sorted:
             self._take(name, None if found is None else _attribute(found, name), value)
 
     def _parsed(self, values: dict[str, Any], bot: telegram.Bot | None) -> Any:
-        return self._base.de_json(self._form.nothing | {_key(name): value for name, value in values.items()}, bot)
+        # What it needs beside them: it may ask for more than its signature says.
+        beside = {
+            name: _json(value)
+            for name, value in self._known.items()
+            if isinstance(value, _SCALARS) and name not in self._form.files
+        }
+        return self._base.de_json(
+            self._form.nothing | {_key(name): one for name, one in (beside | values).items()}, bot
+        )
 
     def _take(self, name: str, value: Any, raw: Any) -> None:
         if value is not None and accepts(self._base, name, value) and all(map(_is_sound, _objects_in(value))):
