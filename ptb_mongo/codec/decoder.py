@@ -27,8 +27,8 @@ from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import fraction, pytz_utc, range_of
 from ptb_mongo.codec.restoring import Restorer
-from ptb_mongo.codec.translating import VERSION, member_or_value
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.versions import VERSION, member_or_value
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Decoder"]

@@ -12,8 +12,8 @@ from ptb_mongo.codec import pickling
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
 from ptb_mongo.codec.telegram_objects import without_token
-from ptb_mongo.codec.translating import VERSION, ancestor_of
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.versions import VERSION, ancestor_of
 
 __all__ = ["OpaqueForms"]
 

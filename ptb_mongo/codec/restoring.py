@@ -29,8 +29,9 @@ from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.standard import STANDARD, check_date
 from ptb_mongo.codec.telegram_objects import telegram_object
-from ptb_mongo.codec.translating import class_of, member_or_value, renamed, translated
+from ptb_mongo.codec.translating import renamed, translated
 from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
+from ptb_mongo.codec.versions import class_of, member_or_value
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Restorer", "check_call", "set_state"]

@@ -10,31 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dtm
-import enum
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import telegram
 
+from ptb_mongo.codec.api_json import SEQUENCES, holds_object, json_of, objects_in, seconds_of
 from ptb_mongo.codec.objects import slots_of
-from ptb_mongo.codec.parts import enum_member
 from ptb_mongo.codec.telegram_objects import accepts, is_own_attribute, telegram_object, wrong_attributes
-from ptb_mongo.codec.trust import Trust, class_name
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["VERSION", "ancestor_of", "class_of", "member_or_value", "renamed", "translated"]
+__all__ = ["renamed", "translated"]
 
-VERSION: Final = telegram.__version__
-"""What is stored beside Telegram objects: the version of PTB that their attributes are of."""
-
-_FORMERLY: Final = {"telegram.ChatFullInfo": "telegram.Chat"}  # which was one class until 21.2
 _FORMER_NAMES: Final = {"correct_option_ids": "correct_option_id"}  # of a poll, which had one right option until 22.8
 _ABOUT: Final = frozenset({"_frozen", "_id_attrs", "_bot", "api_kwargs"})  # an object itself, not what it stands for
 _FORMS: Final[WeakKeyDictionary[type, _Form]] = WeakKeyDictionary()
-_SEQUENCES: Final = (tuple, list)
 _SCALARS: Final = (str, int, float, dtm.datetime, dtm.timedelta)
 _LIST: Final = re.compile("Sequence|List|Tuple|list|tuple")
 _NO_FILE: Final = object()
@@ -56,42 +49,6 @@ class _Form(NamedTuple):
     nothing: dict[str, Any]
     files: frozenset[str]
     has_kinds: bool
-
-
-def class_of(name: object, trust: Trust) -> type:
-    """The class of a stored name; one of PTB's that this version lacks is a bare `TelegramObject`.
-
-    Raises:
-        DecodeError: If it is not trusted.
-    """
-    try:
-        return trust.resolve(name)
-    except DecodeError:
-        if type(name) is not str or not name.startswith("telegram."):
-            raise
-        return trust.resolve(_FORMERLY[name]) if name in _FORMERLY else telegram.TelegramObject
-
-
-def member_or_value(trust: Trust, name: object, key: object, value: object) -> Any:
-    """The member of an enum; of one of PTB's that this version lacks the value, which is equal to it.
-
-    Raises:
-        DecodeError: If it is not trusted, or there is no such member, nor a value.
-    """
-    try:
-        return enum_member(trust.resolve(name), key)
-    except DecodeError:
-        if type(name) is str and name.startswith("telegram.constants.") and type(value) in {str, int}:
-            return value
-        raise
-
-
-def ancestor_of(cls: type) -> str | None:
-    """The class of PTB that one of its classes is a kind of, for a version that lacks that kind."""
-    if not cls.__module__.startswith("telegram."):
-        return None
-    names = (class_name(owner) for owner in cls.__mro__[1 : cls.__mro__.index(telegram.TelegramObject)])
-    return next((name for name in names if vars(telegram).get(name.removeprefix("telegram."))), None)
 
 
 def translated(
@@ -183,7 +140,7 @@ class _Sorted:
             pass  # its constructor sets it, or it is a cache
         elif is_own_attribute(self._cls, name):
             self._own[name] = value
-        elif plain is name or type(value) is dtm.timedelta:  # else a cache
+        elif value != () and (not name.startswith("_") or type(value) is dtm.timedelta):  # else nothing, or a cache
             self._rest[_key(plain)] = self._json(value)
 
     def _add_unknown(self, key: Any, value: Any) -> None:
@@ -193,9 +150,9 @@ class _Sorted:
         (self._raw if is_news and type(key) is str else self._rest)[name if is_news else key] = value
 
     def _json(self, value: Any) -> Any:
-        if _holds_object(value):
+        if holds_object(value):
             self._weigh(value)
-        return _json(value)
+        return json_of(value)
 
     def kind(self) -> Any:
         """The subclass that an object with these attributes is one of."""
@@ -230,7 +187,7 @@ class _Sorted:
     def _parsed(self, values: dict[str, Any], bot: telegram.Bot | None) -> Any:
         # What it needs beside them: it may ask for more than its signature says.
         beside = {
-            name: _json(value)
+            name: json_of(value)
             for name, value in self._known.items()
             if isinstance(value, _SCALARS) and name not in self._form.files
         }
@@ -239,7 +196,7 @@ class _Sorted:
         )
 
     def _take(self, name: str, value: Any, raw: Any) -> None:
-        if value is not None and accepts(self._base, name, value) and all(map(_is_sound, _objects_in(value))):
+        if value is not None and accepts(self._base, name, value) and all(map(_is_sound, objects_in(value))):
             self._known[name] = value
         else:
             self._rest[_key(name)] = raw
@@ -257,9 +214,11 @@ class _Sorted:
             state = {name: value for name, value in stored.items() if name in slots} | state
         if type(frozen := stored.get("_frozen")) is bool:
             state["_frozen"] = frozen
-        return (
-            {name: value for name, value in state.items() if value is not None} | self._own | {"api_kwargs": self._rest}
-        )
+        compared = stored.get("_id_attrs")
+        if type(compared) is tuple and any(one is mine for one in compared for mine in self._own.values()):
+            state["_id_attrs"] = compared  # a class of one's own says what its objects are compared by
+        whole = {name: value for name, value in state.items() if value is not None} | self._own
+        return whole | {"api_kwargs": self._rest}
 
     def _made(self) -> Any:
         known = dict.fromkeys(self._form.required) | self._known
@@ -302,9 +261,11 @@ def _attribute(obj: Any, name: str) -> Any:
 
 
 def _adapted(value: Any, annotation: str) -> Any:
-    """A period of time as a number of seconds, for a version that has not known better."""
+    """A period of time as a number of seconds, for a version that has not known better; UTC as PTB has it now."""
+    if type(value) is dtm.datetime and type(value.tzinfo).__module__.startswith("pytz") and str(value.tzinfo) == "UTC":
+        return value.replace(tzinfo=dtm.timezone.utc)
     is_period = type(value) is dtm.timedelta and "timedelta" not in annotation and "TimePeriod" not in annotation
-    return _seconds(value) if is_period else value
+    return seconds_of(value) if is_period else value
 
 
 def _as_period(name: str, value: Any) -> Any:
@@ -312,37 +273,11 @@ def _as_period(name: str, value: Any) -> Any:
     return dtm.timedelta(seconds=value) if name.startswith("_") and type(value) in {int, float} else value
 
 
-def _seconds(value: dtm.timedelta) -> int | float:
-    seconds = value.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
-
-
 def _is_current(value: Any) -> bool:
     """Whether a value holds nothing whose class this version lacks."""
-    if type(value) in _SEQUENCES:
+    if type(value) in SEQUENCES:
         return all(map(_is_current, value))
     return type(value) is not telegram.TelegramObject
-
-
-def _holds_object(value: Any) -> bool:
-    if type(value) in _SEQUENCES:
-        return any(map(_holds_object, value))
-    return isinstance(value, telegram.TelegramObject)
-
-
-def _json(value: Any) -> Any:
-    """A value as the Bot API has it; what it cannot have is left as it is."""
-    if type(value) in _SEQUENCES:
-        return list(map(_json, value))
-    if isinstance(value, telegram.TelegramObject):
-        value = value.to_dict()
-    if type(value) is dict:
-        return {key: _json(item) for key, item in value.items()}
-    if isinstance(value, enum.Enum):
-        return value.value
-    if type(value) is dtm.datetime:
-        return int((value if value.tzinfo else value.replace(tzinfo=dtm.timezone.utc)).timestamp())
-    return _seconds(value) if type(value) is dtm.timedelta else value
 
 
 def _is_sound(obj: telegram.TelegramObject) -> bool:
@@ -350,12 +285,4 @@ def _is_sound(obj: telegram.TelegramObject) -> bool:
     state: Mapping[str, Any] = obj.__getstate__()
     if next(wrong_attributes(type(obj), state), None) is not None:
         return False
-    return all(_is_sound(one) for value in state.values() for one in _objects_in(value))
-
-
-def _objects_in(value: Any) -> Iterator[telegram.TelegramObject]:
-    if isinstance(value, telegram.TelegramObject):
-        yield value
-    elif type(value) in _SEQUENCES:
-        for item in value:
-            yield from _objects_in(item)
+    return all(_is_sound(one) for value in state.values() for one in objects_in(value))
