@@ -45,6 +45,11 @@ MEASURED = 200_000 if IS_DEEP else 50_000
 ZONES = sorted(zoneinfo.available_timezones())
 SAME_HASH = [{"_py": "int", "v": str(number * (2**61 - 1))} for number in range(1, 1000)]
 
+NEWS = (
+    "telegram",
+    "telegram.Message",
+    {"api_kwargs": {name: {} for name in ("chat", "video", "poll", "game", "gift")}},
+)
 UNITS: dict[str, Any] = {
     "an empty list": [],
     "an empty tuple": {"_py": "tuple", "v": []},
@@ -74,6 +79,18 @@ UNITS: dict[str, Any] = {
     "a namespace": planted(made("types.SimpleNamespace")),
     "an UUID": planted(made("uuid.UUID", bare=True, state={"int": 5})),
     "a message": {"_py": "telegram", "pickle": planted(restore("telegram", "telegram.Message", {}))["v"]},
+    "a message of another version": {
+        "_py": "telegram",
+        "ptb": "0",
+        "pickle": planted(restore("telegram", "telegram.Message", {}))["v"],
+    },
+    "news for this version": {"_py": "telegram", "ptb": "0", "pickle": planted(restore(*NEWS))["v"]},
+    "an object of a lost class": {
+        "_py": "telegram",
+        "ptb": "0",
+        "base": "telegram.Message",
+        "pickle": planted(restore("telegram", "telegram.Lost", {}))["v"],
+    },
     "many equal hashes": {"_py": "set", "v": SAME_HASH},
 }
 
@@ -117,6 +134,7 @@ WHOLE: dict[str, Callable[[int], Any]] = {
         {"_py": "regex", "v": f"[a-z]+{number}", "flags": 34} for number in range(size // 60)
     ],
     "what stands in as many places as it may": lambda size: holding(in_as_many_places_as_it_may(size)),
+    "news in a pickle": lambda size: repeated("telegram", "telegram.Message", literal(NEWS[2]), size) | {"ptb": "0"},
     "messages": lambda size: repeated("telegram", "telegram.Message", literal({"message_id": 1}), size),
     "messages of a few bytes": lambda size: repeated("telegram", "telegram.Message", b"}", size),
     "namespaces of a few bytes": lambda size: repeated("object", "types.SimpleNamespace", b"\x89)", size),
