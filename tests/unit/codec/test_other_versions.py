@@ -228,6 +228,20 @@ def test_hostile_json_stays_json(api_kwargs: dict[str, Any]) -> None:
     assert "_bot" not in api_kwargs or back.api_kwargs["_bot"] == {"a": 1}
 
 
+@pytest.mark.parametrize("file_id", [{"a": 1}, ["a"], None, {"deep": [[]]}], ids=repr)
+def test_json_that_makes_an_object_of_the_wrong_values_stays_json(file_id: Any) -> None:
+    """PTB's classes take whatever they are given, at every level."""
+    video = {"file_id": file_id, "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}
+    reply = {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}, "video": video}
+    news = {"video": video, "reply_to_message": reply}
+
+    back = CODEC.decode(stored("telegram.Message", frozen(message_id=1, chat=CHAT_OPCODES, api_kwargs=news)))
+
+    CODEC.check_usable([back], copied=True)
+    if file_id is not None:
+        assert (back.video, back.reply_to_message, dict(back.api_kwargs)) == (None, None, news)
+
+
 @pytest.mark.parametrize("name", ["os.path", "builtins.eval", "samples.Plain", "telegrams.User", 5])
 def test_no_other_class_is_made(name: Any) -> None:
     with pytest.raises(DecodeError):
@@ -268,3 +282,23 @@ def test_documents_from_before_versions_were_stored_are_loaded(name: str) -> Non
 
     assert portrait(back) == portrait(wanted[kind])
     CODEC.check_usable([back], copied=True)
+
+
+def test_what_is_behind_a_property_is_not_set_unseen() -> None:
+    """PTB sets the attribute with an underscore to whatever `api_kwargs` hold, and its property then raises."""
+    state = frozen(
+        file_id="f", file_unique_id="u", width=1, height=2, api_kwargs={"duration": "x", "start_timestamp": 5}
+    )
+
+    back = CODEC.decode(stored("telegram.Video", state, telegram.__version__))
+
+    assert dict(back.api_kwargs) == {"duration": "x", "start_timestamp": 5}
+    CODEC.check_usable([back], copied=True)
+
+
+def test_names_of_attributes_inside_of_json_give_the_same_bytes_once_more() -> None:
+    """Python keeps one text for each name of an attribute; JSON that was read has another one."""
+    user = telegram.User(1, "x", is_bot=False, api_kwargs={"first_name_": {"first_name": [{"is_bot": "first_name"}]}})
+    plain = CODEC.encode([user])
+
+    assert CODEC.encode(CODEC.decode(load(dump({"a": plain}))["a"])) == plain
