@@ -228,17 +228,18 @@ def test_hostile_json_stays_json(api_kwargs: dict[str, Any]) -> None:
     assert "_bot" not in api_kwargs or back.api_kwargs["_bot"] == {"a": 1}
 
 
-@pytest.mark.parametrize("file_id", [{"a": 1}, ["a"], None, {"deep": [[]]}], ids=repr)
-def test_json_that_makes_an_object_of_the_wrong_values_stays_json(file_id: Any) -> None:
+@pytest.mark.parametrize("mime_type", [{"a": 1}, ["a"], None, {"deep": [[]]}], ids=repr)
+def test_json_that_makes_an_object_of_the_wrong_values_stays_json(mime_type: Any) -> None:
     """PTB's classes take whatever they are given, at every level."""
-    video = {"file_id": file_id, "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}
+    video: dict[str, Any] = {"file_id": "f", "file_unique_id": "u", "width": 1, "height": 1, "duration": 1}
+    video["mime_type"] = mime_type
     reply = {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}, "video": video}
     news = {"video": video, "reply_to_message": reply}
 
     back = CODEC.decode(stored("telegram.Message", frozen(message_id=1, chat=CHAT_OPCODES, api_kwargs=news)))
 
     CODEC.check_usable([back], copied=True)
-    if file_id is not None:
+    if mime_type is not None:
         assert (back.video, back.reply_to_message, dict(back.api_kwargs)) == (None, None, news)
 
 
