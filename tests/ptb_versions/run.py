@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -37,6 +38,7 @@ IN_CI: Final = ("21.0", "22.0", "22.8")
 SKIPPED: Final = 77  # what automake's test driver takes for "skipped"
 AT_LEAST: Final = 36  # kinds that each version stores
 AT_ONCE: Final = 2
+ARRIVES_WITHIN: Final = 15  # seconds
 
 _HERE: Final = pathlib.Path(__file__).resolve().parent
 _ROOT: Final = _HERE.parents[1]
@@ -158,20 +160,20 @@ def live(first: str, second: str, kinds: list[str], folder: pathlib.Path, uri: s
             other = LiveBot(second, folder, uri, database)
             other.said()
 
-            yield from _lacking("after the second bot's start", other.does(), kinds)
+            yield from _lacking("after the second bot's start", other, kinds)
             yield from _rewritten(before, stored.find_one(_USER)["data"])
             gone, kept = kinds[::2], kinds[1::2]
             one.does(delete=gone)
-            yield from _lacking("after the first bot has deleted", other.does(), kept)
-            yield from _lacking("after the second bot has saved", one.does(), kept)
+            yield from _lacking("after the first bot has deleted", other, kept)
+            yield from _lacking("after the second bot has saved", one, kept)
             other.does(delete=kept)
-            yield from _lacking("after the second bot has deleted", one.does(), [])
+            yield from _lacking("after the second bot has deleted", one, [])
             other.does(put=gone)
-            yield from _lacking("after the second bot has stored", one.does(), gone)
+            yield from _lacking("after the second bot has stored", one, gone)
             one.does(delete=gone)
-            yield from _lacking("after the first bot has deleted again", other.does(), [])
+            yield from _lacking("after the first bot has deleted again", other, [])
             one.does()
-            yield from _lacking("in the end", other.does(), [])
+            yield from _lacking("in the end", other, [])
             if left := set(stored.find_one(_USER)["data"]) - {"all", "updates"}:
                 yield f"still stored in the end: {sorted(left)}"
             one.ends()
@@ -183,10 +185,17 @@ def live(first: str, second: str, kinds: list[str], folder: pathlib.Path, uri: s
                     bot.process.kill()
 
 
-def _lacking(when: str, answer: dict[str, Any], kinds: list[str]) -> Iterator[str]:
-    holds = set(answer["holds"]) - {"updates"}
-    if holds != set(kinds):
-        yield f"{when}, too much is {sorted(holds - set(kinds))}, and missing is {sorted(set(kinds) - holds)}"
+def _lacking(when: str, bot: LiveBot, kinds: list[str]) -> Iterator[str]:
+    """What a bot holds too much or too little of, once the other one's change has had time to arrive."""
+    until = time.monotonic() + ARRIVES_WITHIN
+    while True:
+        answer = bot.does()
+        holds = set(answer["holds"]) - {"updates"}
+        if holds == set(kinds) and answer["all"] == len(kinds):
+            return
+        if time.monotonic() > until:
+            break
+    yield f"{when}, too much is {sorted(holds - set(kinds))}, and missing is {sorted(set(kinds) - holds)}"
     if answer["all"] != len(kinds):
         yield f"{when}, the list has {answer['all']} elements, not {len(kinds)}"
 
