@@ -27,9 +27,9 @@ document with the tag key `_py`, and stays as queryable as it can be:
 | a class | `class` | `v`: its name |
 | a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
 | an object of a dataclass, a plain class, `SimpleNamespace` | `object` | `cls`, `state`: document of its attributes |
-| a Telegram object | `telegram` | `cls`, `pickle`, `view`: its `to_dict()` |
+| a Telegram object | `telegram` | `cls`, `base`, `ptb`: PTB's version, `pickle`, `view`: its `to_dict()` |
 | the bot; another bot | `bot` | `foreign` |
-| anything else that can be pickled | `pickle` | `cls`, `v` |
+| anything else that can be pickled | `pickle` | `cls`, `v`, `ptb` |
 | what lies deeper than MongoDB takes | `bson` | `v`: BSON in binary |
 
 Lost is only identity: an object that stands in two places comes back as two equal ones.

@@ -7,6 +7,7 @@ Decoding runs no code but that of trusted classes, and whatever is wrong with a 
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dtm
 import decimal
 import types
@@ -28,9 +29,10 @@ from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.moments import datetime_of, time_of
 from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import enum_member, fraction, range_of
+from ptb_mongo.codec.parts import fraction, range_of
 from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.versions import VERSION, member_or_value
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Decoder"]
@@ -73,7 +75,7 @@ class Decoder:
             "timedelta": _timedelta,
             "timezone": self._timezone,
             "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
-            "enum": lambda tagged: enum_member(self._class(tagged), self.decode(tagged["name"])),
+            "enum": self._enum,
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
             "pickle": lambda tagged: self._pickle(tagged, "v"),
@@ -232,13 +234,26 @@ class Decoder:
             raise DecodeError(f"{tagged['cls']} has the fields {', '.join(missing)}, which are not stored")
         return tuple.__new__(cls, [known[name] for name in cls._fields])
 
+    def _enum(self, tagged: dict[str, Any]) -> Any:
+        return member_or_value(self._trust, tagged["cls"], self.decode(tagged["name"]), tagged.get("v"))
+
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
-        restorer = Restorer(_field(tagged, field, bytes), self._trust, self._bot(), self._spending)
+        is_known = "ptb" in tagged
+        restorer = self._restorer(tagged, field, translates=is_known and tagged["ptb"] != VERSION)
         value = restorer.load()
+        if not is_known and restorer.holds_telegram:  # it is from before versions were stored
+            translator = self._restorer(tagged, field, translates=True)
+            with contextlib.suppress(DecodeError):
+                value, restorer = translator.load(), translator
         if field == "pickle" and not isinstance(value, telegram.TelegramObject):
             raise DecodeError(f"it is a {type(value).__qualname__}, and no Telegram object")
         self.doubtful = self.doubtful or restorer.doubtful or field == "v"
         return value
+
+    def _restorer(self, tagged: dict[str, Any], field: str, *, translates: bool) -> Restorer:
+        base = tagged.get("base")
+        pickled = _field(tagged, field, bytes)
+        return Restorer(pickled, self._trust, self._bot(), self._spending, translates=translates, base=base)
 
     def _running_bot(self, tagged: dict[str, Any]) -> Any:
         if tagged.get("foreign"):

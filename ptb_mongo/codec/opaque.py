@@ -13,6 +13,7 @@ from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.scalars import MAX_INT64, MIN_INT64
 from ptb_mongo.codec.telegram_objects import without_token
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.versions import VERSION, ancestor_of
 
 __all__ = ["OpaqueForms"]
 
@@ -55,7 +56,8 @@ class OpaqueForms:
         cls = type(value)
         pickled = pickling.dumps(value, trust=self._trust, bot=self._bot())  # first, as it knows better what is wrong
         self.doubtful = True
-        return {TAG: "pickle", "cls": self._trust.name_of(cls), "v": pickled.data}
+        version = {"ptb": VERSION} if pickled.holds_telegram else {}
+        return {TAG: "pickle", "cls": self._trust.name_of(cls), **version, "v": pickled.data}
 
     def _bot_form(self, value: telegram.Bot) -> Any:
         if value is self._bot():
@@ -71,7 +73,16 @@ class OpaqueForms:
             view = None
         pickled = pickling.dumps(value, trust=self._trust, bot=self._bot())
         self.doubtful = pickled.doubtful or view is None or seen.is_unusual
-        return {TAG: "telegram", "cls": self._trust.name_of(type(value)), "pickle": pickled.data, "view": view}
+        cls = type(value)
+        ancestor = ancestor_of(cls)
+        return {
+            TAG: "telegram",
+            "cls": self._trust.name_of(cls),
+            **({"base": ancestor} if ancestor else {}),
+            "ptb": VERSION,
+            "pickle": pickled.data,
+            "view": view,
+        }
 
 
 class _View:

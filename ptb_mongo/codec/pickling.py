@@ -51,10 +51,12 @@ class Pickled(NamedTuple):
         data: Its bytes.
         doubtful: Whether it holds more than Telegram objects, enums and plain values: what classes say of themselves,
             which may be something that is not restored.
+        holds_telegram: Whether it holds Telegram objects.
     """
 
     data: bytes
     doubtful: bool
+    holds_telegram: bool
 
 
 def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> Pickled:
@@ -73,7 +75,7 @@ def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> Pickled:
         raise EncodeError(f"the {type(value).__name__} is nested too deeply, or contains itself") from error
     except Exception as error:  # whatever a class's own __reduce__ may raise
         raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
-    return Pickled(buffer.getvalue(), pickler.doubtful)
+    return Pickled(buffer.getvalue(), pickler.doubtful, pickler.holds_telegram)
 
 
 class _Pickler(pickle.Pickler):
@@ -89,7 +91,9 @@ class _Pickler(pickle.Pickler):
         self._bot = bot
         self._sort_keys = {} if sort_keys is None else sort_keys
         self._texts: dict[str, str] = {}
+        self._copies: dict[int, tuple[object, Any]] = {}
         self.doubtful = False
+        self.holds_telegram = False
 
     def persistent_id(self, obj: object) -> object:
         if isinstance(obj, telegram.Bot):
@@ -114,6 +118,18 @@ class _Pickler(pickle.Pickler):
             return self._state(state[0]), self._state(state[1])
         return self._one(state)
 
+    def _deep_one(self, value: Any) -> Any:
+        """The same for all that JSON holds; what stands in two places still does."""
+        if type(value) not in {dict, list, tuple}:
+            return self._one(value)
+        if id(value) not in self._copies:
+            if type(value) is dict:
+                copy: Any = {self._one(key): self._deep_one(item) for key, item in value.items()}
+            else:
+                copy = type(value)([self._deep_one(item) for item in value])
+            self._copies[id(value)] = value, copy  # both kept, so that the id stays its own
+        return self._copies[id(value)][1]
+
     def _sorted(self, elements: Iterable[object]) -> list[object]:
         return sorted(elements, key=self._sort_key)
 
@@ -135,12 +151,18 @@ class _Pickler(pickle.Pickler):
         if isinstance(obj, type):
             return "class", self._trust.name_of(obj)
         if isinstance(obj, telegram.TelegramObject):
+            self.holds_telegram = True
             self.doubtful = self.doubtful or hasattr(obj, "__dict__")
-            return "telegram", self._trust.name_of(cls), self._state(telegram_state(obj))
+            state = telegram_state(obj)
+            if "api_kwargs" in state:
+                state["api_kwargs"] = self._deep_one(state["api_kwargs"])
+            return "telegram", self._trust.name_of(cls), self._state(state)
         if cls is type(DEFAULT_NONE) and obj.value is None:  # PTB hands over deep copies, which are others
             return ("default",)
         if isinstance(obj, enum.Enum):
-            return "enum", self._trust.name_of(cls), enum_key(obj)
+            name = self._trust.name_of(cls)
+            value = (obj.value,) if name.startswith("telegram.") else ()  # for a version that lacks this member
+            return "enum", name, enum_key(obj), *value
         if cls in PARTS:
             return PARTS[cls](obj)
         if cls.__module__.partition(".")[0] == "pytz" and getattr(obj, "zone", None) == "UTC":

@@ -115,6 +115,14 @@ class Proportion:
         if self._made_bytes > self._max_made:
             raise DecodeError("the pickle makes much more of its bytes than they can mean")
 
+    def unfolds(self, value: Any) -> None:
+        """A value is to be taken apart, everything wherever it stands: each time pays anew.
+
+        Raises:
+            DecodeError: If all that was taken apart is out of proportion.
+        """
+        self._pays(self._weight(value, {}))
+
     def changes(self, container: Any) -> None:
         """A list or a dict gets more: what it weighed, by itself or inside of others, does not hold any more."""
         if id(container) in self._weights:

@@ -25,13 +25,15 @@ from ptb_mongo.codec.described import Described
 from ptb_mongo.codec.inert import made_of_form
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.objects import is_plain, set_attribute
-from ptb_mongo.codec.parts import enum_member, fraction, range_of
+from ptb_mongo.codec.parts import fraction, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
 from ptb_mongo.codec.proportion import Outside
 from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.standard import STANDARD, check_date
 from ptb_mongo.codec.telegram_objects import telegram_object
+from ptb_mongo.codec.translating import renamed, translated
 from ptb_mongo.codec.trust import DEFAULT_NONE, DEFAULT_VALUE, Trust
+from ptb_mongo.codec.versions import class_of, member_or_value
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Restorer", "check_call", "set_state"]
@@ -52,18 +54,33 @@ class Restorer(Reader):
         trust: Which classes may be restored.
         bot: The running bot.
         spending: What the document has cost until now.
+        translates: Whether its Telegram objects are those of another version of PTB.
+        base: The name of the class that this value is a kind of, if this version of PTB lacks its own.
 
     Attributes:
         doubtful: After `load`, whether the value has to be proven usable.
+        holds_telegram: After `load`, whether there are Telegram objects in it.
     """
 
-    def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None, spending: Spending) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        trust: Trust,
+        bot: telegram.Bot | None,
+        spending: Spending,
+        *,
+        translates: bool = False,
+        base: object = None,
+    ) -> None:
         super().__init__(data, (restore.__module__, restore.__name__))
         # Each of these bytes may open one more level: a copy takes at most three frames of the stack for it.
         self.doubtful = sum(data.count(opcode) for opcode in _OPENING) > _MANY_LEVELS
         self._open_bots: set[Outside] = set()  # not yet put into the Telegram objects that belong to the bot
         self._trust = trust
         self._bot = bot
+        self._translates = translates
+        self._base = base
+        self.holds_telegram = False
         self._kinds: dict[str, Callable[..., Any]] = {
             "class": trust.resolve,
             "telegram": self._telegram,
@@ -94,6 +111,8 @@ class Restorer(Reader):
             raise DecodeError(f"the pickle is of a {type(value).__name__}, which is never pickled by itself")
         if self._open_bots:
             raise DecodeError("the pickle has the bot where it never stands")
+        if self._translates and self._base is not None and type(value) is telegram.TelegramObject:
+            return renamed(value, class_of(self._base, self._trust), self._proportion.unfolds)
         return value
 
     def outside(self, reference: Any) -> Any:
@@ -121,7 +140,10 @@ class Restorer(Reader):
             raise DecodeError(f"the pickle uses an unknown form {shown(kind)}")
         bot = self._bot_of(details[-1]) if kind == "telegram" else None
         self._proportion.enters(args, outside=bool(self._open_bots))
-        made = self._kinds[kind](*details)
+        if self._translates and kind == "telegram":
+            made = self._translated(bot, *details)
+        else:
+            made = self._kinds[kind](*details)
         if bot is not None:
             made.set_bot(bot)
         return made
@@ -136,14 +158,19 @@ class Restorer(Reader):
         return self._bot
 
     def _telegram(self, name: object, state: Any) -> Any:
+        self.holds_telegram = True
         cls = self._trust.resolve(name)
         obj = telegram_object(cls, state)
         # Classes of one's own may have more attributes than PTB declares, and buttons hold whatever they are given.
         self.doubtful = self.doubtful or hasattr(obj, "__dict__")
         return _unhooked(obj)
 
-    def _enum(self, name: object, key: object) -> Any:
-        return enum_member(self._trust.resolve(name), key)
+    def _translated(self, bot: telegram.Bot | None, name: object, state: object) -> Any:
+        self.doubtful = True
+        return _unhooked(translated(class_of(name, self._trust), state, bot, self._proportion.unfolds))
+
+    def _enum(self, name: object, key: object, value: object = None) -> Any:
+        return member_or_value(self._trust, name, key, value)
 
     def _object(
         self,

@@ -29,7 +29,7 @@ from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.codec.trust import DEFAULT_VALUE
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["telegram_object", "telegram_state", "without_token"]
+__all__ = ["accepts", "is_own_attribute", "telegram_object", "telegram_state", "without_token", "wrong_attributes"]
 
 Check = Callable[[Any], bool]
 
@@ -111,7 +111,9 @@ def _not_to_be_set(cls: type, api_kwargs: dict[Any, Any]) -> dict[str, Any]:
     """Those of `api_kwargs` that stay there: PTB sets each that has become an attribute, whatever its value is."""
     slots = slots_of(cls)
     ours = {name: value for name, value in api_kwargs.items() if name in slots}
-    return {name: ours[name] for name in {*wrong_attributes(cls, ours), *ours.keys() & {"_bot"}}}
+    # What is behind a property is not looked at there, and would be set as it is.
+    hidden = {name: value for name, value in api_kwargs.items() if f"_{name}" in slots}
+    return {name: ours[name] for name in {*wrong_attributes(cls, ours), *ours.keys() & {"_bot"}}} | hidden
 
 
 def wrong_attributes(cls: type, state: Mapping[str, Any]) -> Iterator[str]:
@@ -120,14 +122,23 @@ def wrong_attributes(cls: type, state: Mapping[str, Any]) -> Iterator[str]:
     for name, value in state.items():
         if value is None:
             continue
-        check = checks.get(name) or checks.get(name.lstrip("_"))
-        if check is None:
-            check = _is_anything if _is_own_attribute(cls, name) else _is_simple
-        if not check(value):
+        if not _check_of(cls, checks, name)(value):
             yield name
 
 
-def _is_own_attribute(cls: type, name: str) -> bool:
+def accepts(cls: type, name: str, value: Any) -> bool:
+    """Whether an object of this class can hold a value, other than `None`, in this attribute."""
+    return _check_of(cls, _checks_of(cls), name)(value)
+
+
+def _check_of(cls: type, checks: dict[str, Check], name: str) -> Check:
+    check = checks.get(name) or checks.get(name.lstrip("_"))
+    if check is None:
+        return _is_anything if is_own_attribute(cls, name) else _is_simple
+    return check
+
+
+def is_own_attribute(cls: type, name: str) -> bool:
     """Whether a class of one's own has added this attribute to PTB's."""
     if name.startswith("__") and name.endswith("__"):
         return False

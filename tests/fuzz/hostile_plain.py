@@ -10,6 +10,7 @@ import datetime as dtm
 from collections.abc import Callable
 from typing import Any, Final
 
+import telegram
 from bson.decimal128 import Decimal128
 from choices import Choices
 from honest_values import CLASSES, HONEST
@@ -219,6 +220,9 @@ _CONTENT: Final[Field] = lambda made, _: made.choices.content(20)  # noqa: E731
 _PICKLE: Final[Field] = lambda made, _: made.pickle()  # noqa: E731
 
 
+_VERSION: Final = _of(telegram.__version__, "0", None)
+
+
 def _cls(made: HostileValues, _: int) -> str:
     return made.choices.one(made.choices.one(CLASSES))
 
@@ -248,8 +252,8 @@ _DTYPES: Final = (
     *("int64", "float32", "str", "bytes", "complex64", "bool", "object", "<m8[25us]"),
 )
 _FIELDS: Final[dict[str, dict[str, Field]]] = {
-    "pickle": {"cls": _cls, "v": _PICKLE},
-    "telegram": {"cls": _cls, "pickle": _PICKLE, "view": _DOCUMENT},
+    "pickle": {"cls": _cls, "ptb": _VERSION, "v": _PICKLE},
+    "telegram": {"cls": _cls, "base": _cls, "ptb": _VERSION, "pickle": _PICKLE, "view": _DOCUMENT},
     "tuple": {"v": _ITEMS},
     "set": {"v": _ITEMS},
     "frozenset": {"v": _ITEMS},

@@ -48,6 +48,11 @@ PRIME = 2**61 - 1
 """Each multiple of it has the hash 0."""
 SAME_HASH = [{"_py": "int", "v": str(number * PRIME)} for number in range(1, 1000)]
 
+NEWS = (
+    "telegram",
+    "telegram.Message",
+    {"api_kwargs": {name: {} for name in ("chat", "video", "poll", "game", "gift")}},
+)
 UNITS: dict[str, Any] = {
     "an empty list": [],
     "an empty tuple": {"_py": "tuple", "v": []},
@@ -112,6 +117,18 @@ UNITS: dict[str, Any] = {
     "an array in the other order": {"_py": "ndarray", "dtype": "<i8", "shape": [1, 1], "order": "F", "v": b"01234567"},
     "a namespace of its attributes": {"_py": "object", "cls": "types.SimpleNamespace", "state": {}},
     "a member of a standard enum": {"_py": "enum", "cls": "http.HTTPStatus", "name": "OK"},
+    "a message of another version": {
+        "_py": "telegram",
+        "ptb": "0",
+        "pickle": planted(restore("telegram", "telegram.Message", {}))["v"],
+    },
+    "news for this version": {"_py": "telegram", "ptb": "0", "pickle": planted(restore(*NEWS))["v"]},
+    "an object of a lost class": {
+        "_py": "telegram",
+        "ptb": "0",
+        "base": "telegram.Message",
+        "pickle": planted(restore("telegram", "telegram.Lost", {}))["v"],
+    },
     "many equal hashes": {"_py": "set", "v": SAME_HASH},
 }
 
@@ -184,6 +201,7 @@ WHOLE: dict[str, Callable[[int], Any]] = {
         {"_py": "regex", "v": f"[a-z]+{number}", "flags": 34} for number in range(size // 60)
     ],
     "what stands in as many places as it may": lambda size: holding(in_as_many_places_as_it_may(size)),
+    "news in a pickle": lambda size: repeated("telegram", "telegram.Message", literal(NEWS[2]), size) | {"ptb": "0"},
     "messages": lambda size: repeated("telegram", "telegram.Message", literal({"message_id": 1}), size),
     "messages of a few bytes": lambda size: repeated("telegram", "telegram.Message", b"}", size),
     "namespaces of a few bytes": lambda size: repeated("object", "types.SimpleNamespace", b"\x89)", size),

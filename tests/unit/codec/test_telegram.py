@@ -214,7 +214,8 @@ def test_what_is_stored_names_the_class_and_has_a_view(make: Make) -> None:
 
     assert document["_py"] == "telegram"
     assert document["cls"].rpartition(".")[2] == type(obj).__name__
-    assert set(document) == {"_py", "cls", "pickle", "view"}
+    assert set(document) - {"base"} == {"_py", "cls", "ptb", "pickle", "view"}
+    assert document["ptb"] == telegram.__version__
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "callback data" not in name])
@@ -435,7 +436,7 @@ def test_what_has_become_an_attribute_is_set_only_if_it_is_of_its_kind(value: An
     """PTB moves what it did not know before from `api_kwargs` to the attribute that it has now."""
     state = {"message_id": 1, "api_kwargs": {"chat": value, "text": "hi", "_bot": value, "other": 1}}
 
-    message = CODEC.decode(planted(restore("telegram", "telegram.Message", state)))
+    message = CODEC.decode({**planted(restore("telegram", "telegram.Message", state)), "ptb": telegram.__version__})
 
     assert (message.chat, message.text) == (None, "hi")
     assert dict(message.api_kwargs) == {"chat": value, "_bot": value, "other": 1}
