@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal, cast, overload
@@ -52,6 +52,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             without a conflict, unless both sides changed the same elements of a list.
         trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
             its class's code, so only name what is yours.
+        aliases: Classes that were moved or renamed, by the names that they had before: `{"old_module.Basket": Basket}`.
+            What is stored under such a name is restored as that class, which is thereby trusted, and stored under its
+            new name the next time.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
             same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept
@@ -86,6 +89,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str] = (),
+        aliases: Mapping[str, type] | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -106,6 +110,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str] = (),
+        aliases: Mapping[str, type] | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -125,12 +130,13 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str] = (),
+        aliases: Mapping[str, type] | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
-        Codec(trusted)  # raises now, and not at the start, if `trusted` is wrong
+        Codec(trusted, aliases=aliases or {})  # raises now, and not at the start, if one of them is wrong
         types = context_types or cast("ContextTypes[Any, UD, CD, BD]", ContextTypes())
         new = {"user_data": types.user_data, "chat_data": types.chat_data, "bot_data": types.bot_data}
         classes = (kind for kind in new.values() if isinstance(kind, type) and kind is not dict)
@@ -139,6 +145,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             database=database_of(client, database),
             new=new,  # type: ignore[arg-type]  # the keys are the scopes' names
             trusted=(*trusted, *classes),
+            aliases=dict(aliases or {}),
             loading=loading,
             refresh=refresh,
             on_conflict=on_conflict,

@@ -45,7 +45,7 @@ Unsaved = tuple[Collection[Any], Replica]
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
     """The scopes of a bot, without any document yet."""
     scopes = make_scopes(
-        Codec(settings.trusted, lambda: bot),
+        Codec(settings.trusted, lambda: bot, settings.aliases),
         prefix=settings.collection_prefix,
         new=settings.new,
         exclude=settings.exclude,

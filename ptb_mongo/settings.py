@@ -44,6 +44,7 @@ class Settings:
     database: str
     new: Mapping[ScopeName, Callable[[], Any]]
     trusted: tuple[type | str, ...] = ()
+    aliases: Mapping[str, type] = field(default_factory=dict)
     loading: Loading = "eager"
     refresh: Refresh = "auto"
     on_conflict: OnConflict = "local"

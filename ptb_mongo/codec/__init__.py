@@ -30,7 +30,8 @@ Lost is only identity: an object that stands in two places comes back as two equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import telegram
@@ -74,9 +75,10 @@ class Codec:
     Args:
         trusted: Classes, or names of modules, whose objects may be stored and restored.
         bot: Returns the running bot, for which a placeholder is stored.
+        aliases: Classes by the names that they had before: `{"old_module.Basket": Basket}`.
 
     Raises:
-        ConfigurationError: If an entry of `trusted` is neither a class nor a name.
+        ConfigurationError: If an entry of `trusted` is neither a class nor a name, or an alias cannot be used.
 
     Example:
         >>> codec = Codec()
@@ -90,8 +92,9 @@ class Codec:
         self,
         trusted: Iterable[type | str] = (),
         bot: Callable[[], telegram.Bot | None] = lambda: None,
+        aliases: Mapping[str, type] = MappingProxyType({}),
     ) -> None:
-        trust = Trust(trusted)
+        trust = Trust(trusted, aliases)
         self._encoder = Encoder(trust, bot)
         self._decoder = Decoder(trust, bot)
 

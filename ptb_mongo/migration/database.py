@@ -6,6 +6,7 @@ import datetime as dtm
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -52,6 +53,7 @@ class Database:
         name: Its name.
         prefix: What the names of the collections begin with.
         trusted: Classes, or names of modules, whose objects may be stored and restored.
+        aliases: Classes by the names that they had before.
         bot: Stands where the bot stands in the data.
 
     Attributes:
@@ -66,14 +68,16 @@ class Database:
         *,
         prefix: str = "",
         trusted: Iterable[type | str] = (),
+        aliases: Mapping[str, type] = MappingProxyType({}),
         bot: telegram.Bot | None = None,
     ) -> None:
         self.driver = driver
         self.name = name
         self.prefix = prefix
         self.trusted = tuple(trusted)
+        self.aliases = aliases
         self.writer = uuid.uuid4().hex[:12]
-        self.codec = codec = Codec(self.trusted, lambda: bot)
+        self.codec = codec = Codec(self.trusted, lambda: bot, aliases)
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
         # `object`: what type the data should be, only the bot knows
         scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object))
@@ -94,6 +98,7 @@ class Database:
         *,
         prefix: str = "",
         trusted: Iterable[type | str] = (),
+        aliases: Mapping[str, type] = MappingProxyType({}),
         bot: telegram.Bot | None = None,
     ) -> Database:
         """Opens a database; close it afterwards.
@@ -103,13 +108,15 @@ class Database:
             name: The database's name; by default that of the URI.
             prefix: What the names of the collections begin with.
             trusted: Classes, or names of modules, whose objects may be stored and restored.
+            aliases: Classes by the names that they had before.
             bot: Stands where the bot stands in the data.
 
         Raises:
             ConfigurationError: If the URI or the name cannot be used.
         """
         name = database_of(client, name)
-        return cls(await connect(client, name), name, prefix=prefix, trusted=trusted, bot=bot)
+        driver = await connect(client, name)
+        return cls(driver, name, prefix=prefix, trusted=trusted, aliases=aliases, bot=bot)
 
     async def close(self) -> None:
         """Closes the connection, if it is ours."""
