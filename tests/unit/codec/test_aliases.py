@@ -10,7 +10,7 @@ import collections
 import enum
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,14 +78,14 @@ def _classes(module: str) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Three homes of the same classes."""
     made = {}
     for name in ("old_shop", "shop", "new_shop"):
         made[name] = types.ModuleType(name)
         vars(made[name]).update(_classes(name))
         monkeypatch.setitem(sys.modules, name, made[name])
-    yield made
+    return made
 
 
 def aliases(old: Any, new: Any) -> dict[str, type]:
@@ -167,7 +167,7 @@ def test_an_alias_wins_over_a_class_that_still_has_the_old_name(modules: dict[st
     for trusted in (["old_shop"], [old.Basket], []):
         codec = Codec(trusted, aliases={"old_shop.Basket": new.Basket})
         assert codec.decode(stored) == new.Basket(1)
-        with pytest.raises(EncodeError, match="stands for new_shop.Basket now"):
+        with pytest.raises(EncodeError, match="stands for new_shop"):
             codec.encode(old.Basket(1))
 
 
