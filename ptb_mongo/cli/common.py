@@ -20,6 +20,7 @@ from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
 from ptb_mongo.printable import printable
+from ptb_mongo.types import Migrations
 
 __all__ = [
     "ERROR",
@@ -127,10 +128,18 @@ class Target:
         return without_password(self.uri or "")
 
     @asynccontextmanager
-    async def open(self, bot: telegram.Bot | None = None) -> AsyncIterator[Database]:
+    async def open(
+        self, bot: telegram.Bot | None = None, migrations: Migrations | None = None
+    ) -> AsyncIterator[Database]:
         """The open database, after it has answered."""
         database = await Database.open(
-            self.uri, self.database, prefix=self.prefix, trusted=self.trusted, aliases=self.aliases, bot=bot
+            self.uri,
+            self.database,
+            prefix=self.prefix,
+            trusted=self.trusted,
+            aliases=self.aliases,
+            migrations=migrations,
+            bot=bot,
         )
         try:
             await database.driver.hello()

@@ -17,9 +17,10 @@ from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.values import Document
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import make_scopes
 from ptb_mongo.sync.format import FORMAT_VERSION, check
-from ptb_mongo.types import ScopeName
+from ptb_mongo.types import Migrations, ScopeName
 
 __all__ = ["Database", "Stored"]
 
@@ -54,10 +55,12 @@ class Database:
         prefix: What the names of the collections begin with.
         trusted: Classes, or names of modules, whose objects may be stored and restored.
         aliases: Classes by the names that they had before.
+        migrations: What data goes through when it is read; by default it is read as it is stored.
         bot: Stands where the bot stands in the data.
 
     Attributes:
         scopes: The documents of each kind of data.
+        data_scopes: Those of users, chats and the bot.
         writer: The first part of each `rev` that is written here.
     """
 
@@ -69,6 +72,7 @@ class Database:
         prefix: str = "",
         trusted: Iterable[type | str] = (),
         aliases: Mapping[str, type] = MappingProxyType({}),
+        migrations: Migrations | None = None,
         bot: telegram.Bot | None = None,
     ) -> None:
         self.driver = driver
@@ -80,12 +84,15 @@ class Database:
         self.codec = codec = Codec(self.trusted, lambda: bot, aliases)
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
         # `object`: what type the data should be, only the bot knows
-        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object))
+        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object), migrations=migrations)
         self.callback_data = scopes.callback_data
-        self.scopes: dict[Kind, Collection[Any]] = {
+        self.data_scopes: dict[Kind, DataScope[Any]] = {
             "user_data": scopes.user_data,
             "chat_data": scopes.chat_data,
             "bot_data": scopes.bot_data,
+        }
+        self.scopes: dict[Kind, Collection[Any]] = {
+            **self.data_scopes,
             "conversations": scopes.conversations,
             "callback_data": scopes.callback_data,
         }
@@ -99,6 +106,7 @@ class Database:
         prefix: str = "",
         trusted: Iterable[type | str] = (),
         aliases: Mapping[str, type] = MappingProxyType({}),
+        migrations: Migrations | None = None,
         bot: telegram.Bot | None = None,
     ) -> Database:
         """Opens a database; close it afterwards.
@@ -109,6 +117,7 @@ class Database:
             prefix: What the names of the collections begin with.
             trusted: Classes, or names of modules, whose objects may be stored and restored.
             aliases: Classes by the names that they had before.
+            migrations: What data goes through when it is read.
             bot: Stands where the bot stands in the data.
 
         Raises:
@@ -116,7 +125,7 @@ class Database:
         """
         name = database_of(client, name)
         driver = await connect(client, name)
-        return cls(driver, name, prefix=prefix, trusted=trusted, aliases=aliases, bot=bot)
+        return cls(driver, name, prefix=prefix, trusted=trusted, aliases=aliases, migrations=migrations, bot=bot)
 
     async def close(self) -> None:
         """Closes the connection, if it is ours."""

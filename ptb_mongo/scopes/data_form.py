@@ -101,10 +101,25 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         """See `Collection.upgraded`."""
         return self._steps.applied(body) if self._steps else body
 
+    @property
+    def has_migrations(self) -> bool:
+        """Whether there is something that older data goes through."""
+        return bool(self._steps)
+
+    def migrated(self, raw: bytes, body: Document) -> Document | None:
+        """The plain form of a document that `upgraded` has changed; `None` if there was nothing to change.
+
+        Args:
+            raw: What is stored.
+            body: What `upgraded` has made of it.
+        """
+        if not self._steps or "data" not in body or not self._steps.are_due(raw):
+            return None
+        return self._body(body["data"]) | self._schema(raw)
+
     def note_upgrade(self, replica: LiveReplica, stored: Stored, body: Document) -> None:
         """See `Collection.note_upgrade`."""
-        if self._steps and "data" in body and self._steps.are_due(stored.body):
-            plain = self._body(body["data"]) | self._schema(stored.body)
+        if (plain := self.migrated(stored.body, body)) is not None:
             replica.staged(Version(plain, dump(plain)))
             self.on_upgraded(replica)
 
