@@ -6,8 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import telegram
@@ -101,7 +100,7 @@ class Target:
     database: str | None
     prefix: str
     trusted: tuple[str, ...]
-    aliases: Mapping[str, type] = MappingProxyType({})
+    aliases: Mapping[str, type] = field(default_factory=dict)
 
     @classmethod
     def of(

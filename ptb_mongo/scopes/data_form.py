@@ -204,7 +204,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str
     ) -> LiveReplica:
         """See `Collection.unsaved`; an earlier version of the bot may have left it."""
-        if version.raw is not None:
+        if version.raw is not None and version.plain is not None and (self._steps or SCHEMA in version.plain):
             plain = self.canonical(version.raw)
             version = version._replace(plain=plain, raw=dump(plain))
         return super().unsaved(document_id, stored, version, sent, writer)
