@@ -117,7 +117,8 @@ def test_a_class_gets_its_new_name_wherever_it_is_stored(run: Run, db: Any) -> N
 
 @pytest.mark.usefixtures("stored")
 def test_what_others_write_meanwhile_is_kept(run: Run, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    edits = [
+    edits: list[dict[str, Any]] = [
+        {"$set": {"data.level": 7}},
         {"$set": {"data.plan": "gold", "rev": "other:1"}},
         {"$set": {"data.basket.state.items.cake": 1}},  # by a person, who does not touch `rev`
         {"$push": {"data.more": 5}},
@@ -130,10 +131,14 @@ def test_what_others_write_meanwhile_is_kept(run: Run, db: Any, monkeypatch: pyt
         return rename(self, plain, path)
 
     monkeypatch.setattr(Renaming, "of", disturbed)
+    db.user_data.update_one({"_id": 1}, {"$set": {"data.level": old(Level.GOLD)}})
+    assert run("rename-class", "old_models.Level", "cli_models.Level", "--apply").exit_code == 0
     for one in rename_all(run, "--apply"):
         assert one.exit_code == 0
+    assert not edits
+    assert "other:1" in db.user_data.find_one({"_id": 1})["revs"]
     data = CODEC.decode(db.user_data.find_one({"_id": 1})["data"])
-    assert data["plan"] == "gold"
+    assert (data["plan"], data["level"]) == ("gold", 7)
     assert data["basket"] == Basket({"tea": 2, "cake": 1}, Level.GOLD, Place("Elm", 5))
     assert data["more"] == [{"deep": BASKET}, 5]
 

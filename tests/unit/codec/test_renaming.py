@@ -62,6 +62,12 @@ def test_a_text_that_looks_like_the_name_stays(modules: dict[str, Any]) -> None:
     assert type(restored["notes"]) is modules["new_shop"].Notes
 
 
+def test_a_set_is_in_order_afterwards() -> None:
+    stored = {"_py": "set", "v": [{"_py": "class", "v": "a.A"}, {"_py": "class", "v": "b.B"}]}
+    assert [one["v"] for one in Renaming("a.A", "c.C").of(stored)["v"]] == ["b.B", "c.C"]
+    assert stored["v"][0]["v"] == "a.A"
+
+
 def test_no_code_runs_and_nothing_needs_to_be_trusted_or_to_exist() -> None:
     stored = {"a": {"_py": "object", "cls": "os.system.x", "state": {"b": {"_py": "class", "v": "os.system"}}}}
     made = Renaming("os.system", "x.y").of(stored)
