@@ -151,7 +151,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             database=database_of(client, database),
             new=new,  # type: ignore[arg-type]  # the keys are the scopes' names
             trusted=(*trusted, *classes),
-            aliases={} if aliases is None else aliases,
+            aliases=dict(aliases or {}),
             migrations={} if migrations is None else migrations,
             loading=loading,
             refresh=refresh,
