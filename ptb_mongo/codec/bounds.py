@@ -6,32 +6,21 @@ for all users in one go: a single value that cannot be copied would end the savi
 
 from __future__ import annotations
 
-import collections
 import copy
 import re
 import unicodedata
-from collections.abc import Collection
 from typing import Any, Final
 
 from ptb_mongo.errors import DecodeError
 
 __all__ = [
     "COPY_HOOKS",
-    "MAX_COLLISIONS",
     "MAX_PACKED",
     "PATTERN_FLAGS",
     "Spending",
-    "check_collisions",
     "check_copy",
-    "is_dear",
     "shown",
 ]
-
-MAX_COLLISIONS: Final = 1000
-"""Keys of a dict, or elements of a set, that have one hash: each is compared with all others."""
-
-_LONGEST_COMPARED: Final = 4096  # bits
-_NEVER_DEAR: Final = {str, bytes, float, bool, type(None)}
 
 MAX_PACKED: Final = 10
 """Packed BSON in packed BSON; each level holds all that is inside once more."""
@@ -64,37 +53,6 @@ def shown(value: object, longest: int = 80) -> str:
     if type(value) in {str, bytes}:
         return f"{value[:longest]!r:.{longest}}"  # type: ignore[index]
     return f"{value!r:.{longest}}" if type(value) in {bool, float, type(None)} else f"a {type(value).__qualname__}"
-
-
-def check_collisions(values: Collection[Any]) -> None:
-    """Refuses keys, or elements of a set, too many of which have one hash; numbers can be chosen so, texts cannot.
-
-    Raises:
-        DecodeError: If there are more than `MAX_COLLISIONS`; or two, if one takes long to be compared.
-    """
-    dear = _dear_ones(values)
-    if not dear and len(values) <= MAX_COLLISIONS:
-        return
-    hashes = collections.Counter(map(hash, values))
-    if any(hashes[hash(value)] > 1 for value in dear):
-        raise DecodeError("a very long number among its keys or elements has the hash of another one")
-    if max(hashes.values()) > MAX_COLLISIONS:
-        raise DecodeError("too many of its keys or elements have the same hash")
-
-
-def _dear_ones(values: Collection[Any]) -> list[Any]:
-    """Those that are dear to compare; of texts and of short numbers, which nearly all are, told in C."""
-    kinds = set(map(type, values))
-    if kinds <= _NEVER_DEAR or (kinds == {int} and max(map(int.bit_length, values)) <= _LONGEST_COMPARED):
-        return []
-    return [value for value in values if is_dear(value)]
-
-
-def is_dear(value: Any) -> bool:
-    """Whether a key holds an integer that takes the square of its length to be compared with a `Decimal`."""
-    if type(value) in {tuple, frozenset}:
-        return any(map(is_dear, value))
-    return type(value) is int and value.bit_length() > _LONGEST_COMPARED
 
 
 def check_copy(value: object) -> None:

@@ -20,7 +20,8 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending, check_collisions
+from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending
+from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
 from ptb_mongo.codec.options import OPTIONS
@@ -31,7 +32,6 @@ from ptb_mongo.errors import DecodeError
 
 __all__ = ["Decoder"]
 
-_MANY_KEYS: Final = 1000
 _SHORT_INT: Final = 20  # characters of a key that is an integer below 2**61 - 1, which is its own hash
 
 
@@ -118,7 +118,7 @@ class Decoder:
     def _dict(self, plain: dict[str, Any]) -> dict[Any, Any]:
         result = {}
         name = ""
-        if len(plain) > _MANY_KEYS:
+        if len(plain) > MANY_KEYS:
             check_collisions([unescape(name) for name in plain if len(name) > _SHORT_INT and name.startswith("%i")])
         try:
             for name, item in plain.items():

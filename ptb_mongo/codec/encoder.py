@@ -17,7 +17,8 @@ from bson.code import Code
 from bson.dbref import DBRef
 from bson.errors import BSONError
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, Spending, check_collisions
+from ptb_mongo.codec.bounds import COPY_HOOKS, Spending
+from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
@@ -108,7 +109,7 @@ class Encoder:
         self._count(len(value), depth)
         if depth % _PACK_DEPTH >= _PACK_FROM:
             return self._packed(self._dict, value, depth)
-        if len(value) > MAX_COLLISIONS and set(map(type, value)) != {str}:
+        if len(value) > MANY_KEYS and set(map(type, value)) != {str}:
             _check_hashes(value)
         result = {}
         by_type = self._by_type
@@ -132,6 +133,7 @@ class Encoder:
         return name
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> Any:
+        _check_hashes(value)
         pairs = []
         for index, (key, item) in enumerate(value.items()):
             try:

@@ -6,17 +6,17 @@ hashed, copied, stored or shown. And a few bytes can call for an object that is 
 
 from __future__ import annotations
 
-import collections
 import math
 import pathlib
 import sys
+from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import telegram
 from bson.code import Code
 
-from ptb_mongo.codec.bounds import MAX_COLLISIONS, check_collisions, is_dear
+from ptb_mongo.codec.hashing import Growth, check_collisions
 from ptb_mongo.codec.objects import is_plain, slots_of
 from ptb_mongo.errors import DecodeError
 
@@ -40,6 +40,7 @@ _DEEPEST_HASHED: Final = 500  # Python hashes without a limit, until the process
 _BYTES_PER_CHARACTER_OF_A_PATH: Final = 16
 _BYTES_PER_ITEM: Final = 64
 _SHORT_INT: Final = 64
+_COMPARED_PER_PART: Final = 8  # that take as long as looking at one part
 _CONTAINERS: Final = {tuple, list, dict, set, frozenset}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
@@ -68,7 +69,7 @@ class Proportion:
         self._is_shared = False  # whether something that is not short stands in several places
         self._weights: dict[int, int] = {}  # of what calls were made of; valid while none of it changes
         self._weighed: list[Any] = []  # kept, so that its id stays its own
-        self._hashes: dict[int, tuple[Any, collections.Counter[int]]] = {}  # of each large dict, and how often
+        self._growing: dict[int, tuple[Any, Growth]] = {}
         self.made: dict[int, tuple[Any, Any]] = {}
 
     # -- what is made -----------------------------------------------------------------------------------
@@ -198,27 +199,24 @@ class Proportion:
         self._hashed += hashed
         if self._hashed > _MAX_HASHED:
             raise DecodeError("the pickle has a key or an element of a set that unfolds without end")
-        check_collisions(values)
+        self._pays(check_collisions(values) // _COMPARED_PER_PART)
 
     def check_growth(self, target: dict[Any, Any], keys: list[Any]) -> None:
-        """The same for a dict that gets its keys little by little.
+        """The same for keys that are added to others.
 
         Raises:
-            DecodeError: If too many collide, or one takes long to be compared with those that come later.
+            DecodeError: If too many collide.
         """
-        if any(map(is_dear, keys)):
-            raise DecodeError("a very long number is no key in a pickle")
-        if len(target) + len(keys) > MAX_COLLISIONS:
-            _, hashes = self._hashes.setdefault(id(target), (target, collections.Counter(map(hash, target))))
-            new = list(map(hash, keys))
-            hashes.update(new)
-            if any(hashes[one] > MAX_COLLISIONS for one in new):
-                raise DecodeError("too many of its keys have the same hash")
+        if target:
+            if id(target) not in self._growing:
+                self._growing[id(target)] = target, Growth(target)
+            _, growth = self._growing[id(target)]
+            self._pays(growth.adds(keys) // _COMPARED_PER_PART)
 
 
 def _is_taken_apart(value: Any) -> bool:
     """Whether the encoder stores what a value holds as a document, though it came in a pickle."""
-    return is_plain(type(value)) or isinstance(value, (tuple, dict, collections.deque))
+    return is_plain(type(value)) or isinstance(value, (tuple, dict, deque))
 
 
 def _own_weight(value: Any) -> int:

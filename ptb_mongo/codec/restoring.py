@@ -20,8 +20,9 @@ from typing import Any, Final
 import telegram
 import telegram.error
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
+from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, shown
 from ptb_mongo.codec.described import Described
+from ptb_mongo.codec.hashing import check_collisions
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore

@@ -93,6 +93,13 @@ class Collection(KnownDocuments[R]):
             rev: What its `rev` was before.
         """
 
+    def enters(self, key: Any) -> None:
+        """A document is loaded that was not known, or could not be read.
+
+        Raises:
+            DecodeError: If there are too many such.
+        """
+
     def loaded(self, raws: Sequence[bytes]) -> Iterator[tuple[R, Document]]:
         """Takes in the documents of a load, and yields their targets decoded; what cannot be decoded is quarantined."""
         for raw, body in zip(raws, load_each(raws), strict=True):
@@ -108,10 +115,12 @@ class Collection(KnownDocuments[R]):
 
     def _loaded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
         key, parts, decoded = self.decoded(raw, body or load(raw))
+        replica = self.replicas.get(key)
+        if replica is None or key in self.quarantined:
+            self.enters(key)
         if self.quarantined:
             self.quarantined.pop(key, None)
         stored = stored_in(parts)
-        replica = self.replicas.get(key)
         if replica is None:
             replica = self.replicas[key] = self._new_replica(parts.id, stored)
         else:

@@ -27,6 +27,9 @@ __all__ = [
 REMEMBERED_WRITERS: Final = 8
 """How many writers before the last one a document remembers."""
 
+_LONGEST: Final = 64
+"""Characters that a `rev` of ours never has; a longer one is not remembered: it could fill the document."""
+
 
 class Version(NamedTuple):
     """A version of a document that is to be stored.
@@ -134,7 +137,7 @@ def writer_of(rev: str) -> str:
 def number_of(rev: str) -> int:
     """The number of a whole write in its `rev`; -1 for a part, and for what is no `rev` of ours."""
     number = rev.removesuffix(LATER).partition(":")[2]
-    return int(number) if number.isascii() and number.isdigit() else -1
+    return int(number) if len(rev) <= _LONGEST and number.isascii() and number.isdigit() else -1
 
 
 def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
@@ -146,15 +149,16 @@ def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
         revs: The `revs` that it had before.
     """
     writer = writer_of(rev)
-    if type(last) is not str or writer_of(last) == writer:
+    if type(last) is not str or len(last) > _LONGEST or writer_of(last) == writer:
         return revs
     others = (one for one in revs if writer_of(one) not in {writer, writer_of(last)})
     return (last, *others)[:REMEMBERED_WRITERS]
 
 
 def stored_in(parts: Parts) -> Stored:
-    """What is stored, without more `revs` than a bot writes."""
-    return Stored(parts.rev, parts.revs[:REMEMBERED_WRITERS], parts.body)
+    """What is stored, without `revs` that no bot writes: too many, or too long."""
+    revs = tuple(rev for rev in parts.revs[:REMEMBERED_WRITERS] if len(rev) <= _LONGEST)
+    return Stored(parts.rev, revs, parts.body)
 
 
 def revs_in(stored: Stored) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,7 @@ __all__ = ["ConversationScope", "States"]
 _FIELDS: Final = ("handler", "key", "state")
 _USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
+_MOST_OF_ONE_HASH: Final = 100  # honest keys are ids: hardly ever do two of them have one hash
 _Key = tuple[str, ConversationKey]
 
 
@@ -73,6 +75,7 @@ class ConversationScope(Collection[Replica]):
         self.live: States | None = None
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
         self._loaded_handlers: set[str] = set()
+        self._hashes: collections.Counter[int] = collections.Counter()  # of keys that were loaded
 
     def key_of(self, document_id: Any) -> _Key:
         """See `Collection.key_of`."""
@@ -92,6 +95,12 @@ class ConversationScope(Collection[Replica]):
             raise DecodeError("a bot is no state", path="state")  # PTB would log it, with its token
         if type(state) not in _USUAL_STATES:
             _check_comparable(state)
+
+    def enters(self, key: _Key) -> None:
+        """See `Collection.enters`: in PTB's dict of states, too, each is compared with all others of its hash."""
+        self._hashes[hash(key)] += 1
+        if self._hashes[hash(key)] > _MOST_OF_ONE_HASH:
+            raise DecodeError("too many conversations have keys of the same hash")
 
     @staticmethod
     def stored(handler: str) -> Document:
@@ -116,6 +125,7 @@ class ConversationScope(Collection[Replica]):
     def all_loaded(self, handler: str) -> None:
         """Notes that all conversations of a handler were loaded: one without a replica does not exist."""
         self._loaded_handlers.add(handler)
+        self._hashes = collections.Counter({one: number for one, number in self._hashes.items() if number > 1})
 
     def of(self, handler: str, key: ConversationKey) -> Replica:
         """The replica of a conversation; created if necessary."""

@@ -107,6 +107,14 @@ class Growing:
         numbers = [literal(number * _COLLIDING) for number in range(self.times(3, 300, 1500, 5000, each=12))]
         if self._choices.percent(30):
             numbers = [b"(" + number + b"K\x01t" for number in numbers]
+        elif self._choices.percent(40):  # each holds one of two that are equal, and not the same
+            part = self._choices.one((literal((1,) * 300), b"(" + restore("fraction", 1, 3) * 100 + b"t"))
+            twins = [self._memo.kept(), self._memo.kept()]
+            numbers = [twins[index % 2] + number + pickle.TUPLE2 for index, number in enumerate(numbers)]
+            return 2 * (part + pickle.MEMOIZE + pickle.POP) + self._filled(numbers)
+        return self._filled(numbers)
+
+    def _filled(self, numbers: list[bytes]) -> bytes:
         kind = self._choices.below(4)
         if kind == 0:
             return b"}(" + b"".join([number + b"N" for number in numbers]) + b"u"

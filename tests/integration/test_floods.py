@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -140,6 +141,30 @@ async def test_broken_conversations_are_named_up_to_a_number_and_none_is_written
 
     assert database.conversations.count_documents({"state": {"_py": "nonsense"}}) == 5000
     assert database.conversations.find_one({"key": [7000, 7000]})["state"] == 1
+
+
+async def test_of_planted_conversations_whose_keys_have_one_hash_only_some_are_let_in(
+    mongo_persistence: Callable[..., Any], database: Any
+) -> None:
+    same = itertools.product(*[[1 + number * (2**61 - 1) for number in range(5)]] * 6)
+    keys = [list(key) for key in itertools.islice(same, 5000)]
+    assert len({hash(tuple(key)) for key in keys}) == 1
+    ids = [{"handler": "order", "key": key} for key in [*keys, [USER, USER]]]
+    insert(database.conversations, [{"_id": one, **one, "state": 1} for one in ids])
+    persistence = mongo_persistence()
+    offline_application(persistence)
+
+    states = await persistence.get_conversations("order")
+
+    scope = persistence.session.scopes.conversations
+    assert states[USER, USER] == 1
+    assert len(states) == 101
+    assert len(scope.replicas) <= 101 + MOST_QUARANTINED
+    assert len(await persistence.get_conversations("order")) == 101
+    await persistence.update_conversation("order", (USER, USER), 2)
+    await persistence.flush()
+    assert database.conversations.count_documents({"state": 1}) == 5000
+    assert database.conversations.find_one({"key": [USER, USER]})["state"] == 2
 
 
 async def test_conversations_that_others_make_and_delete_leave_nothing_behind_in_a_worker(

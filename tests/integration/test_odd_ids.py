@@ -147,6 +147,41 @@ async def test_odd_revs_are_the_trouble_of_their_documents_alone(
         assert f"_id {OTHER}" not in str(error)  # noqa: PT017
 
 
+LONG_REVS = {
+    "fills the document": "x" * 6_000_000,
+    "the writer's own, and fills it": "{writer}:" + "9" * 6_000_000,
+    "a number that Python reads as no number": "{writer}:" + "9" * 5000,
+}
+
+
+@pytest.mark.parametrize("place", ["rev", "revs", "both"])
+@pytest.mark.parametrize("rev", LONG_REVS.values(), ids=LONG_REVS)
+async def test_what_a_bot_changes_is_stored_whatever_the_length_of_a_planted_rev(
+    mongo_persistence: Callable[..., Any], database: Any, rev: str, place: str
+) -> None:
+    bot = Talking(mongo_persistence(refresh="read"))
+    await bot.application.initialize()
+    await bot.hears(lambda context: context.user_data.update(n=0), user=USER)
+    await bot.saves()
+    writer = database.user_data.find_one({"_id": USER})["rev"].partition(":")[0]
+    rev = rev.replace("{writer}", writer)
+    planted = {"rev": rev} if place == "rev" else {"revs": [rev, "other:1"]}
+    database.user_data.update_one({"_id": USER}, {"$set": planted})
+    if place == "both":
+        database.user_data.update_one({"_id": USER}, {"$set": {"rev": "another:1"}})
+
+    for n in (1, 2):
+        await bot.hears(lambda context, n=n: context.user_data.update(n=n), user=USER)
+        await bot.saves()
+
+    stored = database.user_data.find_one({"_id": USER})
+    assert stored["data"] == {"n": 2}
+    assert len(stored["rev"]) < 64
+    if place != "revs":  # where nobody else has written, they are left alone
+        assert all(len(one) < 64 for one in stored.get("revs", []))
+    await bot.application.shutdown()
+
+
 def test_the_table_holds_every_type() -> None:
     kinds = {value.kind for value in ODD.values() if isinstance(value, Raw)}
     assert {0x02, 0x06, 0x0C, 0x0E, 0x13} <= kinds

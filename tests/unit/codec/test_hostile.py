@@ -797,6 +797,8 @@ SAME = 2**61 - 1
 LONG = (1 << 160_000) + 12345
 AS_DEAR = [LONG, *(Decimal(LONG % SAME + number * SAME) for number in range(30))]
 
+IN_A_PICKLE = [LONG, *(made("decimal.Decimal", str(one)) for one in AS_DEAR[1:])]
+
 
 def form(number: object) -> Any:
     if isinstance(number, tuple):
@@ -814,16 +816,16 @@ def form(number: object) -> Any:
         {"_py": "range", "v": [0, form((1 << 1_600_000) - 1), form((1 << 800_000) - 3)]},
         {"_py": "range", "v": [form(-(1 << 1_600_000)), 5, form((1 << 800_000) - 3)]},
         planted(restore("range", 0, (1 << 1_600_000) - 1, (1 << 800_000) - 3)),
-        planted(made("types.SimpleNamespace", state={"a": b"}" + literal(LONG) + b"Ns"})),
+        planted(made("types.SimpleNamespace", state={"a": b"}" + b"".join(literal(n) + b"Ns" for n in IN_A_PICKLE)})),
     ],
     ids=["set", "frozenset", "tuples", "dict", "range", "negative range", "range in a pickle", "dict in a pickle"],
 )
 def test_long_numbers_are_not_compared_or_divided(plain: Any) -> None:
-    assert re.search("long number|range|ValueError", refuse(plain).reason)
+    assert re.search("too long to be compared|range|ValueError", refuse(plain).reason)
 
 
 def test_long_numbers_may_stand_where_nothing_is_compared_with_them() -> None:
-    value = {"a": {LONG, LONG + 1, 5, Decimal("1.5")}, "b": [LONG], "c": range(5), "d": {LONG: 1, "x": 2}}
+    value = {"a": {LONG, LONG + 1, 5, Decimal("1.5")}, "b": [LONG], "c": range(5), "d": {LONG: 1, "x": 2, (1, LONG): 3}}
 
     assert CODEC.decode(CODEC.encode(value)) == value
 
