@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -20,7 +20,7 @@ from ptb_mongo.lifecycle import Lifecycle
 from ptb_mongo.ptb_interface import PTBInterface
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
-from ptb_mongo.types import BD, CD, UD, Exclude, Loading, OnConflict, Refresh
+from ptb_mongo.types import BD, CD, UD, Exclude, Loading, Migrations, OnConflict, Refresh
 
 __all__ = ["MongoPersistence"]
 
@@ -53,6 +53,12 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             without a conflict, unless both sides changed the same elements of a list.
         trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
             its class's code, so only name what is yours. Functions, each by itself, that fill a `defaultdict`.
+        aliases: Classes that were moved or renamed, by the names that they had before: `{"old_module.Basket": Basket}`.
+            What is stored under such a name is restored as that class, which is thereby trusted, and stored under its
+            new name the next time.
+        migrations: Functions from the data to the data, `{"user_data": [to_1, to_2]}`, for data that an earlier version
+            of the bot has stored: each runs once for each document, when that is loaded, and what it returns is saved;
+            one that returns `None` has changed the data in place. New ones are added at the end of the list.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
         exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
             same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept
@@ -87,6 +93,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
+        aliases: Mapping[str, type] | None = None,
+        migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -107,6 +115,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
+        aliases: Mapping[str, type] | None = None,
+        migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
@@ -126,12 +136,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
+        aliases: Mapping[str, type] | None = None,
+        migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
-        Codec(trusted)  # raises now, and not at the start, if `trusted` is wrong
+        Codec(trusted, aliases={} if aliases is None else aliases)  # raises now, and not at the start
         types = context_types or cast("ContextTypes[Any, UD, CD, BD]", ContextTypes())
         new = {"user_data": types.user_data, "chat_data": types.chat_data, "bot_data": types.bot_data}
         classes = (kind for kind in new.values() if isinstance(kind, type) and kind is not dict)
@@ -140,6 +152,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             database=database_of(client, database),
             new=new,  # type: ignore[arg-type]  # the keys are the scopes' names
             trusted=(*trusted, *classes),
+            aliases=dict(aliases or {}),
+            migrations={} if migrations is None else migrations,
             loading=loading,
             refresh=refresh,
             on_conflict=on_conflict,

@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -45,11 +46,12 @@ Unsaved = tuple[Collection[Any], Replica]
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
     """The scopes of a bot, without any document yet."""
     scopes = make_scopes(
-        Codec(settings.trusted, lambda: bot),
+        Codec(settings.trusted, lambda: bot, settings.aliases),
         prefix=settings.collection_prefix,
         new=settings.new,
         exclude=settings.exclude,
         on_conflict=settings.on_conflict,
+        migrations=settings.migrations,
     )
     scopes.callback_data.cache_size = getattr(getattr(bot, "callback_data_cache", None), "maxsize", None)
     connect_scopes(scopes, settings)
@@ -122,6 +124,7 @@ class Session:
         )
         for scope in scopes:
             scope.on_refused_told = self.writer.retry
+            scope.on_upgraded = partial(self.writer.submit, scope)
         self.exchange = Exchange(driver, self.reader, self.writer)
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:

@@ -12,8 +12,9 @@ from telegram.ext import CallbackDataCache
 
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.replica.conflicts import check_on_conflict
+from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
-from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
+from ptb_mongo.types import Exclude, Loading, Migrations, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
 
@@ -45,6 +46,8 @@ class Settings:
     database: str
     new: Mapping[ScopeName, Callable[[], Any]]
     trusted: tuple[type | str | FunctionType, ...] = ()
+    aliases: Mapping[str, type] = field(default_factory=dict)
+    migrations: Migrations = field(default_factory=dict)
     loading: Loading = "eager"
     refresh: Refresh = "auto"
     on_conflict: OnConflict = "local"
@@ -64,6 +67,7 @@ class Settings:
         _one_of("loading", self.loading, get_args(Loading))
         _one_of("refresh", self.refresh, get_args(Refresh))
         check_on_conflict(self.on_conflict)
+        check_migrations(self.migrations)
         for scope, keys in self.exclude.items():
             _one_of("a key of exclude", scope, get_args(ScopeName))
             if isinstance(keys, str):  # which is a collection of its letters

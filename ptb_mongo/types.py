@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +16,7 @@ __all__ = [
     "ConversationKey",
     "Exclude",
     "Loading",
+    "Migrations",
     "OnConflict",
     "Refresh",
     "ScopeName",
@@ -34,6 +35,9 @@ ScopeName = Literal["user_data", "chat_data", "bot_data"]
 Loading = Literal["eager", "lazy"]
 Refresh = Literal["auto", "watch", "read", "off"]
 Exclude = Mapping[ScopeName, "set[str] | frozenset[str]"]
+
+Migrations = Mapping[ScopeName, "Sequence[Callable[[Any], Any]]"]
+"""By scope, functions from the data to the data, in the order in which they were written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from ptb_mongo.cli.check import check
 from ptb_mongo.cli.exporting import export_app
 from ptb_mongo.cli.importing import import_app
 from ptb_mongo.cli.repair import repair
+from ptb_mongo.cli.rewriting import migrate, rename_class
 from ptb_mongo.cli.show import show_app
 from ptb_mongo.cli.stats import stats
 from ptb_mongo.cli.terminal import Commands
@@ -35,6 +36,8 @@ app.add_typer(show_app, name="show")
 app.command()(stats)
 app.command()(watch)
 app.command()(repair)
+app.command("rename-class")(rename_class)
+app.command()(migrate)
 
 
 def _version(value: bool) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from ptb_mongo.cli.common import (
     FINE,
     FOUND,
+    Alias,
     CollectionPrefix,
     DatabaseName,
     Json,
@@ -40,13 +41,14 @@ def check(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     sample: Annotated[
         int | None, typer.Option(min=1, show_default=False, help="Decode only so many documents of each collection")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Look at server, rights and format, and decode every document."""
-    run(_check(Target.of(uri, database, collection_prefix, trust), sample, as_json=as_json))
+    run(_check(Target.of(uri, database, collection_prefix, trust, alias), sample, as_json=as_json))
 
 
 async def _check(target: Target, sample: int | None, *, as_json: bool) -> int:

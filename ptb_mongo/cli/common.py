@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 import telegram
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from ptb_mongo.cli.script import stand_in_for_main
+from ptb_mongo.cli.naming import aliases_from, module_named
 from ptb_mongo.cli.terminal import Console, Text, error_console
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
 from ptb_mongo.printable import printable
+from ptb_mongo.types import Migrations
 
 __all__ = [
     "ERROR",
     "FINE",
     "FOUND",
     "USAGE",
+    "Alias",
     "BotId",
     "CollectionPrefix",
     "DatabaseName",
@@ -55,6 +54,7 @@ _SHOWN_REASONS: Final = 20
 _SHOWN_DOCUMENTS: Final = 5  # of each reason
 
 _TRUST: Final = "Module of your own classes, or the script (bot.py) that defines them; may be repeated"
+_ALIAS: Final = "Old and new name of a class that was moved or renamed, as in aliases; may be repeated"
 
 Uri = Annotated[
     str | None,
@@ -71,6 +71,10 @@ CollectionPrefix = Annotated[
 Trust = Annotated[
     list[str] | None,
     typer.Option("--trust", metavar="MODULE", show_default=False, help=_TRUST),
+]
+Alias = Annotated[
+    list[str] | None,
+    typer.Option("--alias", metavar="OLD=NEW", show_default=False, help=_ALIAS),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
 BotId = Annotated[int | None, typer.Option("--bot-id", show_default=False, help="The bot's id, instead of its token")]
@@ -89,23 +93,33 @@ class Target:
         database: The database's name; `None` for the one in the URI.
         prefix: What the names of the collections begin with.
         trusted: Names of modules.
+        aliases: Classes by their old names.
     """
 
     uri: str | None
     database: str | None
     prefix: str
     trusted: tuple[str, ...]
+    aliases: Mapping[str, type] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, uri: str | None, database: str | None, prefix: str, trust: list[str] | None) -> Target:
-        """Takes the options of a command, and looks at the trusted modules.
+    def of(
+        cls,
+        uri: str | None,
+        database: str | None,
+        prefix: str,
+        trust: list[str] | None,
+        alias: list[str] | None = None,
+    ) -> Target:
+        """Takes the options of a command, and looks at the trusted modules and the classes with aliases.
 
         Raises:
             typer.BadParameter: If one cannot be imported.
         """
         if uri is None:
             raise typer.BadParameter("give --uri, or set MONGODB_URI", param_hint="--uri")
-        return cls(uri, database, prefix, tuple(_imported(module) for module in trust or ()))
+        trusted = tuple(module_named(module, "--trust") for module in trust or ())
+        return cls(uri, database, prefix, trusted, aliases_from(alias or (), "--alias"))
 
     @property
     def shown(self) -> str:
@@ -113,29 +127,24 @@ class Target:
         return without_password(self.uri or "")
 
     @asynccontextmanager
-    async def open(self, bot: telegram.Bot | None = None) -> AsyncIterator[Database]:
+    async def open(
+        self, bot: telegram.Bot | None = None, migrations: Migrations | None = None
+    ) -> AsyncIterator[Database]:
         """The open database, after it has answered."""
-        database = await Database.open(self.uri, self.database, prefix=self.prefix, trusted=self.trusted, bot=bot)
+        database = await Database.open(
+            self.uri,
+            self.database,
+            prefix=self.prefix,
+            trusted=self.trusted,
+            aliases=self.aliases,
+            migrations=migrations,
+            bot=bot,
+        )
         try:
             await database.driver.hello()
             yield database
         finally:
             await database.close()
-
-
-def _imported(module: str) -> str:
-    """The name of a trusted module, after a look whether it can be imported."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # where the bot's modules lie, as for `python -m`
-    try:
-        if module.endswith(".py"):
-            stand_in_for_main(Path(module))
-            return "__main__"
-        importlib.import_module(module)
-    except Exception as error:  # whatever a module may do when it is imported
-        text = f"{module!r} cannot be imported: {type(error).__name__}: {error}"
-        raise typer.BadParameter(text, param_hint="--trust") from error
-    return module
 
 
 def run(work: Coroutine[Any, Any, int], *, interrupted: int = 130) -> None:

@@ -10,6 +10,7 @@ import typer
 from ptb_mongo.cli.common import (
     FINE,
     FOUND,
+    Alias,
     BotId,
     CollectionPrefix,
     DatabaseName,
@@ -50,6 +51,7 @@ def export_pickle(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     token: Token = None,
     bot_id: BotId = None,
     multi_file: Annotated[
@@ -62,7 +64,7 @@ def export_pickle(
     as_json: Json = False,
 ) -> None:
     """Write a file that PicklePersistence loads."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     there = [
         one for one in (file, *file.parent.glob(f"{file.name}_*data"), Path(f"{file}_conversations")) if one.exists()
     ]

@@ -13,6 +13,7 @@ import typer
 from ptb_mongo.cli.common import (
     FINE,
     FOUND,
+    Alias,
     BotId,
     CollectionPrefix,
     DatabaseName,
@@ -62,6 +63,7 @@ def import_pickle(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     token: Token = None,
     bot_id: BotId = None,
     apply: Apply = False,
@@ -69,10 +71,10 @@ def import_pickle(
     as_json: Json = False,
 ) -> None:
     """Import the file of a PicklePersistence, of PTB 20 or later."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
 
     async def read(bot: telegram.Bot, steps: Steps) -> BotData:
-        source = PickleSource(file, target.trusted, bot)
+        source = PickleSource(file, target.trusted, bot, target.aliases)
         reading = asyncio.create_task(asyncio.to_thread(source.read))
         while not reading.done():
             await asyncio.wait({reading}, timeout=0.1)

@@ -12,6 +12,7 @@ from rich.table import Table
 from ptb_mongo.cli.common import (
     FINE,
     FOUND,
+    Alias,
     CollectionPrefix,
     DatabaseName,
     Json,
@@ -57,6 +58,7 @@ def repair(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     aside: Annotated[
         bool, typer.Option("--aside", help="Move them into <collection>_quarantine; the bot begins anew with them")
     ] = False,
@@ -70,7 +72,7 @@ def repair(
     as_json: Json = False,
 ) -> None:
     """List documents that cannot be read; on request, get them out of the bot's way."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     if aside and drop_path:
         raise typer.BadParameter("--aside or --drop-path, not both")
     if as_json and (aside or drop_path) and not yes:

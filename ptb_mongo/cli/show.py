@@ -17,6 +17,7 @@ from rich.table import Table
 from ptb_mongo.cli.common import (
     FINE,
     FOUND,
+    Alias,
     CollectionPrefix,
     DatabaseName,
     Json,
@@ -45,10 +46,11 @@ def show_user(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     as_json: Json = False,
 ) -> None:
     """Show the data of a user."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     run(_show(target, "user_data", {"_id": user_id}, f"user {user_id}", as_json=as_json))
 
 
@@ -60,10 +62,11 @@ def show_chat(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     as_json: Json = False,
 ) -> None:
     """Show the data of a chat; groups have negative ids."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     run(_show(target, "chat_data", {"_id": chat_id}, f"chat {chat_id}", as_json=as_json))
 
 
@@ -74,10 +77,11 @@ def show_bot(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     as_json: Json = False,
 ) -> None:
     """Show the data of the bot."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     run(_show(target, "bot_data", {}, "bot", as_json=as_json))
 
 
@@ -89,10 +93,11 @@ def show_conversations(
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
+    alias: Alias = None,
     as_json: Json = False,
 ) -> None:
     """Show the states of conversations that go on."""
-    target = Target.of(uri, database, collection_prefix, trust)
+    target = Target.of(uri, database, collection_prefix, trust, alias)
     query = {} if handler is None else {"handler": handler}
     run(_show(target, "conversations", query, "conversation", as_json=as_json))
 

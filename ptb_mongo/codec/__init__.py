@@ -37,8 +37,8 @@ Lost is only identity: an object that stands in two places comes back as two equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from types import FunctionType
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType, MappingProxyType
 from typing import Any
 
 import telegram
@@ -82,9 +82,10 @@ class Codec:
     Args:
         trusted: Classes, or names of modules, whose objects may be stored and restored.
         bot: Returns the running bot, for which a placeholder is stored.
+        aliases: Classes by the names that they had before: `{"old_module.Basket": Basket}`.
 
     Raises:
-        ConfigurationError: If an entry of `trusted` is neither a class nor a name.
+        ConfigurationError: If an entry of `trusted` is neither a class nor a name, or an alias cannot be used.
 
     Example:
         >>> codec = Codec()
@@ -98,8 +99,9 @@ class Codec:
         self,
         trusted: Iterable[type | str | FunctionType] = (),
         bot: Callable[[], telegram.Bot | None] = lambda: None,
+        aliases: Mapping[str, type] = MappingProxyType({}),
     ) -> None:
-        trust = Trust(trusted)
+        trust = Trust(trusted, aliases)
         self._encoder = Encoder(trust, bot)
         self._decoder = Decoder(trust, bot)
 

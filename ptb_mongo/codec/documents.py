@@ -12,7 +12,7 @@ from bson.int64 import Int64
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.errors import DecodeError, EncodeError
 
-__all__ = ["BURIED", "BURIED_FIELD", "MAX_SIZE", "Parts", "dump", "id_of", "load", "load_each", "part"]
+__all__ = ["BURIED", "BURIED_FIELD", "MAX_SIZE", "Parts", "dump", "id_of", "load", "load_each", "part", "value_of"]
 
 MAX_SIZE: Final = 16 * 1024 * 1024
 """MongoDB's limit for one document, in bytes."""
@@ -124,6 +124,25 @@ def _part(raw: bytes) -> Parts:
         raise DecodeError("not valid BSON: its last field does not end where the document does")
     rest = b"".join(body)
     return Parts(document_id, rev, revs, (len(rest) + 5).to_bytes(4, "little") + rest + b"\x00")
+
+
+def value_of(raw: bytes, name: str) -> Any:
+    """The value of one field at the top, without a look into the others; `None` if it is not there.
+
+    Raises:
+        DecodeError: If the document is damaged.
+    """
+    try:
+        wanted, start, end = name.encode(), _HEADER, len(raw) - 1
+        while start < end:
+            name_end = raw.index(b"\x00", start + 1)
+            next_one = _end(raw, raw[start], name_end + 1)
+            if raw[start + 1 : name_end] == wanted:
+                return _value(raw, start, name_end + 1, next_one)
+            start = next_one
+    except (ValueError, IndexError) as error:
+        raise DecodeError(f"not valid BSON: {error}") from error
+    return None
 
 
 def id_of(raw: bytes) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import functools
+import operator
 import re
+import sys
 import zoneinfo
 from collections.abc import Callable
 from fractions import Fraction
@@ -34,12 +37,18 @@ def enum_member(cls: type, key: object) -> enum.Enum:
         raise DecodeError(f"{cls.__qualname__} is not an enum")
     if isinstance(key, str) and key in cls.__members__:
         return cls.__members__[key]
-    if issubclass(cls, enum.Flag) and type(key) is int:
+    if issubclass(cls, enum.Flag) and type(key) is int and not _is_foreign_to(cls, key):
         try:
             return cls(key)
         except ValueError as error:
             raise DecodeError(f"{cls.__qualname__} has no flags {shown(key)}") from error
     raise DecodeError(f"{cls.__qualname__} has no member {shown(key)}")
+
+
+def _is_foreign_to(cls: type[enum.Flag], flags: int) -> bool:
+    """Whether a number holds flags that an enum of the standard library lacks: it would keep that number for ever."""
+    known = functools.reduce(operator.or_, (member.value for member in cls), 0)
+    return cls.__module__ in sys.stdlib_module_names and bool(flags & ~known)
 
 
 def _zone_parts(zone: zoneinfo.ZoneInfo) -> tuple[Any, ...]:

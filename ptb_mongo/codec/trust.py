@@ -10,7 +10,8 @@ from __future__ import annotations
 import enum
 import importlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -19,6 +20,7 @@ import telegram.error
 import telegram.ext
 
 from ptb_mongo.codec.advice import advice
+from ptb_mongo.codec.aliases import Aliases
 from ptb_mongo.codec.bounds import shown
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
@@ -131,12 +133,17 @@ class Trust:
     Args:
         trusted: Classes, or names of modules whose own classes (not their submodules') are trusted; and functions
             that fill a `defaultdict`, each by itself: of a module, one could be named that was never meant for it.
+        aliases: Classes by the names that they had before; they are trusted, too.
 
     Raises:
-        ConfigurationError: If an entry is neither.
+        ConfigurationError: If an entry is neither, or an alias cannot be used.
     """
 
-    def __init__(self, trusted: Iterable[type | str | types.FunctionType] = ()) -> None:
+    def __init__(
+        self,
+        trusted: Iterable[type | str | types.FunctionType] = (),
+        aliases: Mapping[str, type] = MappingProxyType({}),
+    ) -> None:
         self._by_name: dict[str, type] = _standard_classes()
         self._names: dict[type, str] = {cls: name for name, cls in self._by_name.items()}
         self._standard = frozenset(self._names)
@@ -155,6 +162,20 @@ class Trust:
                 raise ConfigurationError(
                     f"trusted takes classes, functions or names of modules, not {type(entry).__name__}: {entry!r}"
                 )
+        self._aliases = Aliases(aliases, class_name)
+        for old, cls in self._aliases.classes.items():
+            self._add_alias(old, cls)
+
+    def _add_alias(self, old: str, cls: type) -> None:
+        if (known := self._by_name.get(old)) is not None and known in self._standard:
+            raise ConfigurationError(f"aliases has the name {old!r:.200}, which is one of Python's or MongoDB's own")
+        if self._telegram_class(old) is not None:
+            raise ConfigurationError(f"aliases has the name {old!r:.200}, which is one of PTB's own")
+        if known is not None:
+            del self._names[known]
+        self._by_name[old] = cls
+        if cls not in self._names:
+            self._remember(class_name(cls), cls)
 
     def _remember(self, name: str, cls: type) -> type:
         self._by_name[name] = cls
@@ -174,6 +195,11 @@ class Trust:
         if name := self._names.get(cls):
             return name
         name = class_name(cls)
+        if renamed := self._aliases.renamed(name):
+            raise EncodeError(
+                f"the name {name} stands for {renamed} now, as aliases says, but this is still an object of the old "
+                "class: make it of the new one"
+            )
         if "<locals>" in cls.__qualname__:
             raise EncodeError(
                 f"{name} is defined inside a function, so it cannot be found again when it is loaded; "
@@ -230,11 +256,14 @@ class Trust:
             raise DecodeError(f"the name of a class is a {type(name).__name__}")
         if cls := self._by_name.get(name):
             return cls
-        if cls := self._telegram_class(name) or _standard_enum(name) or self._in_trusted_module(name):
-            return self._remember(name, cls)
+        new = self._aliases.renamed(name) or name
+        known = self._by_name.get(new) or self._telegram_class(new) or _standard_enum(new)
+        if cls := known or self._in_trusted_module(new):
+            self._by_name[name] = cls
+            return self._remember(new, cls)
         raise DecodeError(
-            f"the class {name!r:.200} is not trusted, or does not exist any more; if it is yours, "
-            f'allow it: MongoPersistence(..., trusted=["{name.rpartition(".")[0]:.200}"])'
+            f"the class {new!r:.200} is not trusted, or does not exist any more; if it is yours, "
+            f'allow it: MongoPersistence(..., trusted=["{new.rpartition(".")[0]:.200}"])'
         )
 
     def _telegram_class(self, name: str) -> type | None:

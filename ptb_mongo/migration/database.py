@@ -6,7 +6,7 @@ import datetime as dtm
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -17,9 +17,10 @@ from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.values import Document
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import make_scopes
 from ptb_mongo.sync.format import FORMAT_VERSION, check
-from ptb_mongo.types import ScopeName
+from ptb_mongo.types import Migrations, ScopeName
 
 __all__ = ["Database", "Stored"]
 
@@ -53,10 +54,13 @@ class Database:
         name: Its name.
         prefix: What the names of the collections begin with.
         trusted: Classes, or names of modules, whose objects may be stored and restored.
+        aliases: Classes by the names that they had before.
+        migrations: What data goes through when it is read; by default it is read as it is stored.
         bot: Stands where the bot stands in the data.
 
     Attributes:
         scopes: The documents of each kind of data.
+        data_scopes: Those of users, chats and the bot.
         writer: The first part of each `rev` that is written here.
     """
 
@@ -67,22 +71,28 @@ class Database:
         *,
         prefix: str = "",
         trusted: Iterable[type | str | FunctionType] = (),
+        aliases: Mapping[str, type] = MappingProxyType({}),
+        migrations: Migrations | None = None,
         bot: telegram.Bot | None = None,
     ) -> None:
         self.driver = driver
         self.name = name
         self.prefix = prefix
         self.trusted = tuple(trusted)
+        self.aliases = aliases
         self.writer = uuid.uuid4().hex[:12]
-        self.codec = codec = Codec(self.trusted, lambda: bot)
+        self.codec = codec = Codec(self.trusted, lambda: bot, aliases)
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
         # `object`: what type the data should be, only the bot knows
-        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object))
+        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object), migrations=migrations)
         self.callback_data = scopes.callback_data
-        self.scopes: dict[Kind, Collection[Any]] = {
+        self.data_scopes: dict[Kind, DataScope[Any]] = {
             "user_data": scopes.user_data,
             "chat_data": scopes.chat_data,
             "bot_data": scopes.bot_data,
+        }
+        self.scopes: dict[Kind, Collection[Any]] = {
+            **self.data_scopes,
             "conversations": scopes.conversations,
             "callback_data": scopes.callback_data,
         }
@@ -95,6 +105,8 @@ class Database:
         *,
         prefix: str = "",
         trusted: Iterable[type | str | FunctionType] = (),
+        aliases: Mapping[str, type] = MappingProxyType({}),
+        migrations: Migrations | None = None,
         bot: telegram.Bot | None = None,
     ) -> Database:
         """Opens a database; close it afterwards.
@@ -104,13 +116,16 @@ class Database:
             name: The database's name; by default that of the URI.
             prefix: What the names of the collections begin with.
             trusted: Classes, or names of modules, whose objects may be stored and restored.
+            aliases: Classes by the names that they had before.
+            migrations: What data goes through when it is read.
             bot: Stands where the bot stands in the data.
 
         Raises:
             ConfigurationError: If the URI or the name cannot be used.
         """
         name = database_of(client, name)
-        return cls(await connect(client, name), name, prefix=prefix, trusted=trusted, bot=bot)
+        driver = await connect(client, name)
+        return cls(driver, name, prefix=prefix, trusted=trusted, aliases=aliases, migrations=migrations, bot=bot)
 
     async def close(self) -> None:
         """Closes the connection, if it is ours."""

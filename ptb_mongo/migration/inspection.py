@@ -157,7 +157,7 @@ async def examine(
         advance: Called now and then with the kind, the number of documents, and how many there are in all.
     """
     result = Examination()
-    trust = Trust(database.trusted)
+    trust = Trust(database.trusted, database.aliases)
     for kind in KINDS:
         collection = database.scopes[kind].collection
         total = result.documents[kind] = (await database.driver.command({"count": collection}))["n"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -25,13 +26,20 @@ class PickleSource:
         path: The file; or what the names of five files begin with, as `single_file=False` makes them.
         trusted: Classes, or names of modules, whose objects may be loaded.
         bot: Stands where the bot stands in the data.
+        aliases: Classes by the names that they had before.
 
     Raises:
         FileNotFoundError: If there is no such file.
     """
 
-    def __init__(self, path: Path, trusted: Iterable[type | str], bot: telegram.Bot | None) -> None:
-        self._trust = Trust(trusted)
+    def __init__(
+        self,
+        path: Path,
+        trusted: Iterable[type | str],
+        bot: telegram.Bot | None,
+        aliases: Mapping[str, type] = MappingProxyType({}),
+    ) -> None:
+        self._trust = Trust(trusted, aliases)
         self._bot = bot
         # A single file holds a dict of all kinds, each of the five files holds one kind.
         self.files: dict[str, Path] = {"": path} if path.is_file() else {}

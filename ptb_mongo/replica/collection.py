@@ -67,6 +67,23 @@ class Collection(KnownDocuments[R]):
         """A filter under which a document may be deleted: by default, always."""
         return {}
 
+    def upgraded(self, body: Document) -> Document:
+        """A decoded document in the form of today's bot; by default as it is, which is the same object.
+
+        Raises:
+            DecodeError: If it cannot be brought into that form.
+        """
+        return body
+
+    def note_upgrade(self, replica: R, stored: Stored, body: Document) -> None:
+        """A document was read; what `upgraded` has changed in it is to be saved.
+
+        Args:
+            replica: The document.
+            stored: What is stored.
+            body: What `upgraded` has made of it.
+        """
+
     def arrived(self, replica: R, before: bytes | None, rev: Any) -> None:
         """A document was read.
 
@@ -114,7 +131,8 @@ class Collection(KnownDocuments[R]):
             if (
                 replica.target != stored.body
             ):  # there is something unsaved, or what was read is older than what is known
-                decoded = self._target(replica)
+                return replica, self._target(replica)
+        self.note_upgrade(replica, stored, decoded)
         return replica, decoded
 
     def _target(self, replica: R) -> Document:
@@ -157,10 +175,16 @@ class Collection(KnownDocuments[R]):
         """
         if BURIED_FIELD in body and len(body) == 1:
             return {}  # a mark: there is no document
-        body = self.codec.decode_body(raw, body)
-        self.check(key, body)
-        if self.codec.doubtful:
-            self.codec.check_usable(body, copied=self.copied)
+        decoded = self.codec.decode_body(raw, body)
+        body = self.upgraded(decoded)
+        try:
+            self.check(key, body)
+            if self.codec.doubtful or body is not decoded:
+                self.codec.check_usable(body, copied=self.copied)
+        except DecodeError as error:
+            if body is decoded:
+                raise
+            raise DecodeError(f"after its migrations: {error.reason}", path=error.path) from error
         return body
 
     # -- quarantine -------------------------------------------------------------------------------------
@@ -243,18 +267,20 @@ class Collection(KnownDocuments[R]):
 
     def _answered(self, replica: R, moment: int, raw: bytes | None, *, lasts: bool) -> None:
         key = self.key_of(replica.id)
-        stored = None
+        stored, checked = None, {}
         if raw is not None:
             try:
                 parts = part(raw)
                 body = load(parts.body)
                 stored = stored_in(parts)
-                self._checked(key, raw, body)
+                checked = self._checked(key, raw, body)
             except Exception as error:  # noqa: BLE001  (see `answered`)
                 self._quarantine(replica.id, key, error)
                 replica.unreadable(moment, stored, self, lasts=lasts)
                 return
         self._take(replica, moment, stored, lasts=lasts)
+        if stored is not None and replica.target == stored.body:
+            self.note_upgrade(replica, stored, checked)
         if self.quarantined and self.quarantined.pop(key, None) is not None:
             if isinstance(self.unstorable.get(replica), QuarantinedError):
                 self.can_store(replica)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import BURIED, TAG, dump
 from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.schema import SCHEMA, without_schema
 from ptb_mongo.replica.values import MISSING, Document, Path, common, fields_inside, same, value_at
 from ptb_mongo.replica.versions import Form, Stored, Version
 
@@ -100,7 +101,8 @@ class LiveReplica(Replica):
             # It may be a new application's, or that of one that goes on, of whose object only copies were seen. So what
             # it holds of what was known is no change, and what it lacks was not removed.
             known = self.target_plain(form) if self.view is None else form.canonical(self.view)
-            self._watch(live, dump(common(known, plain() or {})))
+            both = common(known, plain() or {})
+            self._watch(live, dump({**both, SCHEMA: known[SCHEMA]} if SCHEMA in known else both))
         elif found is not None:
             self._watch(live, None if found[1] == self.target else found[1] or BURIED)
         elif self.live is not None:
@@ -199,7 +201,8 @@ class LiveReplica(Replica):
         """
         base, remote = form.canonical(self.view), self.target_plain(form)
         self.view = None
-        self._brings = [*self._brings[1 - _REMEMBERED :], _Bring(base, remote)]
+        bring = _Bring(without_schema(base), without_schema(remote))  # which says nothing of when a copy was made
+        self._brings = [*self._brings[1 - _REMEMBERED :], bring]
         return form.merged(self.id, base, before, remote)
 
     def not_brought(self, view: bytes | None) -> None:

@@ -32,6 +32,7 @@ from ptb_mongo.replica.values import (
 
 __all__ = ["Changes", "diff"]
 
+_CLASS: Final = "cls"
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 
 
@@ -129,6 +130,7 @@ class _Difference:
         """Adds the changes between two values that stand at one path."""
         inside = comparable(before, after)
         known = before
+        renamed: Document = {}
         if inside is None and type(before) not in _EQUAL_IS_SAME:
             if same(before, after):
                 return
@@ -139,6 +141,7 @@ class _Difference:
             stored = fields_inside(before)
             if (ours := comparable(known, after)) and stored is not None and stored[0] == ours[0]:
                 inside = ours[0], stored[1], ours[2]
+                renamed = _new_name(before, after)
         if inside is not None:
             inner, old, new = inside
             mark = changes.mark()
@@ -146,6 +149,7 @@ class _Difference:
             if one_by_one and changes.mark()[0] - mark[0] <= self.at_most:
                 if changes.mark() != mark:
                     changes.conditions |= fields_guard(path, before, inner)
+                    changes.sets += [((*path, name), value) for name, value in renamed.items()]
                 return
             changes.back_to(mark)
             changes.conditions |= equal_to(path, before, GUARDED_DOCUMENT)
@@ -183,6 +187,12 @@ def _is_same(before: Any, after: Any) -> bool:
 def _is_merged(value: Any) -> bool:
     """Whether a value is not one value for a merge: whoever creates it, too, is merged with."""
     return fields_inside(value) is not None or elements_inside(value) is not None
+
+
+def _new_name(before: Any, after: Any) -> Document:
+    """The name of a class, if one that was renamed is stored by its old one: what holds that is written anew anyway."""
+    is_new = type(before) is dict and type(before.get(_CLASS)) is str and before[_CLASS] != after.get(_CLASS)
+    return {_CLASS: after[_CLASS]} if is_new and type(after.get(_CLASS)) is str else {}
 
 
 def _renamed(base: Document, local: Document) -> dict[str, str]:

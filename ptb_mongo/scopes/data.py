@@ -184,11 +184,14 @@ class DataScope(DataForm[T]):
         self.can_store(replica)
         if self.current is not None:
             replica.replaced_by(self.current(key))
-        if replica.is_replaced and not same(self._plain_or_none(replica, replica.live), self._empty):
+        if replica.is_replaced and not self._is_empty(self._plain_or_none(replica, replica.live)):
             # What is not in the new object is removed field by field: deleting the document and writing the whole
             # object again would restore what others have removed meanwhile.
             return self.stage(key, replica.live)
         return replica if replica.dropped() else None
+
+    def _is_empty(self, plain: Document | None) -> bool:
+        return plain is not None and same(plain["data"], self._empty["data"])
 
     # -- refreshing -------------------------------------------------------------------------------------
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from ptb_mongo.codec import Codec, unescape
-from ptb_mongo.errors import DecodeError, EncodeError, as_encode_error
+from ptb_mongo.codec import Codec, dump, unescape
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import Strategies
 from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.merge import merge
-from ptb_mongo.replica.values import Document, Keys, fields_inside
+from ptb_mongo.replica.schema import SCHEMA, Steps, without_schema
+from ptb_mongo.replica.values import Document, Keys, Path, fields_inside
+from ptb_mongo.replica.versions import Stored, Version
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_loadable, other_type
 from ptb_mongo.scopes.partial import Plain, part_of
@@ -37,6 +39,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         new: Makes an empty object, as defined by `ContextTypes`.
         excluded: Keys that are never stored.
         on_conflict: Decides conflicts.
+        migrations: What the data goes through that was stored before they were written.
     """
 
     def __init__(
@@ -49,8 +52,12 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         new: Callable[[], T],
         excluded: Iterable[str] = (),
         on_conflict: OnConflict = "local",
+        migrations: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
-        super().__init__(collection, ("data",), codec, counters, LiveReplica)
+        self._steps = Steps(migrations)
+        # A bot without migrations does not read the field, whatever others may have made of it, and leaves it alone.
+        super().__init__(collection, ("data", SCHEMA) if self._steps else ("data",), codec, counters, LiveReplica)
+        self.ours_only = ("data", SCHEMA)  # what goes when a document is deleted
         self._name = name
         self._new = new
         self._type = type(new())
@@ -58,7 +65,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         self._strategies = Strategies(
             name, on_conflict, encode=codec.encode, decode=codec.decode, on_error=self._not_decided
         )
-        self._empty = self._body(new())
+        self._empty = self._body(new()) | self._schema(None)
 
     def key_of(self, document_id: Any) -> int:
         """See `Collection.key_of`."""
@@ -69,7 +76,52 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def canonical(self, raw: bytes | None) -> Document:
         """See `Collection.canonical`; a document without data counts as an empty object."""
         plain = super().canonical(raw)
-        return plain if "data" in plain else {**plain, **self._empty}
+        if "data" not in plain:
+            return {**plain, **self._empty, **self._schema(raw)}
+        return self._upgraded_plain(raw, plain) if self._steps and raw is not None else plain
+
+    def _upgraded_plain(self, raw: bytes, plain: Document) -> Document:
+        """The plain form of a stored document after the migrations that are left, if they do not fail."""
+        try:
+            if self._steps.are_due(raw):
+                plain = self._body(self.upgraded(self.codec.decode(plain))["data"])
+        except DocumentError:
+            return plain
+        return {**plain, **self._schema(raw)}
+
+    def _schema(self, raw: bytes | None) -> Document:
+        """The number of migrations that a document is written with.
+
+        Args:
+            raw: What is stored, or is to be; `None` if there is no document.
+        """
+        return {SCHEMA: self._steps.number_of(raw)} if self._steps else {}
+
+    def upgraded(self, body: Document) -> Document:
+        """See `Collection.upgraded`."""
+        return self._steps.applied(body) if self._steps else body
+
+    @property
+    def has_migrations(self) -> bool:
+        """Whether there is something that older data goes through."""
+        return bool(self._steps)
+
+    def migrated(self, raw: bytes, body: Document) -> Document | None:
+        """The plain form of a document that `upgraded` has changed; `None` if there was nothing to change.
+
+        Args:
+            raw: What is stored.
+            body: What `upgraded` has made of it.
+        """
+        if not self._steps or "data" not in body or not self._steps.are_due(raw):
+            return None
+        return self._body(body["data"]) | self._schema(raw)
+
+    def note_upgrade(self, replica: LiveReplica, stored: Stored, body: Document) -> None:
+        """See `Collection.note_upgrade`."""
+        if (plain := self.migrated(stored.body, body)) is not None:
+            replica.staged(Version(plain, dump(plain)))
+            self.on_upgraded(replica)
 
     def check(self, key: Any, body: Document) -> None:  # noqa: ARG002
         """See `Collection.check`."""
@@ -85,6 +137,9 @@ class DataForm(Collection[LiveReplica], Generic[T]):
 
     def ours(self, body: Document) -> Document:
         """See `Collection.ours`; excluded keys are not ours, though others may store them."""
+        if SCHEMA in body:  # which stands behind the data, wherever others have put it
+            schema = {SCHEMA: body[SCHEMA]} if self._steps else {}
+            return {**self.ours(without_schema(body)), **schema}
         if not self._excluded or (inside := fields_inside(body.get("data"))) is None:
             return body
         where, fields = inside
@@ -105,7 +160,8 @@ class DataForm(Collection[LiveReplica], Generic[T]):
             inside = fields_inside(replica.target_plain(self).get("data"))
             if inside is None or inside[0]:
                 raise
-            return part_of(obj, inside[1], lambda one: self._loadable(replica, one), error)
+            plain = part_of(obj, inside[1], lambda one: self._loadable(replica, one), error)
+            return plain._replace(body=plain.body | self._schema(replica.target))
 
     def _loadable(self, replica: LiveReplica, obj: T) -> Document:
         """The plain document of an object, from which the next start will be able to make it again.
@@ -114,7 +170,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
             EncodeError: If that is not so.
         """
         try:
-            plain = self._body(obj)
+            plain = self._body(obj) | self._schema(replica.target)
             if self.codec.may_not_load:
                 check_loadable(self, replica.id, plain)
         except Exception as error:
@@ -135,7 +191,23 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
     ) -> Document:
         """See `Collection.merged`."""
-        return merge(base, local, remote, self._strategies.resolver(document_id, self._noted, yields=yields))
+        schema = {SCHEMA: remote[SCHEMA]} if SCHEMA in remote else {}  # the bot itself never changes it
+        resolver = self._strategies.resolver(document_id, self._noted, yields=yields)
+        return merge(without_schema(base), without_schema(local), without_schema(remote), resolver) | schema
+
+    def changed_paths(self, base: bytes | None, plain: Document) -> list[Path]:
+        """See `DocumentForm.changed_paths`; what migrations have changed is saved as a whole, or not at all."""
+        paths = super().changed_paths(base, plain)
+        return [] if (SCHEMA,) in paths else paths
+
+    def unsaved(
+        self, document_id: Any, stored: Stored | None, version: Version, sent: dict[str, Version], writer: str
+    ) -> LiveReplica:
+        """See `Collection.unsaved`; an earlier version of the bot may have left it."""
+        if version.raw is not None and version.plain is not None and (self._steps or SCHEMA in version.plain):
+            plain = self.canonical(version.raw)
+            version = version._replace(plain=plain, raw=dump(plain))
+        return super().unsaved(document_id, stored, version, sent, writer)
 
     def _noted(self) -> None:
         self.counters.conflicts += 1

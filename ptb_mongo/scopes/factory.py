@@ -12,7 +12,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.types import Exclude, OnConflict, ScopeName
+from ptb_mongo.types import Exclude, Migrations, OnConflict, ScopeName
 
 __all__ = ["Scopes", "make_scopes"]
 
@@ -54,6 +54,7 @@ def make_scopes(
     counters: Counters | None = None,
     exclude: Exclude | None = None,
     on_conflict: OnConflict = "local",
+    migrations: Migrations | None = None,
 ) -> Scopes:
     """The scopes of one database.
 
@@ -64,13 +65,21 @@ def make_scopes(
         counters: Count what happens.
         exclude: Keys that are never stored.
         on_conflict: Decides conflicts.
+        migrations: What the data of each scope goes through that was stored before they were written.
     """
     counts = counters or Counters()
 
     def data_scope(name: ScopeName) -> DataScope[Any]:
         excluded = (exclude or {}).get(name, ())
         return DataScope(
-            name, f"{prefix}{name}", codec, counts, new=new[name], excluded=excluded, on_conflict=on_conflict
+            name,
+            f"{prefix}{name}",
+            codec,
+            counts,
+            new=new[name],
+            excluded=excluded,
+            on_conflict=on_conflict,
+            migrations=(migrations or {}).get(name, ()),
         )
 
     return Scopes(

@@ -36,6 +36,7 @@ class Features:
         holds: Whether requests may arrive long after they were sent, or twice.
         workers: Whether the bots may be workers of one `SharedApplication`.
         restarts: Whether a persistence may be used for another life of its bot, after a stop.
+        migrations: Whether bots may have migrations, each another number of them. Such schedules take longer.
         long_waits: Whether more than a minute may pass without anything.
     """
 
@@ -63,3 +64,4 @@ class Features:
     workers: bool = True
     restarts: bool = True
     long_waits: bool = True
+    migrations: bool = False

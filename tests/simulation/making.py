@@ -27,6 +27,7 @@ class _Maker(Accidents):
     def __init__(self, seed: int, features: Features) -> None:
         self.random = Random(seed)
         self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
+        self.versions = Random(f"{seed}/versions")  # likewise
         self.seed = seed
         self.features = features
         self.count = self.powers = 0
@@ -66,6 +67,7 @@ class _Maker(Accidents):
             late=draw.choice([0, 0, 0, 1, 2, 3, 0.05, 0.5]) if features.late else 0,
             overrides=features.overrides,
             keyboards=features.keyboards and number == 0 and draw.random() < 0.3,
+            migrations=self.versions.choice([0, 0, 1, 2]) if features.migrations else 0,
         )
 
     def _workers(self) -> tuple[BotOptions, ...]:

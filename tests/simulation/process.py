@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from copy import deepcopy
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from handling import Handling
 from late import LatePersistence, begun_later
@@ -22,6 +22,7 @@ from things import COUNT, Basket, Level
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.errors import DocumentError, PersistenceError, UnsavedDataError
+from ptb_mongo.types import ScopeName
 
 if TYPE_CHECKING:
     from bot import Bot
@@ -34,6 +35,11 @@ _STRATEGIES: Final[dict[str, Any]] = {
 _PATIENCE: Final = 5.0
 _UNNAMED: Final = 12.0
 """Seconds for which a document may wait for nothing but its turn, or for an answer."""
+
+
+def _as_it_is(data: object) -> object:
+    """A migration that leaves no trace but its number: the checker knows what handlers have stored."""
+    return data
 
 
 class Process(Handling):
@@ -73,6 +79,7 @@ class Process(Handling):
             exclude={"user_data": {EXCLUDED}} if options.excludes else {},
             shutdown_timeout=options.shutdown_timeout,
             spill_dir=self.bot.folder if options.spills else None,
+            migrations=dict.fromkeys(get_args(ScopeName), [_as_it_is] * options.migrations),
         )
         if isinstance(made, LatePersistence):
             made.late = options.late

@@ -32,6 +32,7 @@ class BotOptions:
         keyboards: Whether it has a cache of callback data.
         borrows: Whether it is given a client, which waits for ever where nothing answers.
         shares: Of a worker of a `SharedApplication`: its consistency, "stream" or "strict", or "exclusive".
+        migrations: How many migrations it has: bots of several versions work on one database.
         lease_timeout: With "exclusive": seconds after which a lease expires.
     """
 
@@ -48,6 +49,7 @@ class BotOptions:
     shutdown_timeout: float = 3.0
     shares: str = ""
     lease_timeout: float = 3.0
+    migrations: int = 0
 
 
 def change(data: dict[Any, Any], what: str, *more: Any) -> None:  # noqa: C901, PLR0912  (a dispatch)

@@ -19,6 +19,7 @@ from world import play
 
 _CHUNKS = 30
 _IN_A_CHUNK = 50
+_WITH_MIGRATIONS = 25
 
 
 @pytest.mark.parametrize("chunk", range(_CHUNKS))
@@ -32,6 +33,13 @@ def test_no_schedule_breaks_an_invariant(chunk: int) -> None:
                 f"{play(short).violation}\n{readable(short)}\n"
                 f"Again: python tests/simulation/run.py --seed {seed} --verbose"
             )
+
+
+def test_bots_of_several_versions_break_none_either() -> None:
+    for seed in range(_WITH_MIGRATIONS):
+        result = play(make(seed, Features(migrations=True)))
+        again = f"python tests/simulation/run.py --also migrations --seed {seed}"
+        assert result.violation is None, f"{result.violation}\nAgain: {again}"
 
 
 def _digest(seeds: range) -> str:

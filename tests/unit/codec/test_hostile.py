@@ -839,3 +839,13 @@ def test_a_range_that_could_not_be_loaded_is_refused_when_it_is_stored() -> None
     for value in (long, telegram.InlineKeyboardButton("x", callback_data=(long, 1))):
         with pytest.raises(EncodeError, match="range of such long numbers"):
             CODEC.encode(value)
+
+
+@pytest.mark.parametrize("number", [1 << 40, -1, (1 << 20) - 1])
+def test_an_enum_of_the_standard_library_is_made_no_larger_by_numbers_that_are_no_flags(number: int) -> None:
+    known = len(re.RegexFlag._value2member_map_)  # that of Python's own enums
+
+    refuse({"_py": "enum", "cls": "re.RegexFlag", "name": number})
+
+    assert len(re.RegexFlag._value2member_map_) == known
+    assert CODEC.decode(CODEC.encode(re.IGNORECASE | re.MULTILINE)) is re.IGNORECASE | re.MULTILINE

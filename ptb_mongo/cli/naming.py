@@ -1,0 +1,90 @@
+"""Names of the user's modules and classes on the command line, and what they stand for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from ptb_mongo.cli.script import stand_in_for_main
+
+__all__ = ["aliases_from", "class_named", "imported", "module_named"]
+
+
+def module_named(name: str, hint: str) -> str:
+    """The name of a module, or that of a script's module, after it was imported.
+
+    Args:
+        name: The module's name, or the script's path.
+        hint: The option that it was given for.
+
+    Raises:
+        typer.BadParameter: If it cannot be imported.
+    """
+    imported(name, hint)
+    return "__main__" if name.endswith(".py") else name
+
+
+def imported(name: str, hint: str) -> object:
+    """A module, or a script as one; see `module_named`."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # where the bot's modules lie, as for `python -m`
+    try:
+        if name.endswith(".py"):
+            stand_in_for_main(Path(name))
+            return sys.modules["__main__"]
+        return importlib.import_module(name)
+    except Exception as error:  # whatever a module may do when it is imported
+        text = f"{name!r} cannot be imported: {type(error).__name__}: {error}"
+        raise typer.BadParameter(text, param_hint=hint) from error
+
+
+def class_named(name: str, hint: str) -> type:
+    """The class of a name with its module.
+
+    Raises:
+        typer.BadParameter: If there is none.
+    """
+    module = name
+    while module := module.rpartition(".")[0]:
+        try:
+            found = imported(module, hint)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ModuleNotFoundError) and "." in module:
+                continue  # of a class inside a class, a part of the name is no module
+            raise
+        for part in name[len(module) + 1 :].split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type):
+            return found
+        break
+    raise typer.BadParameter(f"there is no class {name!r}; write it with its module: models.Basket", param_hint=hint)
+
+
+def aliases_from(options: Sequence[str], hint: str) -> dict[str, type]:
+    """The classes by their old names, from options such as `old_models.Basket=models.Basket`.
+
+    Raises:
+        typer.BadParameter: If one cannot be used.
+    """
+    names = dict(_pair(option, hint) for option in options)
+    aliases = {}
+    for old, new in names.items():
+        seen = {old}
+        while new in names:  # renamed twice: in the meantime it had a name that it has no more
+            if new in seen:
+                raise typer.BadParameter(f"the names go in a circle: {old!r} comes back to {new!r}", param_hint=hint)
+            seen.add(new)
+            new = names[new]  # noqa: PLW2901
+        aliases[old] = class_named(new, hint)
+    return aliases
+
+
+def _pair(option: str, hint: str) -> tuple[str, str]:
+    old, _, new = (part.strip() for part in option.partition("="))
+    if not old or not new:
+        raise typer.BadParameter(f"{option!r} is not OLD=NEW: old_models.Basket=models.Basket, say", param_hint=hint)
+    return old, new

@@ -1,0 +1,113 @@
+"""Changes of the data itself: which functions of the bot a document has been through, and those that are left.
+
+A document says in `schema` how many of its scope's functions were applied to its data. A higher number than there are
+functions is that of a newer version of the bot: its data is taken as it is. Pure, but for users' functions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, get_args
+
+from ptb_mongo.codec.documents import value_of
+from ptb_mongo.errors import ConfigurationError, DecodeError
+from ptb_mongo.replica.values import Document
+from ptb_mongo.types import ScopeName
+
+__all__ = ["SCHEMA", "Steps", "check_migrations", "without_schema"]
+
+SCHEMA: Final = "schema"
+_MOST: Final = 2**31 - 1
+_EXAMPLE: Final = '{"user_data": [to_1, to_2]}'
+
+
+def check_migrations(migrations: object) -> None:
+    """Checks the argument `migrations`.
+
+    Raises:
+        ConfigurationError: If it cannot be used, with what is wrong and how to write it.
+    """
+    if not isinstance(migrations, Mapping):
+        raise ConfigurationError(f"migrations is a mapping such as {_EXAMPLE}, not a {type(migrations).__name__}")
+    for scope, functions in migrations.items():
+        if scope not in get_args(ScopeName):
+            raise ConfigurationError(
+                f"migrations names {scope!r:.80}, which is none of {', '.join(get_args(ScopeName))}"
+            )
+        if not isinstance(functions, (list, tuple)):  # in an order that stays
+            raise ConfigurationError(f"migrations[{scope!r}] is a list of functions: {_EXAMPLE}")
+        for function in functions:
+            if not callable(function) or inspect.iscoroutinefunction(function):
+                raise ConfigurationError(
+                    f"migrations[{scope!r}] has {function!r:.80}; each is a function from the data to the "
+                    "data, and not async"
+                )
+
+
+def without_schema(plain: Document) -> Document:
+    """A document without the number of its functions."""
+    return {name: value for name, value in plain.items() if name != SCHEMA} if SCHEMA in plain else plain
+
+
+class Steps:
+    """The functions that the data of one scope goes through, in their order.
+
+    Args:
+        functions: From the data to the data; one that returns `None` has changed it in place.
+    """
+
+    def __init__(self, functions: Sequence[Callable[[Any], Any]] = ()) -> None:
+        self._functions = tuple(functions)
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def number_of(self, raw: bytes | None) -> int:
+        """The number for a document that is written anew, given as bytes: never a lower one than it has.
+
+        Args:
+            raw: What is stored; `None` if there is no document.
+        """
+        try:
+            return max(len(self), 0 if raw is None else _number(value_of(raw, SCHEMA)))
+        except DecodeError:
+            return len(self)
+
+    def are_due(self, raw: bytes) -> bool:
+        """Whether some functions were not applied to a document's data, if it has any."""
+        return len(self) > _number(value_of(raw, SCHEMA))
+
+    def applied(self, body: Document) -> Document:
+        """A decoded document after all functions that are left; the same object if none is.
+
+        Raises:
+            DecodeError: If one fails, or the document's number is none.
+        """
+        done = _number(body.get(SCHEMA))
+        if done >= len(self) or "data" not in body:
+            return body
+        data = body["data"]
+        for function in self._functions[done:]:
+            try:
+                made = function(data)
+            except Exception as error:
+                # Its text may hold users' data, which belongs in no log.
+                reason = f"the migration {_name(function)} failed ({type(error).__name__})"
+                raise DecodeError(reason, path="data") from error
+            data = data if made is None else made
+        return {**body, "data": data, SCHEMA: len(self)}
+
+
+def _number(value: Any) -> int:
+    if value is None:
+        return 0
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
+        return int(value)
+    raise DecodeError(f"its {SCHEMA} is no number of migrations", path=SCHEMA)
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
