@@ -141,13 +141,36 @@ def test_what_takes_the_place_of_a_value_takes_it_wherever_the_value_stands():
 
 @pytest.mark.parametrize(
     "name",
-    (
-        "os.system posix.system nt.system os.popen os.execv posix.remove subprocess.Popen "
-        "subprocess.check_output builtins.eval builtins.exec builtins.__import__ __builtin__.eval "
-        "builtins.setattr importlib.import_module runpy.run_path pty.spawn shutil.rmtree marshal.loads "
-        "pickle.loads _pickle.loads ctypes.CDLL code.interact pdb.run webbrowser.open timeit.timeit "
-        "asyncio.subprocess.create_subprocess_shell sys.modules subprocess.Popen.__init__ "
-    ).split(),
+    [
+        "os.system",
+        "posix.system",
+        "nt.system",
+        "os.popen",
+        "os.execv",
+        "posix.remove",
+        "subprocess.Popen",
+        "subprocess.check_output",
+        "builtins.eval",
+        "builtins.exec",
+        "builtins.__import__",
+        "__builtin__.eval",
+        "builtins.setattr",
+        "importlib.import_module",
+        "runpy.run_path",
+        "pty.spawn",
+        "shutil.rmtree",
+        "marshal.loads",
+        "pickle.loads",
+        "_pickle.loads",
+        "ctypes.CDLL",
+        "code.interact",
+        "pdb.run",
+        "webbrowser.open",
+        "timeit.timeit",
+        "asyncio.subprocess.create_subprocess_shell",
+        "sys.modules",
+        "subprocess.Popen.__init__",
+    ],
 )
 def test_what_attacks_is_called_an_attack(name):
     module, _, attribute = name.rpartition(".")
@@ -161,12 +184,27 @@ def test_what_attacks_is_called_an_attack(name):
 
 @pytest.mark.parametrize(
     "name",
-    (
-        "asyncio.locks.Lock threading.Event _thread.RLock signal.Signals subprocess.CompletedProcess "
-        "socket.AddressFamily tempfile.SpooledTemporaryFile os.stat_result posixpath.join builtins.getattr "
-        "builtins.KeyError pickle.PickleBuffer platform.uname_result my_bot.code.Voucher my.os.system "
-        "importlib.metadata.PackagePath multiprocessing.shared_memory.SharedMemory codes.run sys.float_info "
-    ).split(),
+    [
+        "asyncio.locks.Lock",
+        "threading.Event",
+        "_thread.RLock",
+        "signal.Signals",
+        "subprocess.CompletedProcess",
+        "socket.AddressFamily",
+        "tempfile.SpooledTemporaryFile",
+        "os.stat_result",
+        "posixpath.join",
+        "builtins.getattr",
+        "builtins.KeyError",
+        "pickle.PickleBuffer",
+        "platform.uname_result",
+        "my_bot.code.Voucher",
+        "my.os.system",
+        "importlib.metadata.PackagePath",
+        "multiprocessing.shared_memory.SharedMemory",
+        "codes.run",
+        "sys.float_info",
+    ],
 )
 def test_what_only_shares_a_module_with_a_weapon_accuses_nobody(name):
     module, _, attribute = name.rpartition(".")
