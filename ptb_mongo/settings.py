@@ -12,6 +12,7 @@ from telegram.ext import CallbackDataCache
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.scopes.conversations import States
+from ptb_mongo.scopes.exclusion import Exclusion
 from ptb_mongo.types import Exclude, Loading, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
@@ -67,6 +68,7 @@ class Settings:
             _one_of("a key of exclude", scope, get_args(ScopeName))
             if isinstance(keys, str):  # which is a collection of its letters
                 raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
+            Exclusion(keys)
 
     def shared(self, sharing: Sharing) -> Settings:
         """The same for one of several workers.

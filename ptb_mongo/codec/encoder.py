@@ -19,6 +19,7 @@ from bson.errors import BSONError
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_COLLISIONS, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, escape
+from ptb_mongo.codec.left_out import LeftOut
 from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
@@ -74,6 +75,7 @@ class Encoder:
             re.Pattern: self._pattern,
             Code: lambda value, depth: self._native(value, value.scope, depth),
             DBRef: lambda value, depth: self._native(value, list(value.as_doc().values()), depth),
+            LeftOut: lambda value, _: value,
         }
 
     def document(self, value: object) -> Any:

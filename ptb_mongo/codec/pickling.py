@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import telegram
 
+from ptb_mongo.codec.left_out import LeftOut
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
@@ -145,6 +146,8 @@ class _Pickler(pickle.Pickler):
             return ("pytz",)
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
             raise EncodeError(f"a {cls.__name__} cannot be stored; store its name, or the data it works on")
+        if cls is LeftOut:
+            raise EncodeError("exclude does not reach into an object that is stored in one piece: exclude all of it")
         self.doubtful = True
         return "object", *self._reduce_object(obj)
 

@@ -145,7 +145,7 @@ class Collection(KnownDocuments[R]):
         """
         if BURIED_FIELD in body and len(body) == 1:
             return {}  # a mark: there is no document
-        body = self.codec.decode_body(raw, body)
+        body = self.codec.decode_body(raw, self.ours(body))  # what is not ours need not be readable
         self.check(key, body)
         if self.codec.doubtful:
             self.codec.check_usable(body, copied=self.copied)
