@@ -67,6 +67,10 @@ class Collection(KnownDocuments[R]):
         """A filter under which a document may be deleted: by default, always."""
         return {}
 
+    def explained(self, plain: Document, error: DecodeError) -> DecodeError:
+        """An error that names all classes because of which a document cannot be decoded."""
+        return self.codec.explained_unreadable(plain, error)
+
     def arrived(self, replica: R, before: bytes | None, rev: Any) -> None:
         """A document was read.
 
@@ -145,7 +149,11 @@ class Collection(KnownDocuments[R]):
         """
         if BURIED_FIELD in body and len(body) == 1:
             return {}  # a mark: there is no document
-        body = self.codec.decode_body(raw, self.ours(body))  # what is not ours need not be readable
+        plain = self.ours(body)  # what is not ours need not be readable
+        try:
+            body = self.codec.decode_body(raw, plain)
+        except DecodeError as error:
+            raise self.explained(plain, error) from error
         self.check(key, body)
         if self.codec.doubtful:
             self.codec.check_usable(body, copied=self.copied)

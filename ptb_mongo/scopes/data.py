@@ -138,15 +138,15 @@ class DataScope(DataForm[T]):
         except QuarantinedError:
             raise
         except Exception as error:
-            found = as_encode_error(error)
+            found = self._explained(obj, as_encode_error(error))
             if self.cannot_store(replica, found):
                 raise found from error
             return None
         if bad is None:
             if self.refusal(replica) is None:
                 self.can_store(replica)
-        elif self.cannot_store(replica, bad):
-            self.problems.append(bad)
+        elif self.cannot_store(replica, found := self._explained(obj, bad)):
+            self.problems.append(found)
         return replica if is_new else None
 
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:

@@ -121,6 +121,14 @@ class DataForm(Collection[LiveReplica], Generic[T]):
             raise as_encode_error(error) from error
         return plain
 
+    def explained(self, plain: Document, error: DecodeError) -> DecodeError:
+        """See `Collection.explained`."""
+        return self.codec.explained_unreadable(plain.get("data"), error, self._name)
+
+    def _explained(self, obj: Any, error: EncodeError) -> EncodeError:
+        """An error that names all of an object that cannot be stored; dear, so it is asked only where it is told."""
+        return self.codec.explained(self._excluded.without(obj), error, self._name)
+
     def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
         try:
             return self._plain(replica, obj).body if obj is not None else None
