@@ -7,7 +7,7 @@ others are counted. A place is a chain of keys, and becomes text only for those 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from ptb_mongo.codec.keys import escape
@@ -113,6 +113,9 @@ def _written(key: Any) -> str:
     return _ANY.sub("%2A", stored) if stored is not None else f"<{type(key).__qualname__[:_LONGEST]}>"
 
 
+Ways = Callable[[Sequence[Trouble], "list[str] | None", str], list[str]]
+
+
 class Headline(NamedTuple):
     """How a text begins.
 
@@ -132,7 +135,11 @@ UNREADABLE: Final = Headline(
 
 
 def told(
-    troubles: Iterable[Trouble | None], scope: str | None, first_reason: str = "", headline: Headline = UNSTORABLE
+    troubles: Iterable[Trouble | None],
+    scope: str | None,
+    first_reason: str = "",
+    headline: Headline = UNSTORABLE,
+    ways: Ways | None = None,
 ) -> str | None:
     """All that is wrong, in one text; `None` if nothing is.
 
@@ -141,7 +148,10 @@ def told(
         scope: The key of `exclude` that they are under; `None` if nothing can be excluded there.
         first_reason: What was found first; it is told too, if it is something else.
         headline: How the text begins.
+        ways: Gives the ways out, for the troubles that are named, and for the paths of all, if these are few; the text
+            that is read before them is passed, too. By default those that a running bot has.
     """
+    ways = ways or _Ways(scope)
     first: dict[str, Trouble] = {}
     paths: dict[str, bool] = {}
     numbers: dict[str, int] = {}
@@ -169,10 +179,10 @@ def told(
         (name,) = first
         more = f" (and {numbers[name] - 1:,} more like it{rest})" if numbers[name] > 1 else ""
         one = first[name]
-        return f"{one.reason}{more}{_joined(_ways_out([one], scope, paths, known=one.reason))}"
+        return f"{one.reason}{more}{_joined(ways([one], _needed(paths), one.reason))}"
     named = ", ".join(_named(name, trouble, numbers[name]) for name, trouble in first.items())
     what = headline.alone if is_told else f"{first_reason}; {headline.besides}"
-    return f"{what}: {named}{rest}{_joined(_ways_out(first.values(), scope, paths))}"
+    return f"{what}: {named}{rest}{_joined(ways([*first.values()], _needed(paths), what))}"
 
 
 def _named(name: str, trouble: Trouble, number: int) -> str:
@@ -181,34 +191,41 @@ def _named(name: str, trouble: Trouble, number: int) -> str:
     return f"{name} ({where}{more})"
 
 
-def _ways_out(troubles: Iterable[Trouble], scope: str | None, paths: dict[str, bool], known: str = "") -> list[str]:
-    """What can be done about it, each way with what it helps against.
+class _Ways:
+    """The ways out in a running bot.
 
     Args:
-        troubles: What is wrong.
         scope: The key of `exclude`; `None` if nothing can be excluded.
-        paths: What would have to be excluded, and whether nothing else helps there.
-        known: A text that is read before, and need not be said again.
     """
-    troubles = [*troubles]
-    ways = []
-    modules = sorted(
-        {trouble.name.rpartition(".")[0][:_LONGEST] for trouble in troubles if trouble.kind == "untrusted"}
-    )
-    classes = [trouble.name.rpartition(".")[2][:_LONGEST] for trouble in troubles if trouble.kind == "class"]
-    if (modules or classes) and "trusted=" not in known:
-        entries = ", ".join([*(f'"{module}"' for module in modules), *classes])
-        ways.append(f"what is yours is stored with MongoPersistence(..., trusted=[{entries}])")
-    if scope is not None and 0 < len(paths) <= _MOST_PATHS:
-        # Of what only lies in something else that is excluded, nothing, unless nothing else helps against it.
-        needed = sorted(path for path, is_needed in paths.items() if is_needed or not _lies_in(path, paths))
-        entries = ", ".join(f'"{path}"' for path in needed)
-        ways.append(f'leave it out with exclude={{"{scope}": {{{entries}}}}}')
-    elif scope is not None and paths:
-        ways.append(f'leave it out with exclude={{"{scope}": {{...}}}} and its paths, where * stands for any one key')
-    if not ways or "never" in {trouble.kind for trouble in troubles}:
-        ways.append(f"or keep plain data in its place ({_PLAIN})")
-    return ways
+
+    def __init__(self, scope: str | None) -> None:
+        self._scope = scope
+
+    def __call__(self, troubles: Sequence[Trouble], paths: list[str] | None, known: str) -> list[str]:
+        ways = []
+        modules = sorted({one.name.rpartition(".")[0][:_LONGEST] for one in troubles if one.kind == "untrusted"})
+        classes = [one.name.rpartition(".")[2][:_LONGEST] for one in troubles if one.kind == "class"]
+        if (modules or classes) and "trusted=" not in known:
+            entries = ", ".join([*(f'"{module}"' for module in modules), *classes])
+            ways.append(f"what is yours is stored with MongoPersistence(..., trusted=[{entries}])")
+        if self._scope is not None and paths:
+            entries = ", ".join(f'"{path}"' for path in paths)
+            ways.append(f'leave it out with exclude={{"{self._scope}": {{{entries}}}}}')
+        elif self._scope is not None and paths is None:
+            ways.append(f'leave it out with the paths in exclude={{"{self._scope}": {{...}}}}: * is any one key')
+        if not ways or any(one.kind == "never" for one in troubles):
+            ways.append(f"or keep plain data in its place ({_PLAIN})")
+        return ways
+
+
+def _needed(paths: dict[str, bool]) -> list[str] | None:
+    """The paths to be excluded; `None` if there are too many.
+
+    Of what only lies in something else that is excluded, none, unless nothing else helps against it.
+    """
+    if len(paths) > _MOST_PATHS:
+        return None
+    return sorted(path for path, is_needed in paths.items() if is_needed or not _lies_in(path, paths))
 
 
 def _lies_in(path: str, others: Collection[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from typing import Final
 
 from ptb_mongo.codec.trust import DEFAULT_VALUE, Trust, class_name
@@ -105,6 +106,8 @@ class Names:
                 return self._trust.resolve(candidate)
             except DecodeError as error:
                 reason = error.reason
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            reason = "it belongs to Python, and is no value that can be stored"
         return self.stand_in(module, name, reason)
 
     def stand_in(self, module: str, name: str, reason: str) -> type[StandIn]:
