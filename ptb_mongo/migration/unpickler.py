@@ -1,6 +1,6 @@
 """Reads the pickles of `PicklePersistence`, which name classes and functions, without letting them run any.
 
-A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 20. A
+A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 13. A
 name is never imported: it is a class that `Trust` knows, or one of the few functions whose work is done here.
 A class that is not trusted, or is gone, becomes a *stand-in*: it swallows what would be done to it, and the codec
 refuses to store it, so that one class does not hold up everybody's data. A pickle that names what only an
