@@ -129,6 +129,7 @@ class _Survey:
         try:
             self._encoder.document(value)
         except EncodeError as error:
+            self._noting.noted.pop(type(value), None)  # to trust it would not help
             yield Trouble("never", _name(value), error.reason, place, error.path)
         for cls, reason in self._noting.noted.items():
             yield self._trouble(cls, reason, place)

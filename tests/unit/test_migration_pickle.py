@@ -220,7 +220,7 @@ async def test_a_class_that_is_not_trusted_is_named_and_holds_up_nobody(tmp_path
     assert isinstance(data.user_data[1]["basket"], StandIn)
     assert set(data.refused) == {"cli_models.Basket", "cli_models.Level"}
     assert 'trusted=["cli_models"]' in data.refused["cli_models.Basket"]
-    with pytest.raises(TypeError, match=r"basket: objects of cli_models\.Basket are not stored"):
+    with pytest.raises(TypeError, match=r"at basket: .*Basket"):
         Codec(["cli_models"]).encode(data.user_data[1])
 
 

@@ -142,6 +142,23 @@ def test_what_no_trust_helps_against_is_not_said_to_need_any(value, name):
     assert 'exclude={"user_data": {"a"}}' in alone
 
 
+def made_of(_: Any) -> Any:
+    """Restores what is restored by a function."""
+
+
+class ByFunction:
+    def __reduce__(self) -> Any:
+        return made_of, (1,)
+
+
+def test_a_class_that_trust_does_not_help_is_not_to_be_trusted():
+    for trusted in ([], [HERE]):
+        reason = refused({"a": [ByFunction()]}, trusted=trusted)
+        assert "restored by a function" in reason
+        assert "trusted=" not in reason
+        assert 'exclude={"user_data": {"a"}}' in reason
+
+
 def test_without_a_scope_nothing_is_said_to_be_excluded():
     assert "exclude" not in refused([Basket()], None)
     assert "exclude" not in unreadable({"state": {"_py": "class", "v": "gone.Away"}}, None)
