@@ -129,8 +129,8 @@ class _Survey:
         try:
             self._encoder.document(value)
         except EncodeError as error:
-            self._noting.noted.pop(type(value), None)  # to trust it would not help
-            yield Trouble("never", _name(value), error.reason, place, error.path)
+            untrusted = self._noting.noted.pop(type(value), "")  # to trust it would not help
+            yield Trouble("never", _name(value), error.reason, place, error.path, untrusted)
         for cls, reason in self._noting.noted.items():
             yield self._trouble(cls, reason, place)
 

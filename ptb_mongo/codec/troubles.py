@@ -82,6 +82,7 @@ class Trouble(NamedTuple):
         reason: What is wrong, for a text that tells nothing else.
         place: Where it stands; `None` if it is all there is.
         inside: The stored path inside of what stands there.
+        instead_of: Another reason, which this one takes the place of, as nothing is gained by what it advises.
     """
 
     kind: Literal["untrusted", "class", "never"]
@@ -89,6 +90,7 @@ class Trouble(NamedTuple):
     reason: str
     place: Place | None
     inside: str = ""
+    instead_of: str = ""
 
     @property
     def path(self) -> str:
@@ -162,7 +164,7 @@ def told(
         if trouble is None:
             rest = ", and perhaps more: there is too much to look at all of it"
             continue
-        is_told = is_told or trouble.reason == first_reason
+        is_told = is_told or first_reason in (trouble.reason, trouble.instead_of)
         if len(paths) <= _MOST_PATHS and (path := trouble.excludable) is not None:
             paths[path] = paths.get(path, False) or trouble.kind == "never"
         name = trouble.name[:_LONGEST]
