@@ -127,7 +127,11 @@ class DataForm(Collection[LiveReplica], Generic[T]):
 
     def _explained(self, obj: Any, error: EncodeError) -> EncodeError:
         """An error that names all of an object that cannot be stored; dear, so it is asked only where it is told."""
-        return self.codec.explained(self._excluded.without(obj), error, self._name)
+        try:
+            left = self._excluded.without(obj)
+        except Exception:  # noqa: BLE001  (what the object's own class raises; then the first reason must do)
+            return error
+        return self.codec.explained(left, error, self._name)
 
     def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
         try:

@@ -101,6 +101,33 @@ async def test_a_bot_that_excludes_a_part_can_start_with_what_it_could_not_read(
     assert database.user_data.find_one(USER)["data"] == STORED
 
 
+async def test_what_is_replaced_as_a_whole_keeps_them_too(mongo_persistence, database):
+    pairs = {"_py": "dict", "v": [[{"_py": "tuple", "v": [1, 2]}, "tea"], ["n", 1]]}
+    database.user_data.insert_one({"_id": USER, "data": {"session": pairs}})
+    bot = Bot(mongo_persistence(exclude={"user_data": {"session.lock"}}))
+    async with bot.application:
+        data = await bot.hears(lambda context: context.user_data["session"].update(lock=asyncio.Lock()))
+        lock = data["session"]["lock"]
+        await bot.saves()
+        database.user_data.update_one({"_id": USER}, {"$set": {"data.session.v.1.1": 2}})
+
+        await bot.sees(lambda data: data["session"]["n"] == 2)
+
+        assert data["session"] == {(1, 2): "tea", "n": 2, "lock": lock}
+        assert bot.errors == []
+
+
+async def test_beside_what_could_not_be_read_other_forms_of_the_same_stay_as_they_are(mongo_persistence, database):
+    tags = {"_py": "set", "v": [3, 1, 2]}  # others do not sort
+    database.user_data.insert_one({"_id": USER, "data": {**STORED, "tags": tags}})
+    bot = Bot(mongo_persistence(**OPTIONS))
+    async with bot.application:
+        await bot.hears(lambda context: context.user_data.update(n=1))
+        await bot.saves()
+    stored = database.user_data.find_one(USER)["data"]
+    assert (stored["tags"], stored["n"], stored["cache"]) == (tags, 1, STORED["cache"])
+
+
 @pytest.mark.parametrize("loading", ["eager", "lazy"])
 async def test_each_worker_has_excluded_values_of_its_own(worker, database, loading):
     database.user_data.insert_one({"_id": USER, "data": STORED})

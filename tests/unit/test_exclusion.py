@@ -17,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptb_mongo import ConfigurationError
-from ptb_mongo.codec import Codec
+from ptb_mongo.codec import Codec, dump
+from ptb_mongo.health import Counters
 from ptb_mongo.replica.patch import bring_into
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.exclusion import Exclusion
 
 CODEC = Codec([__name__])
@@ -188,6 +190,15 @@ def test_an_object_that_is_stored_in_one_piece_can_only_be_excluded_as_a_whole()
     with pytest.raises(TypeError, match="exclude all of it"):
         stored(Exclusion({"w.lock"}), {"w": Whole(5)})
     assert stored(Exclusion({"w"}), {"w": Whole(LOCK)}) == {}
+
+
+def test_a_document_has_its_canonical_form_whatever_is_excluded_in_it():
+    scope = DataScope("user_data", "user_data", CODEC, Counters(), new=dict, excluded={"cache"})
+    unreadable = {"_py": "object", "cls": "gone.Cache", "state": {}}
+
+    plain = scope.canonical(dump({"data": {"tags": {"_py": "set", "v": [3, 1]}, "cache": unreadable}}))
+
+    assert plain == {"data": {"tags": {"_py": "set", "v": [1, 3]}}}
 
 
 # -- the live object -----------------------------------------------------------------------------------------

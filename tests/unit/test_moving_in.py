@@ -22,6 +22,7 @@ import random
 import signal
 import string
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.migration import PickleSource
 from ptb_mongo.migration.names import HostilePickleError, StandIn, stands_in
+from ptb_mongo.migration.ptb13 import rebuilt
 from ptb_mongo.migration.unpickler import ForeignPickle
 from ptb_mongo.migration.weapons import is_weapon
 
@@ -265,6 +267,18 @@ def test_what_ptb_13_has_stored_can_be_stored_again(of_ptb_13):
         for data in getattr(of_ptb_13, kind).values():
             again = codec.decode(codec.encode(data))
             assert again == data or "error" in data  # exceptions are equal to themselves alone
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has one time zone for each process")
+def test_dates_without_a_zone_are_in_utc_as_they_were_for_ptb_13(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        sent = {"message_id": 1, "date": dtm.datetime(2020, 1, 1, 12), "chat": telegram.Chat(1, "private")}  # noqa: DTZ001
+        assert rebuilt(telegram.Message, (None, sent), BOT).date == dtm.datetime(2020, 1, 1, 12, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 PTB_13 = (HERE / "ptb13").read_bytes()
