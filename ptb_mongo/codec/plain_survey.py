@@ -5,7 +5,7 @@ The document is walked without recursion. Of pickles only the names are read, an
 
 from __future__ import annotations
 
-import pickle
+import contextlib
 import pickletools
 from collections.abc import Iterator
 from typing import Any, Final
@@ -22,6 +22,7 @@ _MOST_PICKLED: Final = 256 * 1024  # bytes of all pickles of a document, which a
 _NAMED_BY_V: Final = frozenset({"class", "function"})  # whose name is not in `cls`
 _INSIDE: Final = ("state", "v")  # the fields of a form that hold the fields of what it stands for
 _PICKLES: Final = {"pickle": "v", "telegram": "pickle"}
+_GLOBAL: Final = object()
 _KINDS: Final = frozenset({"object", "class", "enum", "telegram", "function"})  # a name comes next
 
 Child = tuple[Any, Any, bool]  # key, value, whether it is named
@@ -79,28 +80,37 @@ class _Survey:
         return self._reasons[name]
 
     def _names_in(self, data: bytes) -> list[str]:
-        """The names of classes in one of our own pickles: each is the text after the kind of what is restored."""
+        """The names of classes in one of our own pickles, or in the beginning of it."""
         data = data[: self._left]
         self._left -= len(data)
         names: list[str] = []
-        memo: list[Any] = []
-        before: Any = None
-        last: Any = None
-        try:
-            for opcode, argument, _ in pickletools.genops(data):
-                if opcode.name == "MEMOIZE":
-                    memo.append(last)
-                    continue
-                before, last = last, None
-                if opcode.name in {"BINGET", "LONG_BINGET"}:
-                    last = memo[int(argument or 0)]
-                elif type(argument) is str:
-                    last = argument
-                if before in _KINDS and last is not None:
-                    names.append(last)
-        except (ValueError, IndexError, pickle.UnpicklingError):  # damaged, or cut off
-            pass
+        with contextlib.suppress(ValueError, IndexError):  # it is damaged, or cut off
+            names.extend(_names_in_calls(data))
         return names
+
+
+def _names_in_calls(data: bytes) -> Iterator[str]:
+    """The second argument of each call of the one global, if the first one says that it is a name."""
+    memo: list[Any] = []
+    last: Any = None  # what was pushed last
+    kind = ""  # the argument before, if a name comes next
+    is_called = False
+    for opcode, argument, _ in pickletools.genops(data):
+        if opcode.name == "MEMOIZE":
+            memo.append(last)
+            continue
+        if opcode.name == "MARK":  # between a global and many arguments
+            continue
+        if opcode.name == "STACK_GLOBAL":
+            last = _GLOBAL
+        elif opcode.name in {"BINGET", "LONG_BINGET"}:
+            last = memo[int(argument or 0)]
+        else:
+            last = argument if type(argument) is str else None
+        if kind and type(last) is str:
+            yield last
+        kind = last if is_called and type(last) is str and last in _KINDS else ""
+        is_called = last is _GLOBAL
 
 
 def _children(plain: Any) -> Iterator[Child]:

@@ -210,6 +210,15 @@ def test_one_reason_names_all_classes_of_a_document(form):
     assert way in reason
 
 
+def test_texts_in_a_pickle_are_no_names():
+    plain = {"a": Codec([HERE]).encode(Whole(["object", "my.text", "class", "enum", "other.text", Level.GOLD]))}
+
+    reason = unreadable(plain)
+
+    assert f"{HERE}.Level" in reason
+    assert "text" not in reason
+
+
 def nested(levels: int, inside: Any) -> Any:
     value = inside
     for number in range(levels):
