@@ -8,6 +8,7 @@ store there is taken out before anything is decoded, so it need not be readable.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import enum
 from collections.abc import Iterable, Iterator, Mapping
@@ -91,10 +92,11 @@ class Exclusion:
                 now = _fields_of(now).get(key)
             if type(now) is not type(holder) or (now is holder and name in _fields_of(now)):
                 continue
-            if isinstance(now, dict):
-                now[name] = value
-            else:
-                set_attribute(now, name, value)
+            with contextlib.suppress(Exception):  # the class's own methods; nothing else is lost for it
+                if isinstance(now, dict):
+                    now[name] = value
+                else:
+                    set_attribute(now, name, value)
 
 
 def _parsed(path: object) -> Path:

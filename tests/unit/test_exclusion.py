@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from ptb_mongo import ConfigurationError
 from ptb_mongo.codec import Codec, dump
+from ptb_mongo.codec.left_out import LEFT_OUT
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.scopes.data import DataScope
@@ -199,6 +200,38 @@ def test_a_document_has_its_canonical_form_whatever_is_excluded_in_it():
     plain = scope.canonical(dump({"data": {"tags": {"_py": "set", "v": [3, 1]}, "cache": unreadable}}))
 
     assert plain == {"data": {"tags": {"_py": "set", "v": [1, 3]}}}
+
+
+def objects_of(library: str) -> list[Any]:
+    """Objects of classes that are made by a library, and hold a lock."""
+    module: Any = pytest.importorskip(library)
+    fields: Any = {"number": (int, 0), "lock": (Any, None)}
+    made = []
+    for frozen in (False, True):
+        if library == "msgspec":
+            kind = module.defstruct("S", [("number", int), ("lock", Any)], frozen=frozen)
+        elif library == "attrs":
+            kind = module.make_class("A", [*fields], slots=True, frozen=frozen)
+        else:
+            kind = module.create_model("M", __config__={"frozen": frozen}, **fields)
+        made.append(kind(number=1, lock=LOCK))
+    return made
+
+
+@pytest.mark.parametrize("library", ["msgspec", "attrs", "pydantic"])
+def test_an_object_of_a_librarys_class_is_encoded_without_it_and_keeps_it(library):
+    for obj in objects_of(library):
+        exclusion = Exclusion({"o.lock"})
+        live = {"o": obj}
+
+        other = exclusion.without(live)["o"]
+
+        assert (type(other), other.number, other.lock) == (type(obj), 1, LEFT_OUT)
+        assert obj.lock is LOCK
+        held = exclusion.held(live)
+        live["o"] = other  # as a refresh would replace it
+        exclusion.put_back(live, held)
+        assert other.lock is LOCK
 
 
 # -- the live object -----------------------------------------------------------------------------------------
