@@ -79,7 +79,7 @@ class _Survey:
         self._encoder = Encoder(self._noting, bot)
         self._refused = refused
         self._seen: set[int] = set()
-        self._reasons: dict[type, str | None] = {}  # why objects of a class cannot be stored
+        self._reasons: dict[type, str | None] = {}
 
     def of(self, value: Any) -> Iterator[Trouble | None]:
         yield from self._at(value, None)
@@ -104,7 +104,8 @@ class _Survey:
         """What is wrong with a value itself, or with what cannot be walked through."""
         cls = type(value)
         if (known := self._refused(value)) is not None:
-            yield Trouble("never", *known, place)
+            reason = self._reason(value if isinstance(value, type) else cls)
+            yield Trouble("never", *known, place, instead_of=reason or "")
         elif cls in _SIMPLE or cls in _ELEMENTS or (cls in _DICTS and cls is not collections.defaultdict):
             return
         elif cls is collections.defaultdict:
@@ -115,14 +116,18 @@ class _Survey:
             yield from self._encoded(value, place)
 
     def _named(self, cls: type, place: Place | None) -> Iterator[Trouble]:
+        if (reason := self._reason(cls)) is not None:
+            yield self._trouble(cls, reason, place)
+
+    def _reason(self, cls: type) -> str | None:
+        """Why objects of a class cannot be stored; `None` if they can."""
         if cls not in self._reasons:
             try:
                 self._trust.name_of(cls)
                 self._reasons[cls] = None
             except EncodeError as error:
                 self._reasons[cls] = error.reason
-        if (reason := self._reasons[cls]) is not None:
-            yield self._trouble(cls, reason, place)
+        return self._reasons[cls]
 
     def _encoded(self, value: Any, place: Place | None) -> Iterator[Trouble]:
         self._noting.noted.clear()

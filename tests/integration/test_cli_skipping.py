@@ -86,6 +86,7 @@ def test_without_a_wish_all_that_is_wrong_is_named_and_everything_else_comes_in(
     of_ada = problems["user_data", "1"]
     assert "asyncio.locks.Lock (at session.lock, and 1 more)" in of_ada
     assert "cli_models.Basket (at basket)" in of_ada
+    assert of_ada.startswith("it holds what cannot be stored: asyncio.locks.Lock")
     assert "--drop-path user_data.all --drop-path user_data.basket --drop-path user_data.session.lock" in of_ada
     assert all("--skip" in reason for name, reason in problems.items() if name[0] != "callback_data")
     assert set(report["refused"]) == {"asyncio.locks.Lock", "cli_models.Basket", "cli_models.Level"}
