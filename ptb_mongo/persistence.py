@@ -60,9 +60,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             of the bot has stored: each runs once for each document, when that is loaded, and what it returns is saved;
             one that returns `None` has changed the data in place. New ones are added at the end of the list.
         collection_prefix: The beginning of each collection's name: for several bots in one database.
-        exclude: Keys that are never stored, for instance `{"user_data": {"cache"}}`. PTB copies their values all the
-            same, before it hands over the data: what cannot be copied, a lock or a connection, say, must be kept
-            elsewhere.
+        exclude: Paths of what is never stored, in dicts and in objects, for instance `{"user_data": {"cache",
+            "session.lock", "prefs.*.cache"}}`; a dot in a key is `%2E`. PTB copies the values all the same, before it
+            hands over the data: what cannot be copied, a connection, say, must be kept elsewhere.
         shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
             before `flush`. As long as something is saved, it goes on.
         spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has

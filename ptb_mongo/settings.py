@@ -14,6 +14,7 @@ from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
+from ptb_mongo.scopes.exclusion import Exclusion
 from ptb_mongo.types import Exclude, Loading, Migrations, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
@@ -72,6 +73,7 @@ class Settings:
             _one_of("a key of exclude", scope, get_args(ScopeName))
             if isinstance(keys, str):  # which is a collection of its letters
                 raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
+            Exclusion(keys)
 
     def shared(self, sharing: Sharing) -> Settings:
         """The same for one of several workers.

@@ -35,6 +35,7 @@ ScopeName = Literal["user_data", "chat_data", "bot_data"]
 Loading = Literal["eager", "lazy"]
 Refresh = Literal["auto", "watch", "read", "off"]
 Exclude = Mapping[ScopeName, "set[str] | frozenset[str]"]
+"""What is never stored, by scope: paths of keys and attributes, such as "cache", "session.lock", "prefs.*.cache"."""
 
 Migrations = Mapping[ScopeName, "Sequence[Callable[[Any], Any]]"]
 """By scope, functions from the data to the data, in the order in which they were written."""

@@ -40,6 +40,7 @@ def report_json(report: Report, *, apply: bool) -> dict[str, Any]:
         "kinds": {kind: {name: getattr(tally, name) for name in names} for kind, tally in report.tallies.items()},
         "problems": [problem_json(problem) for problem in report.problems],
         "refused": report.refused,
+        "left_out": [problem_json(problem) for problem in report.left_out],
     }
 
 
@@ -67,6 +68,7 @@ def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -
             note = _OVERWRITTEN if name == "different" and overwrite else _NOTES[name]
             out.print(Text.assemble((f"{_TITLES.get(name, name)}: ", _STYLES[name]), (note, "dim")), soft_wrap=True)
     show_problems(out, report.problems, "Cannot be stored")
+    show_problems(out, report.left_out, "Left out")
     _show_refused(out, report)
     new = sum(tally.new + (tally.different if overwrite else 0) for tally in tallies.values())
     out.print()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple, get_args
 
 import telegram
 import typer
@@ -38,6 +38,8 @@ from ptb_mongo.migration.dict_json import read_dict
 from ptb_mongo.migration.importing import Importer
 from ptb_mongo.migration.mongopersistence import PeerCollections, read_mongopersistence
 from ptb_mongo.migration.pickle_file import PickleSource
+from ptb_mongo.scopes.exclusion import Exclusion
+from ptb_mongo.types import Exclude, ScopeName
 
 __all__ = ["import_app"]
 
@@ -48,6 +50,19 @@ import_app = typer.Typer(
 
 Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also write over documents that differ in the database")]
+
+Skip = Annotated[
+    bool, typer.Option("--skip", help="Leave out each value that cannot be stored; else its document is not imported")
+]
+DropPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop-path",
+        metavar="PATH",
+        show_default=False,
+        help="Leave out what stands there, such as user_data.session.lock; * is any one key; may be repeated",
+    ),
+]
 
 
 @import_app.command("pickle")
@@ -68,9 +83,12 @@ def import_pickle(
     bot_id: BotId = None,
     apply: Apply = False,
     overwrite: Overwrite = False,
+    skip: Skip = False,
+    drop_path: DropPath = None,
     as_json: Json = False,
 ) -> None:
-    """Import the file of a PicklePersistence, of PTB 20 or later."""
+    """Import the file of a PicklePersistence, of PTB 13 or later."""
+    wishes = _Wishes(apply, overwrite, skip, _drops(drop_path))
     target = Target.of(uri, database, collection_prefix, trust, alias)
 
     async def read(bot: telegram.Bot, steps: Steps) -> BotData:
@@ -82,7 +100,7 @@ def import_pickle(
         steps.at(f"reading {file.name}", source.size, source.size)
         return await reading
 
-    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+    run(_import(target, read, bot_id_from(bot_id, token), wishes, as_json=as_json))
 
 
 @import_app.command("dict")
@@ -103,15 +121,18 @@ def import_dict(
     bot_id: BotId = None,
     apply: Apply = False,
     overwrite: Overwrite = False,
+    skip: Skip = False,
+    drop_path: DropPath = None,
     as_json: Json = False,
 ) -> None:
     """Import the JSON of a DictPersistence."""
+    wishes = _Wishes(apply, overwrite, skip, _drops(drop_path))
     target = Target.of(uri, database, collection_prefix, None)
 
     async def read(_: telegram.Bot, __: Steps) -> BotData:
         return read_dict(file)
 
-    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+    run(_import(target, read, bot_id_from(bot_id, token), wishes, as_json=as_json))
 
 
 @import_app.command("mongopersistence")
@@ -134,9 +155,12 @@ def import_mongopersistence(
     bot_id: BotId = None,
     apply: Apply = False,
     overwrite: Overwrite = False,
+    skip: Skip = False,
+    drop_path: DropPath = None,
     as_json: Json = False,
 ) -> None:
     """Import the collections of the package mongopersistence 0.3; they are only read."""
+    wishes = _Wishes(apply, overwrite, skip, _drops(drop_path))
     target = Target.of(uri, database, collection_prefix, None)
     names = PeerCollections(user_data, chat_data, bot_data, conversations)
     if names == PeerCollections():
@@ -159,16 +183,45 @@ def import_mongopersistence(
         finally:
             await driver.close()
 
-    run(_import(target, read, bot_id_from(bot_id, token), apply=apply, overwrite=overwrite, as_json=as_json))
+    run(_import(target, read, bot_id_from(bot_id, token), wishes, as_json=as_json))
+
+
+class _Wishes(NamedTuple):
+    """What is to be done; see `Importer`."""
+
+    apply: bool
+    overwrite: bool
+    skip: bool
+    drop: Exclude
+
+
+def _drops(paths: list[str] | None) -> Exclude:
+    """The paths to be left out, for each kind of data.
+
+    Raises:
+        typer.BadParameter: If one cannot be used.
+    """
+    drops: dict[ScopeName, set[str]] = {}
+    for path in paths or ():
+        kind, _, rest = path.partition(".")
+        if kind not in get_args(ScopeName) or not rest:
+            text = f"{path!r:.80} does not begin with one of {', '.join(get_args(ScopeName))}, and a dot"
+            raise typer.BadParameter(text, param_hint="--drop-path")
+        drops.setdefault(kind, set()).add(rest)  # type: ignore[arg-type]  # it is one of them
+    try:
+        for some in drops.values():
+            Exclusion(some)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--drop-path") from error
+    return drops
 
 
 async def _import(
     target: Target,
     read: Callable[[telegram.Bot, Steps], Awaitable[BotData]],
     bot_id: int | None,
+    wishes: _Wishes,
     *,
-    apply: bool,
-    overwrite: bool,
     as_json: bool,
 ) -> int:
     bot = bot_for(bot_id)
@@ -178,12 +231,12 @@ async def _import(
             bot_id = await _bot_id(database, data, bot_id)
             totals = _totals(data)
             advance = steps.expecting(lambda kind: totals[kind])  # type: ignore[index]  # they are kinds
-            importer = Importer(database, apply=apply, overwrite=overwrite, bot_id=bot_id, advance=advance)
+            importer = Importer(database, bot_id=bot_id, advance=advance, **wishes._asdict())
             report = await importer.run(data)
     if as_json:
-        write_json(report_json(report, apply=apply))
+        write_json(report_json(report, apply=wishes.apply))
     else:
-        show_report(console(), report, apply=apply, overwrite=overwrite)
+        show_report(console(), report, apply=wishes.apply, overwrite=wishes.overwrite)
     return FOUND if report.problems or any(tally.unreadable for tally in report.tallies.values()) else FINE
 
 

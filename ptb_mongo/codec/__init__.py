@@ -37,7 +37,7 @@ Lost is only identity: an object that stands in two places comes back as two equ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType, MappingProxyType
 from typing import Any
 
@@ -50,6 +50,9 @@ from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
+from ptb_mongo.codec.plain_survey import plain_survey
+from ptb_mongo.codec.survey import survey
+from ptb_mongo.codec.troubles import UNREADABLE, Trouble, told
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
@@ -101,7 +104,8 @@ class Codec:
         bot: Callable[[], telegram.Bot | None] = lambda: None,
         aliases: Mapping[str, type] = MappingProxyType({}),
     ) -> None:
-        trust = Trust(trusted, aliases)
+        self._trust = trust = Trust(trusted, aliases)
+        self._bot = bot
         self._encoder = Encoder(trust, bot)
         self._decoder = Decoder(trust, bot)
 
@@ -120,6 +124,41 @@ class Codec:
             DecodeError: If it holds something that cannot be restored, with the path to it.
         """
         return self._decoder.document(plain)
+
+    def troubles(
+        self, value: object, refused: Callable[[Any], tuple[str, str] | None] = lambda _: None
+    ) -> Iterator[Trouble | None]:
+        """What cannot be stored of a value, after `encode` has refused it; see `survey`."""
+        return survey(value, self._trust, self._bot, refused)
+
+    def explained(self, value: object, error: EncodeError, scope: str | None = None) -> EncodeError:
+        """An error of `encode` that names all that cannot be stored, and what to do.
+
+        Args:
+            value: The value, or the part of it that the user knows.
+            error: What `encode` has raised.
+            scope: The key of `exclude` that the value is under; `None` if nothing can be excluded.
+        """
+        try:
+            reason = told(self.troubles(value), scope, error.reason)
+        except Exception:  # noqa: BLE001  (classes' own methods; then the first reason must do)
+            reason = None
+        return error if reason is None else EncodeError(reason, path=error.path)
+
+    def unreadable(self, plain: object) -> Iterator[Trouble | None]:
+        """The classes because of which a plain document cannot be decoded; see `plain_survey`."""
+        return plain_survey(plain, self._trust)
+
+    def explained_unreadable(self, plain: object, error: DecodeError, scope: str | None = None) -> DecodeError:
+        """An error of `decode` that names all classes that are in the way, and what to do.
+
+        Args:
+            plain: The document, or the part of it that the user knows.
+            error: What `decode` has raised.
+            scope: The key of `exclude` that it is under; `None` if nothing can be excluded.
+        """
+        reason = told(self.unreadable(plain), scope, error.reason, UNREADABLE)
+        return error if reason is None else DecodeError(reason, path=error.path)
 
     @property
     def may_not_load(self) -> bool:

@@ -21,6 +21,7 @@ from ptb_mongo.codec.bounds import COPY_HOOKS, Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
+from ptb_mongo.codec.left_out import LeftOut
 from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
@@ -76,6 +77,7 @@ class Encoder:
             re.Pattern: self._pattern,
             Code: lambda value, depth: self._native(value, value.scope, depth),
             DBRef: lambda value, depth: self._native(value, list(value.as_doc().values()), depth),
+            LeftOut: lambda value, _: value,
         }
 
     def document(self, value: object) -> Any:

@@ -104,7 +104,10 @@ def set_attribute(obj: object, name: str, value: object) -> None:
         AttributeError: If the class has no room for it.
     """
     if name in slots_of(type(obj)):
-        object.__setattr__(obj, name, value)
+        try:
+            object.__setattr__(obj, name, value)
+        except TypeError:  # its base class is written in C, and has a way of its own
+            next(vars(owner)[name] for owner in type(obj).__mro__ if name in vars(owner)).__set__(obj, value)
     elif (own := getattr(obj, "__dict__", None)) is not None:
         own[name] = value
     else:

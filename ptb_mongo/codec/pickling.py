@@ -19,6 +19,7 @@ import telegram
 
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.inert import newer_form
+from ptb_mongo.codec.left_out import LeftOut
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
@@ -76,6 +77,14 @@ def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> Pickled:
     except Exception as error:  # whatever a class's own __reduce__ may raise
         raise EncodeError(f"{type(value).__qualname__} cannot be pickled: {error}") from error
     return Pickled(buffer.getvalue(), pickler.doubtful, pickler.holds_telegram)
+
+
+def _check_data(obj: Any) -> None:
+    """Refuses what is code, or stands for something that is left out."""
+    if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
+        raise EncodeError(f"a {type(obj).__name__} cannot be stored; {advice(type(obj))}")
+    if type(obj) is LeftOut:
+        raise EncodeError("exclude does not reach into an object that is stored in one piece: exclude all of it")
 
 
 class _Pickler(pickle.Pickler):
@@ -170,8 +179,7 @@ class _Pickler(pickle.Pickler):
         if (form := newer_form(obj, lambda part: part)) is not None:
             self.doubtful = True
             return "form", self._state(form)
-        if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
-            raise EncodeError(f"a {cls.__name__} cannot be stored; {advice(cls)}")
+        _check_data(obj)
         self.doubtful = True
         return "object", *self._reduce_object(obj)
 

@@ -186,6 +186,10 @@ class Trust:
         """Whether a class is one of the standard library's value types."""
         return cls in self._standard
 
+    def covers(self, module: str) -> bool:
+        """Whether a module is trusted by its name, so that naming it again helps nobody."""
+        return module in self._modules
+
     def name_of(self, cls: type) -> str:
         """The stored name of a class that may be stored.
 
@@ -210,6 +214,11 @@ class Trust:
             return name
         if instead := advice(cls):
             raise EncodeError(f"a {cls.__qualname__} cannot be stored; {instead}")
+        if self.covers(cls.__module__):
+            raise EncodeError(
+                f"{cls.__module__} is trusted, but {cls.__qualname__} there is not this class, so that it would not be "
+                f"found when it is loaded; pass the class itself: MongoPersistence(..., trusted=[{cls.__qualname__}])"
+            )
         raise EncodeError(
             f"objects of {name} are not stored, because loading them would run that class's code; "
             f'if it is yours, allow it: MongoPersistence(..., trusted=["{cls.__module__}"])'

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from ptb_mongo.codec import MAX_SIZE, dump, load, part
+from ptb_mongo.codec.troubles import told
 from ptb_mongo.driver.operations import Insert, Update
 from ptb_mongo.errors import ConfigurationError, DocumentError, EncodeError
 from ptb_mongo.migration.data import KINDS, BotData, Kind
 from ptb_mongo.migration.database import Database, Stored
+from ptb_mongo.migration.skipping import leave_out, refused_value
 from ptb_mongo.replica.update import diff
 from ptb_mongo.replica.values import Document
+from ptb_mongo.scopes.exclusion import Exclusion
 from ptb_mongo.scopes.loadable import check_id, check_loadable
+from ptb_mongo.types import Exclude, ScopeName
 
 __all__ = ["Importer", "Report", "Tally"]
 
 _BATCH: Final = 1000
 _HEADROOM: Final = 1024  # bytes for `_id`, `rev`, `updated_at`
+
+
+_NOTHING: Final = Exclusion()
+
+
+def _ways_out(kind: Kind, paths: list[str] | None) -> list[str]:
+    """What can be done about values that cannot be stored."""
+    ways = ["--skip leaves it out"]
+    if paths and kind in get_args(ScopeName):
+        ways.append(" ".join(["or", *(f"--drop-path {kind}.{path}" for path in paths)]))
+    return ways
 
 
 @dataclass(slots=True)
@@ -56,11 +71,13 @@ class Report:
         tallies: The numbers, for each kind of data.
         problems: What could not be read or stored, each with place and reason.
         refused: Names of classes that may not be loaded, each with the reason.
+        left_out: What was left out of documents, each with its place.
     """
 
     tallies: dict[Kind, Tally] = field(default_factory=lambda: {kind: Tally() for kind in KINDS})
     problems: list[DocumentError] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    left_out: list[DocumentError] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -80,6 +97,8 @@ class Importer:
         apply: Whether to write; else it is only told what would happen.
         overwrite: Whether what differs in the database is brought to what the source has.
         bot_id: The id of the bot, under which its data is stored.
+        skip: Whether values that cannot be stored are left out of their documents, which are refused else.
+        drop: Paths that are left out in any case, as for `exclude`.
         advance: Called after each batch, with the kind of data and the number of documents.
     """
 
@@ -90,12 +109,17 @@ class Importer:
         apply: bool,
         overwrite: bool = False,
         bot_id: int | None = None,
+        skip: bool = False,
+        drop: Exclude | None = None,
         advance: Callable[[Kind, int], None] = lambda *_: None,
     ) -> None:
         self._database = database
         self._apply = apply
         self._overwrite = overwrite
         self._bot_id = bot_id
+        self._skip = skip
+        self._drop: dict[str, Exclusion] = {kind: Exclusion(paths) for kind, paths in (drop or {}).items()}
+        self._left_out: list[DocumentError] = []
         self._advance = advance
         self._count = 0
 
@@ -112,7 +136,7 @@ class Importer:
         await self._database.format()
         if self._apply and self._bot_id is not None:
             await self._database.begin(self._bot_id)
-        report = Report(problems=list(data.problems), refused=data.refused)
+        report = Report(problems=list(data.problems), refused=data.refused, left_out=self._left_out)
         for kind in KINDS:
             batch: list[_Wanted] = []
             seen = 0
@@ -174,13 +198,40 @@ class Importer:
 
     def _plain(self, kind: Kind, document_id: Any, value: Document, beside: Document) -> Document | DocumentError:
         scope = self._database.scopes[kind]
+        (field_name,) = value
+        drop = self._drop.get(kind, _NOTHING)
+        value = {field_name: drop.without(value[field_name])}
         try:
-            plain = {**beside, **scope.codec.encode(value)}
+            encoded = self._encoded_or_less(kind, document_id, value)
+            plain = {**beside, field_name: drop.stripped(encoded[field_name])}
             if scope.codec.may_not_load:
                 check_loadable(scope, scope.key_of(document_id), plain)
         except DocumentError as error:
             return error
         return plain
+
+    def _encoded_or_less(self, kind: Kind, document_id: Any, value: Document) -> Document:
+        """A value's plain form; where it is wished, without what cannot be stored.
+
+        Raises:
+            EncodeError: If it cannot be stored; it names all that is in the way.
+        """
+        scope = self._database.scopes[kind]
+        (held,) = value.values()
+        try:
+            encoded: Document = scope.codec.encode(value)
+        except EncodeError as error:
+            if self._skip and (left := leave_out(held, scope.codec)):
+                encoded = scope.codec.encode(value)
+                self._left_out += [
+                    EncodeError(f"{one.name} was left out", path=one.path).located(scope.collection, document_id)
+                    for one in left
+                ]
+                return encoded
+            found = scope.codec.troubles(held, refused_value)
+            reason = told(found, None, error.reason, ways=lambda _, paths, __: _ways_out(kind, paths))
+            raise EncodeError(reason or error.reason, path=error.path) from error
+        return encoded
 
     # -- what is there already --------------------------------------------------------------------------
 
@@ -218,6 +269,8 @@ class Importer:
             return None
         parts = part(stored.raw)
         base = load(parts.body)
+        if "data" in base:  # what is dropped is not removed there
+            base["data"] = self._drop.get(kind, _NOTHING).stripped(base["data"])
         plain = wanted.plain
         if "position" in plain:  # a place among others, which differs from database to database
             plain = {**plain, "position": base["position"]}

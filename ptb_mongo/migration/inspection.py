@@ -7,12 +7,12 @@ them pass.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ptb_mongo.codec import TAG, load
-from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec import Codec, load
+from ptb_mongo.codec.troubles import UNREADABLE
 from ptb_mongo.errors import DecodeError, PersistenceError, RefusedError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
@@ -157,7 +157,6 @@ async def examine(
         advance: Called now and then with the kind, the number of documents, and how many there are in all.
     """
     result = Examination()
-    trust = Trust(database.trusted, database.aliases)
     for kind in KINDS:
         collection = database.scopes[kind].collection
         total = result.documents[kind] = (await database.driver.command({"count": collection}))["n"]
@@ -169,7 +168,7 @@ async def examine(
                 advance(kind, _BATCH, wanted)
             if stored.error is not None:
                 result.problems.append(stored.error)
-                for name in _untrusted(trust, stored):
+                for name in _untrusted(database.codec, stored):
                     result.untrusted[name] = result.untrusted.get(name, 0) + 1
         result.decoded[kind] = seen
         result.unreadable[kind] = len(result.problems) - before
@@ -205,12 +204,12 @@ async def _documents(database: Database, kind: Kind, sample: int | None) -> Asyn
 
 
 def is_untrusted(reason: str) -> bool:
-    """Whether a class that is not trusted is all that is wrong."""
-    return _UNTRUSTED.search(reason) is not None
+    """Whether classes that are not trusted are all that is wrong."""
+    return _UNTRUSTED.search(reason) is not None or reason.startswith(UNREADABLE.alone)
 
 
-def _untrusted(trust: Trust, stored: Stored) -> set[str]:
-    """The classes that keep a document from being read; in pickles only the first that was met."""
+def _untrusted(codec: Codec, stored: Stored) -> set[str]:
+    """The classes and functions that keep a document from being read."""
     names: set[str] = set()
     if stored.error is not None:
         names.update(_UNTRUSTED.findall(stored.error.reason))
@@ -218,19 +217,5 @@ def _untrusted(trust: Trust, stored: Stored) -> set[str]:
         plain = load(stored.raw)
     except DecodeError:
         return names
-    for name in set(_class_names(plain)):
-        try:
-            trust.resolve(name)
-        except DecodeError:
-            names.add(name)
+    names.update(trouble.name for trouble in codec.unreadable(plain) if trouble is not None)
     return names
-
-
-def _class_names(plain: Any) -> Iterator[str]:
-    if isinstance(plain, dict):
-        name = plain.get("v") if plain.get(TAG) == "class" else plain.get("cls") if TAG in plain else None
-        if isinstance(name, str):
-            yield name
-    if isinstance(plain, (dict, list)):
-        for value in plain.values() if isinstance(plain, dict) else plain:
-            yield from _class_names(value)

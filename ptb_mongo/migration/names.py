@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import enum
+import sys
 from typing import Final
 
-from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.trust import DEFAULT_VALUE, Trust, class_name
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker
+from ptb_mongo.migration.weapons import is_weapon
 
 __all__ = ["Function", "HostilePickleError", "Names", "StandIn", "stands_in"]
 
 _PUBLIC: Final = ("telegram", "telegram.ext", "telegram.constants", "telegram.error")
+_OF_VIDEO_CHATS: Final = ("Started", "Ended", "Scheduled", "ParticipantsInvited")
 _MOVED: Final = {"pathlib._local": "pathlib"}  # where Python 3.13 defines them
-# What no data of a bot is made of, and every attack is.
-_DANGEROUS_MODULES: Final = frozenset(
-    {"os", "posix", "nt", "subprocess", "sys", "importlib", "runpy", "shutil", "socket", "pty", "ctypes", "code"}
-    | {"codeop", "marshal", "pickle", "_pickle", "multiprocessing", "asyncio", "threading", "_thread", "webbrowser"}
-    | {"platform", "commands", "timeit", "pdb", "bdb", "cProfile", "profile", "trace", "tempfile", "signal", "site"}
-)
-_DANGEROUS_BUILTINS: Final = frozenset(
-    {"eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint", "globals", "locals", "vars"}
-    | {"setattr", "delattr", "exit", "quit", "help"}
-)
+# What PTB has renamed since version 13.
+_RENAMED: Final = {
+    **{f"telegram.VoiceChat{end}": f"telegram.VideoChat{end}" for end in _OF_VIDEO_CHATS},
+    "telegram.error.Unauthorized": "telegram.error.Forbidden",
+    "telegram.utils.helpers.DefaultValue": class_name(DEFAULT_VALUE),
+}
 _LONGEST_NAME: Final = 100
 
 
@@ -83,6 +82,7 @@ class Names:
             module, _, name = function.value.rpartition(".")
             self._found[module, name] = function
         self.refused: dict[str, str] = {}
+        self._stand_ins: dict[tuple[str, str], type[StandIn]] = {}
 
     def find(self, module: str, name: str) -> type | Function | Maker:
         """What a name means.
@@ -96,27 +96,29 @@ class Names:
         return found
 
     def _class(self, module: str, name: str) -> type:
-        if module.partition(".")[0] in _DANGEROUS_MODULES or (
-            module in {"builtins", "__builtin__"} and name.partition(".")[0] in _DANGEROUS_BUILTINS
-        ):
+        if is_weapon(module, name):
             raise HostilePickleError(f"{module:.80}.{name:.80}")
         names = [f"{_MOVED.get(module, module)}.{name}"]
         if module.partition(".")[0] == "telegram":  # PTB moves its classes; their public names stay
             names = [*(f"{public}.{name}" for public in _PUBLIC), *names]
+            names += [_RENAMED[known] for known in names if known in _RENAMED]
         reason = ""
         for candidate in names:
             try:
                 return self._trust.resolve(candidate)
             except DecodeError as error:
                 reason = error.reason
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            reason = "it belongs to Python, and is no value that can be stored"
         return self.stand_in(module, name, reason)
 
     def stand_in(self, module: str, name: str, reason: str) -> type[StandIn]:
         """A class that the codec refuses to store, with the name that the user knows."""
         module, name = (part.replace("\0", "?")[:_LONGEST_NAME] for part in (module, name))
         self.refused.setdefault(f"{module}.{name}", reason)
-        return type(
-            name.rpartition(".")[2].encode("utf-8", "replace").decode(),
-            (StandIn,),
-            {"__slots__": (), "__module__": module, "__qualname__": name},
-        )
+        made = self._stand_ins.get((module, name))
+        if made is None:
+            short = name.rpartition(".")[2].encode("utf-8", "replace").decode()
+            made = type(short, (StandIn,), {"__slots__": (), "__module__": module, "__qualname__": name})
+            self._stand_ins[module, name] = made
+        return made

@@ -1,4 +1,4 @@
-"""The files of `telegram.ext.PicklePersistence`, single or one for each kind of data, under any PTB since 20."""
+"""The files of `telegram.ext.PicklePersistence`, single or one for each kind of data, under any PTB since 13."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final
 import telegram
 
 from ptb_mongo.codec.trust import Trust
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.migration.data import KINDS, BotData
+from ptb_mongo.migration.names import StandIn, stands_in
 from ptb_mongo.migration.unpickler import ForeignPickle
 
 __all__ = ["PickleSource"]
@@ -85,20 +86,37 @@ class PickleSource:
 
 
 def _bot_data(found: dict[str, Any], refused: dict[str, str]) -> BotData:
+    problems: list[DocumentError] = []
     for kind in _DICTS:
-        if not isinstance(found.get(kind), (dict, type(None))):
+        if not isinstance(found.get(kind), (dict, type(None), StandIn)):
             raise DecodeError(f"its {kind} is not a dict, as PicklePersistence writes it")
-    conversations = found.get("conversations") or {}
+    for kind in KINDS:
+        found[kind] = _loaded(found.get(kind), kind, None, problems)
+    conversations = {
+        name: {} if stands_in(states) else states for name, states in (found["conversations"] or {}).items()
+    }
+    for name, states in (found["conversations"] or {}).items():
+        _loaded(states, "conversations", name, problems)
     if not all(isinstance(states, dict) for states in conversations.values()):
         raise DecodeError("its conversations are not a dict for each handler")
     return BotData(
-        user_data=found.get("user_data") or {},
-        chat_data=found.get("chat_data") or {},
-        bot_data=found.get("bot_data"),
+        user_data=found["user_data"] or {},
+        chat_data=found["chat_data"] or {},
+        bot_data=found["bot_data"],
         conversations=conversations,
-        callback_data=_callback_data(found.get("callback_data")),
+        callback_data=_callback_data(found["callback_data"]),
         refused=refused,
+        problems=problems,
     )
+
+
+def _loaded(value: Any, kind: str, place: Any, problems: list[DocumentError]) -> Any:
+    """What was read, or `None` for something whole that was not, which is noted."""
+    if not isinstance(value, StandIn):
+        return value
+    reason = f"it is a {type(value).__module__}.{type(value).__qualname__}, which was not loaded"
+    problems.append(DecodeError(reason).located(kind, place))
+    return None
 
 
 def _callback_data(value: Any) -> Any:

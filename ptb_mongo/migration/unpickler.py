@@ -1,6 +1,6 @@
 """Reads the pickles of `PicklePersistence`, which name classes and functions, without letting them run any.
 
-A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 20. A
+A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 13. A
 name is never imported: it is a class that `Trust` knows, or one of the few functions whose work is done here.
 A class that is not trusted, or is gone, becomes a *stand-in*: it swallows what would be done to it, and the codec
 refuses to store it, so that one class does not hold up everybody's data. A pickle that names what only an
@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import pickle
 import zoneinfo
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import telegram
@@ -22,23 +22,24 @@ from ptb_mongo.codec.inert import made_of_form
 from ptb_mongo.codec.iterators import ITERATORS
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.parts import enum_member, fraction
-from ptb_mongo.codec.reader import Reader
 from ptb_mongo.codec.restoring import check_call, set_state
 from ptb_mongo.codec.telegram_objects import telegram_object
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
+from ptb_mongo.migration.foreign_contents import ForeignContents
 from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker, Unfinished
-from ptb_mongo.migration.names import Function, HostilePickleError, Names, StandIn, stands_in
+from ptb_mongo.migration.names import Function, Names, StandIn, stands_in
+from ptb_mongo.migration.ptb13 import is_of_ptb_13, rebuilt
 
 __all__ = ["ForeignPickle"]
 
-_PROTOCOLS: Final = (4, 5)  # what `pickle.HIGHEST_PROTOCOL` has been since Python 3.7
+_PROTOCOLS: Final = (3, 4, 5)  # what `pickle.DEFAULT_PROTOCOL` and `pickle.HIGHEST_PROTOCOL` have been since Python 3.6
 _OWN_BOT: Final = "a known bot replaced by PTB's PicklePersistence"
 _FOREIGN_BOT: Final = "an unknown bot replaced by PTB's PicklePersistence"
 _CALLABLE_BUILTINS: Final = (complex, slice, object, bytearray, set, frozenset)
 
 
-class ForeignPickle(Reader):
+class ForeignPickle(ForeignContents):
     """One pickle of `PicklePersistence`.
 
     Args:
@@ -48,9 +49,8 @@ class ForeignPickle(Reader):
     """
 
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
-        super().__init__(data, ("", ""), is_bounded=False)
+        super().__init__(data, Names(trust))
         self._bot = bot
-        self._names = Names(trust)
         self._whole: set[int] = set()  # values of libraries, which their state would not make any more whole
         self._work: dict[Function, Callable[..., Any]] = {
             Function.RECONSTRUCT_TO: self._telegram,
@@ -86,7 +86,7 @@ class ForeignPickle(Reader):
             DecodeError: If it is damaged, of another protocol, or made by an attacker.
         """
         if self._data[:1] != pickle.PROTO or self._data[1:2] not in map(bytes, ([number] for number in _PROTOCOLS)):
-            raise DecodeError("it is not a pickle as PTB writes it since version 20 (protocol 4 or 5)")
+            raise DecodeError("it is not a pickle as PTB writes it since version 13 (protocol 3, 4 or 5)")
         try:
             return self.read()
         except DecodeError:
@@ -110,19 +110,21 @@ class ForeignPickle(Reader):
         called = self._stack.pop()
         if type(args) is not tuple:
             raise DecodeError("the pickle calls with what are no arguments")
-        if isinstance(called, Maker):
+        if stands_in(called):
+            made = called() if isinstance(called, type) else called
+        elif isinstance(called, Maker):
             made = self._of_library(called, args)
         elif isinstance(called, Function):
             made = self._guarded(called.value, lambda: self._work[called](*args))
             self._made.setdefault(id(made), (made, args))
         else:
             made = self._create(called, args, bare=False)
-        self._stack.append(made)
+        self._push_made(made)
 
     def _new(self, *, keywords: bool) -> None:
         kwargs = self._stack.pop() if keywords else {}
         args = self._stack.pop()
-        self._stack.append(self._create(self._stack.pop(), args, kwargs, bare=True))
+        self._push_made(self._create(self._stack.pop(), args, kwargs, bare=True))
 
     def _create(self, cls: Any, args: Any, kwargs: Any = None, *, bare: bool) -> Any:
         """An object of a trusted class: by `__new__` alone (`bare`), or by a call."""
@@ -133,23 +135,7 @@ class ForeignPickle(Reader):
             raise DecodeError("the pickle calls what may not be called")
         if issubclass(cls, StandIn):
             return cls()
-        label = f"{cls.__module__}.{cls.__qualname__}"
-        if issubclass(cls, enum.Enum):
-            if bare or kwargs or len(args) != 1:
-                raise DecodeError(f"{label} is an enum, and is asked for more than a member")
-            return self._guarded(label, lambda: cls(args[0]))
-        if issubclass(cls, telegram.TelegramObject) and (args or kwargs or not bare):
-            raise DecodeError(f"{label} is restored from its attributes alone")
-        if cls.__module__ == "builtins" and cls not in _CALLABLE_BUILTINS:
-            raise DecodeError(f"{label} is not called from a pickle")
-        if issubclass(cls, (set, frozenset)):
-            self._check_elements(args)
-
-        def make() -> Any:
-            check_call(cls, args, kwargs)
-            return cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
-
-        made = self._guarded(label, make)
+        made = self._guarded(f"{cls.__module__}.{cls.__qualname__}", lambda: self._called(cls, args, kwargs, bare=bare))
         self._made[id(made)] = made, args
         return made
 
@@ -177,16 +163,19 @@ class ForeignPickle(Reader):
         if len(self._memo) > unfinished.place and self._memo[unfinished.place] is unfinished:
             self._memo[unfinished.place] = made
 
-    def _guarded(self, label: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives; a stand-in if that fails, say because a member of an enum is gone."""
-        try:
-            return make()
-        except (DecodeError, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
-            if isinstance(error, HostilePickleError):
-                raise
-            reason = error.reason if isinstance(error, DecodeError) else type(error).__name__
-            module, _, name = label.rpartition(".")
-            return self._names.stand_in(module, name, f"it cannot be restored: {reason}")()
+    def _called(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, bare: bool) -> Any:
+        if issubclass(cls, enum.Enum):
+            if bare or kwargs or len(args) != 1:
+                raise DecodeError("it is an enum, and is asked for more than a member")
+            return cls(args[0])
+        if issubclass(cls, telegram.TelegramObject) and (args or kwargs or not bare):
+            raise DecodeError("it is restored from its attributes alone")
+        if cls.__module__ == "builtins" and cls not in _CALLABLE_BUILTINS:
+            raise DecodeError("it is not called from a pickle")
+        if issubclass(cls, (set, frozenset)):
+            self._check_elements(args)
+        check_call(cls, args, kwargs)
+        return cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
 
     def _telegram(self, cls: Any, state: dict[str, Any]) -> Any:
         """What PTB's own function does, which its pickles name."""
@@ -226,57 +215,21 @@ class ForeignPickle(Reader):
         label = f"{type(obj).__module__}.{type(obj).__qualname__}"
         made, args = self._made[id(obj)]
         self._made[id(obj)] = made, (args, state)
-        try:
-            if isinstance(obj, telegram.TelegramObject):
-                bot = state.pop("_bot", None)
-                obj.__setstate__(state)
-                obj.set_bot(bot if isinstance(bot, telegram.Bot) else None)
-            else:
-                set_state(obj, state)
-        except Exception as error:  # whatever a class's own __setstate__ may raise
-            raise DecodeError(f"a {label} cannot be restored ({type(error).__name__})") from error
+        built = self._guarded(label, lambda: self._with_state(obj, state))
+        if built is not obj:
+            self._made[id(built)] = built, (args, state)
+            self._put_in_place(built)
 
-    def _extend(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if type(target) is list:
-            target.extend(items)
-        elif not stands_in(target):
-            self._check_made(target)
-            for item in items:
-                type(target).append(target, item)
-
-    def _update(self, items: list[Any]) -> None:
-        target = self._stack[-1]
-        if type(target) is dict:
-            super()._update(items)
-        elif not stands_in(target):
-            self._check_made(target)
-            self.check_hashing(items[::2])
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                type(target).__setitem__(target, key, value)
-
-    def _check_made(self, target: object) -> None:
-        if id(target) not in self._made or isinstance(target, (type, Function)):
-            raise DecodeError("the pickle fills what it has not made")
-
-    def _empty_set(self, _: None = None) -> None:
-        self._stack.append(set())
-
-    def _add_items(self, _: None = None) -> None:
-        items = self._hashable_items()
-        target = self._stack[-1]
-        if type(target) is not set:
-            raise DecodeError("the pickle adds to what is no set")
-        target.update(items)
-
-    def _frozenset(self, _: None = None) -> None:
-        items = self._hashable_items()
-        self._stack.append(frozenset(items))
-
-    def _hashable_items(self) -> Iterable[Any]:
-        items: list[Any] = self._since_mark()
-        self.check_hashing(items)
-        return items
+    def _with_state(self, obj: Any, state: Any) -> Any:
+        if isinstance(obj, telegram.TelegramObject):
+            if is_of_ptb_13(state):
+                return rebuilt(type(obj), state, self._bot)
+            bot = state.pop("_bot", None)
+            obj.__setstate__(state)
+            obj.set_bot(bot if isinstance(bot, telegram.Bot) else None)
+        else:
+            set_state(obj, state)
+        return obj
 
     def outside(self, reference: Any) -> Any:
         """The bot, as `PicklePersistence` has marked it; another bot is `None` for it, too."""
@@ -284,18 +237,15 @@ class ForeignPickle(Reader):
             return self._bot
         if reference == _FOREIGN_BOT:
             return None
-        raise DecodeError("the pickle refers to an unknown outside object")
+        return self._names.stand_in("pickle", "persistent_id", "it stands for an object outside of the file")()
 
     _OPERATIONS: ClassVar[dict[int, tuple[Any, Any]]] = {
-        **Reader._OPERATIONS,  # noqa: SLF001  (the base class's)
+        **ForeignContents._OPERATIONS,  # noqa: SLF001  (the base class's)
         pickle.STACK_GLOBAL[0]: (_name_of_global, None),
         pickle.REDUCE[0]: (_reduce, None),
         pickle.NEWOBJ[0]: (lambda self, _: self._new(keywords=False), None),
         pickle.NEWOBJ_EX[0]: (lambda self, _: self._new(keywords=True), None),
         pickle.BUILD[0]: (_build, None),
-        pickle.EMPTY_SET[0]: (_empty_set, None),
-        pickle.ADDITEMS[0]: (_add_items, None),
-        pickle.FROZENSET[0]: (_frozenset, None),
     }
 
 

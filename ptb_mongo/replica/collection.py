@@ -84,6 +84,10 @@ class Collection(KnownDocuments[R]):
             body: What `upgraded` has made of it.
         """
 
+    def explained(self, plain: Document, error: DecodeError) -> DecodeError:
+        """An error that names all classes because of which a document cannot be decoded."""
+        return self.codec.explained_unreadable(plain, error)
+
     def arrived(self, replica: R, before: bytes | None, rev: Any) -> None:
         """A document was read.
 
@@ -175,7 +179,11 @@ class Collection(KnownDocuments[R]):
         """
         if BURIED_FIELD in body and len(body) == 1:
             return {}  # a mark: there is no document
-        decoded = self.codec.decode_body(raw, body)
+        plain = self.ours(body)  # what is not ours need not be readable
+        try:
+            decoded = self.codec.decode_body(raw, plain)
+        except DecodeError as error:
+            raise self.explained(plain, error) from error
         body = self.upgraded(decoded)
         try:
             self.check(key, body)

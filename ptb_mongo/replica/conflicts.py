@@ -14,14 +14,14 @@ keys stand further in front. Where none does, "local" does.
 from __future__ import annotations
 
 import decimal
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any, Final, get_args
 
-from ptb_mongo.codec import escape, unescape
+from ptb_mongo.codec import unescape
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.replica.key_patterns import stored_keys
 from ptb_mongo.replica.merge import Resolver, Side
 from ptb_mongo.replica.values import MISSING, Keys
 from ptb_mongo.types import Conflict, OnConflict, ScopeName, Strategy
@@ -33,7 +33,6 @@ _SIDES: Final = ("local", "remote")
 _ACCUMULATING: Final = ("add", "max", "min")
 _NUMBERS: Final = frozenset({int, float, decimal.Decimal, Fraction, timedelta})
 _DIGITS: Final = 200  # of decimals that are added
-_INDEX: Final = re.compile("0|-?[1-9][0-9]*", re.ASCII)
 
 Convert = Callable[[Any], Any]
 
@@ -83,7 +82,7 @@ class _Pattern:
         self.strategy: Strategy = strategy  # type: ignore[assignment]
         self.is_accumulating = strategy not in _SIDES
         self._is_open = parts[-1] == "**"
-        self._keys = [_stored(part, pattern) for part in (parts[:-1] if self._is_open else parts)]
+        self._keys = [stored_keys(part, pattern, "on_conflict") for part in (parts[:-1] if self._is_open else parts)]
         literal = [keys is not None for keys in self._keys]
         self.rank = sum(literal), len(literal) - sum(literal), literal
 
@@ -100,24 +99,6 @@ class _Pattern:
     def _begins_as(self, keys: Keys) -> bool:
         pairs = zip(self._keys, keys, strict=False)
         return all(named is None or key in named for named, key in pairs)
-
-
-def _stored(part: str, pattern: str) -> frozenset[str] | None:
-    """The stored forms of a key in a pattern; `None` for any key."""
-    if part == "*":
-        return None
-    if not part:
-        raise ConfigurationError(f"on_conflict has the pattern {pattern!r:.80}, with an empty key: that is %empty")
-    if "*" in part:
-        raise ConfigurationError(
-            f"on_conflict has the pattern {pattern!r:.80}: * stands for a whole key, ** for all keys at the end; "
-            "as a part of a key it is %2A"
-        )
-    key = unescape(part.replace("%2A", "*"))
-    forms = {str(escape(key))}
-    if isinstance(key, str) and _INDEX.fullmatch(key):
-        forms.add(f"%i{key}")  # 5, and not only "5"
-    return frozenset(forms)
 
 
 class Strategies:

@@ -56,7 +56,7 @@ class DocumentForm:
         """See `Form.canonical`."""
         if raw is None:
             return {}
-        body = load(raw)
+        body = self.ours(load(raw))
         body.pop(BURIED_FIELD, None)
         plain = self.canonical_value(body)
         return self.ours(body if plain is MISSING else plain)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.codec import BURIED, Codec, load
-from ptb_mongo.errors import DecodeError, DocumentError, as_encode_error
+from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
@@ -216,7 +216,10 @@ class CallbackDataScope(Collection[Replica]):
                 places[identity] = len(objects)
                 objects.append(value)
             references[uuid] = places[identity]
-        return {"buttons": references, **self.codec.encode({"objects": objects})}
+        try:
+            return {"buttons": references, **self.codec.encode({"objects": objects})}
+        except EncodeError as error:
+            raise self.codec.explained(objects, error) from error
 
     def _place(self, ordered: list[str]) -> None:
         """Gives each document a position that increases along the order, changing as few as possible."""

@@ -179,7 +179,7 @@ class ConversationScope(Collection[Replica]):
         except QuarantinedError:
             raise
         except Exception as error:
-            found = as_encode_error(error)
+            found = self.codec.explained(state, as_encode_error(error))
             if self.cannot_store(replica, found):
                 raise found from error
             return None  # where each update is saved separately, it is staged again and again

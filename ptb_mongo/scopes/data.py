@@ -50,13 +50,8 @@ class DataScope(DataForm[T]):
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read; they become the live ones."""
         for replica, body in self.loaded(raws):
-            try:
-                data = self.codec.decode(replica.target_plain(self)) if self._excluded else body
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
-                self.could_not_be_used(replica, error)
-                continue
-            if "data" in data or replica.live is not None:
-                live = data["data"] if "data" in data else self._new()
+            if "data" in body or replica.live is not None:
+                live = body["data"] if "data" in body else self._new()
                 replica.attached(live, is_again=self._was_loaded)
                 yield self.key_of(replica.id), live
 
@@ -143,15 +138,15 @@ class DataScope(DataForm[T]):
         except QuarantinedError:
             raise
         except Exception as error:
-            found = as_encode_error(error)
+            found = self._explained(obj, as_encode_error(error))
             if self.cannot_store(replica, found):
                 raise found from error
             return None
         if bad is None:
             if self.refusal(replica) is None:
                 self.can_store(replica)
-        elif self.cannot_store(replica, bad):
-            self.problems.append(bad)
+        elif self.cannot_store(replica, found := self._explained(obj, bad)):
+            self.problems.append(found)
         return replica if is_new else None
 
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:
@@ -253,7 +248,9 @@ class DataScope(DataForm[T]):
             except DocumentError:
                 return  # it cannot be stored at all, which its save reports; it is merged when it can
             after = with_parts(replica.brought(before, self), before, left_out)
+            held = self._excluded.held(replica.live)
             bring_into(replica.live, before["data"], after["data"], self.codec.decode)
+            self._excluded.put_back(replica.live, held)
         except Exception as error:  # noqa: BLE001  (an error here would cost the whole update)
             replica.not_brought(view)
             self.could_not_be_used(replica, error)

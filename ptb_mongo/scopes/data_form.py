@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from ptb_mongo.codec import Codec, dump, unescape
+from ptb_mongo.codec import Codec, dump
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.log import get_logger
@@ -16,6 +16,7 @@ from ptb_mongo.replica.merge import merge
 from ptb_mongo.replica.schema import SCHEMA, Steps, without_schema
 from ptb_mongo.replica.values import Document, Keys, Path, fields_inside
 from ptb_mongo.replica.versions import Stored, Version
+from ptb_mongo.scopes.exclusion import Exclusion
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_loadable, other_type
 from ptb_mongo.scopes.partial import Plain, part_of
@@ -37,7 +38,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         codec: Encodes and decodes values.
         counters: Counts what happens.
         new: Makes an empty object, as defined by `ContextTypes`.
-        excluded: Keys that are never stored.
+        excluded: Paths of what is never stored; see `Exclusion`.
         on_conflict: Decides conflicts.
         migrations: What the data goes through that was stored before they were written.
     """
@@ -61,7 +62,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         self._name = name
         self._new = new
         self._type = type(new())
-        self._excluded = frozenset(excluded)
+        self._excluded = Exclusion(excluded)
         self._strategies = Strategies(
             name, on_conflict, encode=codec.encode, decode=codec.decode, on_error=self._not_decided
         )
@@ -130,21 +131,20 @@ class DataForm(Collection[LiveReplica], Generic[T]):
 
     def _body(self, obj: Any) -> Document:
         """The plain document of an object, without what is excluded."""
-        if self._excluded and type(obj) is dict:  # an excluded value need not be storable
-            obj = {key: value for key, value in obj.items() if key not in self._excluded}
+        if self._excluded:
+            obj = self._excluded.without(obj)
         body: Document = self.codec.encode({"data": obj})
         return self.ours(body)
 
     def ours(self, body: Document) -> Document:
-        """See `Collection.ours`; excluded keys are not ours, though others may store them."""
+        """See `Collection.ours`; what is excluded is not ours, though others may store it."""
         if SCHEMA in body:  # which stands behind the data, wherever others have put it
             schema = {SCHEMA: body[SCHEMA]} if self._steps else {}
             return {**self.ours(without_schema(body)), **schema}
-        if not self._excluded or (inside := fields_inside(body.get("data"))) is None:
+        if not self._excluded or "data" not in body:
             return body
-        where, fields = inside
-        kept = {key: value for key, value in fields.items() if unescape(key) not in self._excluded}
-        return {"data": {**body["data"], where[0]: kept} if where else kept}
+        data = self._excluded.stripped(body["data"])
+        return body if data is body["data"] else {**body, "data": data}
 
     def _plain(self, replica: LiveReplica, obj: T) -> Plain:
         """The plain form of an object; where a part of it cannot be stored, with what is stored there now.
@@ -176,6 +176,18 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         except Exception as error:
             raise as_encode_error(error) from error
         return plain
+
+    def explained(self, plain: Document, error: DecodeError) -> DecodeError:
+        """See `Collection.explained`."""
+        return self.codec.explained_unreadable(plain.get("data"), error, self._name)
+
+    def _explained(self, obj: Any, error: EncodeError) -> EncodeError:
+        """An error that names all of an object that cannot be stored; dear, so it is asked only where it is told."""
+        try:
+            left = self._excluded.without(obj)
+        except Exception:  # noqa: BLE001  (what the object's own class raises; then the first reason must do)
+            return error
+        return self.codec.explained(left, error, self._name)
 
     def _plain_or_none(self, replica: LiveReplica, obj: Any) -> Document | None:
         try:

@@ -220,7 +220,7 @@ async def test_a_class_that_is_not_trusted_is_named_and_holds_up_nobody(tmp_path
     assert isinstance(data.user_data[1]["basket"], StandIn)
     assert set(data.refused) == {"cli_models.Basket", "cli_models.Level"}
     assert 'trusted=["cli_models"]' in data.refused["cli_models.Basket"]
-    with pytest.raises(TypeError, match=r"basket: objects of cli_models\.Basket are not stored"):
+    with pytest.raises(TypeError, match=r"at basket: .*Basket"):
         Codec(["cli_models"]).encode(data.user_data[1])
 
 
@@ -346,7 +346,6 @@ HOSTILE = {
     "exec": spelled(called("builtins", "exec", text("1/0"))),
     "__import__": spelled(called("builtins", "__import__", text("this"))),
     "subprocess": spelled(called("subprocess", "Popen", text("true"))),
-    "a method of a module": spelled(called("os", "path.join", text("a"))),
     "pickle in pickle": spelled(called("pickle", "loads", pickle.SHORT_BINBYTES + b"\x01.")),
 }
 
@@ -366,6 +365,10 @@ INERT = {
     "a class of a module": pickle.dumps(Picture(Traced, (), {"a": 1})),
     "a function by way of PTB": spelled(called("telegram.ext._picklepersistence", "pickle.loads", text("x"))),
     "a function of PTB": spelled(called("telegram.helpers", "escape_markdown", text("x"))),
+    "an unknown outside object": spelled(text("the moon"), pickle.BINPERSID),
+    "an enum that is extended": spelled(called("telegram.constants", "ParseMode", text("x"), text("a b"))),
+    "a Telegram object that is called": spelled(called("telegram", "User", pickle.NONE)),
+    "a method of a module": spelled(called("os", "path.join", text("a"))),
     "a bot": spelled(called("telegram", "Bot", text("1:x"))),
     "a module that does not exist": spelled(called("not.there", "X", text("x"))),
     "a name with a NUL": spelled(called("a\0b", "c\0d")),
@@ -400,7 +403,6 @@ BROKEN = {
     "no pickle": b"hello",
     "an old protocol": pickle.dumps({}, 2),
     "half a pickle": pickle.dumps({"user_data": {1: {"a": "b" * 50}}})[:-20],
-    "an unknown outside object": spelled(text("the moon"), pickle.BINPERSID),
     "a changed class": spelled(name("telegram", "User"), pickle.EMPTY_DICT, pickle.BUILD),
     "a changed class's slots": spelled(
         name("telegram", "User"), pickle.NONE, pickle.EMPTY_DICT, pickle.TUPLE2, pickle.BUILD
@@ -412,8 +414,6 @@ BROKEN = {
     "a class that is appended to": spelled(name("collections", "deque"), text("y"), pickle.APPEND),
     "a list that is a set": spelled(pickle.EMPTY_LIST, pickle.MARK, pickle.NONE, pickle.ADDITEMS),
     "an unhashable key": spelled(pickle.EMPTY_DICT, pickle.EMPTY_LIST, pickle.NONE, pickle.SETITEM),
-    "an enum that is extended": spelled(called("telegram.constants", "ParseMode", text("x"), text("a b"))),
-    "a Telegram object that is called": spelled(called("telegram", "User", pickle.NONE)),
     "a name that is a number": spelled(pickle.NONE, pickle.NONE, pickle.STACK_GLOBAL),
     "more than the stack holds": spelled(pickle.TUPLE3),
 }

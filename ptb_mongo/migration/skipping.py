@@ -1,0 +1,85 @@
+"""Leaves out of a value what cannot be stored, so that all the rest of it can be.
+
+The value is changed: an import has just made it, and nobody else has it. What goes is the smallest thing with a bad
+value in it that can go by itself: an entry of a dict, an element of a list or a set, an attribute. Of a tuple no part
+can, as each has its place.
+"""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, Final
+
+from ptb_mongo.codec import Codec
+from ptb_mongo.codec.objects import remove_attribute
+from ptb_mongo.codec.troubles import Place, Trouble
+from ptb_mongo.migration.names import Function, StandIn, stands_in
+
+__all__ = ["leave_out", "refused_value"]
+
+_ROUNDS: Final = 3  # more are needed only where the value has more parts than are looked at in one
+
+
+def refused_value(value: Any) -> tuple[str, str] | None:
+    """The name of what a pickle's reader has not loaded, and the reason; `None` for everything else."""
+    if isinstance(value, Function):
+        return value.value, f"it holds {value.value} itself, which is no value"
+    if not stands_in(value):
+        return None
+    cls: type[StandIn] = value if isinstance(value, type) else type(value)
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return name, f"it holds a {name}, which was not loaded"
+
+
+def leave_out(value: Any, codec: Codec) -> list[Trouble]:
+    """Takes everything out of a value that cannot be stored.
+
+    Args:
+        value: It is changed.
+        codec: Says what cannot be stored.
+
+    Returns:
+        What was left out, each where it stood. What cannot be left out, as it is all that there is, is not among it.
+    """
+    left: list[Trouble] = []
+    for _ in range(_ROUNDS):
+        found = [*codec.troubles(value, refused_value)]
+        places: dict[tuple[int, Any], Place] = {}
+        for trouble in found:
+            if trouble is not None and (place := _place_to_go(trouble.place)) is not None:
+                places[id(place.holder), _identity(place)] = place
+                left.append(trouble)
+        _remove(places.values())
+        if not found or found[-1] is not None:  # everything was looked at
+            break
+    return left
+
+
+def _identity(place: Place) -> Any:
+    return place.key if type(place.key) in {int, str} else id(place.key)
+
+
+def _place_to_go(place: Place | None) -> Place | None:
+    """The innermost place that can be emptied."""
+    while place is not None and isinstance(place.holder, (tuple, frozenset)):
+        place = place.above
+    return place
+
+
+def _remove(places: Any) -> None:
+    by_holder: dict[int, tuple[Any, list[Any]]] = {}
+    for place in places:
+        by_holder.setdefault(id(place.holder), (place.holder, []))[1].append(place.key)
+    for holder, keys in by_holder.values():
+        if isinstance(holder, dict):
+            for key in keys:
+                holder.pop(key, None)
+        elif isinstance(holder, (list, collections.deque)):
+            for index in sorted(keys, reverse=True):
+                del holder[index]
+        elif isinstance(holder, set):
+            elements = [*holder]
+            holder.difference_update([elements[index] for index in keys])
+        else:
+            for name in keys:
+                remove_attribute(holder, name)
