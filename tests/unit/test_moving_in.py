@@ -91,7 +91,6 @@ REFUSED: dict[str, Any] = {
     "a function": os.path.join,
     "a getter": operator.attrgetter("a.b"),
     "a caller": operator.methodcaller("clear"),
-    "a signal": signal.SIGINT,
     "a finished process": subprocess.CompletedProcess([], 0),
     "an endless counter": itertools.count(),
     "a logger": logging.getLogger("x"),

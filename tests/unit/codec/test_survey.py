@@ -127,7 +127,6 @@ def test_one_error_names_all_classes_and_what_helps_helps(place):
         (len, "builtins.len"),
         (functools.partial(int, base=2), "functools.partial"),
         (types, "types"),
-        (collections.defaultdict(function), f"{HERE}.function"),
     ],
 )
 def test_what_no_trust_helps_against_is_not_said_to_need_any(value, name):
@@ -140,6 +139,15 @@ def test_what_no_trust_helps_against_is_not_said_to_need_any(value, name):
     alone = refused({"a": value}, trusted=[HERE])
     assert "trusted=" not in alone
     assert 'exclude={"user_data": {"a"}}' in alone
+
+
+def test_of_a_function_that_fills_a_dict_itself_is_to_be_trusted() -> None:
+    value = collections.defaultdict(function)
+
+    reason = refused({"a": {"x": value}, "b": Basket(lock=value)}, trusted=[HERE])
+
+    assert "trusted=[function]" in reason
+    assert 'exclude={"user_data": {"a.x", "b.lock"}}' in reason
 
 
 def made_of(_: Any) -> Any:
