@@ -92,9 +92,11 @@ def _dear_ones(values: Collection[Any]) -> list[Any]:
 
 def is_dear(value: Any) -> bool:
     """Whether a key holds an integer that takes the square of its length to be compared with a `Decimal`."""
-    if type(value) in {tuple, frozenset}:
-        return any(map(is_dear, value))
-    return type(value) is int and value.bit_length() > _LONGEST_COMPARED
+    if isinstance(value, tuple):  # of whatever class, and read by no method of its own
+        return any(map(is_dear, tuple.__iter__(value)))
+    if isinstance(value, frozenset):
+        return any(map(is_dear, frozenset.__iter__(value)))
+    return isinstance(value, int) and int.bit_length(value) > _LONGEST_COMPARED
 
 
 def check_copy(value: object) -> None:
@@ -106,9 +108,10 @@ def check_copy(value: object) -> None:
     try:
         _copy_below(_FRAMES_BELOW, value)
     except Exception as error:  # whatever a class's own methods may raise
-        raise DecodeError(
-            f"it cannot be copied, as PTB does with all data before it is saved ({type(error).__name__})"
-        ) from error
+        what = type(error).__name__
+        if isinstance(error, AttributeError) and error.name:
+            what += f": a {type(error.obj).__qualname__} has no {shown(error.name)}"
+        raise DecodeError(f"it cannot be copied, as PTB does with all data before it is saved ({what})") from error
 
 
 def _copy_below(frames: int, value: object) -> None:

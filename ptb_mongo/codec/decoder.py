@@ -20,9 +20,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending, check_collisions
+from ptb_mongo.codec.bounds import MAX_PACKED, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, unescape
-from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
+from ptb_mongo.codec.object_restoring import BASE_TAGS, ObjectRestorer
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.restoring import Restorer
@@ -32,6 +32,7 @@ from ptb_mongo.errors import DecodeError
 __all__ = ["Decoder"]
 
 _MANY_KEYS: Final = 1000
+_NATIVE: Final = frozenset({"str", "int", "float", "bytes", "list", "dict"})  # bases whose own form has no tag
 _SHORT_INT: Final = 20  # characters of a key that is an integer below 2**61 - 1, which is its own hash
 
 
@@ -46,6 +47,7 @@ class Decoder:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._bot = bot
+        self._objects = ObjectRestorer(trust)
         self._packed_levels = 0
         self._spending = Spending()
         self.doubtful = False
@@ -88,7 +90,7 @@ class Decoder:
             "OrderedDict": ("v", dict, lambda _, mapping: collections.OrderedDict(mapping)),
             "Counter": ("v", dict, lambda _, mapping: collections.Counter(mapping)),
             "defaultdict": ("v", dict, self._defaultdict),
-            "object": ("state", dict, self._object),
+            "object": ("state", object, self._objects.object),
             "namedtuple": ("v", dict, self._named_tuple),
         }
 
@@ -98,13 +100,15 @@ class Decoder:
         Raises:
             DecodeError: If it cannot be restored; with the path to the culprit.
         """
-        self.doubtful = self.holds_bot = False
+        self.doubtful = self.holds_bot = self._objects.doubtful = False
         self._packed_levels = 0
         self._spending = Spending()
         try:
             return self.decode(plain)
         except RecursionError as error:
             raise DecodeError("it is nested too deeply") from error
+        finally:
+            self.doubtful = self.doubtful or self._objects.doubtful
 
     def decode(self, plain: Any) -> Any:
         """The value of one part of a document."""
@@ -150,9 +154,11 @@ class Decoder:
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
         tag = tagged[TAG]
-        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag):
+        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag or tag in BASE_TAGS):
             raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
         try:
+            if "cls" in tagged and tag in BASE_TAGS:
+                return self._of_base(tag, tagged)
             if tag in self._by_tag:
                 return self._by_tag[tag](tagged)
             field, kind, make = self._containers[tag]
@@ -163,10 +169,10 @@ class Decoder:
                 elif type(plain) is dict:
                     inside = self._tagged(plain) if TAG in plain else self._dict(plain)
                 else:
-                    inside = None
+                    inside = plain
             except DecodeError as error:
                 raise _within(field, error) from error
-            if type(inside) is not kind:
+            if kind is not object and type(inside) is not kind:
                 raise DecodeError(f"its {field} is not {'an array' if kind is list else 'a document'}")
             return make(tagged, inside)
         except (DecodeError, RecursionError):
@@ -219,26 +225,29 @@ class Decoder:
         name = [self.decode(tagged["name"])] if "name" in tagged else []
         return dtm.timezone(self.decode(tagged["v"]), *name)
 
-    def _object(self, tagged: dict[str, Any], attributes: dict[Any, Any]) -> Any:
-        cls = self._class(tagged)
-        # Of a class that has a constructor in `standard`, the attributes alone may not make a whole object.
-        if not is_plain(cls) or (self._trust.is_standard(cls) and cls is not object):
-            raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
-        if any(type(name) is not str for name in attributes):
-            raise DecodeError("its state is not a document of attributes")
-        if not COPY_HOOKS.isdisjoint(attributes):
-            raise DecodeError("one of its attributes stands in the place of a method")
-        self.doubtful = self.doubtful or copies_itself(cls)
-        return new_object(cls, attributes)
+    def _of_base(self, tag: str, tagged: dict[str, Any]) -> Any:
+        """An object of a subclass of a built-in type: its value in the form of that type, and its state."""
+        plain = tagged.get("v")
+        by_itself = tag in _NATIVE or (tag in {"set", "frozenset"} and type(plain) is dict)  # which is packed
+        if by_itself or (tag == "datetime" and "iso" not in tagged):
+            try:
+                value = self.decode(plain)
+            except DecodeError as error:
+                raise _within("v", error) from error
+        else:
+            value = self._tagged({name: part for name, part in tagged.items() if name not in {"cls", "state"}})
+        if type(value) is not BASE_TAGS[tag]:
+            raise DecodeError(f"its v is not a {tag}")
+        return self._objects.of_base(tagged, value, self._state_of(tagged))
 
     def _named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any]) -> Any:
-        cls: Any = self._class(tagged)
-        if not issubclass(cls, tuple) or not hasattr(cls, "_fields"):
-            raise DecodeError(f"{tagged['cls']} is not a named tuple")
-        known = {**cls._field_defaults, **fields}
-        if missing := [name for name in cls._fields if name not in known]:
-            raise DecodeError(f"{tagged['cls']} has the fields {', '.join(missing)}, which are not stored")
-        return tuple.__new__(cls, [known[name] for name in cls._fields])
+        return self._objects.named_tuple(tagged, fields, self._state_of(tagged))
+
+    def _state_of(self, tagged: dict[str, Any]) -> Any:
+        try:
+            return self.decode(tagged["state"]) if "state" in tagged else None
+        except DecodeError as error:
+            raise _within("state", error) from error
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
         restorer = Restorer(_field(tagged, field, bytes), self._trust, self._bot(), self._spending)

@@ -16,7 +16,7 @@ __all__ = ["LiveReplica"]
 _REMEMBERED: Final = 4
 _HandedOut = tuple[Any, "bytes | None"]
 _NOTHING: Final[_HandedOut] = (None, None)  # no object, which is based on nothing
-_WITH_ELEMENTS: Final = ("set", "frozenset", "deque")
+_WITH_ELEMENTS: Final = ("list", "set", "frozenset", "deque")
 
 
 class _Bring(NamedTuple):

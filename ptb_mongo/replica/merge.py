@@ -3,8 +3,8 @@
 The rule of a merge: what only one side changed since `base` is kept, from whichever side; what both changed
 alike is kept once; what both changed differently is a conflict, decided for that path alone.
 
-- Documents merge field by field, at every level; so do the attributes of objects and the entries of
-  `OrderedDict`, `Counter` and `defaultdict`.
+- Documents merge field by field, at every level; so do the attributes of objects, the fields of named tuples, and
+  the entries of `OrderedDict`, `Counter` and `defaultdict`, and of subclasses.
 - Sets merge element by element: what either side added is there, what either removed is not. No conflict.
 - Lists and deques merge as diff3 does it: edits in different places are kept. What both inserted at one place
   stands there one after the other, the database's first; what both removed is removed. Only edits that overlap
