@@ -24,7 +24,7 @@ from ptb_mongo.codec.bounds import MAX_PACKED, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.object_restoring import BASE_TAGS, ObjectRestorer
 from ptb_mongo.codec.options import OPTIONS
-from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
+from ptb_mongo.codec.parts import fraction, pytz_utc, range_of
 from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
@@ -73,7 +73,7 @@ class Decoder:
             "timezone": self._timezone,
             "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
             "pytz": lambda _: pytz_utc(),
-            "enum": lambda tagged: enum_member(self._class(tagged), self.decode(tagged["name"])),
+            "enum": lambda tagged: self._objects.member(tagged, self.decode(tagged["name"])),
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
             "pickle": lambda tagged: self._pickle(tagged, "v"),

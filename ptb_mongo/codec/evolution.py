@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 
 from ptb_mongo.codec.bounds import shown
 from ptb_mongo.codec.objects import attributes_of, set_attribute, slots_of
-from ptb_mongo.codec.shapes import HASH_OF_ATTRS, PYDANTIC_SLOTS, Shape
+from ptb_mongo.codec.shapes import HASH_OF_ATTRS, PYDANTIC_SLOTS, Shape, shape_of
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.log import get_logger
 
-__all__ = ["Dropped", "Fields", "add_defaults", "fields_of", "missing"]
+__all__ = ["GONE", "Fields", "Said", "add_defaults", "complete", "fields_of", "missing"]
 
 _LOGGER = get_logger(__name__)
 _MOST_SAID: Final = 200  # whoever writes to the database can invent any number of fields
@@ -51,22 +51,27 @@ class Fields(NamedTuple):
 _FIELDS: Final[WeakKeyDictionary[type, Fields]] = WeakKeyDictionary()
 
 
-class Dropped:
-    """Says once for each class and field that what is stored of it is not restored."""
+GONE: Final = "has no field %s any more: what is stored of it is left out, and removed at the next save"
+
+
+class Said:
+    """Says once for each class and field that what is stored is not what comes back."""
 
     def __init__(self) -> None:
-        self._said: set[tuple[str, str]] = set()
+        self._known: set[tuple[type, str]] = set()
 
-    def note(self, cls: type, name: object, why: str = "no field") -> None:
-        """A field of an object is left out."""
-        one = f"{cls.__module__}.{cls.__qualname__}", shown(name)
-        if one not in self._said and len(self._said) < _MOST_SAID:
-            self._said.add(one)
-            _LOGGER.warning(
-                "%s has %s %s (any more): what is stored of it is left out, and removed when the document is saved "
-                "the next time",
-                *(one[0], why, one[1]),
-            )
+    def about(self, cls: type, name: object, what: str) -> None:
+        """Something is to be said.
+
+        Args:
+            cls: The class.
+            name: The field.
+            what: The text, with `%s` for the field.
+        """
+        one = cls, shown(name)
+        if one not in self._known and len(self._known) < _MOST_SAID:
+            self._known.add(one)
+            _LOGGER.warning("%s.%s %s", cls.__module__, cls.__qualname__, what % one[1])
 
 
 def fields_of(cls: Any, shape: Shape) -> Fields:
@@ -164,6 +169,21 @@ def missing(cls: type, names: list[str]) -> DecodeError:
     )
 
 
+def complete(obj: Any) -> None:
+    """Gives an object that a pickle has restored the defaults of the fields that it lacks.
+
+    Raises:
+        DecodeError: If one of them has none.
+    """
+    cls = type(obj)
+    shape = shape_of(cls)
+    if shape is None or shape.own_getstate or shape.kind == "msgspec":
+        return
+    if not shape.own_setstate and (absent := fields_of(cls, shape).required - attributes_of(obj).keys()):
+        raise missing(cls, sorted(absent))
+    add_defaults(obj, shape)
+
+
 def add_defaults(obj: Any, shape: Shape) -> None:
     """Gives an object the defaults of the fields that it lacks.
 
@@ -198,6 +218,8 @@ def _complete_model(model: Any, own: Mapping[str, Any]) -> None:
     fields_set, extra, private = map(own.get, PYDANTIC_SLOTS)
     if fields_set is None:
         set_attribute(model, PYDANTIC_SLOTS[0], {*model.__dict__} & {*cls.model_fields} | {*(extra or ())})
+    if cls.__pydantic_root_model__:
+        return  # for the rest, the class says that there is none
     if extra is None:
         set_attribute(model, PYDANTIC_SLOTS[1], {} if cls.model_config.get("extra") == "allow" else None)
     declared = cls.__private_attributes__

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import collections
 import datetime as dtm
+import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ptb_mongo.codec.bounds import COPY_HOOKS
-from ptb_mongo.codec.evolution import Dropped, add_defaults, fields_of, missing
+from ptb_mongo.codec.evolution import GONE, Said, add_defaults, fields_of, missing
 from ptb_mongo.codec.objects import new_object, set_attribute, slots_of
+from ptb_mongo.codec.parts import enum_member
 from ptb_mongo.codec.shapes import PYDANTIC_SLOTS, Shape, is_named_tuple, shape_of
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
@@ -90,6 +92,8 @@ _MADE_FROM: Final[dict[type, Callable[[Any, Any], Any]]] = {
 BASE_TAGS: Final = {base.__name__: base for base in _MADE_FROM}
 """The tags of forms that may be of a subclass."""
 
+_STORED_VALUES: Final = frozenset({str, int, bool, float})  # that stand beside the name of an enum's member
+
 # Classes whose base was changed to another of these hold the same elements in another way.
 _ALIKE: Final[tuple[dict[type, Callable[[Any], Any]], ...]] = (
     {list: list, tuple: tuple, collections.deque: collections.deque},
@@ -107,7 +111,7 @@ class ObjectRestorer:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._dropped = Dropped()
+        self._said = Said()
         self.doubtful = False
         """Whether it may be that one that was restored since this was reset cannot be copied."""
 
@@ -149,6 +153,24 @@ class ObjectRestorer:
             value = alike[shape.base](value)
         return self._with_state(cls, shape, _MADE_FROM[shape.base](cls, value), state)
 
+    def member(self, tagged: dict[str, Any], key: Any) -> Any:
+        """A member of an enum of its name or, where the name is gone, of its value."""
+        cls: Any = self._trust.resolve(tagged["cls"])
+        value = tagged.get("v")
+        try:
+            found = enum_member(cls, key)
+        except DecodeError as error:
+            if type(value) in _STORED_VALUES and issubclass(cls, enum.Enum):
+                for one in cls:
+                    if one.value == value and type(one.value) is type(value):
+                        return one
+            raise DecodeError(
+                f"{error.reason}: it was there when this was stored; keep it, if only as an alias of another one"
+            ) from error
+        if type(key) is str and type(value) in _STORED_VALUES and not _is_value_of(cls, value, found):
+            self._said.about(cls, key, "has another value for %s than when it was stored; that of the class counts")
+        return found
+
     def _class(self, tagged: dict[str, Any]) -> tuple[Any, Shape]:
         cls = self._trust.resolve(tagged["cls"])
         shape = shape_of(cls)
@@ -164,7 +186,7 @@ class ObjectRestorer:
             raise missing(cls, absent)
         if len(known) > len(cls._fields):
             for name in known.keys() - set(cls._fields):
-                self._dropped.note(cls, name)
+                self._said.about(cls, name, GONE)
         return self._with_state(cls, shape, tuple.__new__(cls, [known[name] for name in cls._fields]), state)
 
     def _with_state(self, cls: Any, shape: Shape, made: Any, state: Any) -> Any:
@@ -219,13 +241,13 @@ class ObjectRestorer:
         if attributes.keys() <= kept:
             return attributes
         for name in attributes.keys() - kept:
-            self._dropped.note(cls, name)
+            self._said.about(cls, name, GONE)
         return {name: value for name, value in attributes.items() if name in kept}
 
     def _struct(self, cls: Any, attributes: dict[str, Any]) -> Any:
         known = cls.__struct_fields__
         for name in attributes.keys() - set(known):
-            self._dropped.note(cls, name)
+            self._said.about(cls, name, GONE)
         given = {name: attributes[name] for name in known if name in attributes}
         try:
             return cls(**given)
@@ -253,6 +275,12 @@ class ObjectRestorer:
             raise
         except Exception as error:  # whatever a class's own method may raise
             raise _failed(cls, "__setstate__", error) from error
+
+
+def _is_value_of(cls: Any, value: Any, likely: enum.Enum) -> bool:
+    """Whether an enum has a member of a value; somebody else may have written another's name, and left the value."""
+    members = (likely, *cls.__members__.values()) if likely.value != value else (likely,)
+    return any(type(one.value) is type(value) and one.value == value for one in members)
 
 
 def _name(cls: type) -> str:

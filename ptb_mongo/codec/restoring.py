@@ -22,6 +22,7 @@ import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, check_collisions, shown
 from ptb_mongo.codec.described import Described
+from ptb_mongo.codec.evolution import complete
 from ptb_mongo.codec.objects import is_plain, set_attribute
 from ptb_mongo.codec.parts import enum_member, fraction, pytz_utc, range_of
 from ptb_mongo.codec.pickling import FOREIGN_BOT, OWN_BOT, restore
@@ -213,6 +214,7 @@ def _restored_by_itself(described: Described, *, bare: bool) -> Any:
         type(obj).append(obj, item)
     for key, value in pairs or ():
         obj[key] = value
+    complete(obj)
     return _unhooked(obj)
 
 

@@ -61,7 +61,8 @@ PYDANTIC_SLOTS: Final = ("__pydantic_fields_set__", "__pydantic_extra__", "__pyd
 HASH_OF_ATTRS: Final = "_attrs_cached_hash"
 """Where attrs remembers a hash, which in another process is another one."""
 
-_GENERATED: Final = frozenset({"dataclasses", "pydantic.main"})  # modules that define the methods of such classes
+# The modules of the methods that libraries give to classes.
+_GENERATED: Final = frozenset({"dataclasses", "pydantic.main", "pydantic.root_model"})
 _SHAPES: Final[WeakKeyDictionary[type, Shape | None]] = WeakKeyDictionary()
 
 
@@ -147,11 +148,12 @@ def _shape(cls: Any) -> Shape | None:
     # Nothing but attributes: no C structure underneath.
     if cls.__basicsize__ - made_from.__basicsize__ > 8 * (len(slots_of(cls)) + 2):
         return None
-    own_getstate = _is_own(cls, "__getstate__")
-    own_setstate = _is_own(cls, "__setstate__")
+    by_call = kind == "msgspec"  # it is made by a call: pickle hands over no state
+    own_getstate = not by_call and _is_own(cls, "__getstate__")
+    own_setstate = not by_call and _is_own(cls, "__setstate__")
     if is_named_tuple(cls) and not (own_getstate or own_setstate):
         return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False)
-    runs_code = own_getstate or own_setstate or copies_itself(cls) or base is not object or kind == "msgspec"
+    runs_code = own_getstate or own_setstate or copies_itself(cls) or base is not object or by_call
     return Shape(base, kind, own_getstate, own_setstate, runs_code or cls.__new__ is not object.__new__)
 
 
@@ -194,7 +196,8 @@ def _slot(obj: object, name: str) -> Any:
 def _pydantic_attributes(model: Any) -> dict[str, Any]:
     """The fields, then what pydantic keeps beside them, where it is not what it would be anyway."""
     state = dict(model.__dict__)
-    if model.__pydantic_fields_set__ != state.keys() & type(model).model_fields.keys() | {*(model.model_extra or ())}:
+    usual = (state.keys() & type(model).model_fields.keys()) | {*(model.__pydantic_extra__ or ())}
+    if model.__pydantic_fields_set__ != usual:
         state["__pydantic_fields_set__"] = set(model.__pydantic_fields_set__)
     if model.__pydantic_extra__:
         state["__pydantic_extra__"] = model.__pydantic_extra__

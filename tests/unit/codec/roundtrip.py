@@ -26,7 +26,7 @@ from bson.timestamp import Timestamp
 
 from ptb_mongo.codec import Codec, dump, load
 
-CODEC = Codec(trusted=[samples.__name__])
+CODEC = Codec(trusted=samples.TRUSTED)
 
 
 def stored(value: object, codec: Codec = CODEC) -> bytes:
