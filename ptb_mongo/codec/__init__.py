@@ -19,7 +19,10 @@ document with the tag key `_py`, and stays as queryable as it can be:
 | a member of an enum | `enum` | `cls`, `name`, `v` |
 | a class | `class` | `v`: its name |
 | a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
-| an object of a dataclass or a plain class | `object` | `cls`, `state`: document of its attributes |
+| an object, also of pydantic, attrs, msgspec | `object` | `cls`, `state`: document of its attributes, or what its \
+`__getstate__` gives |
+| an object of a subclass of a container, of `str`, `int`, `float`, `bytes`, or a date | that of its base, or `dict`, \
+`list`, `str`, `int`, `float`, `bytes` | `cls`, what its base has, `state`: document of its own attributes |
 | a Telegram object | `telegram` | `cls`, `pickle`, `view`: its `to_dict()` |
 | the bot; another bot | `bot` | `foreign` |
 | anything else that can be pickled | `pickle` | `cls`, `v` |
@@ -76,7 +79,7 @@ class Codec:
         bot: Returns the running bot, for which a placeholder is stored.
 
     Raises:
-        ConfigurationError: If an entry of `trusted` is neither a class nor a name.
+        ConfigurationError: If an entry of `trusted` is neither a class nor the name of a module.
 
     Example:
         >>> codec = Codec()
@@ -92,6 +95,8 @@ class Codec:
         bot: Callable[[], telegram.Bot | None] = lambda: None,
     ) -> None:
         trust = Trust(trusted)
+        self.import_trusted = trust.import_modules
+        """Imports the modules in `trusted`, or raises a `ConfigurationError`."""
         self._encoder = Encoder(trust, bot)
         self._decoder = Decoder(trust, bot)
 

@@ -19,6 +19,7 @@ import telegram.constants
 import telegram.error
 import telegram.ext
 
+from ptb_mongo.codec.trusted_modules import find_modules, import_modules
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 __all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
@@ -99,7 +100,7 @@ class Trust:
         trusted: Classes, or names of modules whose own classes (not their submodules') are trusted.
 
     Raises:
-        ConfigurationError: If an entry is neither.
+        ConfigurationError: If an entry is neither, or the name of no module.
     """
 
     def __init__(self, trusted: Iterable[type | str] = ()) -> None:
@@ -118,6 +119,15 @@ class Trust:
                 raise ConfigurationError(
                     f"trusted takes classes or names of modules, not {type(entry).__name__}: {entry!r}"
                 )
+        find_modules(self._modules)
+
+    def import_modules(self) -> None:
+        """Imports the modules whose classes are trusted.
+
+        Raises:
+            ConfigurationError: If one cannot be imported.
+        """
+        import_modules(self._modules)
 
     def _remember(self, name: str, cls: type) -> type:
         self._by_name[name] = cls
