@@ -22,10 +22,11 @@ from bson.int64 import Int64
 
 from ptb_mongo.codec.bounds import MAX_PACKED, Spending, check_collisions
 from ptb_mongo.codec.keys import TAG, unescape
-from ptb_mongo.codec.object_restoring import BASE_TAGS, ObjectRestorer
+from ptb_mongo.codec.object_restoring import ObjectRestorer
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import fraction, pytz_utc, range_of
 from ptb_mongo.codec.restoring import Restorer
+from ptb_mongo.codec.subclasses import BASE_TAGS
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 

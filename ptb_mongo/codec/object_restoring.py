@@ -8,9 +8,8 @@ state, as pickle would do it; one with a `__new__` of its own is made by that, w
 from __future__ import annotations
 
 import collections
-import datetime as dtm
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ptb_mongo.codec.bounds import COPY_HOOKS
@@ -18,88 +17,14 @@ from ptb_mongo.codec.evolution import GONE, Said, add_defaults, fields_of, missi
 from ptb_mongo.codec.objects import new_object, set_attribute, slots_of
 from ptb_mongo.codec.parts import enum_member
 from ptb_mongo.codec.shapes import PYDANTIC_SLOTS, Shape, is_named_tuple, shape_of
+from ptb_mongo.codec.subclasses import ALIKE, BASE_TAGS, MADE_FROM
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["BASE_TAGS", "ObjectRestorer"]
+__all__ = ["ObjectRestorer"]
 
-
-def _deque(cls: Any, value: collections.deque[Any]) -> Any:
-    made = collections.deque.__new__(cls)
-    collections.deque.__init__(made, value, value.maxlen)
-    return made
-
-
-def _list(cls: Any, value: list[Any]) -> Any:
-    made = list.__new__(cls)
-    list.extend(made, value)
-    return made
-
-
-def _set(cls: Any, value: set[Any]) -> Any:
-    made = set.__new__(cls)
-    set.update(made, value)
-    return made
-
-
-def _dict(cls: Any, value: dict[Any, Any]) -> Any:
-    made = dict.__new__(cls)
-    dict.update(made, value)
-    return made
-
-
-def _ordered(cls: Any, value: dict[Any, Any]) -> Any:
-    made = collections.OrderedDict.__new__(cls)
-    for key, item in value.items():
-        collections.OrderedDict.__setitem__(made, key, item)
-    return made
-
-
-def _defaultdict(cls: Any, value: collections.defaultdict[Any, Any]) -> Any:
-    made = collections.defaultdict.__new__(cls)
-    collections.defaultdict.__init__(made, value.default_factory)
-    dict.update(made, value)
-    return made
-
-
-def _datetime(cls: Any, value: dtm.datetime) -> Any:
-    date = value.year, value.month, value.day
-    time = value.hour, value.minute, value.second, value.microsecond
-    return dtm.datetime.__new__(cls, *date, *time, value.tzinfo, fold=value.fold)
-
-
-def _time(cls: Any, value: dtm.time) -> Any:
-    parts = value.hour, value.minute, value.second, value.microsecond
-    return dtm.time.__new__(cls, *parts, value.tzinfo, fold=value.fold)
-
-
-_MADE_FROM: Final[dict[type, Callable[[Any, Any], Any]]] = {
-    **{base: base.__new__ for base in (str, bytes, int, float, tuple, frozenset)},
-    list: _list,
-    set: _set,
-    dict: _dict,
-    collections.Counter: _dict,
-    collections.OrderedDict: _ordered,
-    collections.defaultdict: _defaultdict,
-    collections.deque: _deque,
-    dtm.datetime: _datetime,
-    dtm.date: lambda cls, value: dtm.date.__new__(cls, value.year, value.month, value.day),
-    dtm.time: _time,
-    dtm.timedelta: lambda cls, value: dtm.timedelta.__new__(cls, value.days, value.seconds, value.microseconds),
-}
-"""Makes an object of a class from a value of just its base type, by the base's own methods."""
-
-BASE_TAGS: Final = {base.__name__: base for base in _MADE_FROM}
-"""The tags of forms that may be of a subclass."""
 
 _STORED_VALUES: Final = frozenset({str, int, bool, float})  # that stand beside the name of an enum's member
-
-# Classes whose base was changed to another of these hold the same elements in another way.
-_ALIKE: Final[tuple[dict[type, Callable[[Any], Any]], ...]] = (
-    {list: list, tuple: tuple, collections.deque: collections.deque},
-    {set: set, frozenset: frozenset},
-    {dict: dict, collections.OrderedDict: collections.OrderedDict, collections.Counter: dict},
-)
 
 
 class ObjectRestorer:
@@ -124,7 +49,7 @@ class ObjectRestorer:
             return self._with_state(cls, shape, None, state)
         if shape.base not in {list, dict, set, collections.deque, collections.OrderedDict}:
             raise DecodeError(f"{_name(cls)} is a {shape.base.__name__} now, and was not when this object was stored")
-        return self._with_state(cls, shape, _MADE_FROM[shape.base](cls, BASE_TAGS[shape.base.__name__]()), state)
+        return self._with_state(cls, shape, MADE_FROM[shape.base](cls, BASE_TAGS[shape.base.__name__]()), state)
 
     def named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any], state: Any) -> Any:
         """A named tuple of its fields."""
@@ -145,13 +70,13 @@ class ObjectRestorer:
         """
         cls, shape = self._class(tagged)
         if shape.base is not type(value):
-            alike = next((one for one in _ALIKE if {shape.base, type(value)} <= one.keys()), None)
+            alike = next((one for one in ALIKE if {shape.base, type(value)} <= one.keys()), None)
             if alike is None or is_named_tuple(cls):
                 raise DecodeError(
                     f"{_name(cls)} was a {type(value).__name__} when this object was stored, and is none any more"
                 )
             value = alike[shape.base](value)
-        return self._with_state(cls, shape, _MADE_FROM[shape.base](cls, value), state)
+        return self._with_state(cls, shape, MADE_FROM[shape.base](cls, value), state)
 
     def member(self, tagged: dict[str, Any], key: Any) -> Any:
         """A member of an enum of its name or, where the name is gone, of its value."""
@@ -309,8 +234,6 @@ def _attributes(cls: type, state: Any) -> dict[str, Any]:
             f"the state of a {_name(cls)} is not a document of attributes; if an earlier version of the class had a "
             "__getstate__ that gave something else, give it a __setstate__ that accepts that"
         )
-    if not COPY_HOOKS.isdisjoint(state):
-        raise DecodeError("one of its attributes stands in the place of a method")
     return state
 
 

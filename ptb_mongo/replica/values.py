@@ -27,6 +27,7 @@ __all__ = [
     "fingerprints",
     "same",
     "value_at",
+    "without_state",
 ]
 
 Path = tuple[str, ...]
@@ -136,6 +137,16 @@ def elements_inside(value: object) -> Elements | None:
         return None
     beside = {key: value[key] for key in ("cls", "state") if key in value} or None
     return Elements(tag, ("v",), items, maxlen, beside)  # type: ignore[arg-type]
+
+
+def without_state(value: object) -> tuple[Document, Document] | None:
+    """An object of a subclass of a built-in type without its own attributes, and these; `None` for any other value."""
+    if type(value) is not dict or "cls" not in value or "v" not in value or value.get(TAG) == "enum":
+        return None
+    state = value.get("state", {})
+    if type(state) is not dict or TAG in state:
+        return None
+    return {key: part for key, part in value.items() if key != "state"}, state
 
 
 def fingerprints(items: Iterable[object]) -> list[bytes]:

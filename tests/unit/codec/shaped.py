@@ -76,6 +76,11 @@ class FrozenDefined:
     b: Any = None
 
 
+@attrs.frozen(slots=False, cache_hash=True)
+class FrozenOpen:
+    a: Any
+
+
 @attrs.define(slots=False)
 class OpenDefined:
     a: Any

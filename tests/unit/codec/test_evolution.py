@@ -193,6 +193,7 @@ def test_what_a_class_keeps_beside_its_fields_is_no_field_that_is_gone(models: t
     back = codec.decode(codec.encode([a, b, c]))
 
     assert (back[0].double, vars(back[1]), back[2].name) == (2, {"a": 1, "double": 2}, "x")
+    assert vars(back[2]) == {"_name": "x"}
 
 
 # -- what is said --------------------------------------------------------------------------------------------

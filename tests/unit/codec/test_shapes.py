@@ -101,8 +101,9 @@ def test_storing_an_object_does_not_compute_what_it_has_not_computed_yet() -> No
         object.__getattribute__(obj, "costly")
 
 
-def test_a_hash_that_attrs_remembers_is_not_that_of_another_process() -> None:
-    obj = shaped.FrozenDefined("x")
+@pytest.mark.parametrize("cls", [shaped.FrozenDefined, shaped.FrozenOpen])
+def test_a_hash_that_attrs_remembers_is_not_that_of_another_process(cls: Any) -> None:
+    obj = cls("x")
     hash(obj)
 
     plain = CODEC.encode(obj)
@@ -170,6 +171,44 @@ def test_a_planted_attribute_never_stands_in_the_place_of_a_method() -> None:
             planted = {**form, "state": {**form.get("state", {}), hook: 1}}
             with contextlib.suppress(DecodeError):
                 assert hook not in getattr(CODEC.decode(planted), "__dict__", ())
+
+
+class Demanding(set):
+    """What a copy of this cannot be made of."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        super().__init__((first, second))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [*(value for value, _ in FORMS.values()), Demanding(1, 2), samples.Stateful(1), samples.Migrated(1)],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_object_whose_class_takes_part_is_proven_usable_before_it_is_stored(value: Any) -> None:
+    codec = Codec([*samples.TRUSTED, Demanding])
+
+    raw = stored({"x": [value]}, codec)
+
+    assert codec.may_not_load
+    back = restored(raw, codec)
+    assert codec.doubtful
+    if type(value) is Demanding:
+        with pytest.raises(DecodeError, match="cannot be copied"):
+            codec.check_usable(back, copied=True)
+    else:
+        codec.check_usable(back, copied=True)
+
+
+def test_an_object_without_a_field_that_it_needs_is_proven_usable_and_is_not() -> None:
+    obj = samples.Plain(1)
+    del obj.a
+
+    raw = stored(obj)
+
+    assert CODEC.may_not_load
+    with pytest.raises(DecodeError, match=r"samples\.Plain has the field 'a'"):
+        restored(raw)
 
 
 def test_validators_do_not_run_when_a_model_is_restored() -> None:

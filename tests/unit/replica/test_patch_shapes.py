@@ -274,6 +274,44 @@ def test_elements_of_a_subclass_merge_as_those_of_its_base(
     assert merge(one, two, three, lambda *_: pytest.fail("there is no conflict")) == four
 
 
+def _labelled(items: Any, **attributes: Any) -> Any:
+    made = _filled(c.Row, items)
+    vars(made).update(attributes)
+    return {"x": made}
+
+
+def test_elements_and_attributes_of_one_object_that_two_sides_change_are_both_kept() -> None:
+    base, local, remote, expected = (
+        codec.encode(_labelled(items, **attributes))
+        for items, attributes in (
+            ([1], {"a": 1, "b": 1}),
+            ([1], {"a": 2, "b": 1}),
+            ([1, 2], {"a": 1, "b": 1}),
+            ([1, 2], {"a": 2, "b": 1}),
+        )
+    )
+    third = codec.encode(_labelled([1], a=1, b=3))
+
+    merged = merge(base, local, remote, lambda *_: pytest.fail("there is no conflict"))
+    again = merge(base, merged, third, lambda *_: pytest.fail("there is no conflict"))
+
+    assert merged == expected
+    assert again == codec.encode(_labelled([1, 2], a=2, b=3))
+    live = _labelled([1], a=2, b=1)
+    bring_into(live, local, merged, codec.decode)
+    assert codec.encode(live) == merged
+    bring_into(live, merged, again, codec.decode)
+    assert codec.encode(live) == again
+
+
+def test_the_first_attribute_of_an_object_is_merged_with_its_elements() -> None:
+    base, local, remote = (codec.encode(one) for one in (_labelled([1]), _labelled([1], a=1), _labelled([1, 2])))
+
+    merged = merge(base, local, remote, lambda *_: pytest.fail("there is no conflict"))
+
+    assert merged == codec.encode(_labelled([1, 2], a=1))
+
+
 def test_two_classes_of_one_base_are_not_mixed() -> None:
     one = codec.encode({"x": _filled(c.Row, [1])})
     other: Callable[[Any], Any] = lambda items: {"x": {**one["x"], "cls": "patched_classes.Other", "v": items}}  # noqa: E731
