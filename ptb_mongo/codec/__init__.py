@@ -19,10 +19,8 @@ document with the tag key `_py`, and stays as queryable as it can be:
 | a member of an enum | `enum` | `cls`, `name`, `v` |
 | a class | `class` | `v`: its name |
 | a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
-| an object, also of pydantic, attrs, msgspec | `object` | `cls`, `state`: document of its attributes, or what its \
-`__getstate__` gives |
-| an object of a subclass of a container, of `str`, `int`, `float`, `bytes`, or a date | that of its base, or `dict`, \
-`list`, `str`, `int`, `float`, `bytes` | `cls`, what its base has, `state`: document of its own attributes |
+| an object, also of pydantic, attrs, msgspec | `object` | `cls`, `state`: its attributes, or its `__getstate__()` |
+| an object of a subclass of one of those above | its base's name | `cls`, what its base has, `state`: its attributes |
 | a Telegram object | `telegram` | `cls`, `pickle`, `view`: its `to_dict()` |
 | the bot; another bot | `bot` | `foreign` |
 | anything else that can be pickled | `pickle` | `cls`, `v` |

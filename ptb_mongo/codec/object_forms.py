@@ -8,7 +8,7 @@ from typing import Any, Final
 from ptb_mongo.codec.bounds import COPY_HOOKS
 from ptb_mongo.codec.evolution import fields_of
 from ptb_mongo.codec.keys import TAG
-from ptb_mongo.codec.objects import is_plain
+from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.codec.scalars import Form
 from ptb_mongo.codec.shapes import BASES, Shape, is_named_tuple, shape_of
 from ptb_mongo.codec.trust import Trust
@@ -16,6 +16,7 @@ from ptb_mongo.errors import EncodeError
 
 __all__ = ["Cycle", "ObjectForms", "within"]
 
+_TEXT: Final = frozenset({str})
 _TAGGED: Final = frozenset(
     {"tuple", "set", "frozenset", "deque", "OrderedDict", "Counter", "defaultdict", "datetime", "date", "time"}
     | {"timedelta"}
@@ -65,7 +66,7 @@ class ObjectForms:
             return self._opaque(value)
         if id(value) in self._open:
             raise Cycle(id(value))
-        self._open[id(value)] = is_plain(cls)
+        self._open[id(value)] = shape.is_plain
         is_state = False
         try:
             tagged, state = self._without_state(cls, shape, value, depth)
@@ -92,10 +93,10 @@ class ObjectForms:
     def _without_state(self, cls: type, shape: Shape, value: Any, depth: int) -> tuple[dict[str, Any], Any]:
         """The form of an object but for its state, and that; `None` if there is none."""
         name = self._trust.name_of(cls)
-        state = self._state(shape, value, name)
+        state = attributes_of(value) if shape.is_plain and shape.kind == "other" else self._state(shape, value, name)
         self.doubtful = self.doubtful or shape.is_doubtful
         if not shape.own_getstate:
-            if any(type(one) is not str for one in state):
+            if not {*map(type, state)} <= _TEXT:
                 return self._opaque(value), None
             if not COPY_HOOKS.isdisjoint(state):
                 raise EncodeError("one of its attributes stands in the place of a method")

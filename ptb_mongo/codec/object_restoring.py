@@ -24,6 +24,7 @@ from ptb_mongo.errors import DecodeError
 __all__ = ["ObjectRestorer"]
 
 
+_TEXT: Final = frozenset({str})
 _STORED_VALUES: Final = frozenset({str, int, bool, float})  # that stand beside the name of an enum's member
 
 
@@ -37,6 +38,7 @@ class ObjectRestorer:
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
         self._said = Said()
+        self._known: dict[str, tuple[Any, Shape]] = {}  # the classes that were restored, by their names
         self.doubtful = False
         """Whether it may be that one that was restored since this was reset cannot be copied."""
 
@@ -69,9 +71,13 @@ class ObjectRestorer:
             state: What was stored beside that; `None` for nothing.
         """
         cls, shape = self._class(tagged)
+        if is_named_tuple(cls):  # which it was not, when it was stored
+            if type(value) is tuple and len(value) == len(cls._fields):
+                return self._named(cls, shape, dict(zip(cls._fields, value, strict=True)), state)
+            raise DecodeError(f"{_name(cls)} is a named tuple now, and was none when this object was stored")
         if shape.base is not type(value):
             alike = next((one for one in ALIKE if {shape.base, type(value)} <= one.keys()), None)
-            if alike is None or is_named_tuple(cls):
+            if alike is None:
                 raise DecodeError(
                     f"{_name(cls)} was a {type(value).__name__} when this object was stored, and is none any more"
                 )
@@ -97,12 +103,17 @@ class ObjectRestorer:
         return found
 
     def _class(self, tagged: dict[str, Any]) -> tuple[Any, Shape]:
-        cls = self._trust.resolve(tagged["cls"])
+        name = tagged["cls"]
+        if type(name) is str and (known := self._known.get(name)) is not None:
+            self.doubtful = self.doubtful or known[1].is_doubtful
+            return known
+        cls = self._trust.resolve(name)
         shape = shape_of(cls)
         # Of a class that has a constructor in `standard`, the attributes alone may not make a whole object.
         if shape is None or (self._trust.is_standard(cls) and cls is not object):
             raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
         self.doubtful = self.doubtful or shape.is_doubtful
+        self._known[name] = cls, shape
         return cls, shape
 
     def _named(self, cls: Any, shape: Shape, fields: Any, state: Any) -> Any:
@@ -139,6 +150,8 @@ class ObjectRestorer:
         if shape.kind == "msgspec":
             return self._struct(cls, attributes)
         fields = fields_of(cls, shape)
+        if shape.is_plain and not fields.are_all and fields.are_in(attributes):
+            return new_object(cls, attributes)
         if not fields.required <= attributes.keys():
             raise missing(cls, sorted(fields.required - attributes.keys()))
         if fields.are_all:
@@ -229,7 +242,7 @@ def _failed(cls: type, method: str, error: Exception) -> DecodeError:
 
 
 def _attributes(cls: type, state: Any) -> dict[str, Any]:
-    if type(state) is not dict or any(type(name) is not str for name in state):
+    if type(state) is not dict or not {*map(type, state)} <= _TEXT:
         raise DecodeError(
             f"the state of a {_name(cls)} is not a document of attributes; if an earlier version of the class had a "
             "__getstate__ that gave something else, give it a __setstate__ that accepts that"

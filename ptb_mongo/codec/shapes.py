@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import telegram
 
-from ptb_mongo.codec.objects import attributes_of, copies_itself, slots_of
+from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain, slots_of
 
 __all__ = ["BASES", "HASH_OF_ATTRS", "PYDANTIC_SLOTS", "Shape", "is_frozen", "is_named_tuple", "shape_of"]
 
@@ -76,6 +76,7 @@ class Shape:
         own_getstate: Whether the class says itself what its state is.
         own_setstate: Whether it takes itself what its state was.
         is_doubtful: Whether code of the class runs when an object is restored or copied.
+        is_plain: Whether an object is nothing but its attributes.
     """
 
     base: type
@@ -83,6 +84,7 @@ class Shape:
     own_getstate: bool
     own_setstate: bool
     is_doubtful: bool
+    is_plain: bool
 
     def state_of(self, obj: Any) -> Any:
         """What is stored beside the elements: a dict of the attributes, or what the class itself says."""
@@ -152,9 +154,10 @@ def _shape(cls: Any) -> Shape | None:
     own_getstate = not by_call and _is_own(cls, "__getstate__")
     own_setstate = not by_call and _is_own(cls, "__setstate__")
     if is_named_tuple(cls) and not (own_getstate or own_setstate):
-        return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False)
+        return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False, is_plain=False)
     runs_code = own_getstate or own_setstate or copies_itself(cls) or base is not object or by_call
-    return Shape(base, kind, own_getstate, own_setstate, runs_code or cls.__new__ is not object.__new__)
+    is_doubtful = runs_code or cls.__new__ is not object.__new__
+    return Shape(base, kind, own_getstate, own_setstate, is_doubtful, is_plain(cls))
 
 
 def _library(cls: Any) -> tuple[Literal["pydantic", "msgspec", "attrs", "other"], Any]:

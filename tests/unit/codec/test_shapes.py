@@ -211,6 +211,12 @@ def test_an_object_without_a_field_that_it_needs_is_proven_usable_and_is_not() -
         restored(raw)
 
 
+@pytest.mark.parametrize("v", [[], [1], [1, 2, 3]], ids=len)
+def test_a_tuple_of_another_length_is_no_named_tuple(v: list[Any]) -> None:
+    with pytest.raises(DecodeError, match=r"samples\.Point is a named tuple now"):
+        CODEC.decode({"_py": "tuple", "cls": "samples.Point", "v": v})
+
+
 def test_validators_do_not_run_when_a_model_is_restored() -> None:
     samples.FIRED.clear()
     raw = stored(shaped.StrictModel.model_construct(age=-5))
