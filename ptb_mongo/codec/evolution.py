@@ -36,11 +36,17 @@ class Fields(NamedTuple):
         required: Those without which there is no object.
         defaults: What the others are, if they are not given.
         are_all: Whether there is no room for anything else.
+        slots: Where there is room, then; but for what a model of pydantic has.
     """
 
     required: frozenset[str]
     defaults: Mapping[str, Default]
     are_all: bool
+    slots: frozenset[str]
+
+    def have_room_for(self, attributes: Mapping[str, Any]) -> bool:
+        """Whether an object that is nothing but its attributes can have these."""
+        return not self.are_all or attributes.keys() <= self.slots
 
     def are_in(self, attributes: Mapping[str, Any]) -> bool:
         """Whether none of them is missing."""
@@ -94,7 +100,7 @@ def _fields(cls: Any, shape: Shape) -> Fields:
     known = dict(declared)
     required = frozenset(name for name, default in known.items() if default is None)
     defaults = {name: default for name, default in known.items() if default not in {None, _left_out}}
-    return Fields(required, defaults, are_all)
+    return Fields(required, defaults, are_all, frozenset(slots_of(cls)))
 
 
 def _has_dict(cls: Any) -> bool:

@@ -64,6 +64,8 @@ class ObjectForms:
         shape = shape_of(cls)
         if shape is None:
             return self._opaque(value)
+        if shape.is_named and not getattr(value, "__dict__", None):
+            return self._named_tuple(value, self._trust.name_of(cls), depth)
         if id(value) in self._open:
             raise Cycle(id(value))
         self._open[id(value)] = shape.is_plain

@@ -117,6 +117,8 @@ class ObjectRestorer:
         return cls, shape
 
     def _named(self, cls: Any, shape: Shape, fields: Any, state: Any) -> Any:
+        if shape.is_named and state is None and type(fields) is dict and fields.keys() == {*cls._fields}:
+            return tuple.__new__(cls, [fields[name] for name in cls._fields])
         known = {**cls._field_defaults, **_attributes(cls, fields)}
         if absent := [name for name in cls._fields if name not in known]:
             raise missing(cls, absent)
@@ -150,7 +152,7 @@ class ObjectRestorer:
         if shape.kind == "msgspec":
             return self._struct(cls, attributes)
         fields = fields_of(cls, shape)
-        if shape.is_plain and not fields.are_all and fields.are_in(attributes):
+        if shape.is_plain and fields.are_in(attributes) and fields.have_room_for(attributes):
             return new_object(cls, attributes)
         if not fields.required <= attributes.keys():
             raise missing(cls, sorted(fields.required - attributes.keys()))
@@ -217,8 +219,9 @@ class ObjectRestorer:
 
 def _is_value_of(cls: Any, value: Any, likely: enum.Enum) -> bool:
     """Whether an enum has a member of a value; somebody else may have written another's name, and left the value."""
-    members = (likely, *cls.__members__.values()) if likely.value != value else (likely,)
-    return any(type(one.value) is type(value) and one.value == value for one in members)
+    if type(likely._value_) is type(value) and likely._value_ == value:
+        return True
+    return any(type(one.value) is type(value) and one.value == value for one in cls.__members__.values())
 
 
 def _name(cls: type) -> str:

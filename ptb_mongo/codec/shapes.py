@@ -77,6 +77,7 @@ class Shape:
         own_setstate: Whether it takes itself what its state was.
         is_doubtful: Whether code of the class runs when an object is restored or copied.
         is_plain: Whether an object is nothing but its attributes.
+        is_named: Whether it is a named tuple without a state of its own.
     """
 
     base: type
@@ -85,6 +86,7 @@ class Shape:
     own_setstate: bool
     is_doubtful: bool
     is_plain: bool
+    is_named: bool = False
 
     def state_of(self, obj: Any) -> Any:
         """What is stored beside the elements: a dict of the attributes, or what the class itself says."""
@@ -154,7 +156,7 @@ def _shape(cls: Any) -> Shape | None:
     own_getstate = not by_call and _is_own(cls, "__getstate__")
     own_setstate = not by_call and _is_own(cls, "__setstate__")
     if is_named_tuple(cls) and not (own_getstate or own_setstate):
-        return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False, is_plain=False)
+        return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False, is_plain=False, is_named=True)
     runs_code = own_getstate or own_setstate or copies_itself(cls) or base is not object or by_call
     is_doubtful = runs_code or cls.__new__ is not object.__new__
     return Shape(base, kind, own_getstate, own_setstate, is_doubtful, is_plain(cls))
