@@ -45,8 +45,10 @@ Unsaved = tuple[Collection[Any], Replica]
 
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
     """The scopes of a bot, without any document yet."""
+    codec = Codec(settings.trusted, lambda: bot, settings.aliases)
+    codec.import_trusted()
     scopes = make_scopes(
-        Codec(settings.trusted, lambda: bot, settings.aliases),
+        codec,
         prefix=settings.collection_prefix,
         new=settings.new,
         exclude=settings.exclude,

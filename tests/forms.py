@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from ptb_mongo.codec import TAG, escape, unescape
 
-_INNER = {**dict.fromkeys(["tuple", "set", "frozenset", "deque"], "v"), "object": "state"}  # what holds any values
+_INNER = {
+    **dict.fromkeys(["tuple", "set", "frozenset", "deque", "list", "dict"], "v"),
+    "object": "state",
+}  # what holds any values
 
 
 @st.composite

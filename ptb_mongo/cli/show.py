@@ -28,6 +28,7 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
+from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
@@ -159,6 +160,17 @@ class _Telegram:
                 yield name, _pleasant(getattr(self._value, name, value))  # dates, not numbers
 
 
+class _Object:
+    """An object whose class has no `repr` of its own: its attributes."""
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self._attributes = attributes
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        for name, value in self._attributes.items():
+            yield name, _pleasant(value)
+
+
 def _pleasant(value: Any) -> Any:
     """The same value, as far as it matters to the eye."""
     if type(value) is dict:
@@ -169,6 +181,9 @@ def _pleasant(value: Any) -> Any:
         return type(type(value).__name__, (_Telegram,), {})(value)
     if isinstance(value, (dtm.datetime, dtm.date, dtm.time, dtm.timedelta)):
         return _Shown(repr(value).replace("tzinfo=datetime.timezone.utc", "UTC").replace("datetime.", ""))
+    cls: Any = type(value)
+    if cls.__repr__ is object.__repr__ and (attributes := attributes_of(value)):
+        return type(cls.__name__, (_Object,), {})(attributes)
     return value
 
 

@@ -26,7 +26,8 @@ document with the tag key `_py`, and stays as queryable as it can be:
 | a member of an enum | `enum` | `cls`, `name`, `v` |
 | a class | `class` | `v`: its name |
 | a named tuple | `namedtuple` | `cls`, `v`: document of its fields |
-| an object of a dataclass, a plain class, `SimpleNamespace` | `object` | `cls`, `state`: document of its attributes |
+| an object, also of pydantic, attrs, msgspec | `object` | `cls`, `state`: its attributes, or its `__getstate__()` |
+| an object of a subclass of one of those above | its base's name | `cls`, what its base has, `state`: its attributes |
 | a Telegram object | `telegram` | `cls`, `base`, `ptb`: PTB's version, `pickle`, `view`: its `to_dict()` |
 | the bot; another bot | `bot` | `foreign` |
 | anything else that can be pickled | `pickle` | `cls`, `v`, `ptb` |
@@ -88,7 +89,8 @@ class Codec:
         aliases: Classes by the names that they had before: `{"old_module.Basket": Basket}`.
 
     Raises:
-        ConfigurationError: If an entry of `trusted` is neither a class nor a name, or an alias cannot be used.
+        ConfigurationError: If an entry of `trusted` is neither a class nor the name of a module, or an alias cannot be
+            used.
 
     Example:
         >>> codec = Codec()
@@ -106,6 +108,8 @@ class Codec:
     ) -> None:
         self._trust = trust = Trust(trusted, aliases)
         self._bot = bot
+        self.import_trusted = trust.import_modules
+        """Imports the modules in `trusted`, or raises a `ConfigurationError`."""
         self._encoder = Encoder(trust, bot)
         self._decoder = Decoder(trust, bot)
 

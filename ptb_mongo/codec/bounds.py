@@ -64,9 +64,10 @@ def check_copy(value: object) -> None:
     try:
         _copy_below(_FRAMES_BELOW, value)
     except Exception as error:  # whatever a class's own methods may raise
-        raise DecodeError(
-            f"it cannot be copied, as PTB does with all data before it is saved ({type(error).__name__})"
-        ) from error
+        what = type(error).__name__
+        if isinstance(error, AttributeError) and error.name:
+            what += f": a {type(error.obj).__qualname__} has no {shown(error.name)}"
+        raise DecodeError(f"it cannot be copied, as PTB does with all data before it is saved ({what})") from error
 
 
 def _copy_below(frames: int, value: object) -> None:

@@ -10,9 +10,9 @@ import collections
 import contextlib
 import datetime as dtm
 import decimal
-import types
 import zoneinfo
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import bson
@@ -22,21 +22,23 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, MAX_PACKED, Spending
+from ptb_mongo.codec.bounds import MAX_PACKED, Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import INERT
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.moments import datetime_of, time_of
-from ptb_mongo.codec.objects import copies_itself, is_plain, new_object
+from ptb_mongo.codec.object_restoring import ObjectRestorer
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import fraction, range_of
 from ptb_mongo.codec.restoring import Restorer
+from ptb_mongo.codec.subclasses import BASE_TAGS
 from ptb_mongo.codec.trust import Trust
-from ptb_mongo.codec.versions import VERSION, member_or_value
+from ptb_mongo.codec.versions import VERSION, stands_for_member
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["Decoder"]
 
+_NATIVE: Final = frozenset({"str", "int", "float", "bytes", "list", "dict"})  # bases whose own form has no tag
 _SHORT_INT: Final = 20  # characters of a key that is an integer below 2**61 - 1, which is its own hash
 
 
@@ -51,6 +53,7 @@ class Decoder:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._bot = bot
+        self._objects = ObjectRestorer(trust)
         self._packed_levels = 0
         self._spending = Spending()
         self.doubtful = False
@@ -80,6 +83,7 @@ class Decoder:
             "telegram": lambda tagged: self._pickle(tagged, "pickle"),
             "pickle": lambda tagged: self._pickle(tagged, "v"),
             "bot": self._running_bot,
+            **{tag: partial(self._inert, make) for tag, make in INERT.items()},
         }
         # Containers: the field that holds what is inside, its decoded type, and what is made of it. They are
         # decoded with two frames a level, so that whatever could be encoded does not exceed Python's limit here.
@@ -92,7 +96,7 @@ class Decoder:
             "OrderedDict": ("v", dict, lambda _, mapping: collections.OrderedDict(mapping)),
             "Counter": ("v", dict, lambda _, mapping: collections.Counter(mapping)),
             "defaultdict": ("v", dict, self._defaultdict),
-            "object": ("state", dict, self._object),
+            "object": ("state", object, self._objects.object),
             "namedtuple": ("v", dict, self._named_tuple),
         }
 
@@ -102,13 +106,15 @@ class Decoder:
         Raises:
             DecodeError: If it cannot be restored; with the path to the culprit.
         """
-        self.doubtful = self.holds_bot = False
+        self.doubtful = self.holds_bot = self._objects.doubtful = False
         self._packed_levels = 0
         self._spending = Spending()
         try:
             return self.decode(plain)
         except RecursionError as error:
             raise DecodeError("it is nested too deeply") from error
+        finally:
+            self.doubtful = self.doubtful or self._objects.doubtful
 
     def decode(self, plain: Any) -> Any:
         """The value of one part of a document."""
@@ -154,14 +160,15 @@ class Decoder:
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
         tag = tagged[TAG]
-        if type(tag) is not str or not (tag in self._containers or tag in self._by_tag or tag in INERT):
+        if type(tag) is not str or not any(
+            tag in known for known in (self._by_tag, self._containers, INERT, BASE_TAGS)
+        ):
             raise DecodeError(f"{TAG} is {tag!r:.40}, which is no form that this version knows")
         try:
+            if "cls" in tagged and tag in BASE_TAGS:
+                return self._of_base(tag, tagged)
             if tag in self._by_tag:
                 return self._by_tag[tag](tagged)
-            if tag in INERT:
-                self.doubtful = self.doubtful or tag == "iterator"  # which Python copies as it likes
-                return INERT[tag](tagged, self.decode)
             field, kind, make = self._containers[tag]
             plain = tagged.get(field)
             try:
@@ -170,10 +177,10 @@ class Decoder:
                 elif type(plain) is dict:
                     inside = self._tagged(plain) if TAG in plain else self._dict(plain)
                 else:
-                    inside = None
+                    inside = plain
             except DecodeError as error:
                 raise _within(field, error) from error
-            if type(inside) is not kind:
+            if kind is not object and type(inside) is not kind:
                 raise DecodeError(f"its {field} is not {'an array' if kind is list else 'a document'}")
             return make(tagged, inside)
         except (DecodeError, RecursionError):
@@ -184,6 +191,10 @@ class Decoder:
 
     def _class(self, tagged: dict[str, Any]) -> type:
         return self._trust.resolve(tagged["cls"])
+
+    def _inert(self, make: Callable[..., Any], tagged: dict[str, Any]) -> Any:
+        self.doubtful = self.doubtful or tagged[TAG] == "iterator"  # which Python copies as it likes
+        return make(tagged, self.decode)
 
     def _integers(self, tagged: dict[str, Any], count: int) -> list[int]:
         items = self._list(_field(tagged, "v", list))
@@ -213,29 +224,37 @@ class Decoder:
         name = [self.decode(tagged["name"])] if "name" in tagged else []
         return dtm.timezone(self.decode(tagged["v"]), *name)
 
-    def _object(self, tagged: dict[str, Any], attributes: dict[Any, Any]) -> Any:
-        cls = self._class(tagged)
-        # Of a class that has a constructor in `standard`, the attributes alone may not make a whole object.
-        if not is_plain(cls) or (self._trust.is_standard(cls) and cls not in (object, types.SimpleNamespace)):
-            raise DecodeError(f"{tagged['cls']} is not restored from its attributes alone")
-        if any(type(name) is not str for name in attributes):
-            raise DecodeError("its state is not a document of attributes")
-        if not COPY_HOOKS.isdisjoint(attributes):
-            raise DecodeError("one of its attributes stands in the place of a method")
-        self.doubtful = self.doubtful or copies_itself(cls)
-        return new_object(cls, attributes)
+    def _of_base(self, tag: str, tagged: dict[str, Any]) -> Any:
+        """An object of a subclass of a built-in type: its value in the form of that type, and its state."""
+        plain = tagged.get("v")
+        by_itself = tag in _NATIVE or (tag in {"set", "frozenset"} and type(plain) is dict)  # which is packed
+        if by_itself or (tag == "datetime" and "iso" not in tagged):
+            try:
+                value = self.decode(plain)
+            except DecodeError as error:
+                raise _within("v", error) from error
+        else:
+            value = self._tagged({name: part for name, part in tagged.items() if name not in {"cls", "state"}})
+        if type(value) is not BASE_TAGS[tag]:
+            raise DecodeError(f"its v is not a {tag}")
+        return self._objects.of_base(tagged, value, self._state_of(tagged))
 
     def _named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any]) -> Any:
-        cls: Any = self._class(tagged)
-        if not issubclass(cls, tuple) or not hasattr(cls, "_fields"):
-            raise DecodeError(f"{tagged['cls']} is not a named tuple")
-        known = {**cls._field_defaults, **fields}
-        if missing := [name for name in cls._fields if name not in known]:
-            raise DecodeError(f"{tagged['cls']} has the fields {', '.join(missing)}, which are not stored")
-        return tuple.__new__(cls, [known[name] for name in cls._fields])
+        return self._objects.named_tuple(tagged, fields, self._state_of(tagged))
+
+    def _state_of(self, tagged: dict[str, Any]) -> Any:
+        try:
+            return self.decode(tagged["state"]) if "state" in tagged else None
+        except DecodeError as error:
+            raise _within("state", error) from error
 
     def _enum(self, tagged: dict[str, Any]) -> Any:
-        return member_or_value(self._trust, tagged["cls"], self.decode(tagged["name"]), tagged.get("v"))
+        try:
+            return self._objects.member(tagged, self.decode(tagged["name"]))
+        except DecodeError:
+            if stands_for_member(tagged["cls"], tagged.get("v")):
+                return tagged["v"]
+            raise
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
         is_known = "ptb" in tagged

@@ -17,12 +17,12 @@ from bson.code import Code
 from bson.dbref import DBRef
 from bson.errors import BSONError
 
-from ptb_mongo.codec.bounds import COPY_HOOKS, Spending
+from ptb_mongo.codec.bounds import Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.left_out import LeftOut
-from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain
+from ptb_mongo.codec.object_forms import Cycle, ObjectForms, within
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import enum_key, enum_member
@@ -57,6 +57,7 @@ class Encoder:
     def __init__(self, trust: Trust, bot: Callable[[], telegram.Bot | None]) -> None:
         self._trust = trust
         self._opaque = OpaqueForms(trust, bot)
+        self._objects = ObjectForms(trust, self.encode, self._dict, self._opaque_form)
         self.doubtful = False
         """Whether it may be that the value that was encoded last cannot be decoded: classes run their own code then."""
         self._size = 0
@@ -88,13 +89,15 @@ class Encoder:
         """
         self._size = 0
         self._spending = Spending()
-        self.doubtful = False
+        self.doubtful = self._objects.doubtful = False
         try:
             return self.encode(value, 0)
-        except RecursionError as error:
+        except (Cycle, RecursionError) as error:
             raise EncodeError("it is nested too deeply, or contains itself") from error
         except BSONError as error:  # from a set or a packed container, which are BSON already
             raise EncodeError(str(error)) from error
+        finally:
+            self.doubtful = self.doubtful or self._objects.doubtful
 
     def encode(self, value: Any, depth: int) -> Any:
         """The plain form of a value that stands at `depth` levels of BSON."""
@@ -126,7 +129,7 @@ class Encoder:
             try:
                 result[name] = encode(item, depth + 1)
             except EncodeError as error:
-                raise _within(name, error) from error
+                raise within(name, error) from error
         return result
 
     def _escape(self, key: Any) -> str | None:
@@ -142,7 +145,7 @@ class Encoder:
             try:
                 pairs.append([self.encode(key, depth + 3), self.encode(item, depth + 3)])
             except EncodeError as error:
-                raise _within(f"v.{index}", error) from error
+                raise within(f"v.{index}", error) from error
         return {TAG: "dict", "v": pairs}
 
     def _list(self, value: Collection[Any], depth: int) -> Any:
@@ -156,7 +159,7 @@ class Encoder:
             try:
                 result.append(encode(item, depth + 1))
             except EncodeError as error:
-                raise _within(str(len(result)), error) from error
+                raise within(str(len(result)), error) from error
         return result
 
     def _packed(self, encode: Form, value: Any, depth: int) -> Any:
@@ -169,7 +172,7 @@ class Encoder:
         try:
             return {TAG: "tuple", "v": self._list(value, depth + 1)}
         except EncodeError as error:
-            raise _within("v", error) from error
+            raise within("v", error) from error
 
     def _set(self, value: Collection[Any], depth: int) -> Any:
         self._count(len(value), depth)
@@ -179,7 +182,7 @@ class Encoder:
         try:
             elements = [self.encode(element, depth + 2) for element in value]
         except EncodeError as error:
-            raise _within("v", error) from error
+            raise within("v", error) from error
         sort_elements(elements)
         return {TAG: type(value).__name__, "v": elements}
 
@@ -188,7 +191,7 @@ class Encoder:
         try:
             return {TAG: "deque", **limit, "v": self._list(value, depth + 1)}
         except EncodeError as error:
-            raise _within("v", error) from error
+            raise within("v", error) from error
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         factory = {}
@@ -197,7 +200,7 @@ class Encoder:
         try:
             return {TAG: type(value).__name__, **factory, "v": self._dict(value, depth + 1)}
         except EncodeError as error:
-            raise _within("v", error) from error
+            raise within("v", error) from error
 
     def _factory(self, factory: Any, depth: int) -> Any:
         if isinstance(factory, (type, type(None))):
@@ -224,28 +227,21 @@ class Encoder:
 
     def _other(self, value: Any, depth: int) -> Any:
         """Everything that is not found by its exact type."""
-        cls = type(value)
         self._count(1, depth)
         if isinstance(value, enum.Enum):
             return self._enum(value, depth)
         if isinstance(value, (telegram.TelegramObject, type)):
             return self._opaque_form(value)
-        if isinstance(value, tuple) and _is_named_tuple(cls):
-            return self._named_tuple(value, depth)
         if (form := self._inert(value, depth)) is not None:
             return form
-        if is_plain(cls):
-            attributes = attributes_of(value)
-            if all(type(name) is str for name in attributes):
-                return self._object(cls, attributes, depth)
-        return self._opaque_form(value)
+        return self._objects.form(value, depth)
 
     def _inert(self, value: Any, depth: int) -> Any:
         try:
             form = inert_form(value, lambda part: self.encode(part, depth + 1))
         except EncodeError as error:
             if error.path:
-                raise _within("v", error) from error
+                raise within("v", error) from error
             raise
         if form is not None and form[TAG] == "iterator":
             self.doubtful = True  # Python itself goes through one in another when it is copied
@@ -274,30 +270,6 @@ class Encoder:
             **native,
         }
 
-    def _object(self, cls: type, attributes: dict[str, Any], depth: int) -> Any:
-        name = self._trust.name_of(cls)
-        if not COPY_HOOKS.isdisjoint(attributes):
-            raise EncodeError("one of its attributes stands in the place of a method")
-        if copies_itself(cls):
-            self.doubtful = True
-        try:
-            return {TAG: "object", "cls": name, "state": self._dict(attributes, depth + 1)}
-        except EncodeError as error:
-            raise _within("state", error) from error
-
-    def _named_tuple(self, value: Any, depth: int) -> Any:
-        cls = type(value)
-        name = self._trust.name_of(cls)
-        if getattr(value, "__dict__", None):
-            return self._opaque_form(value)
-        if len(cls._fields) != len(value):
-            raise EncodeError(f"a {name} has {len(value)} values for {len(cls._fields)} fields")
-        try:
-            fields = self._dict(dict(zip(cls._fields, value, strict=True)), depth + 1)
-        except EncodeError as error:
-            raise _within("v", error) from error
-        return {TAG: "namedtuple", "cls": name, "v": fields}
-
 
 def sort_elements(elements: list[Any]) -> None:
     """Brings the plain elements of a set into the order in which a set is stored."""
@@ -313,13 +285,3 @@ def _check_hashes(values: Collection[Any]) -> None:
         check_collisions(values)
     except DecodeError as error:
         raise EncodeError(error.reason) from error
-
-
-def _within(key: str, error: EncodeError) -> EncodeError:
-    path = f"{key}.{error.path}" if error.path else key
-    return EncodeError(error.reason, path=path)
-
-
-def _is_named_tuple(cls: Any) -> bool:
-    fields = getattr(cls, "_fields", None)
-    return isinstance(fields, tuple) and cls.__reduce_ex__ is object.__reduce_ex__

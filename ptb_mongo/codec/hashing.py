@@ -34,6 +34,7 @@ _FRACTION: Final = 20_000
 _REASON: Final = "too many of its keys or elements have the same hash, or take too long to be compared"
 _CANNOT_COLLIDE: Final = {str, bytes, float, bool, type(None)}
 _SCALARS: Final = {*_CANNOT_COLLIDE, int}
+_CONTAINERS: Final[tuple[Any, ...]] = (tuple, frozenset, list, dict, set)
 
 
 def check_collisions(values: Iterable[Any]) -> int:
@@ -103,10 +104,11 @@ def _weight(value: Any, weights: dict[int, int]) -> int:
 
 def _length(value: Any) -> int:
     """What a text, bytes or a number takes more than a short one: a number is squared, in effect, by a `Decimal`."""
-    if isinstance(value, int):
-        bits = value.bit_length()
-        return bits * bits >> 10 if bits > _SHORT else 0
-    return len(value) >> 6 if isinstance(value, (str, bytes, bytearray)) else 0
+    for kind in (str, bytes, bytearray):
+        if isinstance(value, kind):
+            return kind.__len__(value) >> 6
+    bits = int.bit_length(value) if isinstance(value, int) else 0
+    return bits * bits >> 10 if bits > _SHORT else 0
 
 
 def _weight_of_parts(value: Any, weights: dict[int, int]) -> int:
@@ -118,13 +120,14 @@ def _weight_of_parts(value: Any, weights: dict[int, int]) -> int:
     if isinstance(value, Fraction):
         own = _FRACTION
     elif isinstance(value, (range, slice)):
-        own += sum(_weight(part, weights) for part in (value.start, value.stop, value.step))
-    elif isinstance(value, (tuple, list)):
-        own += _weight_inside(value, weights)
-    elif isinstance(value, (set, frozenset)):
-        own += _weight_inside(value, weights) + _compared(value, weights)
-    elif isinstance(value, dict):
-        own += _weight_inside(value, weights) + _weight_inside(value.values(), weights) + _compared(value, weights)
+        own += _weight_inside((value.start, value.stop, value.step), weights)
+    elif (kind := next((kind for kind in _CONTAINERS if isinstance(value, kind)), None)) is not None:
+        inside = list(kind.__iter__(value))  # by no method of its own
+        own += _weight_inside(inside, weights)
+        if kind is dict:
+            own += _weight_inside(dict.values(value), weights)
+        if kind not in (tuple, list):
+            own += _compared(inside, weights)
     return own + _weight_inside(attributes_of(value).values(), weights)
 
 

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 __all__ = [
     "attributes_of",
     "copies_itself",
+    "has_slot",
     "is_plain",
     "new_object",
     "order_attributes",
@@ -78,10 +79,20 @@ def copies_itself(cls: Any) -> bool:
     return hasattr(cls, "__deepcopy__") or getattr(cls, "__getstate__", None) is not _DEFAULT_GETSTATE
 
 
+def has_slot(cls: Any, name: str) -> bool:
+    """Whether an object keeps an attribute outside of its `__dict__`."""
+    return name in getattr(cls, "__struct_fields__", slots_of(cls))
+
+
 def attributes_of(obj: object) -> dict[str, Any]:
     """The attributes that an object holds itself: its slots that are set, then its `__dict__`."""
-    slots = slots_of(type(obj))
-    state = {name: getattr(obj, name) for name in slots if hasattr(obj, name)} if slots else {}
+    slots = getattr(type(obj), "__struct_fields__", None) or slots_of(type(obj))
+    state = {}
+    for name in slots:
+        try:
+            state[name] = object.__getattribute__(obj, name)  # which does not ask a `__getattr__`
+        except AttributeError:
+            continue
     own = getattr(obj, "__dict__", None)
     return {**state, **own} if own else state
 
@@ -103,7 +114,11 @@ def set_attribute(obj: object, name: str, value: object) -> None:
     Raises:
         AttributeError: If the class has no room for it.
     """
-    if name in slots_of(type(obj)):
+    if name in getattr(type(obj), "__struct_fields__", ()):
+        import msgspec  # noqa: PLC0415  (there, as it has made the class)
+
+        msgspec.structs.force_setattr(obj, name, value)  # type: ignore[arg-type]
+    elif name in slots_of(type(obj)):
         try:
             object.__setattr__(obj, name, value)
         except TypeError:  # its base class is written in C, and has a way of its own

@@ -21,6 +21,7 @@ from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.inert import newer_form
 from ptb_mongo.codec.left_out import LeftOut
 from ptb_mongo.codec.parts import PARTS, enum_key
+from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.telegram_objects import telegram_state
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
@@ -200,6 +201,8 @@ class _Pickler(pickle.Pickler):
         else:
             cls = function
             bare = False
+        if not isinstance(cls, type) and (shape := shape_of(type(obj))) is not None and shape.kind == "msgspec":
+            cls, args, kwargs = type(obj), (), shape.state_of(obj)  # one that takes its fields by name alone
         if not isinstance(cls, type):
             raise EncodeError(
                 f"objects of {name} are restored by a function, and only classes may be called; "

@@ -22,6 +22,7 @@ import telegram.error
 
 from ptb_mongo.codec.bounds import COPY_HOOKS, Spending, shown
 from ptb_mongo.codec.described import Described
+from ptb_mongo.codec.evolution import complete
 from ptb_mongo.codec.inert import made_of_form
 from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.objects import is_plain, set_attribute
@@ -242,6 +243,7 @@ def _restored_by_itself(described: Described, *, bare: bool) -> Any:
         type(obj).append(obj, item)
     for key, value in pairs or ():
         obj[key] = value
+    complete(obj)
     return _unhooked(obj)
 
 

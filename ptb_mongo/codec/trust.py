@@ -22,6 +22,7 @@ import telegram.ext
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.aliases import Aliases
 from ptb_mongo.codec.bounds import shown
+from ptb_mongo.codec.trusted_modules import find_modules, import_modules
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 __all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
@@ -136,7 +137,7 @@ class Trust:
         aliases: Classes by the names that they had before; they are trusted, too.
 
     Raises:
-        ConfigurationError: If an entry is neither, or an alias cannot be used.
+        ConfigurationError: If an entry is neither, or the name of no module, or an alias cannot be used.
     """
 
     def __init__(
@@ -165,6 +166,15 @@ class Trust:
         self._aliases = Aliases(aliases, class_name)
         for old, cls in self._aliases.classes.items():
             self._add_alias(old, cls)
+        find_modules(self._modules)
+
+    def import_modules(self) -> None:
+        """Imports the modules whose classes are trusted.
+
+        Raises:
+            ConfigurationError: If one cannot be imported.
+        """
+        import_modules(self._modules)
 
     def _add_alias(self, old: str, cls: type) -> None:
         if (known := self._by_name.get(old)) is not None and known in self._standard:

@@ -10,7 +10,7 @@ from ptb_mongo.codec.parts import enum_member
 from ptb_mongo.codec.trust import Trust, class_name
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["VERSION", "ancestor_of", "class_of", "member_or_value"]
+__all__ = ["VERSION", "ancestor_of", "class_of", "member_or_value", "stands_for_member"]
 
 VERSION: Final = telegram.__version__
 """What is stored beside Telegram objects: the version of PTB that their attributes are of."""
@@ -41,9 +41,14 @@ def member_or_value(trust: Trust, name: object, key: object, value: object) -> A
     try:
         return enum_member(trust.resolve(name), key)
     except DecodeError:
-        if type(name) is str and name.startswith("telegram.constants.") and type(value) in {str, int}:
+        if stands_for_member(name, value):
             return value
         raise
+
+
+def stands_for_member(name: object, value: object) -> bool:
+    """Whether a value is equal to the member of one of PTB's enums that it was stored beside."""
+    return type(name) is str and name.startswith("telegram.constants.") and type(value) in {str, int}
 
 
 def ancestor_of(cls: type) -> str | None:

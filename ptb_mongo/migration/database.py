@@ -82,6 +82,7 @@ class Database:
         self.aliases = aliases
         self.writer = uuid.uuid4().hex[:12]
         self.codec = codec = Codec(self.trusted, lambda: bot, aliases)
+        codec.import_trusted()
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
         # `object`: what type the data should be, only the bot knows
         scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object), migrations=migrations)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ptb_mongo.codec import TAG, unescape
+from ptb_mongo.codec.shapes import PYDANTIC_SLOTS
 from ptb_mongo.errors import RefusedError
 from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database
 
 __all__ = ["KeyUse", "Storage", "conversation_states", "key_uses", "storage", "writes_by_day"]
 
+_MAPPINGS: Final = ["dict", "OrderedDict", "defaultdict", "Counter"]
 _PYTHON_NAMES: Final = {
     "string": "str",
     "int": "int",
@@ -103,13 +105,23 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
     """
     tag = f"$field.v.{TAG}"
     kind_of_value = {"$cond": [_is_text(tag), _text("$field.v.cls", tag), {"$type": "$field.v"}]}
-    fields = {"$cond": [{"$eq": [f"$data.{TAG}", "object"]}, "$data.state", "$data"]}
+    # Of an object its attributes, of a subclass of `dict` its entries.
+    fields = {
+        "$switch": {
+            "branches": [
+                {"case": {"$eq": [f"$data.{TAG}", "object"]}, "then": "$data.state"},
+                {"case": {"$in": [f"$data.{TAG}", _MAPPINGS]}, "then": "$data.v"},
+            ],
+            "default": "$data",
+        }
+    }
     pipeline: list[dict[str, Any]] = [
         *([{"$sample": {"size": sample}}] if sample else []),
         {"$project": {"data": fields}},
         {"$match": {**_of_type("$data", "object"), f"data.{TAG}": {"$exists": False}}},
         {"$project": {"field": {"$objectToArray": "$data"}}},
         {"$unwind": "$field"},
+        {"$match": {"field.k": {"$nin": [*PYDANTIC_SLOTS]}}},  # what pydantic keeps beside the fields of a model
         {"$group": {"_id": {"key": "$field.k", "type": kind_of_value}, "n": {"$sum": 1}}},
         {"$sort": {"n": -1, "_id": 1}},
         {"$group": {"_id": "$_id.key", "n": {"$sum": "$n"}, "types": {"$push": {"type": "$_id.type", "n": "$n"}}}},

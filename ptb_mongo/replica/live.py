@@ -17,7 +17,7 @@ __all__ = ["LiveReplica"]
 _REMEMBERED: Final = 4
 _HandedOut = tuple[Any, "bytes | None"]
 _NOTHING: Final[_HandedOut] = (None, None)  # no object, which is based on nothing
-_WITH_ELEMENTS: Final = ("set", "frozenset", "deque")
+_WITH_ELEMENTS: Final = ("list", "set", "frozenset", "deque")
 
 
 class _Bring(NamedTuple):
@@ -226,7 +226,8 @@ def _leaves(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, An
     nothing: tuple[Path, Document] = ((), {})
     one = nothing if before is MISSING else fields_inside(before)
     other = nothing if after is MISSING else fields_inside(after)
-    if one is not None and other is not None and (one[1] or other[1]):
+    # The same inside: then something beside has changed, as the attributes of a subclass.
+    if one is not None and other is not None and (one[1] or other[1]) and not same(one[1], other[1]):
         inner = one[0] or other[0]
         for key in one[1].keys() | other[1].keys():
             yield from _leaves((*path, *inner, key), one[1].get(key, MISSING), other[1].get(key, MISSING))

@@ -3,8 +3,9 @@
 The rule of a merge: what only one side changed since `base` is kept, from whichever side; what both changed
 alike is kept once; what both changed differently is a conflict, decided for that path alone.
 
-- Documents merge field by field, at every level; so do the attributes of objects and the entries of
-  `OrderedDict`, `Counter` and `defaultdict`.
+- Documents merge field by field, at every level; so do the attributes of objects, the fields of named tuples, and
+  the entries of `OrderedDict`, `Counter` and `defaultdict`, and of subclasses. A subclass's elements and its own
+  attributes are merged one by one.
 - Sets merge element by element: what either side added is there, what either removed is not. No conflict.
 - Lists and deques merge as diff3 does it: edits in different places are kept. What both inserted at one place
   stands there one after the other, the database's first; what both removed is removed. Only edits that overlap
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from ptb_mongo.codec import escape, sort_elements
+from ptb_mongo.codec import TAG, escape, sort_elements
 from ptb_mongo.replica.sequences import hunks
 from ptb_mongo.replica.values import (
     MISSING,
@@ -28,6 +29,7 @@ from ptb_mongo.replica.values import (
     elements_inside,
     fingerprints,
     same,
+    without_state,
 )
 
 __all__ = ["Resolve", "Resolver", "Side", "merge"]
@@ -111,7 +113,22 @@ def _merge_value(base: Any, local: Any, remote: Any, keys: Keys, resolve: Resolv
         merged = _merge_elements(base, ours, others, keys, resolve)
         if merged is not None:
             return {**local, ours.inner[0]: merged} if ours.inner else merged
+    if not alike and (parts := _parts(base, local, remote)) is not None:
+        (before, old_state), (mine, my_state), (theirs, their_state) = parts
+        merged_base = _merge_value(before, mine, theirs, keys, resolve)
+        if type(merged_base) is not dict or merged_base.get("cls") != mine["cls"]:
+            return merged_base  # somebody has decided for another value
+        state = _merge_fields(old_state, my_state, their_state, keys, resolve)
+        return {**merged_base, "state": state} if state else merged_base
     return resolve(keys, base, local, remote)
+
+
+def _parts(*versions: Any) -> list[tuple[Document, Document]] | None:
+    """The elements and the attributes of an object of a subclass, if it is one in all versions, with attributes."""
+    parts = [part for value in versions if (part := without_state(value)) is not None]
+    if len(parts) < len(versions) or not any(state for _, state in parts):
+        return None
+    return parts if len({(str(one.get(TAG)), str(one["cls"])) for one, _ in parts}) == 1 else None
 
 
 def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Mapping[str, Any]) -> Iterable[str]:

@@ -1,7 +1,10 @@
 """Brings changes into a live object in place, so that whoever holds it, or something inside it, sees them.
 
-Dicts, lists, sets, deques and the objects of dataclasses and plain classes stay the same objects; what did not
-change in them is not touched. Everything else is replaced. Everything new is decoded before anything is changed.
+Dicts, lists, sets, deques, subclasses of them, and objects stay the same objects; what did not change in them is not
+touched. Everything else is replaced, and so are objects that promise not to change (frozen ones) or that make their
+state themselves. Everything new is decoded before anything is changed.
+
+No method of a subclass is called, no validator and no `__setattr__`: what is stored is what the object is to be.
 
 Nothing here waits: between reading the live object and changing it no other handler runs.
 """
@@ -13,14 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ptb_mongo.codec import unescape
-from ptb_mongo.codec.objects import (
-    attributes_of,
-    is_plain,
-    order_attributes,
-    remove_attribute,
-    set_attribute,
-    slots_of,
-)
+from ptb_mongo.codec.evolution import add_defaults
+from ptb_mongo.codec.objects import attributes_of, has_slot, order_attributes, remove_attribute, set_attribute
+from ptb_mongo.codec.shapes import PYDANTIC_SLOTS, is_frozen, shape_of
 from ptb_mongo.replica.sequences import edits
 from ptb_mongo.replica.values import (
     MISSING,
@@ -92,7 +90,7 @@ class _Plan:
         """Plans to take over everything from another object of the same kind."""
         if isinstance(live, dict):
             self.steps.append(lambda: _replace_entries(live, value))
-        else:
+        if type(live) is not dict:
             attributes = attributes_of(value)
             removed = [name for name in attributes_of(live) if name not in attributes]
             self._set_attributes(live, removed, attributes, [*attributes])
@@ -102,7 +100,8 @@ class _Plan:
         changed = {}
         for name, value in after.items():
             key = unescape(name)
-            if name not in before or key not in live or not self.patch(live[key], before[name], value):
+            known = dict.get(live, key, MISSING) if name in before else MISSING
+            if known is MISSING or not self.patch(known, before[name], value):
                 changed[key] = self.decode(value)
         moved = [unescape(name) for name in after] if list(before) != list(after) else []
         if removed or changed or moved:
@@ -117,6 +116,9 @@ class _Plan:
             if known is MISSING or attribute not in own or not self.patch(own[attribute], known, value):
                 changed[attribute] = self.decode(value)
         removed = [str(unescape(name)) for name in before if name not in after]
+        shape = shape_of(type(live))
+        if shape is not None and shape.kind == "pydantic":  # which is not stored, where it is what it is by default
+            removed += [name for name in PYDANTIC_SLOTS if name not in after and name not in removed]
         moved = [str(unescape(name)) for name in after] if list(before) != list(after) else []
         self._set_attributes(live, removed, changed, moved)
 
@@ -126,7 +128,7 @@ class _Plan:
 
     def _sequence(self, live: Any, before: list[Any], after: list[Any]) -> None:
         """A list or a deque; elements are told by their places in `before`."""
-        elements = list(live)
+        elements = [*_base_of(live).__iter__(live)]
         if len(elements) != len(before):
             result = [self.decode(item) for item in after]
         else:
@@ -150,10 +152,10 @@ class _Plan:
         old, new = (dict(zip(fingerprints(items), items, strict=True)) for items in (before, after))
         removed = [self.decode(item) for mark, item in old.items() if mark not in new]
         added = [self.decode(item) for mark, item in new.items() if mark not in old]
-        result = live.difference(removed).union(added)
+        result = set.difference(live, removed).union(added)
         if len(result) != len(after):
             # Elements that are not equal to what they are decoded to: NaN, or objects without `__eq__`.
-            removed, added = list(live), list(self.decode(whole))
+            removed, added = [*set.__iter__(live)], list(self.decode(whole))
         self.steps.append(lambda: _change_set(live, removed, added))
 
 
@@ -161,9 +163,11 @@ def _has_fields(live: Any, inner: Path, fields: Document) -> bool:
     """Whether a live object is of the kind whose fields lie there, and has room for all of them."""
     if inner != ("state",):
         return isinstance(live, dict)
-    if not is_plain(type(live)):
+    cls = type(live)
+    shape = shape_of(cls)
+    if shape is None or shape.own_getstate or shape.own_setstate or is_frozen(cls):
         return False
-    return hasattr(live, "__dict__") or all(unescape(name) in slots_of(type(live)) for name in fields)
+    return hasattr(live, "__dict__") or all(has_slot(cls, str(unescape(name))) for name in fields)
 
 
 def _has_elements(live: Any, elements: Elements) -> bool:
@@ -173,18 +177,26 @@ def _has_elements(live: Any, elements: Elements) -> bool:
 
 
 def _change_entries(live: dict[Any, Any], removed: list[Any], changed: dict[Any, Any], moved: list[Any]) -> None:
+    base = _base_of(live)
     for key in removed:
-        live.pop(key, None)
+        base.pop(live, key, None)
     for key, value in changed.items():
-        live[key] = value  # noqa: PERF403  (the `update` of a Counter adds)
+        base.__setitem__(live, key, value)
     for key in moved:  # the order of keys is part of the value
-        if key in live:
-            live[key] = live.pop(key)
+        if dict.__contains__(live, key):
+            base.__setitem__(live, key, base.pop(live, key))
 
 
 def _replace_entries(live: dict[Any, Any], value: dict[Any, Any]) -> None:
-    live.clear()
-    live.update(value)
+    base = _base_of(live)
+    base.clear(live)
+    for key, item in dict.items(value):
+        base.__setitem__(live, key, item)
+
+
+def _base_of(live: Any) -> Any:
+    """The type whose methods change an object, whatever its own ones do."""
+    return next(base for base in (collections.OrderedDict, dict, list, collections.deque) if isinstance(live, base))
 
 
 def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any], moved: list[str]) -> None:
@@ -192,17 +204,20 @@ def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any]
         remove_attribute(live, name)
     for name, value in changed.items():
         set_attribute(live, name, value)
+    shape = shape_of(type(live))
+    if shape is not None and shape.kind == "pydantic":
+        add_defaults(live, shape)
     order_attributes(live, moved)  # which is stored: two bots, each with its own order, would write it for ever
 
 
 def _replace_elements(live: Any, result: list[Any]) -> None:
     if isinstance(live, list):
-        live[:] = result
+        list.__setitem__(live, slice(None), result)
     else:
-        live.clear()
-        live.extend(result)
+        collections.deque.clear(live)
+        collections.deque.extend(live, result)
 
 
 def _change_set(live: set[Any], removed: list[Any], added: list[Any]) -> None:
-    live.difference_update(removed)
-    live.update(added)
+    set.difference_update(live, removed)
+    set.update(live, added)

@@ -27,6 +27,7 @@ __all__ = [
     "fingerprints",
     "same",
     "value_at",
+    "without_state",
 ]
 
 Path = tuple[str, ...]
@@ -54,8 +55,11 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-_SEQUENCES: Final = frozenset({"deque", "set", "frozenset"})
-_INNER: Final = {"object": "state", "OrderedDict": "v", "Counter": "v", "defaultdict": "v"}
+_SEQUENCES: Final = frozenset({"list", "deque", "set", "frozenset"})
+_INNER: Final = {
+    "object": "state",
+    **dict.fromkeys(("namedtuple", "dict", "OrderedDict", "Counter", "defaultdict"), "v"),
+}
 
 
 def same(one: object, other: object) -> bool:
@@ -100,12 +104,14 @@ class Elements(NamedTuple):
         inner: Where they lie in the value.
         items: The elements themselves.
         maxlen: How many a deque can hold; `None` if there is no limit.
+        beside: What a subclass has beside its elements: its name, and its attributes.
     """
 
     kind: Literal["list", "deque", "set", "frozenset"]
     inner: Path
     items: list[Any]
     maxlen: int | None = None
+    beside: Any = None
 
     @property
     def is_set(self) -> bool:
@@ -113,12 +119,12 @@ class Elements(NamedTuple):
         return self.kind == "set" or self.kind == "frozenset"  # noqa: PLR1714  (mypy narrows this)
 
     def is_like(self, other: Elements) -> bool:
-        """Whether both can be merged: the same kind, and the same limit."""
-        return self.kind == other.kind and self.maxlen == other.maxlen
+        """Whether both can be merged: the same kind, the same limit, and the same class."""
+        return self.kind == other.kind and self.maxlen == other.maxlen and same(self.beside, other.beside)
 
 
 def elements_inside(value: object) -> Elements | None:
-    """The elements of a list, a deque or a set; `None` for every other value."""
+    """The elements of a list, a deque or a set, or of a subclass; `None` for every other value."""
     if type(value) is list:
         return Elements("list", (), value)
     if type(value) is not dict:
@@ -129,7 +135,18 @@ def elements_inside(value: object) -> Elements | None:
     items, maxlen = value.get("v"), value.get("maxlen") if tag == "deque" else None
     if type(items) is not list or not (maxlen is None or (type(maxlen) is int and maxlen >= 0)):
         return None
-    return Elements(tag, ("v",), items, maxlen)  # type: ignore[arg-type]
+    beside = {key: value[key] for key in ("cls", "state") if key in value} or None
+    return Elements(tag, ("v",), items, maxlen, beside)  # type: ignore[arg-type]
+
+
+def without_state(value: object) -> tuple[Document, Document] | None:
+    """An object of a subclass of a built-in type without its own attributes, and these; `None` for any other value."""
+    if type(value) is not dict or "cls" not in value or "v" not in value or value.get(TAG) == "enum":
+        return None
+    state = value.get("state", {})
+    if type(state) is not dict or TAG in state:
+        return None
+    return {key: part for key, part in value.items() if key != "state"}, state
 
 
 def fingerprints(items: Iterable[object]) -> list[bytes]:

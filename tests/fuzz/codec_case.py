@@ -29,7 +29,7 @@ from ptb_mongo.errors import DecodeError
 __all__ = ["CodecLayer", "judge", "make"]
 
 BOT: Final = telegram.Bot("1:TOKEN")
-CODECS: Final = (Codec(["samples"], lambda: BOT), Codec(bot=lambda: BOT))
+CODECS: Final = (Codec(samples.TRUSTED, lambda: BOT), Codec(bot=lambda: BOT))
 _FRAMES: Final = 60
 _TO_DECODE: Final = 0.6, 25e-6  # seconds, and seconds for a byte
 _TO_USE: Final = 1.2, 200e-6

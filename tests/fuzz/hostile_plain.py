@@ -10,6 +10,7 @@ import datetime as dtm
 from collections.abc import Callable
 from typing import Any, Final
 
+import samples
 import telegram
 from bson.decimal128 import Decimal128
 from choices import Choices
@@ -23,7 +24,7 @@ from ptb_mongo.errors import EncodeError
 
 __all__ = ["HostileValues"]
 
-_CODEC: Final = Codec(["samples"])
+_CODEC: Final = Codec(samples.TRUSTED)
 _DEEPEST: Final = 6
 _FIRST: Final = dtm.datetime.min.replace(tzinfo=dtm.timezone.utc)
 _LAST: Final = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
@@ -90,6 +91,8 @@ class HostileValues:
         choices = self.choices
         tag = choices.one(_TAGS)
         made = {name: field(self, depth) for name, field in _FIELDS[tag].items()}
+        if tag in _OF_A_SUBCLASS and choices.percent(30):
+            made |= {"cls": choices.one(_SUBCLASSES), "state": self.fields(depth)}
         if made.get("cls") and tag == "enum" and choices.percent(70):
             made |= {"cls": "samples.Colour", "name": choices.one(("RED", "NONE", "GONE", 5))}
         if choices.percent(25):
@@ -227,6 +230,10 @@ def _cls(made: HostileValues, _: int) -> str:
     return made.choices.one(made.choices.one(CLASSES))
 
 
+def _of_a_subclass(made: HostileValues, _: int) -> str:
+    return made.choices.one(_SUBCLASSES)
+
+
 def _pattern(made: HostileValues, _: int) -> str:
     return made.choices.one(PATTERNS) * made.choices.one((1, 1, 1, 1, 5, 200))
 
@@ -244,6 +251,11 @@ def _inside(made: HostileValues, depth: int) -> Any:
     return {TAG: "iterator", "v": made.items(depth)} if made.choices.percent(40) else made.plain(depth + 1)
 
 
+_SUBCLASSES: Final = tuple(
+    f"samples.{name}"
+    for name, cls in vars(samples).items()
+    if isinstance(cls, type) and cls.__mro__[-2] is not cls and cls.__module__ == "samples"
+)
 _DELTA: Final = ("days", "seconds", "microseconds")
 _MINUTES: Final = _of(0, 60, -90, 1439, 1440, 2**62)
 _SECONDS: Final = _of(0, 3600, -5400, 86_399, 86_400, 2**62)
@@ -263,6 +275,11 @@ _FIELDS: Final[dict[str, dict[str, Field]]] = {
     "Counter": {"v": _DOCUMENT},
     "defaultdict": {"v": _DOCUMENT, "factory": lambda made, _: {TAG: "class", "v": _cls(made, 0)}},
     "object": {"cls": _cls, "state": _DOCUMENT},
+    **{
+        base: {"cls": _of_a_subclass, "v": inside, "state": _DOCUMENT}
+        for base, inside in (("list", _ITEMS), ("bytes", _CONTENT))
+    },
+    "float": {"cls": _of_a_subclass, "v": _of(1.5, float("nan"), 5)},
     "namedtuple": {
         "cls": _of("samples.Point", "samples.Place", "samples.Pair", *CLASSES[0], *CLASSES[2]),
         "v": _DOCUMENT,
@@ -323,5 +340,9 @@ _CONTAINERS: Final = (
     "defaultdict",
     "object",
     "namedtuple",
+)
+_OF_A_SUBCLASS: Final = frozenset(
+    {"tuple", "set", "frozenset", "deque", "dict", "OrderedDict", "defaultdict"}
+    | {"str", "int", "datetime", "date", "time", "timedelta"}
 )
 _TAGS: Final = (*_FIELDS, *["pickle"] * 40, *["telegram"] * 8, *_CONTAINERS)

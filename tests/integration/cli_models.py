@@ -35,6 +35,14 @@ class Coin:
     value: int
 
 
+class Account:
+    """A class without a `repr` of its own."""
+
+    def __init__(self, owner: str, coins: list[Coin]) -> None:
+        self.owner = owner
+        self.coins = coins
+
+
 class Notes(UserDict):  # type: ignore[type-arg]
     """Restored by more than its attributes."""
 

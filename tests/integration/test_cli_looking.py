@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_models import Basket, Level, Place
+from cli_models import Account, Basket, Coin, Level, Place
 from guarded import guarded_mongod
 from offline import BOT_ID, offline_application
 from pymongo import MongoClient
@@ -188,6 +188,19 @@ def test_show_gives_a_users_data_as_the_bot_has_it(run):
         assert part in result.output
 
 
+def test_show_gives_the_attributes_of_an_object_that_does_not_show_itself(run, db):
+    basket = Codec(["cli_models"]).encode(Account("Ada\x1b[31m", [Coin(1), Coin(2)]))
+    db.user_data.update_one({"_id": 2}, {"$set": {"data.account": basket}})
+
+    output = run("show", "user", "2").output
+
+    assert "Account(" in output
+    assert "value=2" in output
+    assert "owner=" in output
+    assert "object at 0x" not in output
+    assert "\x1b[31m" not in output
+
+
 def test_show_gives_chats_with_negative_ids_and_the_bot(run):
     assert "'since': datetime(2026, 1, 1, 12, 0, UTC)" in run("show", "chat", "-1005").output
     assert "'admins': [" in run("show", "bot").output
@@ -240,6 +253,16 @@ def test_stats_count_documents_keys_types_days_and_states(run, db):
         "tags": (1, {"set": 1}),
     }
     assert told["states"] == {"order": {"menu": 4, "GOLD": 1}, "survey": {"7": 1}}
+
+
+@pytest.mark.parametrize("cls", ["Basket", "Entries"])
+def test_stats_name_the_fields_of_data_that_is_an_object(run, db, cls):
+    fields = {"__pydantic_fields_set__": {"_py": "set", "v": []}} if cls == "Basket" else {}
+    data = {"_py": "object", "state": {"name": "x", **fields}} if cls == "Basket" else {"_py": "dict", "v": {"name": 1}}
+    db.user_data.delete_many({})
+    db.user_data.insert_one({"_id": 1, "data": {**data, "cls": f"cli_models.{cls}"}})
+
+    assert [one["key"] for one in in_json(run("stats", "--json"))["keys"]["user_data"]] == ["name"]
 
 
 def test_stats_are_drawn_in_the_terminal(run):
@@ -350,7 +373,7 @@ def test_repair_drops_bad_paths_and_keeps_the_rest(run, db):
     one, two = (codec.decode(db.user_data.find_one({"_id": user})["data"]) for user in (1, 2))
     assert one["name"] == "Ada"
     assert one["basket"].place == Place("Elm", 5)
-    assert not hasattr(one["basket"], "items")
+    assert one["basket"].items == {}  # its default
     assert two == {"name": "Alan", "score": 1, "more": {}}
     assert {
         (problem["collection"], str(problem["_id"])) for problem in in_json(run("repair", "--json"))["problems"]

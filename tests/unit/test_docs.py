@@ -94,7 +94,8 @@ def test_the_programs_of_each_page_run_one_after_the_other(mongodb_server_uri: s
             if "import pandas" in block.text and not importlib.util.find_spec("pandas"):
                 continue
             text = block.text.replace("mongodb://localhost:27017", mongodb_server_uri)
-            text = text.replace('"my_bot"', repr(mongodb_database)).replace('"my_bot.models"', '"decimal"')
+            text = text.replace('"my_bot"', repr(mongodb_database))
+            text = text.replace('"my_bot.models"', '"decimal"').replace('["models"]', '["decimal"]')
             # when
             work = eval(compiled(Block(page, block.number, "python", text)), vars(module))
             if inspect.iscoroutine(work):

@@ -30,7 +30,7 @@ from bson.timestamp import Timestamp
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.codec.iterators import ITERATORS
 
-CODEC = Codec(trusted=[samples.__name__])
+CODEC = Codec(trusted=samples.TRUSTED)
 
 
 def stored(value: object, codec: Codec = CODEC) -> bytes:

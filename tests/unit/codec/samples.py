@@ -6,11 +6,17 @@ import abc
 import collections
 import datetime as dtm
 import enum
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import telegram
+
+WITH_LIBRARIES = all(importlib.util.find_spec(name) for name in ("pydantic", "attrs", "msgspec"))
+"""Whether the classes in `shaped` can be imported."""
+
+TRUSTED = [__name__, *(["shaped"] if WITH_LIBRARIES else [])]
 
 FIRED: list[object] = []
 """What planted data has managed to run: nothing, or a test fails."""
@@ -203,6 +209,98 @@ class Ring(collections.deque):
 
 class Moment(dtm.datetime):
     pass
+
+
+class Migrated:
+    """Takes whatever earlier versions of it have stored."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+        self.version = 2
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.version = 2
+
+
+class WithLock:
+    """Leaves out of its state what cannot be stored."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+        self.lock = object()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"a": self.a}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.a = state["a"]
+        self.lock = object()
+
+
+class InSlots:
+    __slots__ = ("a", "b")
+
+    def __init__(self, a: Any, b: Any) -> None:
+        self.a, self.b = a, b
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.a, self.b
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.a, self.b = state
+
+
+class Named(list):
+    """A list with an attribute."""
+
+    def __init__(self, items: Any = (), name: Any = None) -> None:
+        super().__init__(items)
+        self.name = name
+
+
+class Label(str):  # noqa: SLOT000  (the attribute is the point)
+    """A text with an attribute."""
+
+    note: Any
+
+
+class Ratio(float):
+    __slots__ = ("unit",)
+
+
+class Vector(tuple):  # noqa: SLOT001  (a plain one)
+    """Made of its parts."""
+
+    def __new__(cls, *parts: Any) -> Vector:  # noqa: PYI034  (3.10 has no Self)
+        return super().__new__(cls, parts)
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+
+class Day(dtm.date):
+    pass
+
+
+class Clock(dtm.time):
+    pass
+
+
+class Span(dtm.timedelta):
+    pass
+
+
+def label(text: str, note: Any) -> Label:
+    made = Label(text)
+    made.note = note
+    return made
+
+
+def ratio(value: float, unit: Any) -> Ratio:
+    made = Ratio(value)
+    made.unit = unit
+    return made
 
 
 class MishapError(Exception):

@@ -274,6 +274,47 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(lambda a, b: SimpleNamespace(a=a, b={"b": b, "c": (a, b)}), inner, lists),
         _iterators(lists),
         _pickled(inner),
+        _shaped(inner),
+        *([_of_libraries(inner)] if samples.WITH_LIBRARIES else []),
+    )
+
+
+def _shaped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects with a state of their own, and of subclasses of built-in types."""
+    lists = st.lists(inner, max_size=3)
+    return st.one_of(
+        st.builds(samples.Stateful, st.sets(keys, max_size=4)),
+        st.builds(samples.Migrated, inner),
+        st.builds(samples.WithLock, inner),
+        st.builds(samples.InSlots, inner, inner),
+        st.builds(samples.Named, lists, inner),
+        st.builds(samples.label, texts, inner),
+        st.builds(samples.ratio, floats, inner),
+        lists.map(lambda items: samples.Vector(*items)),
+        lists.map(samples.Row),
+        st.dictionaries(_dict_keys, inner, max_size=3).map(samples.Table),
+        st.sets(keys, max_size=4).map(samples.Tags),
+        st.builds(samples.Ring, lists, st.sampled_from([None, 2])),
+    )
+
+
+def _of_libraries(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects of pydantic, attrs and msgspec."""
+    import shaped
+
+    attributes = st.dictionaries(st.sampled_from(["a", "b", "é", "class"]), inner, max_size=2)
+    return st.one_of(
+        st.builds(shaped.Model, name=inner),
+        st.builds(shaped.Model, name=inner, score=inner, tags=st.lists(inner, max_size=2)),
+        st.builds(shaped.FrozenModel, name=inner),
+        st.builds(lambda name, more: shaped.OpenModel(name=name, **more), inner, attributes),
+        st.builds(shaped.Wrapped, inner),
+        st.builds(shaped.Defined, inner),
+        st.builds(shaped.FrozenDefined, inner),
+        st.builds(shaped.OpenDefined, inner, inner),
+        st.builds(shaped.Struct, inner, st.lists(inner, max_size=2)),
+        st.builds(shaped.FrozenStruct, a=inner),
+        st.builds(shaped.OpenStruct, inner),
     )
 
 
@@ -291,12 +332,7 @@ def _pickled(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     lists = st.lists(inner, max_size=3)
     return st.one_of(
         st.builds(samples.Reduced, inner),
-        st.builds(samples.Stateful, st.sets(keys, max_size=4)),
         st.builds(samples.MishapError, inner, lists),
-        lists.map(samples.Row),
-        st.dictionaries(_dict_keys, inner, max_size=3).map(samples.Table),
-        st.sets(keys, max_size=4).map(samples.Tags),
-        st.builds(samples.Ring, lists, st.sampled_from([None, 2])),
     )
 
 

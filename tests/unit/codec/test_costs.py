@@ -17,6 +17,7 @@ from typing import Any
 
 import bson
 import pytest
+import samples
 import telegram
 from assembler import RESTORE, literal, made, planted, restore, text
 from deep import IS_DEEP
@@ -28,7 +29,7 @@ from ptb_mongo.codec.standard import STANDARD
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
-CODEC = Codec(["samples"])
+CODEC = Codec(samples.TRUSTED)
 SECONDS_PER_BYTE = 20e-6
 MEMORY_PER_BYTE = 300
 """Of which a copy takes most, and gives it back: in a pickle, one byte stands for an empty list."""
@@ -78,6 +79,28 @@ UNITS: dict[str, Any] = {
     "a class": {"_py": "class", "v": "telegram.User"},
     "an object": {"_py": "object", "cls": "samples.Bare", "state": {}},
     "a named tuple": {"_py": "namedtuple", "cls": "samples.Point", "v": {"x": 1}},
+    "an object of a subclass of list": {"_py": "list", "cls": "samples.Row", "v": []},
+    "an object of a subclass of dict": {"_py": "dict", "cls": "samples.Table", "v": {}},
+    "an object of a subclass of set": {"_py": "set", "cls": "samples.Tags", "v": []},
+    "an object of a subclass of deque": {"_py": "deque", "cls": "samples.Ring", "v": []},
+    "an object of a subclass of int": {"_py": "int", "cls": "samples.Number", "v": 1},
+    "an object with a state of its own": {"_py": "object", "cls": "samples.Stateful", "state": ["state", 1]},
+    "an object that lacks what has a default": {"_py": "object", "cls": "samples.Counting", "state": {"a": 1}},
+    "an object with what its class has no field for": {
+        "_py": "object",
+        "cls": "samples.Slotted",
+        "state": {"a": 1, "gone": 1},
+    },
+    **(
+        {
+            "a model": {"_py": "object", "cls": "shaped.Model", "state": {"name": 1}},
+            "an open model": {"_py": "object", "cls": "shaped.OpenModel", "state": {"name": 1}},
+            "an object of attrs": {"_py": "object", "cls": "shaped.FrozenDefined", "state": {"a": 1}},
+            "a struct": {"_py": "object", "cls": "shaped.Struct", "state": {"a": 1}},
+        }
+        if samples.WITH_LIBRARIES
+        else {}
+    ),
     "packed BSON": {"_py": "bson", "v": bson.encode({"v": 1})},
     "a namespace": planted(made("types.SimpleNamespace")),
     "an UUID": planted(made("uuid.UUID", bare=True, state={"int": 5})),

@@ -253,8 +253,6 @@ def test_the_default_of_a_missing_key_is_a_trusted_class_or_nothing() -> None:
     [
         *(
             "samples.Reduced",
-            "samples.Stateful",
-            "samples.Row",
             "samples.Title",
             "samples.Colour",
             "samples.MishapError",

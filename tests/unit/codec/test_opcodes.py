@@ -269,7 +269,7 @@ def deep(kind: str, levels: int) -> Any:
 
 
 BOT = telegram.Bot("1:TOKEN")
-WITH_BOT = Codec(["samples"], lambda: BOT)
+WITH_BOT = Codec(samples.TRUSTED, lambda: BOT)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.errors import DecodeError
 
 BOT = telegram.Bot("1:TOKEN")
-CODEC = Codec(["samples"], lambda: BOT)
+CODEC = Codec(samples.TRUSTED, lambda: BOT)
 OUT_OF_PROPORTION = "too much of the same parts|much more of its bytes"
 
 

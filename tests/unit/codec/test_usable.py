@@ -40,7 +40,7 @@ from ptb_mongo.codec.standard import STANDARD
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError
 
-CODEC = Codec(["samples"])
+CODEC = Codec(samples.TRUSTED)
 NAMES = {cls: Trust().name_of(cls) for cls in STANDARD}
 
 
