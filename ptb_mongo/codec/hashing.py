@@ -104,9 +104,10 @@ def _weight(value: Any, weights: dict[int, int]) -> int:
 
 def _length(value: Any) -> int:
     """What a text, bytes or a number takes more than a short one: a number is squared, in effect, by a `Decimal`."""
+    kind: Any
     for kind in (str, bytes, bytearray):
         if isinstance(value, kind):
-            return kind.__len__(value) >> 6
+            return int(kind.__len__(value)) >> 6
     bits = int.bit_length(value) if isinstance(value, int) else 0
     return bits * bits >> 10 if bits > _SHORT else 0
 

@@ -18,7 +18,8 @@ import telegram
 from bson.code import Code
 
 from ptb_mongo.codec.hashing import Growth, check_collisions
-from ptb_mongo.codec.objects import is_plain, slots_of
+from ptb_mongo.codec.objects import slots_of
+from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["LOOKED_AT_AT_LEAST", "LOOKED_AT_PER_BYTE", "MADE_PER_BYTE", "UNFOLDED_PER_BYTE", "Outside", "Proportion"]
@@ -33,7 +34,10 @@ MADE_PER_BYTE: Final = 64
 # What honest values share: a catalogue in each button, a prompt in each line of a history. A button counts its data
 # twice.
 UNFOLDED_AT_LEAST: Final = 2**19
-_TAKEN_APART_AT_LEAST: Final = 2**13  # of what is stored again as a document, where each part stands for itself
+# Of what is stored again as a document, where each part stands for itself: a list or a tuple takes as much there as
+# that many numbers.
+_TAKEN_APART_AT_LEAST: Final = 2**18
+_PARTS_PER_CONTAINER: Final = 16
 LOOKED_AT_AT_LEAST: Final = 2**18
 _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
@@ -149,11 +153,21 @@ class Proportion:
         """
         if not self._is_shared or self._size == math.inf:
             return
-        least = _TAKEN_APART_AT_LEAST if _is_taken_apart(value) else UNFOLDED_AT_LEAST
-        if self._weight(value, {}) > least + UNFOLDED_PER_BYTE * self._size:
+        is_apart = _is_taken_apart(value)
+        least = _TAKEN_APART_AT_LEAST if is_apart else UNFOLDED_AT_LEAST
+        weight = self._weight(value, {}, container=_PARTS_PER_CONTAINER if is_apart else 1)
+        if weight > least + UNFOLDED_PER_BYTE * self._size:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
-    def _weight(self, value: Any, weights: dict[int, int], deepest: float = math.inf, *, with_made: bool = True) -> int:
+    def _weight(
+        self,
+        value: Any,
+        weights: dict[int, int],
+        deepest: float = math.inf,
+        *,
+        with_made: bool = True,
+        container: int = 1,
+    ) -> int:
         """How many parts a value has, each counted wherever it stands; what contains itself counts as one there.
 
         Args:
@@ -161,6 +175,7 @@ class Proportion:
             weights: Those that are known.
             deepest: How many levels there may be.
             with_made: Whether what was restored counts as all that it was made of, or as one.
+            container: What a list, a tuple, a dict or a set counts beside its parts.
         """
         todo: list[tuple[Any, bool]] = [(value, False)]
         depth = 0
@@ -170,7 +185,7 @@ class Proportion:
             parts = self._parts(item) if with_made or id(item) not in self.made else ()
             if is_weighed:
                 depth -= 1
-                own = 1 if type(item) in _CONTAINERS else _own_weight(item)
+                own = container if type(item) in _CONTAINERS else _own_weight(item)
                 weights[id(item)] = own + sum(weights.get(id(part)) or _size(part) for part in parts)
             elif id(item) not in weights:
                 if type(item) is Outside:
@@ -231,7 +246,7 @@ class Proportion:
 
 def _is_taken_apart(value: Any) -> bool:
     """Whether the encoder stores what a value holds as a document, though it came in a pickle."""
-    return is_plain(type(value)) or isinstance(value, (tuple, dict, deque))
+    return shape_of(type(value)) is not None or isinstance(value, (tuple, dict, deque))
 
 
 def _own_weight(value: Any) -> int:

@@ -15,6 +15,7 @@ import datetime as dtm
 import enum
 import os.path
 import sys
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -137,6 +138,8 @@ def shape_of(cls: Any) -> Shape | None:
 def _shape(cls: Any) -> Shape | None:
     if issubclass(cls, (telegram.TelegramObject, BaseException, enum.Enum, type)):
         return None
+    if cls is types.SimpleNamespace:
+        return Shape(object, "other", own_getstate=False, own_setstate=False, is_doubtful=False, is_plain=True)
     kind, made_from = _library(cls)
     base = next((one for one in cls.__mro__ if one in BASES), object)
     made_from = base if made_from is object else made_from

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import datetime as dtm
 import functools
+import importlib.util
 import io
 import itertools
 import logging
@@ -178,9 +179,11 @@ def test_what_attacks_is_called_an_attack(name):
     if attribute == "__init__":
         module, attribute = "subprocess", "Popen.__init__"
     data = f"c{module}\n{attribute}\n".encode()
+    top = module.partition(".")[0]
+    trusted = [top] if importlib.util.find_spec(top) else []  # of another system, or of Python 2
 
     with pytest.raises(HostilePickleError, match="to run code"):
-        ForeignPickle(b"\x80\x03" + data + b".", Trust([module.partition(".")[0]]), BOT).load()
+        ForeignPickle(b"\x80\x03" + data + b".", Trust(trusted), BOT).load()
 
 
 @pytest.mark.parametrize(

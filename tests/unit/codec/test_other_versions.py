@@ -182,7 +182,7 @@ def test_what_telegram_did_not_send_then_is_missing_and_no_error() -> None:
 
 def test_objects_inside_of_trusted_ones_are_of_this_version() -> None:
     video = telegram.Video("f", "u", 1, 2, 61)
-    plain = CODEC.encode([samples.Stateful(video), samples.Plain(video), {video}])
+    plain = CODEC.encode([samples.Reduced(video), samples.Plain(video), {video}])
     assert plain[0]["ptb"] == telegram.__version__
 
     for version in (OTHER, None):
