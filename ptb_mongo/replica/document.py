@@ -48,9 +48,10 @@ class Replica(Moments):
         refusal: Why a version was refused for the document's own sake, and which one; `None` if none was since the last
             one was stored.
         is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
+        is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
     """
 
-    __slots__ = ("base", "id", "is_insertion_in_doubt", "pending", "refusal", "rev", "revs", "sent")
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "pending", "refusal", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
@@ -58,7 +59,7 @@ class Replica(Moments):
         self.pending: Version | None = None
         self.sent = Sent()
         self.refusal: Refusal | None = None
-        self.is_insertion_in_doubt = False
+        self.is_insertion_in_doubt = self.is_written = False
         self.base: bytes | None
         self.rev: Any
         self.revs: tuple[str, ...]
@@ -273,6 +274,7 @@ class Replica(Moments):
         last, self.sent, lost_insertion = self.sent.settled_by(stored)
         if last is not None:
             self.base = stored_by(last, self.id, self.base, form)
+            self.is_written = True
             self._saved(last.version)
         self.is_insertion_in_doubt = self.is_insertion_in_doubt or lost_insertion
 
@@ -282,6 +284,7 @@ class Replica(Moments):
         remote = None if stored is None else _without_mark(stored.body)
         if pending is not None and remote != base:
             self.pending = rebased(self.id, pending, base, remote, form)
+        self.is_written = self.is_written and remote is not None and remote == base
         self._agree(stored)
 
     def _done(self, rev: str, write: Write, form: Form) -> None:
@@ -296,6 +299,7 @@ class Replica(Moments):
         if not write.is_exact:
             self.told()  # the next update must know in which form the values are stored
         self._agree(None if body is None else Stored(rev, write.revs, body))
+        self.is_written = _without_mark(body) is not None
         self._saved(version)
 
     def _saved(self, version: Version | None) -> None:

@@ -145,7 +145,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
 
     def _may_be_forgotten(self, replica: R) -> bool:
         """Whether nothing is lost without a replica, if its document is read before it is used, or does not exist."""
-        is_needed = replica.is_unsaved or replica.is_being_read or replica.is_insertion_in_doubt
+        # What the bot itself has stored may be younger than a deletion that it is told of only now.
+        is_needed = replica.is_unsaved or replica.is_being_read or replica.is_insertion_in_doubt or replica.is_written
         return not is_needed and replica not in self.unstorable and self.is_unused(replica)
 
     def _forget_unused(self) -> None:

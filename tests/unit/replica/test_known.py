@@ -6,10 +6,18 @@ some, and reads before each update from then on.
 
 from __future__ import annotations
 
-from ptb_mongo.codec import Codec
+from typing import Any
+
+import pytest
+
+from ptb_mongo.codec import Codec, dump
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.known import MOST_MADE_BY_OTHERS
+from ptb_mongo.replica.live import LiveReplica
+from ptb_mongo.replica.versions import Stored, Version
 from ptb_mongo.scopes.conversations import ConversationScope
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.factory import make_scopes
 
 
 def scope() -> ConversationScope:
@@ -50,3 +58,56 @@ def test_of_documents_of_others_that_nobody_uses_no_more_are_remembered() -> Non
 
     assert not conversations.replicas
     assert not conversations.complete
+
+
+# -- a deletion of ours that the change stream tells of only when the bot has stored the document again ------------
+
+
+def user_data() -> DataScope[Any]:
+    found: DataScope[Any] = make_scopes(
+        Codec(), prefix="", new={"user_data": dict, "chat_data": dict, "bot_data": dict}
+    ).user_data
+    found.all_loaded()
+    return found
+
+
+def stored_again(users: DataScope[Any], *, by_a_read: bool) -> LiveReplica:
+    """A document that was deleted and made anew, in two writes."""
+    replica = users.replica(1, 1)
+    plain: dict[str, Any] | None
+    for number, plain in enumerate((None, {"data": {"a": 1, "gone": 2}})):
+        replica.staged(Version(plain, None if plain is None else dump(plain)))
+        rev = f"writer:{number}"
+        replica.sending(rev, replica.pending, buries=False, is_exact=True)
+        if by_a_read and plain is not None:
+            replica.read(replica.reading(), Stored(rev, (), dump(plain)), users, lasts=True)
+        else:
+            replica.acknowledged(rev, users)
+    return replica
+
+
+@pytest.mark.parametrize("by_a_read", [False, True])
+def test_what_was_stored_after_a_deletion_is_not_forgotten_when_that_is_told(*, by_a_read: bool) -> None:
+    users = user_data()
+    replica = stored_again(users, by_a_read=by_a_read)
+
+    users.told(1, deleted=True)
+
+    assert users.replicas[1] is replica
+    assert replica.is_stale
+    later = {"data": {"a": 5}}
+    replica.staged(Version(later, dump(later)))
+    replica.read(replica.reading(), Stored("writer:1", (), dump({"data": {"a": 1, "gone": 2}})), users, lasts=True)
+    assert replica.pending is not None
+    assert replica.pending.plain == later
+
+
+def test_a_document_that_others_have_deleted_is_forgotten_once_that_was_read() -> None:
+    users = user_data()
+    replica = stored_again(users, by_a_read=False)
+
+    users.told(1, deleted=True)
+    replica.read(replica.reading(), None, users, lasts=True)
+    users.told(1, deleted=True)
+
+    assert not users.replicas
