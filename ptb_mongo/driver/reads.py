@@ -5,17 +5,21 @@ The errors are those of the driver: its callers translate them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
 from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
+from ptb_mongo.driver.decoding import RAW
+from ptb_mongo.driver.streams import kill
 
 __all__ = ["batches", "documents", "documents_of_several", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
+_ALL: Final = 2**31 - 1  # documents in the first batch; the server ends it at 16 MB
 
 
 async def batches(
@@ -33,16 +37,38 @@ async def documents(database: Any, wanted: ByIds) -> list[bytes]:
 
 
 async def documents_of_several(database: Any, wanted: Sequence[ByIds]) -> list[list[bytes]]:
-    """Documents of several collections, by their ids, in one round trip."""
-    collection, first, others = wanted[0].collection, numbered(0, wanted[0]), enumerate(wanted[1:], 1)
-    unions = [{"$unionWith": {"coll": one.collection, "pipeline": numbered(number, one)}} for number, one in others]
+    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB.
+
+    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
+    """
     found: list[list[bytes]] = [[] for _ in wanted]
-    made = database[collection].aggregate_raw_batches([*first, *unions])
-    async for batch in await made if inspect.isawaitable(made) else made:
-        for raw in split(batch):
-            number, document = unnumbered(raw)
-            found[number].append(document)
+    cursor = (await _retried(database, _united(wanted)))["cursor"]
+    if cursor["id"]:
+        await kill(database, cursor)
+        return [await documents(database, one) for one in wanted]
+    for document in cursor["firstBatch"]:
+        number, raw = unnumbered(document.raw)
+        found[number].append(raw)
     return found
+
+
+def _united(wanted: Sequence[ByIds]) -> dict[str, Any]:
+    """The command that reads documents of several collections."""
+    others = enumerate(wanted[1:], 1)
+    unions = [{"$unionWith": {"coll": one.collection, "pipeline": numbered(number, one)}} for number, one in others]
+    pipeline = [*numbered(0, wanted[0]), *unions]
+    return {"aggregate": wanted[0].collection, "pipeline": pipeline, "cursor": {"batchSize": _ALL}}
+
+
+async def _retried(database: Any, command: Mapping[str, Any]) -> RawBSONDocument:
+    """The answer to a command that reads; sent once more if the connection broke, as a driver does with its own."""
+    try:
+        answer: RawBSONDocument = await database.command(command, codec_options=RAW)
+    except ServerSelectionTimeoutError:
+        raise
+    except AutoReconnect:
+        answer = await database.command(command, codec_options=RAW)
+    return answer
 
 
 async def lasting_documents(database: Any, wanted: ByIds) -> list[bytes]:
@@ -53,9 +79,10 @@ async def lasting_documents(database: Any, wanted: ByIds) -> list[bytes]:
     as they come in one batch.
     """
     collection = database[wanted.collection].with_options(read_concern=ReadConcern("linearizable"))
-    return await _by_ids(collection, wanted, max_time_ms=_MOST_TIME, batch_size=len(wanted.ids) + 1)
+    return await _by_ids(collection, wanted, max_time_ms=_MOST_TIME)
 
 
 async def _by_ids(collection: Any, wanted: ByIds, **options: Any) -> list[bytes]:
     query = {"_id": {"$in": wanted.ids}}
+    options["batch_size"] = len(wanted.ids) + 1  # all of them in one round trip
     return [raw async for raws in batches(collection, query, wanted.fields, **options) for raw in raws]
