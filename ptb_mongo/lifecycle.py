@@ -298,13 +298,16 @@ class Lifecycle:
 
     # -- refreshing -------------------------------------------------------------------------------------
 
-    async def refresh(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, live: Any) -> None:
+    async def refresh(
+        self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, live: Any, *, is_private: bool = False
+    ) -> None:
         """Brings what others have changed into a live object.
 
         Args:
             scope_of: Gives the scope.
             key: The user's, chat's or bot's id.
             live: The object.
+            is_private: Whether the data of the user with the same id is refreshed next.
         """
         self._runs()
         session, scopes = self.session, self._scopes
@@ -318,7 +321,8 @@ class Lifecycle:
                 scope_of(scopes).go_on(key, error)
                 return
             session.begin()
-        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read)
+        beside = session.scopes.user_data if is_private else None
+        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read, beside=beside)
 
 
 def _named(unsaved: Unsaved) -> str:

@@ -176,7 +176,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data)
+        is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
+        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
         self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
-from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
@@ -42,6 +43,7 @@ class Exchange:
         self._driver = driver
         self._reader = reader
         self._writer = writer
+        self._just_read: dict[asyncio.Task[Any] | None, Replica] = {}
 
     # -- loading ----------------------------------------------------------------------------------------
 
@@ -127,7 +129,9 @@ class Exchange:
 
     # -- refreshing -------------------------------------------------------------------------------------
 
-    async def refresh(self, scope: DataScope[Any], key: int, live: Any, *, read: bool) -> None:
+    async def refresh(
+        self, scope: DataScope[Any], key: int, live: Any, *, read: bool, beside: DataScope[Any] | None = None
+    ) -> None:
         """Brings what others have changed into a live object.
 
         Args:
@@ -135,6 +139,8 @@ class Exchange:
             key: The user's, chat's or bot's id.
             live: The live object.
             read: Whether to read the document even if it is not stale.
+            beside: The data of the same id that is refreshed next, and is read together with this one: the user's, of
+                whom the chat is a private one.
 
         Raises:
             UnavailableError: If the document was never loaded, and no server answers.
@@ -142,12 +148,28 @@ class Exchange:
         if not read and scope.is_current(key, live):
             return  # nearly always, three times for each update
         scope.see(key, live)
-        if replica := scope.outdated(key, read=read):
+        if replica := scope.outdated(key, read=read and not self._was_just_read(scope, key)):
+            wanted: dict[DocumentCollection, list[Replica]] = {scope: [replica]}
+            other = beside.outdated(key, read=read) if beside is not None else None
+            if beside is not None and other is not None:
+                wanted[beside] = [other]
             try:
-                await self._reader.refresh({scope: [replica]}, every=read)
+                await self._reader.refresh(wanted, every=read)
             except (UnavailableError, RefusedError) as error:
                 scope.go_on(key, error)
+            else:
+                if other is not None:
+                    self._note_read(other)
         scope.catch_up(key)
+
+    def _note_read(self, replica: Replica) -> None:
+        """A document was read for the next call of this task, if that comes before anything else can happen."""
+        self._just_read[asyncio.current_task()] = replica
+        asyncio.get_running_loop().call_soon(self._just_read.clear)
+
+    def _was_just_read(self, scope: DataScope[Any], key: int) -> bool:
+        noted = self._just_read.pop(asyncio.current_task(), None) if self._just_read else None
+        return noted is not None and noted is scope.replicas.get(key)
 
     # -- saving -----------------------------------------------------------------------------------------
 
