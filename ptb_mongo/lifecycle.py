@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import telegram
+from telegram.ext import PersistenceInput
 
 from ptb_mongo.errors import (
     ConfigurationError,
@@ -106,8 +107,12 @@ class Lifecycle:
 
     # -- opening and closing ----------------------------------------------------------------------------
 
-    async def open(self) -> Session:
-        """The open session; opened by the first `get_*`, as PTB has no other hook for the start."""
+    async def open(self, loads: PersistenceInput | None = None) -> Session:
+        """The open session; opened by the first `get_*`, as PTB has no other hook for the start.
+
+        Args:
+            loads: The kinds of data that a start asks for next.
+        """
         if self.session is not None:
             return self.session
         if self._opening is None:
@@ -119,15 +124,15 @@ class Lifecycle:
                         folder.prepare()
                     self._scopes = scopes_for(self.settings, self._bot())
                 self.session = await Session.open(
-                    self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to
+                    self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to, loads
                 )
                 self._spilled_to = None
             return self.session
 
     @contextlib.asynccontextmanager
-    async def loading(self) -> AsyncIterator[Session]:
+    async def loading(self, kinds: PersistenceInput) -> AsyncIterator[Session]:
         """The open session, which is closed if loading fails: PTB does not call `flush` after a start that failed."""
-        session = await self.open()
+        session = await self.open(None if self.is_running else kinds)
         try:
             yield session
         except BaseException:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["ByIds", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
 
 
 class ByIds(NamedTuple):
@@ -22,10 +22,24 @@ class ByIds(NamedTuple):
     fields: Sequence[str]
 
 
-def numbered(number: int, wanted: ByIds) -> list[dict[str, Any]]:
+class Selection(NamedTuple):
+    """Documents of one collection.
+
+    Attributes:
+        collection: Its name.
+        query: What they match.
+        fields: The other fields to read.
+    """
+
+    collection: str
+    query: Mapping[str, Any]
+    fields: Sequence[str]
+
+
+def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:
     """The stages that read the documents of one collection, each wrapped with the number of its collection."""
     return [
-        {"$match": {"_id": {"$in": wanted.ids}}},
+        {"$match": wanted.query},
         {"$project": dict.fromkeys(wanted.fields, 1)},
         {"$replaceRoot": {"newRoot": {"n": {"$literal": number}, "d": "$$ROOT"}}},
     ]

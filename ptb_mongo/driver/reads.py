@@ -12,11 +12,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
+from ptb_mongo.driver.batches import ByIds, Selection, numbered, split, unnumbered
 from ptb_mongo.driver.decoding import RAW
 from ptb_mongo.driver.streams import kill
 
-__all__ = ["batches", "documents", "documents_of_several", "lasting_documents"]
+__all__ = ["batches", "documents", "documents_of_several", "first_documents", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
 _ALL: Final = 2**31 - 1  # documents in the first batch; the server ends it at 16 MB
@@ -41,23 +41,38 @@ async def documents_of_several(database: Any, wanted: Sequence[ByIds]) -> list[l
 
     A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
     """
-    found: list[list[bytes]] = [[] for _ in wanted]
-    cursor = (await _retried(database, _united(wanted)))["cursor"]
-    if cursor["id"]:
-        await kill(database, cursor)
-        return [await documents(database, one) for one in wanted]
-    for document in cursor["firstBatch"]:
-        number, raw = unnumbered(document.raw)
-        found[number].append(raw)
-    return found
+    selections = [Selection(one.collection, {"_id": {"$in": one.ids}}, one.fields) for one in wanted]
+    found, is_all = await _batch_of_several(database, selections, _ALL)
+    return found if is_all else [await documents(database, one) for one in wanted]
 
 
-def _united(wanted: Sequence[ByIds]) -> dict[str, Any]:
-    """The command that reads documents of several collections."""
+async def first_documents(database: Any, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:
+    """Documents of several collections in one round trip; `None` for those of which not all are among the first ones.
+
+    Args:
+        database: Where they are.
+        wanted: What to read; a collection with many documents is best the last.
+        most: How many documents to read in all; besides, they are not more than 16 MB.
+    """
+    found, is_all = await _batch_of_several(database, wanted, most)
+    last = max((number for number, raws in enumerate(found) if raws), default=0)
+    return [raws if is_all or number < last else None for number, raws in enumerate(found)]
+
+
+async def _batch_of_several(database: Any, wanted: Sequence[Selection], most: int) -> tuple[list[list[bytes]], bool]:
+    """The first documents of several collections, by collection, and whether these are all."""
     others = enumerate(wanted[1:], 1)
     unions = [{"$unionWith": {"coll": one.collection, "pipeline": numbered(number, one)}} for number, one in others]
     pipeline = [*numbered(0, wanted[0]), *unions]
-    return {"aggregate": wanted[0].collection, "pipeline": pipeline, "cursor": {"batchSize": _ALL}}
+    command = {"aggregate": wanted[0].collection, "pipeline": pipeline, "cursor": {"batchSize": most}}
+    cursor = (await _retried(database, command))["cursor"]
+    found: list[list[bytes]] = [[] for _ in wanted]
+    for document in cursor["firstBatch"]:
+        number, raw = unnumbered(document.raw)
+        found[number].append(raw)
+    if cursor["id"]:
+        await kill(database, cursor)
+    return found, not cursor["id"]
 
 
 async def _retried(database: Any, command: Mapping[str, Any]) -> RawBSONDocument:

@@ -17,6 +17,7 @@ from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
+from ptb_mongo.sync.first_read import FirstRead
 from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
@@ -37,12 +38,16 @@ class Exchange:
     Args:
         driver: The database.
         reader, writer: Read and write documents.
+
+    Attributes:
+        first_read: Reads what a start loads, before it is asked for.
     """
 
     def __init__(self, driver: Driver, reader: Reader, writer: Writer) -> None:
         self._driver = driver
         self._reader = reader
         self._writer = writer
+        self.first_read = FirstRead(driver)
         self._just_read: dict[asyncio.Task[Any] | None, Replica] = {}
 
     # -- loading ----------------------------------------------------------------------------------------
@@ -52,11 +57,19 @@ class Exchange:
         async for raws in self._driver.raw_batches(collection.collection, query, collection.fields):
             yield raws
 
+    async def _for_load(self, collection: Collection[Any], query: Mapping[str, Any]) -> AsyncIterator[list[bytes]]:
+        """The same for a load, which a start may have begun before."""
+        if (raws := await self.first_read.take(collection.collection, query)) is not None:
+            yield raws
+            return
+        async for raws in self.batches(collection, query):
+            yield raws
+
     async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
         """Loads every document; the returned objects become the live ones."""
         loaded: dict[int, Any] = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, {}):
+            async for raws in self._for_load(scope, {}):
                 with collector_paused():
                     loaded.update(scope.attached(raws))
         scope.all_loaded()
@@ -66,7 +79,7 @@ class Exchange:
         """Loads one document; a new object if there is none."""
         loaded: dict[int, Any] = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, {"_id": key}):
+            async for raws in self._for_load(scope, {"_id": key}):
                 loaded.update(scope.attached(raws))
         live = loaded[key] if key in loaded else scope.attached_new(key)
         scope.all_loaded()
@@ -76,8 +89,12 @@ class Exchange:
         """Loads the states of all conversations of a handler."""
         states: ConversationDict = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, scope.stored(handler)):
-                states.update(scope.states(raws))
+            first = await self.first_read.take(scope.collection, {})
+            if first is not None and (mine := scope.among(first, handler)) is not None:
+                states.update(scope.states(mine))
+            else:
+                async for raws in self.batches(scope, scope.stored(handler)):
+                    states.update(scope.states(raws))
         scope.all_loaded(handler)
         return states
 
@@ -85,7 +102,7 @@ class Exchange:
         """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
         newest = Newest(scope.cache_size, scope.has_form)
         with scope.being_loaded():
-            async for raws in self.batches(scope, {}):
+            async for raws in self._for_load(scope, {}):
                 with collector_paused():
                     scope.look_at(newest.take(raws))
             if newest.left_out:

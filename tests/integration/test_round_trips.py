@@ -15,13 +15,16 @@ from bots import USER, Bot, turns
 from bson import encode
 from commands import Commands
 from motor.motor_asyncio import AsyncIOMotorClient
+from offline import TOKEN
 from proxy import Proxy
 from pymongo import AsyncMongoClient
 from pymongo.uri_parser import parse_uri
-from telegram.ext import PersistenceInput
+from telegram.ext import ExtBot, PersistenceInput
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.driver import ByIds, Driver, connect
+from ptb_mongo.errors import RefusedError
+from ptb_mongo.sync.first_read import FirstRead
 
 SEVERAL = [ByIds("first", [1, 2], ("data",)), ByIds("second", [1], ("data",))]
 
@@ -177,3 +180,126 @@ async def test_a_new_users_first_update_takes_one_read(mongodb_server_uri: str, 
         await bot.hears(user=USER)
 
         assert reads(noted) == ["aggregate"]
+
+
+# -- a start --------------------------------------------------------------------------------------------
+
+FORMAT = {"_id": "format", "version": 1, "bot_id": int(TOKEN.partition(":")[0])}
+FIRST = ["aggregate", "createIndexes", "find", "findAndModify", "hello", "killCursors"]
+"""The commands that a start sends in two round trips: the reads of all that is small, and those of the format."""
+
+
+def persistence_on(client: Any, database: Any, **options: Any) -> MongoPersistence[Any, Any, Any]:
+    persistence: MongoPersistence[Any, Any, Any] = MongoPersistence(client, database.name, **options)
+    persistence.set_bot(ExtBot(TOKEN, arbitrary_callback_data=True))
+    return persistence
+
+
+async def loaded(persistence: MongoPersistence[Any, Any, Any]) -> list[Any]:
+    """All that PTB asks for at a start."""
+    return [
+        await persistence.get_user_data(),
+        await persistence.get_chat_data(),
+        await persistence.get_bot_data(),
+        await persistence.get_callback_data(),
+        *[await persistence.get_conversations(name) for name in HANDLERS],
+    ]
+
+
+HANDLERS = ("order", "order2", "")
+
+
+def conversation(name: Any, user: int, **more: Any) -> dict[str, Any]:
+    key = {"handler": name, "key": [user, user]}
+    return {"_id": key, **key, "state": user, "rev": "x:1"} | more
+
+
+@pytest.fixture
+def stored(database: Any) -> Any:
+    """What was stored by an earlier start."""
+    for collection in (database.user_data, database.chat_data):
+        collection.insert_many([{"_id": number, "data": {"n": number}} for number in range(3)])
+    database.bot_data.insert_one({"_id": FORMAT["bot_id"], "data": {"of": "the bot"}})
+    database.conversations.insert_many([conversation(name, user) for name in HANDLERS for user in (1, 2)])
+    keyboard = {"accessed_at": 1.0, "buttons": {"a": 0}, "objects": ["x"], "position": 1}
+    database.callback_data.insert_one({"_id": "0" * 32, **keyboard})
+    database.ptb_mongo.insert_one(FORMAT)
+    return database
+
+
+@pytest.fixture
+async def noting(mongodb_server_uri: str, noted: Noted) -> AsyncIterator[Any]:
+    async with AsyncMongoClient(mongodb_server_uri, event_listeners=[noted]) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("loading", "users"), [("eager", ["find"]), ("lazy", [])])
+async def test_a_start_reads_all_that_is_small_at_once(
+    noting: Any, stored: Any, noted: Noted, loading: Any, users: Any
+):
+    persistence = persistence_on(noting, stored, loading=loading)
+
+    found = await loaded(persistence)
+
+    assert sorted(noted.take()) == sorted([*FIRST, *users])
+    everybody = {number: {"n": number} for number in range(3)} if loading == "eager" else {}
+    keyboards = [("0" * 32, 1.0, {"a": "x"})], {}
+    assert found == [everybody, everybody, {"of": "the bot"}, keyboards, *[{(1, 1): 1, (2, 2): 2}] * 3]
+    await persistence.flush()
+
+
+async def test_of_many_chats_all_are_loaded(noting: Any, stored: Any, noted: Noted):
+    stored.chat_data.insert_many([{"_id": -number, "data": {"n": number}} for number in range(1, 1200)])
+    persistence = persistence_on(noting, stored)
+
+    found = await loaded(persistence)
+
+    assert len(found[1]) == 1202
+    assert noted.take().count("find") == 3  # the format, the users, and the chats
+    await persistence.flush()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        conversation("order", 3, handler="order2"),
+        conversation("order", 3, handler=["order", "order2"]),
+        conversation(["order"], 3),
+        {"_id": {"key": [3, 3], "handler": "order"}, "handler": "order", "key": [3, 3], "state": 3},
+        {"_id": 5, "handler": "order", "key": [3, 3], "state": 3},
+        {"_id": {"handler": "order", "key": [3, 3]}},
+    ],
+    ids=str,
+)
+async def test_conversations_of_an_odd_form_are_whose_the_server_says(
+    noting: Any, stored: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, odd: Any
+):
+    stored.conversations.insert_one(odd)
+    found = []
+    for _ in range(2):  # at once, and then one by one
+        persistence = persistence_on(noting, stored)
+        caplog.clear()
+        found.append((await loaded(persistence), sorted(caplog.messages)))
+        await persistence.flush()
+        monkeypatch.setattr(FirstRead, "begin", lambda *_: None)
+
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("reason", ["it is too old", "it was refused"])
+async def test_what_a_start_has_not_read_at_once_is_read_when_it_is_asked_for(
+    noting: Any, stored: Any, monkeypatch: pytest.MonkeyPatch, reason: str
+):
+    async def refused(*_: object, **__: object) -> None:
+        raise RefusedError(reason, 13)
+
+    if reason == "it was refused":
+        monkeypatch.setattr(Driver, "first_documents", refused)
+    else:
+        monkeypatch.setattr("ptb_mongo.sync.first_read._LASTS", -1.0)
+    persistence = persistence_on(noting, stored)
+    await persistence.get_user_data()
+    stored.chat_data.update_one({"_id": 1}, {"$set": {"data.n": 5}})
+
+    assert (await persistence.get_chat_data())[1] == {"n": 5}
+    await persistence.flush()
