@@ -158,9 +158,10 @@ class Session:
         """
         driver = await connect(settings.client, settings.database)
         session = cls(settings, driver, scopes, bot_id)
-        probe = begun(driver.probe_streams()) if session._may_watch else None
+        asked = [begun(driver.hello()), begun(stored_format.read(driver, session._format))]
+        probe = begun(driver.probe_streams()) if session._may_watch else None  # after those that are waited for
         try:
-            hello, found = await _first_answers(driver, session._format, probe)
+            hello, found = await _first_answers(asked, probe)
             is_right = stored_format.accept(found, settings.database, bot_id, token)
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
@@ -193,7 +194,7 @@ class Session:
         return self._settings.refresh in {"auto", "watch"}
 
     def _begin_loads(self, kinds: PersistenceInput) -> None:
-        """Begins to read what a start loads, but for the users, with whom it begins."""
+        """Begins to read what a start loads, as far as that is small."""
         scopes, wanted = self.scopes, []
         if kinds.bot_data:
             wanted.append(Selection(scopes.bot_data.collection, {"_id": self.bot_id}, scopes.bot_data.fields))
@@ -201,8 +202,9 @@ class Session:
             wanted.append(Selection(scopes.conversations.collection, {}, scopes.conversations.fields))
         if kinds.callback_data and scopes.callback_data.cache_size is not None:
             wanted.append(Selection(scopes.callback_data.collection, {}, scopes.callback_data.fields))
-        if kinds.chat_data and self._settings.loading == "eager":
-            wanted.append(Selection(scopes.chat_data.collection, {}, scopes.chat_data.fields))
+        for scope, is_stored in ((scopes.chat_data, kinds.chat_data), (scopes.user_data, kinds.user_data)):
+            if is_stored and self._settings.loading == "eager":
+                wanted.append(Selection(scope.collection, {}, scope.fields))
         self.exchange.first_read.begin(wanted)
 
     def _submit_unsaved(self) -> None:
@@ -320,14 +322,17 @@ class Session:
         await self._driver.close()
 
 
-async def _first_answers(driver: Driver, collection: str, probe: asyncio.Task[str | None] | None) -> list[Any]:
-    """The server's description of itself, and the format document.
+async def _first_answers(asked: list[asyncio.Task[Any]], probe: asyncio.Task[str | None] | None) -> list[Any]:
+    """The results of what is asked first.
+
+    Args:
+        asked: What is asked.
+        probe: What else is asked meanwhile.
 
     Raises:
         PersistenceError: Why there is none. If the server refuses the credentials, that at once, whoever meets it: the
             driver may let the others wait for a connection that there will never be.
     """
-    asked = [begun(driver.hello()), begun(stored_format.read(driver, collection))]
     waiting: set[asyncio.Task[Any]] = {*asked, *([probe] if probe is not None else [])}
     try:
         while waiting and any(not task.done() or task.exception() for task in asked):

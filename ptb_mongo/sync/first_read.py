@@ -1,4 +1,4 @@
-"""What a start loads beside the users, read in one round trip: PTB asks for one kind of data after the other.
+"""What a start loads, read in one round trip: PTB asks for one kind of data after the other.
 
 Only as much as is small is read beforehand. What is not among the first documents is read when it is asked for, as
 everything is that comes later than a start.

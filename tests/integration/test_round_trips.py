@@ -233,15 +233,13 @@ async def noting(mongodb_server_uri: str, noted: Noted) -> AsyncIterator[Any]:
         yield client
 
 
-@pytest.mark.parametrize(("loading", "users"), [("eager", ["find"]), ("lazy", [])])
-async def test_a_start_reads_all_that_is_small_at_once(
-    noting: Any, stored: Any, noted: Noted, loading: Any, users: Any
-):
+@pytest.mark.parametrize("loading", ["eager", "lazy"])
+async def test_a_start_reads_all_that_is_small_at_once(noting: Any, stored: Any, noted: Noted, loading: Any):
     persistence = persistence_on(noting, stored, loading=loading)
 
     found = await loaded(persistence)
 
-    assert sorted(noted.take()) == sorted([*FIRST, *users])
+    assert sorted(noted.take()) == FIRST
     everybody = {number: {"n": number} for number in range(3)} if loading == "eager" else {}
     keyboards = [("0" * 32, 1.0, {"a": "x"})], {}
     assert found == [everybody, everybody, {"of": "the bot"}, keyboards, *[{(1, 1): 1, (2, 2): 2}] * 3]
@@ -298,7 +296,7 @@ async def test_what_a_start_has_not_read_at_once_is_read_when_it_is_asked_for(
     else:
         monkeypatch.setattr("ptb_mongo.sync.first_read._LASTS", -1.0)
     persistence = persistence_on(noting, stored)
-    await persistence.get_user_data()
+    await persistence.get_bot_data()
     stored.chat_data.update_one({"_id": 1}, {"$set": {"data.n": 5}})
 
     assert (await persistence.get_chat_data())[1] == {"n": 5}
