@@ -36,7 +36,9 @@ SHORTEST: Final = 0.5
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
 _RENEWALS: Final = 3  # during `timeout`
-_HEAD_START: Final = 0.002  # seconds by which a request for a lease is ahead of a read that it should protect
+# Seconds by which a request for leases is ahead of a read that they should protect: the server takes as long for them.
+_HEAD_START: Final = 0.002
+_FOR_EACH: Final = 0.0001
 
 Read = Callable[[Mapping[DocumentCollection, Sequence[SeenLease]]], Coroutine[Any, Any, None]]
 """Reads some leases, and after them what they protect."""
@@ -56,7 +58,7 @@ class _Ticket:
         left: Milliseconds until the lease of another holder expires.
         lost: Whether this ticket held the lease, let it expire, and another one took over.
         error: Why the server refuses to change the lease.
-        sent: Set when the first request for it is being sent.
+        may_be_read: Set when the server has probably changed the lease, or has answered.
     """
 
     key: str
@@ -68,7 +70,7 @@ class _Ticket:
     held: bool = False
     lost: bool = False
     error: PersistenceError | None = None
-    sent: asyncio.Event = field(default_factory=asyncio.Event)
+    may_be_read: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Leases:
@@ -157,12 +159,11 @@ class Leases:
         """Acquires a lease and reads what it protects; returns whether that was read while it was held."""
         lease = SeenLease(ticket.key)
 
-        async def read_a_little_later() -> None:
-            await ticket.sent.wait()
-            await asyncio.sleep(_HEAD_START)
+        async def read_after_it() -> None:
+            await ticket.may_be_read.wait()
             await read({self._reads: [lease]})
 
-        reading = begun(read_a_little_later())
+        reading = begun(read_after_it())
         try:
             await self._acquire(ticket)
             await asyncio.wait({reading})
@@ -184,11 +185,15 @@ class Leases:
                 return
 
     async def _acquire_together(self, tickets: list[_Ticket]) -> None:
-        for ticket in tickets:
-            ticket.sent.set()
+        def may_be_read() -> None:
+            for ticket in tickets:
+                ticket.may_be_read.set()
+
+        asyncio.get_running_loop().call_later(_HEAD_START + _FOR_EACH * len(tickets), may_be_read)
         try:
             await _in_time(self._acquire_at_most_twice(tickets))
         finally:
+            may_be_read()
             for ticket in tickets:
                 ticket.asked.set()
 
