@@ -89,7 +89,7 @@ class Exchange:
         """Loads the states of all conversations of a handler."""
         states: ConversationDict = {}
         with scope.being_loaded():
-            first = await self.first_read.take(scope.collection, {})
+            first = await self.first_read.take(scope.collection, {}, handler)
             if first is not None and (mine := scope.among(first, handler)) is not None:
                 states.update(scope.states(mine))
             else:

@@ -34,6 +34,7 @@ class FirstRead:
         self._wanted: Sequence[Selection] = ()
         self._task: asyncio.Task[_Found] | None = None
         self._until = 0.0
+        self._taken: set[tuple[str, str]] = set()
 
     def begin(self, wanted: Sequence[Selection]) -> None:
         """Begins to read; a collection with many documents is best the last."""
@@ -49,11 +50,18 @@ class FirstRead:
         except (PersistenceError, ValueError):  # whoever asks reads it again, and reports it
             return [None for _ in wanted]
 
-    async def take(self, collection: str, query: Mapping[str, Any]) -> list[bytes] | None:
-        """All documents of a collection that match; `None` if they have to be read."""
+    async def take(self, collection: str, query: Mapping[str, Any], part: str = "") -> list[bytes] | None:
+        """All documents of a collection that match; `None` if they have to be read.
+
+        Args:
+            collection: The collection.
+            query: What they match.
+            part: What is taken of them; who takes it once more gets what is stored then.
+        """
         task, wanted = self._task, [(one.collection, one.query) for one in self._wanted]
-        if task is None or (collection, query) not in wanted:
+        if task is None or (collection, query) not in wanted or (collection, part) in self._taken:
             return None
+        self._taken.add((collection, part))
         await asyncio.wait({task})
         if task.cancelled() or self._task is not task or asyncio.get_running_loop().time() > self._until:
             return None

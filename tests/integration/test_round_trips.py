@@ -284,7 +284,7 @@ async def test_conversations_of_an_odd_form_are_whose_the_server_says(
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("reason", ["it is too old", "it was refused"])
+@pytest.mark.parametrize("reason", ["it is too old", "it was refused", "it was taken before"])
 async def test_what_a_start_has_not_read_at_once_is_read_when_it_is_asked_for(
     noting: Any, stored: Any, monkeypatch: pytest.MonkeyPatch, reason: str
 ):
@@ -293,11 +293,13 @@ async def test_what_a_start_has_not_read_at_once_is_read_when_it_is_asked_for(
 
     if reason == "it was refused":
         monkeypatch.setattr(Driver, "first_documents", refused)
-    else:
+    elif reason == "it is too old":
         monkeypatch.setattr("ptb_mongo.sync.first_read._LASTS", -1.0)
     persistence = persistence_on(noting, stored)
-    await persistence.get_bot_data()
+    await (loaded(persistence) if reason == "it was taken before" else persistence.get_bot_data())
     stored.chat_data.update_one({"_id": 1}, {"$set": {"data.n": 5}})
+    stored.conversations.update_one(conversation("order", 1), {"$set": {"state": 5}})
 
     assert (await persistence.get_chat_data())[1] == {"n": 5}
+    assert (await persistence.get_conversations("order"))[1, 1] == 5
     await persistence.flush()
