@@ -133,8 +133,10 @@ class Lifecycle:
     async def loading(self, kinds: PersistenceInput) -> AsyncIterator[Session]:
         """The open session, which is closed if loading fails: PTB does not call `flush` after a start that failed."""
         session = await self.open(None if self.is_running else kinds)
+        session.exchange.first_read.goes_on()
         try:
             yield session
+            session.exchange.first_read.may_be_over()
         except BaseException:
             if not self.is_running and self.session is session:
                 self.session = self._opening = None

@@ -45,9 +45,12 @@ def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:
     ]
 
 
-def unnumbered(raw: bytes) -> tuple[int, bytes]:
-    """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator."""
-    return int.from_bytes(raw[7:11], "little"), raw[14:-1]
+def unnumbered(raw: bytes | memoryview) -> tuple[int, bytes]:
+    """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator.
+
+    Some versions of PyMongo give a view of the whole answer, which would stay in memory as long as one document does.
+    """
+    return int.from_bytes(raw[7:11], "little"), bytes(raw[14:-1])
 
 
 def split(batch: bytes) -> list[bytes]:

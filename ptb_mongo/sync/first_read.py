@@ -17,7 +17,8 @@ from ptb_mongo.waiting import cancel_and_wait
 __all__ = ["FirstRead"]
 
 _MOST: Final = 1000  # documents
-_LASTS: Final = 10.0  # seconds: the calls of a start follow one another
+_LASTS: Final = 10.0  # seconds: later, what the calls of a start load is read anew
+_PAUSE: Final = 0.05  # seconds: these calls follow one another
 
 _Found = list["list[bytes] | None"]
 
@@ -34,6 +35,7 @@ class FirstRead:
         self._wanted: Sequence[Selection] = ()
         self._task: asyncio.Task[_Found] | None = None
         self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._taken: set[tuple[str, str]] = set()
 
     def begin(self, wanted: Sequence[Selection]) -> None:
@@ -67,6 +69,17 @@ class FirstRead:
             return None
         return task.result()[wanted.index((collection, query))]
 
+    def goes_on(self) -> None:
+        """A call of a start has begun."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def may_be_over(self) -> None:
+        """A call of a start has ended: the next one follows at once, or is none."""
+        if self._wanted and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self.forget)
+
     def forget(self) -> None:
         """The start is over: what was read may have changed since."""
         self._wanted = ()
@@ -75,6 +88,7 @@ class FirstRead:
 
     async def close(self) -> None:
         """Ends the read."""
+        self.goes_on()
         self.forget()
         if self._task is not None:
             await cancel_and_wait(self._task)

@@ -63,11 +63,12 @@ async def driver(
 
 
 async def test_documents_of_several_collections_take_one_round_trip(driver: Driver, database: Any, noted: Noted):
-    database.first.insert_many([{"_id": 1}, {"_id": 2}])
+    database.first.insert_many([{"_id": 1}, {"_id": 2, "data": "x" * 100_000}])
 
-    await driver.raw_documents(SEVERAL)
+    (found, _) = await driver.raw_documents(SEVERAL)
 
     assert noted.take() == ["aggregate"]
+    assert [type(raw) for raw in found] == [bytes, bytes]  # and no views of the answer
 
 
 async def test_many_documents_of_one_collection_take_one_round_trip(driver: Driver, database: Any, noted: Noted):
