@@ -27,6 +27,7 @@ from suite import (
     refresh_changed,
     refresh_untouched,
     report,
+    round_trips,
     save,
     save_nothing,
     save_one,
@@ -49,6 +50,7 @@ GROUPS = {
     "refresh-changed": refresh_changed.measure,
     "one-update": one_update.measure,
     "many-updates": many_updates.measure,
+    "round-trips": round_trips.measure,
     "size": size.measure,
     "event-loop": event_loop.measure,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import telegram
+from telegram.ext import PersistenceInput
 
 from ptb_mongo.errors import (
     ConfigurationError,
@@ -106,8 +107,12 @@ class Lifecycle:
 
     # -- opening and closing ----------------------------------------------------------------------------
 
-    async def open(self) -> Session:
-        """The open session; opened by the first `get_*`, as PTB has no other hook for the start."""
+    async def open(self, loads: PersistenceInput | None = None) -> Session:
+        """The open session; opened by the first `get_*`, as PTB has no other hook for the start.
+
+        Args:
+            loads: The kinds of data that a start asks for next.
+        """
         if self.session is not None:
             return self.session
         if self._opening is None:
@@ -119,17 +124,19 @@ class Lifecycle:
                         folder.prepare()
                     self._scopes = scopes_for(self.settings, self._bot())
                 self.session = await Session.open(
-                    self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to
+                    self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to, loads
                 )
                 self._spilled_to = None
             return self.session
 
     @contextlib.asynccontextmanager
-    async def loading(self) -> AsyncIterator[Session]:
+    async def loading(self, kinds: PersistenceInput) -> AsyncIterator[Session]:
         """The open session, which is closed if loading fails: PTB does not call `flush` after a start that failed."""
-        session = await self.open()
+        session = await self.open(None if self.is_running else kinds)
+        session.exchange.first_read.goes_on()
         try:
             yield session
+            session.exchange.first_read.may_be_over()
         except BaseException:
             if not self.is_running and self.session is session:
                 self.session = self._opening = None
@@ -298,13 +305,16 @@ class Lifecycle:
 
     # -- refreshing -------------------------------------------------------------------------------------
 
-    async def refresh(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, live: Any) -> None:
+    async def refresh(
+        self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, live: Any, *, is_private: bool = False
+    ) -> None:
         """Brings what others have changed into a live object.
 
         Args:
             scope_of: Gives the scope.
             key: The user's, chat's or bot's id.
             live: The object.
+            is_private: Whether the data of the user with the same id is refreshed next.
         """
         self._runs()
         session, scopes = self.session, self._scopes
@@ -318,7 +328,8 @@ class Lifecycle:
                 scope_of(scopes).go_on(key, error)
                 return
             session.begin()
-        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read)
+        beside = session.scopes.user_data if is_private else None
+        await session.exchange.refresh(scope_of(session.scopes), key, live, read=session.must_read, beside=beside)
 
 
 def _named(unsaved: Unsaved) -> str:

@@ -64,7 +64,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def get_bot_data(self) -> BD:
         """The bot's data; while the bot runs, a copy of what is stored."""
-        async with self._lifecycle.loading() as session:
+        async with self._lifecycle.loading(self.store_data) as session:
             scope, bot_id = session.scopes.bot_data, session.bot_id
             if not self._lifecycle.is_running:
                 self._saver.starts()
@@ -74,7 +74,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def get_callback_data(self) -> CDCData | None:
         """The cache of arbitrary callback data; `None` if none is stored."""
-        async with self._lifecycle.loading() as session:
+        async with self._lifecycle.loading(self.store_data) as session:
             return await session.exchange.load_keyboards(session.scopes.callback_data)
 
     async def get_conversations(self, name: str) -> ConversationDict:
@@ -82,13 +82,13 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
         Of a lazily loaded `SharedApplication` none, as each is read when it is needed.
         """
-        async with self._lifecycle.loading() as session:
+        async with self._lifecycle.loading(self.store_data) as session:
             scope = session.scopes.conversations
             is_on_demand = scope.live is not None and not scope.complete
             return {} if is_on_demand else await session.exchange.load_states(scope, name)
 
     async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
-        async with self._lifecycle.loading() as session:
+        async with self._lifecycle.loading(self.store_data) as session:
             scope, is_lazy = scope_of(session.scopes), self._lifecycle.settings.loading == "lazy"
             if self._lifecycle.is_running:
                 return {} if is_lazy else await session.exchange.copies(scope)
@@ -176,7 +176,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data)
+        is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
+        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
         self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import telegram
+from telegram.ext import PersistenceInput
 
 from ptb_mongo.codec import Codec
-from ptb_mongo.driver import Driver, connect
-from ptb_mongo.errors import PersistenceError, WatchUnavailableError
+from ptb_mongo.driver import Driver, Selection, connect
+from ptb_mongo.errors import AuthenticationError, PersistenceError, WatchUnavailableError
 from ptb_mongo.health import Counters, Health
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
@@ -31,7 +32,7 @@ from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
-from ptb_mongo.waiting import wait_at_most
+from ptb_mongo.waiting import begun, cancel_and_wait, together, wait_at_most
 
 __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
@@ -135,7 +136,13 @@ class Session:
 
     @classmethod
     async def open(
-        cls, settings: Settings, scopes: Scopes, bot_id: int, token: str = "", spilled: Path | None = None
+        cls,
+        settings: Settings,
+        scopes: Scopes,
+        bot_id: int,
+        token: str = "",
+        spilled: Path | None = None,
+        loads: PersistenceInput | None = None,
     ) -> Session:
         """Connects, checks the format, and starts to follow changes.
 
@@ -145,6 +152,7 @@ class Session:
             bot_id: The `_id` of the bot's own document.
             token: The bot's token, which nothing but the proof of a format is made of; empty without a bot.
             spilled: A file with what is still known in `scopes`, of an earlier session of this process.
+            loads: The kinds of data that are asked for next, if this is a start.
 
         Raises:
             ConfigurationError: If the server refuses the credentials.
@@ -155,26 +163,54 @@ class Session:
         """
         driver = await connect(settings.client, settings.database)
         session = cls(settings, driver, scopes, bot_id)
+        asked = [begun(driver.hello()), begun(stored_format.read(driver, session._format))]
+        probe = begun(driver.probe_streams()) if session._may_watch else None  # after those that are waited for
         try:
-            hello = await driver.hello()
+            hello, found = await _first_answers(asked, probe)
+            is_right = stored_format.accept(found, settings.database, bot_id, token)
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
-            if not await stored_format.begin(
-                driver, session._format, settings.database, bot_id, session._name, token
-            ):  # requests of an earlier process may still arrive
+            elif loads is not None and settings.spill_dir is None:
+                session._begin_loads(loads)
+            names = session._format, settings.database, bot_id, session._name
+            is_alone, _ = await together(
+                stored_format.begin(driver, *names, found, is_right=is_right),
+                driver.create_index(scopes.conversations.collection, "handler"),
+            )
+            if not is_alone:  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
-            await driver.create_index(scopes.conversations.collection, "handler")
             if (folder := spill_folder(settings, session._name)) is not None:
                 if spilled is not None:
                     folder.forget(spilled)
                 await folder.take_in({scope.collection: scope for scope in scopes}, session.writer)
             session._submit_unsaved()
-            await session._choose_refresh(hello)
+            await session._choose_refresh(hello, probe)
         except BaseException:
             await session.close()
             raise
+        finally:
+            if probe is not None:
+                await cancel_and_wait(probe)
         return session
+
+    @property
+    def _may_watch(self) -> bool:
+        return self._settings.refresh in {"auto", "watch"}
+
+    def _begin_loads(self, kinds: PersistenceInput) -> None:
+        """Begins to read what a start loads, as far as that is small."""
+        scopes, wanted = self.scopes, []
+        if kinds.bot_data:
+            wanted.append(Selection(scopes.bot_data.collection, {"_id": self.bot_id}, scopes.bot_data.fields))
+        if scopes.conversations.live is None or scopes.conversations.complete:
+            wanted.append(Selection(scopes.conversations.collection, {}, scopes.conversations.fields))
+        if kinds.callback_data and scopes.callback_data.cache_size is not None:
+            wanted.append(Selection(scopes.callback_data.collection, {}, scopes.callback_data.fields))
+        for scope, is_stored in ((scopes.chat_data, kinds.chat_data), (scopes.user_data, kinds.user_data)):
+            if is_stored and self._settings.loading == "eager":
+                wanted.append(Selection(scope.collection, {}, scope.fields))
+        self.exchange.first_read.begin(wanted)
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
@@ -182,10 +218,10 @@ class Session:
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 
-    async def _choose_refresh(self, hello: Mapping[str, Any]) -> None:
-        if self._settings.refresh not in {"auto", "watch"}:
+    async def _choose_refresh(self, hello: Mapping[str, Any], probe: asyncio.Task[str | None] | None) -> None:
+        if probe is None:
             return
-        if reason := await self._driver.can_watch(hello):
+        if reason := await self._driver.can_watch(hello, probe):
             if self._settings.refresh == "watch" or self.leases:
                 raise WatchUnavailableError(
                     f"the server offers no change stream: {reason}. Change streams need a replica set, which may have "
@@ -205,6 +241,7 @@ class Session:
         if self._has_begun:
             return
         self._has_begun = True
+        self.exchange.first_read.forget()
         if self._sweeps:
             self.writer.graves.sweep_later(self.scopes)
         if self._opened is None:
@@ -284,6 +321,31 @@ class Session:
             await self.leases.close()
         if self._stream is not None:
             await self._stream.close()
+        await self.exchange.first_read.close()
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()
+
+
+async def _first_answers(asked: list[asyncio.Task[Any]], probe: asyncio.Task[str | None] | None) -> list[Any]:
+    """The results of what is asked first.
+
+    Args:
+        asked: What is asked.
+        probe: What else is asked meanwhile.
+
+    Raises:
+        PersistenceError: Why there is none. If the server refuses the credentials, that at once, whoever meets it: the
+            driver may let the others wait for a connection that there will never be.
+    """
+    waiting: set[asyncio.Task[Any]] = {*asked, *([probe] if probe is not None else [])}
+    try:
+        while waiting and any(not task.done() or task.exception() for task in asked):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if isinstance(task.exception(), AuthenticationError):
+                    task.result()
+        return [task.result() for task in asked]
+    finally:
+        for task in asked:
+            await cancel_and_wait(task)

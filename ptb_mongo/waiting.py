@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["Alarm", "awaited", "cancel_and_wait", "wait_at_most"]
+__all__ = ["Alarm", "awaited", "begun", "cancel_and_wait", "together", "wait_at_most"]
 
 T = TypeVar("T")
 
@@ -50,6 +50,26 @@ class Alarm:
 async def awaited(awaitable: Awaitable[T]) -> T:
     """A coroutine for anything that can be awaited."""
     return await awaitable
+
+
+def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task whose error is nobody's if nobody awaits it."""
+    task = asyncio.get_running_loop().create_task(coroutine)
+    task.add_done_callback(_noted)
+    return task
+
+
+async def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Awaits some coroutines at the same time, all of them to their end.
+
+    Raises:
+        BaseException: The first one's error, if there is any.
+    """
+    results = await asyncio.gather(*coroutines, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 async def cancel_and_wait(task: asyncio.Future[Any]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["ByIds", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
 
 
 class ByIds(NamedTuple):
@@ -22,18 +22,35 @@ class ByIds(NamedTuple):
     fields: Sequence[str]
 
 
-def numbered(number: int, wanted: ByIds) -> list[dict[str, Any]]:
+class Selection(NamedTuple):
+    """Documents of one collection.
+
+    Attributes:
+        collection: Its name.
+        query: What they match.
+        fields: The other fields to read.
+    """
+
+    collection: str
+    query: Mapping[str, Any]
+    fields: Sequence[str]
+
+
+def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:
     """The stages that read the documents of one collection, each wrapped with the number of its collection."""
     return [
-        {"$match": {"_id": {"$in": wanted.ids}}},
+        {"$match": wanted.query},
         {"$project": dict.fromkeys(wanted.fields, 1)},
         {"$replaceRoot": {"newRoot": {"n": {"$literal": number}, "d": "$$ROOT"}}},
     ]
 
 
-def unnumbered(raw: bytes) -> tuple[int, bytes]:
-    """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator."""
-    return int.from_bytes(raw[7:11], "little"), raw[14:-1]
+def unnumbered(raw: bytes | memoryview) -> tuple[int, bytes]:
+    """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator.
+
+    Some versions of PyMongo give a view of the whole answer, which would stay in memory as long as one document does.
+    """
+    return int.from_bytes(raw[7:11], "little"), bytes(raw[14:-1])
 
 
 def split(batch: bytes) -> list[bytes]:

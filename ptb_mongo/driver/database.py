@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
 from ptb_mongo.driver import codes, options, reads, statements, streams
-from ptb_mongo.driver.batches import ByIds, identity
+from ptb_mongo.driver.batches import ByIds, Selection, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
@@ -52,7 +52,7 @@ class Driver:
             ConfigurationError: If the server refuses the credentials.
         """
         answer: dict[str, Any] = await self._connection.run(lambda database: database.command("hello"))
-        self.may_roll_back = "setName" in answer or streams.is_sharded(answer)
+        self.may_roll_back = streams.may_have_any(answer)
         return answer
 
     async def raw_batches(
@@ -81,6 +81,10 @@ class Driver:
         if len(wanted) > 1:
             return await run(partial(reads.documents_of_several, wanted=wanted))
         return [await run(partial(reads.documents, wanted=one)) for one in wanted]
+
+    async def first_documents(self, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:
+        """See `reads.first_documents`."""
+        return await self._connection.run(partial(reads.first_documents, wanted=wanted, most=most))
 
     async def find(
         self, collection: str, query: Mapping[str, Any], fields: Mapping[str, Any] | None = None, *, limit: int = 0
@@ -280,15 +284,21 @@ class Driver:
         """Deletes all documents that match."""
         await self._connection.run(lambda database: database[collection].delete_many(query))
 
-    async def can_watch(self, hello: Mapping[str, Any]) -> str | None:
-        """Why this server offers no change streams; `None` if it does.
+    async def probe_streams(self) -> str | None:
+        """For `can_watch`, as soon as there is a connection; says nothing if the server is a standalone one."""
+        return await self._connection.run(streams.why_none)
+
+    async def can_watch(self, hello: Mapping[str, Any], probe: Awaitable[str | None] | None = None) -> str | None:
+        """Why this server offers no change streams; `None` if it does; `probe` is what `probe_streams` has begun.
 
         Raises:
             ConfigurationError: If the client may not have a connection for one, besides that for everything else.
             UnavailableError: If no server answers.
             RefusedError: If the server refuses it for now, and so does not say whether it does.
         """
-        if (reason := await self._connection.run(partial(streams.why_none, hello=hello))) is None:
+        if not streams.may_have_any(hello):
+            return "it is not a replica set"
+        if (reason := await (probe or self.probe_streams())) is None:
             options.check_connections(self._connection.client)
         return reason
 

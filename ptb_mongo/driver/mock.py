@@ -16,7 +16,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from ptb_mongo.driver import texts
-from ptb_mongo.driver.batches import ByIds
+from ptb_mongo.driver.batches import ByIds, Selection
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.failures import reason_of, translated
@@ -68,7 +68,11 @@ class MockDriver(Driver):
         """See `Driver.explained`; no option matters."""
         return error
 
-    async def can_watch(self, hello: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+    async def probe_streams(self) -> str | None:
+        """See `Driver.probe_streams`."""
+        return None
+
+    async def can_watch(self, hello: Mapping[str, Any], probe: Awaitable[str | None] | None = None) -> str | None:  # noqa: ARG002
         """See `Driver.can_watch`."""
         return "mongomock has none"
 
@@ -82,6 +86,10 @@ class MockDriver(Driver):
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:  # noqa: ARG002
         """See `Driver.raw_documents`; one by one."""
         return [await self._by_ids(one) for one in wanted]
+
+    async def first_documents(self, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:  # noqa: ARG002
+        """See `Driver.first_documents`; there are no round trips to be saved."""
+        return [None for _ in wanted]
 
     async def _by_ids(self, wanted: ByIds) -> list[bytes]:
         query = {"_id": {"$in": wanted.ids}}

@@ -5,17 +5,21 @@ The errors are those of the driver: its callers translate them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.driver.batches import ByIds, numbered, split, unnumbered
+from ptb_mongo.driver.batches import ByIds, Selection, numbered, split, unnumbered
+from ptb_mongo.driver.decoding import RAW
+from ptb_mongo.driver.streams import kill
 
-__all__ = ["batches", "documents", "documents_of_several", "lasting_documents"]
+__all__ = ["batches", "documents", "documents_of_several", "first_documents", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
+_ALL: Final = 2**31 - 1  # documents in the first batch; the server ends it at 16 MB
 
 
 async def batches(
@@ -33,16 +37,53 @@ async def documents(database: Any, wanted: ByIds) -> list[bytes]:
 
 
 async def documents_of_several(database: Any, wanted: Sequence[ByIds]) -> list[list[bytes]]:
-    """Documents of several collections, by their ids, in one round trip."""
-    collection, first, others = wanted[0].collection, numbered(0, wanted[0]), enumerate(wanted[1:], 1)
+    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB.
+
+    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
+    """
+    selections = [Selection(one.collection, {"_id": {"$in": one.ids}}, one.fields) for one in wanted]
+    found, is_all = await _batch_of_several(database, selections, _ALL)
+    return found if is_all else [await documents(database, one) for one in wanted]
+
+
+async def first_documents(database: Any, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:
+    """Documents of several collections in one round trip; `None` for those of which not all are among the first ones.
+
+    Args:
+        database: Where they are.
+        wanted: What to read; a collection with many documents is best the last.
+        most: How many documents to read in all; besides, they are not more than 16 MB.
+    """
+    found, is_all = await _batch_of_several(database, wanted, most)
+    last = max((number for number, raws in enumerate(found) if raws), default=0)
+    return [raws if is_all or number < last else None for number, raws in enumerate(found)]
+
+
+async def _batch_of_several(database: Any, wanted: Sequence[Selection], most: int) -> tuple[list[list[bytes]], bool]:
+    """The first documents of several collections, by collection, and whether these are all."""
+    others = enumerate(wanted[1:], 1)
     unions = [{"$unionWith": {"coll": one.collection, "pipeline": numbered(number, one)}} for number, one in others]
+    pipeline = [*numbered(0, wanted[0]), *unions]
+    command = {"aggregate": wanted[0].collection, "pipeline": pipeline, "cursor": {"batchSize": most}}
+    cursor = (await _retried(database, command))["cursor"]
     found: list[list[bytes]] = [[] for _ in wanted]
-    made = database[collection].aggregate_raw_batches([*first, *unions])
-    async for batch in await made if inspect.isawaitable(made) else made:
-        for raw in split(batch):
-            number, document = unnumbered(raw)
-            found[number].append(document)
-    return found
+    for document in cursor["firstBatch"]:
+        number, raw = unnumbered(document.raw)
+        found[number].append(raw)
+    if cursor["id"]:
+        await kill(database, cursor)
+    return found, not cursor["id"]
+
+
+async def _retried(database: Any, command: Mapping[str, Any]) -> RawBSONDocument:
+    """The answer to a command that reads; sent once more if the connection broke, as a driver does with its own."""
+    try:
+        answer: RawBSONDocument = await database.command(command, codec_options=RAW)
+    except ServerSelectionTimeoutError:
+        raise
+    except AutoReconnect:
+        answer = await database.command(command, codec_options=RAW)
+    return answer
 
 
 async def lasting_documents(database: Any, wanted: ByIds) -> list[bytes]:
@@ -53,9 +94,10 @@ async def lasting_documents(database: Any, wanted: ByIds) -> list[bytes]:
     as they come in one batch.
     """
     collection = database[wanted.collection].with_options(read_concern=ReadConcern("linearizable"))
-    return await _by_ids(collection, wanted, max_time_ms=_MOST_TIME, batch_size=len(wanted.ids) + 1)
+    return await _by_ids(collection, wanted, max_time_ms=_MOST_TIME)
 
 
 async def _by_ids(collection: Any, wanted: ByIds, **options: Any) -> list[bytes]:
     query = {"_id": {"$in": wanted.ids}}
+    options["batch_size"] = len(wanted.ids) + 1  # all of them in one round trip
     return [raw async for raws in batches(collection, query, wanted.fields, **options) for raw in raws]

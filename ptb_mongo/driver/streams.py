@@ -17,7 +17,7 @@ from ptb_mongo.driver import codes
 from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.waiting import awaited, wait_at_most
 
-__all__ = ["Events", "is_sharded", "of_replica_set", "of_sharded_cluster", "why_none"]
+__all__ = ["Events", "is_sharded", "kill", "may_have_any", "of_replica_set", "of_sharded_cluster", "why_none"]
 
 _KILLING: Final = 0.5  # seconds
 _AWAIT_MS: Final = 500  # that the server waits for events; closing the driver takes as long
@@ -40,17 +40,20 @@ def is_sharded(hello: Mapping[str, Any]) -> bool:
     return hello.get("msg") == "isdbgrid"
 
 
-async def why_none(database: Any, hello: Mapping[str, Any]) -> str | None:
-    """Why this server offers no change streams; `None` if it does.
+def may_have_any(hello: Mapping[str, Any]) -> bool:
+    """Whether a server can have change streams: it is part of a replica set or of a sharded cluster."""
+    return "setName" in hello or is_sharded(hello)
+
+
+async def why_none(database: Any) -> str | None:
+    """Why this server offers no change streams, as far as it is not a standalone one; `None` if it does.
 
     Raises:
         PyMongoError: If the server does not say whether it does.
     """
-    if "setName" not in hello and not is_sharded(hello):
-        return "it is not a replica set"
     try:
         answer = await database.command("aggregate", 1, pipeline=[{"$changeStream": {}}], cursor={"batchSize": 0})
-        await _kill(database, answer["cursor"])
+        await kill(database, answer["cursor"])
     except OperationFailure as error:
         if not codes.is_streamless(error.code, str(error)):
             raise
@@ -85,7 +88,7 @@ async def of_replica_set(
             )
             await_ms = _AWAIT_MS
     except (GeneratorExit, asyncio.CancelledError):  # otherwise the cursor is gone
-        await _kill(database, cursor)
+        await kill(database, cursor)
         raise
     finally:
         with contextlib.suppress(PyMongoError):  # an error must not replace a cancellation
@@ -114,7 +117,7 @@ async def of_sharded_cluster(
         await stream.close()
 
 
-async def _kill(database: Any, cursor: Mapping[str, Any]) -> None:
+async def kill(database: Any, cursor: Mapping[str, Any]) -> None:
     """Closes a cursor on the server, if that can be reached; otherwise the server closes it after a timeout."""
     if cursor["id"]:
         killing = database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])

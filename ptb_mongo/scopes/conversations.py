@@ -119,6 +119,24 @@ class ConversationScope(Collection[Replica]):
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
         return {"$or": [{"handler": handler}, named]}
 
+    @staticmethod
+    def among(raws: Sequence[bytes], handler: str) -> list[bytes] | None:
+        """Those of a handler, among the documents of all; `None` if `stored` has to say which these are."""
+        found = []
+        for raw in raws:
+            try:
+                body = load(raw)
+            except Exception:  # noqa: BLE001  (whatever it is, a load reports it)
+                return None
+            document_id, named = body["_id"], body.get("handler")
+            if type(document_id) is not dict or list(document_id) != ["handler", "key"]:
+                return None
+            if type(named) is not str or document_id["handler"] != named:
+                return None
+            if named == handler:
+                found.append(raw)
+        return found
+
     def states(self, raws: Sequence[bytes]) -> ConversationDict:
         """The states in documents that were read."""
         states: ConversationDict = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
-from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.first_read import FirstRead
+from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
@@ -36,12 +38,17 @@ class Exchange:
     Args:
         driver: The database.
         reader, writer: Read and write documents.
+
+    Attributes:
+        first_read: Reads what a start loads, before it is asked for.
     """
 
     def __init__(self, driver: Driver, reader: Reader, writer: Writer) -> None:
         self._driver = driver
         self._reader = reader
         self._writer = writer
+        self.first_read = FirstRead(driver)
+        self._just_read: dict[asyncio.Task[Any] | None, Replica] = {}
 
     # -- loading ----------------------------------------------------------------------------------------
 
@@ -50,11 +57,19 @@ class Exchange:
         async for raws in self._driver.raw_batches(collection.collection, query, collection.fields):
             yield raws
 
+    async def _for_load(self, collection: Collection[Any], query: Mapping[str, Any]) -> AsyncIterator[list[bytes]]:
+        """The same for a load, which a start may have begun before."""
+        if (raws := await self.first_read.take(collection.collection, query)) is not None:
+            yield raws
+            return
+        async for raws in self.batches(collection, query):
+            yield raws
+
     async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
         """Loads every document; the returned objects become the live ones."""
         loaded: dict[int, Any] = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, {}):
+            async for raws in self._for_load(scope, {}):
                 with collector_paused():
                     loaded.update(scope.attached(raws))
         scope.all_loaded()
@@ -64,7 +79,7 @@ class Exchange:
         """Loads one document; a new object if there is none."""
         loaded: dict[int, Any] = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, {"_id": key}):
+            async for raws in self._for_load(scope, {"_id": key}):
                 loaded.update(scope.attached(raws))
         live = loaded[key] if key in loaded else scope.attached_new(key)
         scope.all_loaded()
@@ -74,8 +89,12 @@ class Exchange:
         """Loads the states of all conversations of a handler."""
         states: ConversationDict = {}
         with scope.being_loaded():
-            async for raws in self.batches(scope, scope.stored(handler)):
-                states.update(scope.states(raws))
+            first = await self.first_read.take(scope.collection, {}, handler)
+            if first is not None and (mine := scope.among(first, handler)) is not None:
+                states.update(scope.states(mine))
+            else:
+                async for raws in self.batches(scope, scope.stored(handler)):
+                    states.update(scope.states(raws))
         scope.all_loaded(handler)
         return states
 
@@ -83,7 +102,7 @@ class Exchange:
         """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
         newest = Newest(scope.cache_size, scope.has_form)
         with scope.being_loaded():
-            async for raws in self.batches(scope, {}):
+            async for raws in self._for_load(scope, {}):
                 with collector_paused():
                     scope.look_at(newest.take(raws))
             if newest.left_out:
@@ -127,7 +146,9 @@ class Exchange:
 
     # -- refreshing -------------------------------------------------------------------------------------
 
-    async def refresh(self, scope: DataScope[Any], key: int, live: Any, *, read: bool) -> None:
+    async def refresh(
+        self, scope: DataScope[Any], key: int, live: Any, *, read: bool, beside: DataScope[Any] | None = None
+    ) -> None:
         """Brings what others have changed into a live object.
 
         Args:
@@ -135,6 +156,8 @@ class Exchange:
             key: The user's, chat's or bot's id.
             live: The live object.
             read: Whether to read the document even if it is not stale.
+            beside: The data of the same id that is refreshed next, and is read together with this one: the user's, of
+                whom the chat is a private one.
 
         Raises:
             UnavailableError: If the document was never loaded, and no server answers.
@@ -142,12 +165,28 @@ class Exchange:
         if not read and scope.is_current(key, live):
             return  # nearly always, three times for each update
         scope.see(key, live)
-        if replica := scope.outdated(key, read=read):
+        if replica := scope.outdated(key, read=read and not self._was_just_read(scope, key)):
+            wanted: dict[DocumentCollection, list[Replica]] = {scope: [replica]}
+            other = beside.outdated(key, read=read) if beside is not None else None
+            if beside is not None and other is not None:
+                wanted[beside] = [other]
             try:
-                await self._reader.refresh({scope: [replica]}, every=read)
+                await self._reader.refresh(wanted, every=read)
             except (UnavailableError, RefusedError) as error:
                 scope.go_on(key, error)
+            else:
+                if other is not None:
+                    self._note_read(other)
         scope.catch_up(key)
+
+    def _note_read(self, replica: Replica) -> None:
+        """A document was read for the next call of this task, if that comes before anything else can happen."""
+        self._just_read[asyncio.current_task()] = replica
+        asyncio.get_running_loop().call_soon(self._just_read.clear)
+
+    def _was_just_read(self, scope: DataScope[Any], key: int) -> bool:
+        noted = self._just_read.pop(asyncio.current_task(), None) if self._just_read else None
+        return noted is not None and noted is scope.replicas.get(key)
 
     # -- saving -----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.log import get_logger
+from ptb_mongo.waiting import together
 
 __all__ = ["warn_of_foreign"]
 
@@ -32,11 +33,13 @@ async def warn_of_foreign(driver: Driver, prefix: str, database: str, bot_id: in
         database: The database's name.
         bot_id: The bot's id.
     """
-    found = [
-        kind
-        for kind, query in _NOT_OURS.items()
-        async for _ in driver.find(f"{prefix}{kind}", query, {"_id": 1}, limit=1)
-    ]
+
+    async def is_there(kind: str) -> bool:
+        query = _NOT_OURS[kind]
+        return bool([one async for one in driver.find(f"{prefix}{kind}", query, {"_id": 1}, limit=1)])
+
+    there = await together(*map(is_there, _NOT_OURS))
+    found = [kind for kind, is_so in zip(_NOT_OURS, there, strict=True) if is_so]
     if not found:
         return
     moved = f"{prefix}new_"

@@ -7,6 +7,7 @@ the bot's own can have written is told by a proof that is made of its token.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.sync.foreign import warn_of_foreign
 
-__all__ = ["FORMAT_VERSION", "begin", "check", "end", "proof"]
+__all__ = ["FORMAT_VERSION", "accept", "begin", "check", "end", "proof", "read"]
 
 _LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
@@ -25,8 +26,44 @@ _NEXT_VERSIONS: Final = 8
 _READ: Final = {"version": 1, "proof": 1, "bot_id": 1, "running": 1}
 
 
-async def begin(driver: Driver, collection: str, database: str, bot_id: int, name: str, token: str) -> bool:
-    """Checks the format of a database, or notes it in a new one; marks the database as in use.
+async def read(driver: Driver, collection: str) -> dict[str, Any] | None:
+    """The format document; `None` if there is none."""
+    found: dict[str, Any] | None = None
+    async for document in driver.find(collection, {"_id": "format"}, _READ):
+        found = document
+    return found
+
+
+def accept(found: dict[str, Any] | None, database: str, bot_id: int, token: str) -> bool:
+    """Whether a format document may stay as it is, if there is one; otherwise its version is to be put right.
+
+    Args:
+        found: The format document.
+        database: The database's name.
+        bot_id: The bot's id; 0 for a use without a bot.
+        token: The bot's token; empty for a use without a bot.
+
+    Raises:
+        FormatError: If the data was written by a newer version.
+    """
+    if found is None:
+        return True
+    is_right = check(found, database, token)
+    _check_owner(found, database, bot_id)
+    return is_right
+
+
+async def begin(
+    driver: Driver,
+    collection: str,
+    database: str,
+    bot_id: int,
+    name: str,
+    found: Mapping[str, Any] | None,
+    *,
+    is_right: bool,
+) -> bool:
+    """Notes the format in a new database; marks the database as in use.
 
     Args:
         driver: The database.
@@ -34,23 +71,16 @@ async def begin(driver: Driver, collection: str, database: str, bot_id: int, nam
         database: The database's name.
         bot_id: The bot's id; 0 for a use without a bot, which does not make the database anybody's.
         name: The id of this process.
-        token: The bot's token; empty for a use without a bot.
+        found: The format document, as it was read.
+        is_right: Whether it may stay as it is.
 
     Returns:
         Whether no request of an earlier process can still arrive: there was none, or it was stopped cleanly.
 
     Raises:
-        FormatError: If the data was written by a newer version.
         ConfigurationError: If an option of the client keeps the bot from writing.
     """
-    found: dict[str, Any] | None = None
-    async for document in driver.find(collection, {"_id": "format"}, _READ):
-        found = document
-    repaired: dict[str, Any] = {}
-    if found is not None:
-        if not check(found, database, token):
-            repaired = {"version": FORMAT_VERSION}
-        _check_owner(found, database, bot_id)
+    repaired = {} if is_right else {"version": FORMAT_VERSION}
     known = found or {}
     owned = _bot_in(known)
     owner = {"bot_id": bot_id} if bot_id and not owned else {}
@@ -119,7 +149,7 @@ def _is_proven(found: dict[str, Any], version: int, token: str) -> bool:
     return type(stored) is str and hmac.compare_digest(stored.encode(errors="replace"), proof(token, version).encode())
 
 
-def _bot_in(found: dict[str, Any]) -> int | None:
+def _bot_in(found: Mapping[str, Any]) -> int | None:
     """The bot that a database belongs to; `None` if it is nobody's, or somebody else has written something there."""
     return whole_number(found.get("bot_id")) or None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,9 +21,11 @@ from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
 from ptb_mongo.log import get_logger
 from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.lease_reads import LeaseReads, SeenLease
 from ptb_mongo.sync.lease_updates import acquiring, handing_over, renewing, shown
+from ptb_mongo.sync.reader import DocumentCollection
 from ptb_mongo.sync.retry import retry_forever
-from ptb_mongo.waiting import cancel_and_wait, wait_at_most
+from ptb_mongo.waiting import begun, cancel_and_wait, wait_at_most
 
 __all__ = ["SHORTEST", "Leases"]
 
@@ -34,6 +36,12 @@ SHORTEST: Final = 0.5
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
 _RENEWALS: Final = 3  # during `timeout`
+# Seconds by which a request for leases is ahead of a read that they should protect: the server takes as long for them.
+_HEAD_START: Final = 0.002
+_FOR_EACH: Final = 0.0001
+
+Read = Callable[[Mapping[DocumentCollection, Sequence[SeenLease]]], Coroutine[Any, Any, None]]
+"""Reads some leases, and after them what they protect."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +58,7 @@ class _Ticket:
         left: Milliseconds until the lease of another holder expires.
         lost: Whether this ticket held the lease, let it expire, and another one took over.
         error: Why the server refuses to change the lease.
+        may_be_read: Set when the server has probably changed the lease, or has answered.
     """
 
     key: str
@@ -61,6 +70,7 @@ class _Ticket:
     held: bool = False
     lost: bool = False
     error: PersistenceError | None = None
+    may_be_read: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Leases:
@@ -82,34 +92,43 @@ class Leases:
         self._tickets: dict[str, _Ticket] = {}
         self._acquired = Batcher(self._acquire_together, "ptb_mongo leases, acquired")
         self._released = Batcher(self._release_together, "ptb_mongo leases, released")
+        self._reads = LeaseReads(collection)
         self._renewal: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def hold(self, keys: Collection[str], update_id: int) -> AsyncIterator[None]:
-        """Acquires leases when it is the turn of this update, and releases them at the end.
+    async def hold(self, keys: Collection[str], update_id: int, read: Read | None = None) -> AsyncIterator[bool]:
+        """Acquires leases when it is the turn of this update, and releases them at the end, without waiting for that.
 
         Args:
             keys: The leases; all workers acquire them in the same order, so that there is no deadlock.
             update_id: Of the updates that wait, the smallest is next.
+            read: Reads what a lease protects, after the lease; called if there is just one, while that is asked for.
+
+        Yields:
+            Whether that was read while the lease was held.
 
         Raises:
             UnavailableError: If the server is unreachable.
         """
         tickets: list[_Ticket] = []
+        is_read = False
         try:
             for key in sorted(keys):
                 ticket = _Ticket(key, f"{self._worker}:{next(self._numbers)}", update_id)
                 tickets.append(ticket)
                 self._tickets[ticket.name] = ticket
                 self._start_renewals()
-                await self._acquire(ticket)
-            yield
+                if read is not None and len(keys) == 1:
+                    is_read = await self._acquire_and_read(ticket, read)
+                else:
+                    await self._acquire(ticket)
+            yield is_read
         finally:
             for ticket in tickets:
                 del self._tickets[ticket.name]
-            if tickets:  # in a task of its own, so that a cancellation leaves no lease behind
-                await asyncio.wait({self._run(self._leave(tickets))}, timeout=_PATIENCE)
+            if tickets:  # nobody here waits for that; `close` does
+                self._run(self._leave(tickets))
 
     async def close(self) -> None:
         """Waits for the leases that are being released, and ends the renewals."""
@@ -136,6 +155,22 @@ class Leases:
 
     # -- acquiring --------------------------------------------------------------------------------------
 
+    async def _acquire_and_read(self, ticket: _Ticket, read: Read) -> bool:
+        """Acquires a lease and reads what it protects; returns whether that was read while it was held."""
+        lease = SeenLease(ticket.key)
+
+        async def read_after_it() -> None:
+            await ticket.may_be_read.wait()
+            await read({self._reads: [lease]})
+
+        reading = begun(read_after_it())
+        try:
+            await self._acquire(ticket)
+            await asyncio.wait({reading})
+            return not reading.cancelled() and reading.exception() is None and lease.holder == ticket.name
+        finally:
+            await cancel_and_wait(reading)
+
     async def _acquire(self, ticket: _Ticket) -> None:
         while True:
             ticket.told.clear()
@@ -150,9 +185,15 @@ class Leases:
                 return
 
     async def _acquire_together(self, tickets: list[_Ticket]) -> None:
+        def may_be_read() -> None:
+            for ticket in tickets:
+                ticket.may_be_read.set()
+
+        asyncio.get_running_loop().call_later(_HEAD_START + _FOR_EACH * len(tickets), may_be_read)
         try:
             await _in_time(self._acquire_at_most_twice(tickets))
         finally:
+            may_be_read()
             for ticket in tickets:
                 ticket.asked.set()
 

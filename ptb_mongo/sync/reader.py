@@ -12,6 +12,7 @@ from ptb_mongo.errors import RefusedError, UnavailableError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability, Request
 from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.lease_reads import LeaseReads, SeenLease
 from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["DocumentCollection", "Reader", "Wanted"]
@@ -50,7 +51,7 @@ class DocumentCollection(Protocol):
         """
 
 
-Wanted = Mapping[DocumentCollection, Sequence[Replica]]
+Wanted = Mapping[DocumentCollection, Sequence["Replica | SeenLease"]]
 """The documents to be read, by collection."""
 
 
@@ -113,7 +114,7 @@ class Reader:
     async def _refresh(self, wanted: Wanted, *, every: bool) -> None:
         begun = {replica: replica.now for replicas in wanted.values() for replica in replicas}
 
-        def is_missing(replica: Replica) -> bool:  # otherwise a read that began later has shown it
+        def is_missing(replica: Replica | SeenLease) -> bool:  # otherwise a read that began later has shown it
             return not replica.is_read_since(begun[replica]) and (every or replica.is_stale)
 
         while missing := {
@@ -125,10 +126,12 @@ class Reader:
             await self._batcher.submit(missing)
 
     async def _read_together(self, several: list[Wanted]) -> None:
-        together: dict[DocumentCollection, dict[Replica, None]] = {}
+        together: dict[DocumentCollection, dict[Replica | SeenLease, None]] = {}
         for wanted in several:
             for source, replicas in wanted.items():
                 together.setdefault(source, {}).update(dict.fromkeys(replicas))
+        # Leases come first: what is read after them is what they protect.
+        together = dict(sorted(together.items(), key=lambda item: not isinstance(item[0], LeaseReads)))
         self._check_server()
         try:
             await self._in_time(self.read({source: list(replicas) for source, replicas in together.items()}))
@@ -161,7 +164,10 @@ class Reader:
             source.answered(replicas, raws, lasts=in_doubt or not self.driver.may_roll_back)
 
     async def _read_apart(
-        self, wanted: Wanted, asked: Mapping[DocumentCollection, Sequence[tuple[Replica, int]]], error: Exception
+        self,
+        wanted: Wanted,
+        asked: Mapping[DocumentCollection, Sequence[tuple[Replica | SeenLease, int]]],
+        error: Exception,
     ) -> None:
         """Reads each half of some documents, as one of them cannot be read together with others, or not at all."""
         several = [(source, replica) for source, replicas in wanted.items() for replica in replicas]
@@ -172,7 +178,7 @@ class Reader:
             source.could_not_be_used(replica, error, moment)
             return
         for some in (several[: len(several) // 2], several[len(several) // 2 :]):
-            half: dict[DocumentCollection, list[Replica]] = {}
+            half: dict[DocumentCollection, list[Replica | SeenLease]] = {}
             for source, replica in some:
                 half.setdefault(source, []).append(replica)
             await self.read(half)

@@ -28,6 +28,7 @@ class Turn:
         read: Whether to read them, stale or not.
         timeouts: Their timeout jobs before the handlers ran.
         leases: The leases that it holds.
+        is_read: Whether what it concerns was read when its lease was acquired.
         everything: Whether PTB's own save pass has to run, because something was dropped or moved.
         errors: The errors of single documents.
     """
@@ -39,6 +40,7 @@ class Turn:
     read: bool = False
     timeouts: dict[Conversation, Any] = field(default_factory=dict)
     leases: frozenset[str] = frozenset()
+    is_read: bool = False
     everything: bool = False
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
 

@@ -6,7 +6,7 @@ It merges in what other workers have changed, and saves what the update has chan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final, Literal
@@ -132,12 +132,27 @@ class Worker:
             held = around.leases if around is not None else frozenset()
             wanted = turn.lease_keys() - held
             try:
-                await stack.enter_async_context(session.leases.hold(wanted, turn.number))
+                # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
+                read = None if turn.conversations else partial(self._read_with_leases, turn, session)
+                turn.is_read = await stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)
                 raise
             turn.leases = wanted | held
         return stack
+
+    async def _read_with_leases(
+        self, turn: Turn, session: Session, leases: Mapping[DocumentCollection, Sequence[Any]]
+    ) -> None:
+        wanted: dict[DocumentCollection, Sequence[Any]] = {**leases, **self._outdated_data(turn, session, read=True)}
+        await session.reader.refresh(wanted, every=True)
+
+    def _outdated_data(self, turn: Turn, session: Session, *, read: bool) -> dict[DocumentCollection, list[Any]]:
+        wanted: dict[DocumentCollection, list[Any]] = {}
+        for scope, keys in scopes_of(turn, session, self._persistence.store_data):
+            if replicas := [replica for key in keys if (replica := scope.outdated(key, read=read))]:
+                wanted[scope] = replicas
+        return wanted
 
     async def with_callback_data(self, update: object, session: Session) -> object:
         """The update, with the objects of buttons that another worker has sent.
@@ -172,17 +187,13 @@ class Worker:
         if not (self._strict or session.must_read):
             await _let_events_in()
         read = self._strict or session.must_read or turn.read or session.is_stream_delayed
-        scopes = scopes_of(turn, session, self._persistence.store_data)
-        for _ in range(_ROUNDS):
-            wanted: dict[DocumentCollection, list[Any]] = {}
-            for scope, keys in scopes:
-                if replicas := [replica for key in keys if (replica := scope.outdated(key, read=read))]:
-                    wanted[scope] = replicas
+        for _ in range(0 if turn.is_read else _ROUNDS):
+            wanted = self._outdated_data(turn, session, read=read)
             if states := self._outdated_states(turn, session, read=read):
                 wanted[session.scopes.conversations] = states
             if not wanted or not await self._read(wanted, session, read=read) or read:
                 break  # otherwise more documents may have become stale during the read
-        for scope, keys in scopes:
+        for scope, keys in scopes_of(turn, session, self._persistence.store_data):
             for key in keys:
                 scope.catch_up(key)
         turn.timeouts = {

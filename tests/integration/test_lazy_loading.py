@@ -27,6 +27,10 @@ class Reads(Commands):
     def started(self, event: Any) -> None:
         if event.command_name == "find" and event.command["find"] in {"user_data", "chat_data"}:
             self.filters.append(event.command["filter"])
+        elif event.command_name == "aggregate" and event.command["aggregate"] in {"user_data", "chat_data"}:
+            match, _, _, *unions = event.command["pipeline"]
+            several = [match, *(union["$unionWith"]["pipeline"][0] for union in unions)]
+            self.filters += [one["$match"] for one in several]
 
 
 @pytest.fixture

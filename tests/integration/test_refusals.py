@@ -407,11 +407,11 @@ class Answering:
 
 async def test_a_connection_that_is_not_logged_in_says_nothing_of_streams() -> None:
     with pytest.raises(OperationFailure):
-        await why_none(Answering("command aggregate requires authentication", UNAUTHORIZED), {"setName": "rs0"})
+        await why_none(Answering("command aggregate requires authentication", UNAUTHORIZED))
 
 
 async def test_a_server_of_another_maker_has_no_streams() -> None:  # a fail point with its code ends the connection
-    assert await why_none(Answering("Feature not supported", 303), {"setName": "rs0"}) == "it has none (303)"
+    assert await why_none(Answering("Feature not supported", 303)) == "it has none (303)"
 
 
 async def test_a_stream_that_is_refused_while_the_bot_runs_is_opened_when_it_can_be(bot: Bot, server: Guarded) -> None:

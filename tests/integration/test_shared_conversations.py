@@ -171,12 +171,12 @@ def deletion_to_be_told(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 @pytest.mark.parametrize("moment", ["start", "update"])
-async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_forgotten(
+async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_forgotten(  # noqa: C901
     workers, database, monkeypatch, moment
 ):
     document_id = {"handler": "steps", "key": [USER, USER]}
     stored = {"_id": document_id, **document_id, "state": 2, "rev": "other:1"}
-    load, read = Driver.raw_batches, Driver.raw_documents
+    load, first, read = Driver.raw_batches, Driver.first_documents, Driver.raw_documents
 
     async def overtaken() -> None:
         monkeypatch.undo()
@@ -192,6 +192,12 @@ async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_f
         for batch in batches:
             yield batch
 
+    async def overtaken_first(self: Driver, wanted: Any, most: int) -> list[list[bytes] | None]:
+        found = await first(self, wanted, most)
+        if any(one.collection == "conversations" and raws for one, raws in zip(wanted, found, strict=True)):
+            await overtaken()
+        return found
+
     async def overtaken_read(self: Driver, wanted: Any, **options: Any) -> list[list[bytes]]:
         found = await read(self, wanted, **options)
         if any(one.collection == "conversations" and raws for one, raws in zip(wanted, found, strict=True)):
@@ -201,6 +207,7 @@ async def test_a_deletion_that_is_told_before_an_older_read_is_answered_is_not_f
     if moment == "start":
         database.conversations.insert_one(stored)
     monkeypatch.setattr(Driver, "raw_batches", overtaken_load)
+    monkeypatch.setattr(Driver, "first_documents", overtaken_first)
     monkeypatch.setattr(Driver, "raw_documents", overtaken_read)
     (bot,) = workers(steps, 1, "stream")
     async with running(bot):
