@@ -18,11 +18,12 @@ from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.privileges import WATCH, granting, missing_actions
 
-__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_untrusted"]
+__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_gone", "is_untrusted"]
 
 _BATCH: Final = 1000
 _NOTHING: Final[dict[str, Any]] = {"_id": {"$in": []}}
-_UNTRUSTED: Final = re.compile("the class '(.+?)' is not trusted")
+_UNTRUSTED: Final = re.compile("the (?:class|function) '(.+?)' (?:is not trusted|does not exist)")
+_GONE: Final = re.compile("the class '.+?' does not exist")
 _UNAUTHORIZED: Final = "(error 13)"
 
 
@@ -204,8 +205,13 @@ async def _documents(database: Database, kind: Kind, sample: int | None) -> Asyn
 
 
 def is_untrusted(reason: str) -> bool:
-    """Whether classes that are not trusted are all that is wrong."""
+    """Whether classes that are not trusted, or not found under their names, are all that is wrong."""
     return _UNTRUSTED.search(reason) is not None or reason.startswith(UNREADABLE.alone)
+
+
+def is_gone(reason: str) -> bool:
+    """Whether it is that a class is not found, though its module is trusted."""
+    return _GONE.search(reason) is not None
 
 
 def _untrusted(codec: Codec, stored: Stored) -> set[str]:
