@@ -87,6 +87,20 @@ class ObjectRestorer:
             value = alike[shape.base](value)
         return self._with_state(cls, shape, MADE_FROM[shape.base](cls, value), state)
 
+    def fill(self, made: Any, attributes: dict[str, Any]) -> Any:
+        """The object that a pickle has made, with its attributes; another one, if a call alone can make it.
+
+        Raises:
+            DecodeError: If it lacks one that has no default.
+        """
+        cls: Any = type(made)
+        shape = shape_of(cls)
+        if shape is None:
+            raise DecodeError(f"{_name(cls)} is not restored from its attributes")
+        if shape.kind == "msgspec":
+            return self._struct(cls, attributes)
+        return self._filled(cls, shape, made, attributes)
+
     def member(self, tagged: dict[str, Any], key: Any) -> Any:
         """A member of an enum of its name or, where the name is gone, of its value."""
         cls: Any = self._trust.resolve(tagged["cls"])
@@ -157,16 +171,16 @@ class ObjectRestorer:
         fields = fields_of(cls, shape)
         if shape.is_plain and fields.are_in(attributes) and fields.have_room_for(attributes):
             return new_object(cls, attributes)
+        return self._filled(cls, shape, _new(cls) if made is None else made, attributes)
+
+    def _filled(self, cls: Any, shape: Shape, made: Any, attributes: dict[str, Any]) -> Any:
+        fields = fields_of(cls, shape)
         if not fields.required <= attributes.keys():
             raise missing(cls, sorted(fields.required - attributes.keys()))
         if fields.are_all:
             attributes = self._without_gone(cls, shape, attributes)
-        if made is None and cls.__new__ is object.__new__:
-            made = new_object(cls, attributes)
-        else:
-            made = _new(cls) if made is None else made
-            for name, value in attributes.items():
-                set_attribute(made, name, value)
+        for name, value in attributes.items():
+            set_attribute(made, name, value)
         if shape.kind == "pydantic":
             _check_model(cls, attributes)
         if shape.kind != "other" or not fields.are_in(attributes):

@@ -63,6 +63,7 @@ class Function(enum.Enum):
     PYTZ_UTC = "pytz._UTC"
     PYTZ = "pytz._p"
     PYTZ_OFFSET = "pytz.FixedOffset"
+    STRUCT = "msgspec._utils.rebuild"
 
 
 class Names:

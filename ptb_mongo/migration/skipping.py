@@ -17,6 +17,7 @@ from ptb_mongo.codec.evolution import fields_of
 from ptb_mongo.codec.objects import remove_attribute
 from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
+from ptb_mongo.migration.library_values import unused
 from ptb_mongo.migration.names import Function, StandIn, stands_in
 
 __all__ = ["leave_out", "refused_value"]
@@ -26,8 +27,9 @@ _ROUNDS: Final = 3  # more are needed only where the value has more parts than a
 
 def refused_value(value: Any) -> tuple[str, str] | None:
     """The name of what a pickle's reader has not loaded, and the reason; `None` for everything else."""
-    if isinstance(value, Function):
-        return value.value, f"it holds {value.value} itself, which is no value"
+    function = value.value if isinstance(value, Function) else unused(value)
+    if function is not None:
+        return function, f"it holds {function} itself, which is no value"
     if not stands_in(value):
         return None
     cls: type[StandIn] = value if isinstance(value, type) else type(value)
