@@ -55,7 +55,9 @@ class Examination:
         decoded: How many were looked at.
         unreadable: How many of these cannot be read.
         problems: Those that the bot would put into quarantine.
-        untrusted: Classes that must be trusted before they can be read, each with the number of documents.
+        untrusted: Classes and functions that must be trusted, or found, before they can be read, each with the number
+            of documents.
+        ways: What helps against each of them; see `Trouble.kind`.
     """
 
     documents: dict[Kind, int] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Examination:
     unreadable: dict[Kind, int] = field(default_factory=dict)
     problems: list[DecodeError] = field(default_factory=list)
     untrusted: dict[str, int] = field(default_factory=dict)
+    ways: dict[str, str] = field(default_factory=dict)
 
 
 async def inspect_server(database: Database) -> Server:
@@ -169,8 +172,9 @@ async def examine(
                 advance(kind, _BATCH, wanted)
             if stored.error is not None:
                 result.problems.append(stored.error)
-                for name in _untrusted(database.codec, stored):
+                for name, way in _untrusted(database.codec, stored).items():
                     result.untrusted[name] = result.untrusted.get(name, 0) + 1
+                    result.ways[name] = way
         result.decoded[kind] = seen
         result.unreadable[kind] = len(result.problems) - before
         advance(kind, seen % _BATCH, wanted)
@@ -214,14 +218,14 @@ def is_gone(reason: str) -> bool:
     return _GONE.search(reason) is not None
 
 
-def _untrusted(codec: Codec, stored: Stored) -> set[str]:
-    """The classes and functions that keep a document from being read."""
-    names: set[str] = set()
+def _untrusted(codec: Codec, stored: Stored) -> dict[str, str]:
+    """The classes and functions that keep a document from being read, each with what helps."""
+    names: dict[str, str] = {}
     if stored.error is not None:
-        names.update(_UNTRUSTED.findall(stored.error.reason))
+        names.update(dict.fromkeys(_UNTRUSTED.findall(stored.error.reason), "untrusted"))
     try:
         plain = load(stored.raw)
     except DecodeError:
         return names
-    names.update(trouble.name for trouble in codec.unreadable(plain) if trouble is not None)
+    names.update({trouble.name: trouble.kind for trouble in codec.unreadable(plain) if trouble is not None})
     return names

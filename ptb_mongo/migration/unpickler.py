@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import pickle
+import types
 import zoneinfo
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -127,6 +128,9 @@ class ForeignPickle(ForeignContents):
             raise DecodeError("the pickle calls with what are no arguments")
         if stands_in(called):
             made = called() if isinstance(called, type) else called
+        elif isinstance(called, types.FunctionType):  # which is trusted to fill a `defaultdict`
+            reason = "it is restored by a function, and only classes may be called"
+            made = self._names.stand_in(called.__module__, called.__qualname__, reason)()
         elif isinstance(called, Maker):
             made = self._of_library(called, args)
         elif isinstance(called, Function):

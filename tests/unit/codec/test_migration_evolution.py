@@ -7,6 +7,7 @@ the table in `docs/how-to/changing-classes.md`.
 
 from __future__ import annotations
 
+import collections
 import pickle
 import sys
 import types
@@ -155,3 +156,24 @@ def test_a_type_of_a_library_is_no_value_and_is_named(name: str) -> None:
     assert left.name == f"numpy.{name.partition('(')[0]}"
     assert left.path == "a"
     assert value == {"b": 1}
+
+
+def made() -> list[Any]:
+    raise AssertionError("it is never called by an import")
+
+
+class ByFunction:
+    def __reduce__(self) -> Any:
+        return made, ()
+
+
+def test_a_function_that_fills_a_dict_comes_in_if_it_is_trusted_and_is_never_called() -> None:
+    data = pickle.dumps({"a": collections.defaultdict(made, b=1), "c": ByFunction()})
+
+    value = ForeignPickle(data, Trust([made]), None).load()
+    assert value["a"].default_factory is made
+    assert stands_in(value["c"])
+    assert [one.path for one in leave_out(value, Codec([made]))] == ["c"]
+
+    value = ForeignPickle(data, Trust([__name__]), None).load()
+    assert stands_in(value["a"].default_factory)
