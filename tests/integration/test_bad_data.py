@@ -113,7 +113,7 @@ BAD: dict[str, tuple[dict[str, Any] | bytes, str, str]] = {
     "a class that does not exist any more": (tagged(_py="object", cls="gone.Cart", state={}), DEEP, "gone.Cart"),
     "a class that is not trusted": (tagged(_py="object", cls=f"{__name__}.Stranger", state={}), DEEP, "Stranger"),
     "an enum that has lost its member": (
-        tagged(_py="enum", cls="telegram.constants.ChatType", name="GONE", v=SECRET),
+        tagged(_py="enum", cls="uuid.SafeUUID", name="GONE", v=SECRET),
         DEEP,
         "GONE",
     ),
