@@ -106,7 +106,7 @@ class ForeignPickle(ForeignContents):
         """The value, in which also those objects have the defaults of new fields that the pickle has no state for."""
         for made, _ in [*self._made.values()]:
             if not isinstance(made, type):
-                with contextlib.suppress(DecodeError):  # where there is none, the document is refused as a whole
+                with contextlib.suppress(Exception):  # where there is none, the document is refused as a whole
                     complete(made)
         return value
 
