@@ -121,6 +121,11 @@ def _class_in(module: types.ModuleType, qualname: str) -> type | None:
     return None
 
 
+def _names_in(module: str) -> dict[str, Any]:
+    """What a module that is imported defines; it is not asked, as it may have a `__getattr__`."""
+    return vars(sys.modules[module]) if module in sys.modules else {}
+
+
 def _checked_function(function: types.FunctionType) -> str:
     if "<" in function.__qualname__:
         raise ConfigurationError(
@@ -294,7 +299,7 @@ class Trust:
         for module in self._modules:
             rest = name.removeprefix(f"{module}.")
             first = rest.partition(".")[0]
-            if rest != name and (first == rest or isinstance(getattr(sys.modules.get(module), first, None), type)):
+            if rest != name and (first == rest or isinstance(_names_in(module).get(first), type)):
                 return module
         return None
 
