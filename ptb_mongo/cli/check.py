@@ -152,11 +152,27 @@ def _show_documents(out: Console, examination: Examination, *, sampled: bool) ->
 def _show_untrusted(out: Console, examination: Examination) -> None:
     if examination.untrusted:
         out.print()
-        out.print(Text("Classes that are not trusted, or are gone", "bold red"))
+        out.print(Text("Classes and functions that are not trusted, or are gone", "bold red"))
         for name, number in sorted(examination.untrusted.items()):
             out.print(Text.assemble(("  ● ", "red"), name, (f", in {count(number, 'document')}", "dim")))
-        if modules := modules_of(examination.untrusted):
-            options = " ".join(f"--trust {module}" for module in modules)
-            listed = ", ".join(f'"{module}"' for module in modules)
-            offer = f"    if they are yours: {options}; and in the bot: trusted=[{listed}]"
-            out.print(Text(offer, "dim"), soft_wrap=True)
+        for offer in _offers(examination):
+            out.print(Text(f"    {offer}", "dim"), soft_wrap=True)
+
+
+def _offers(examination: Examination) -> list[str]:
+    """What helps, as options that may be copied."""
+    offers = []
+    by_way: dict[str, list[str]] = {}
+    for name, way in sorted(examination.ways.items()):
+        if modules_of([name]):
+            by_way.setdefault(way, []).append(name)
+    modules, functions = modules_of(by_way.get("untrusted", ())), by_way.get("class", [])
+    if modules or functions:
+        parts = [(function.rpartition(".")[0], function.rpartition(".")[2]) for function in functions]
+        options = " ".join(f"--trust {one}" for one in [*modules, *(f"{module}:{name}" for module, name in parts)])
+        listed = ", ".join([*(f'"{module}"' for module in modules), *(name for _, name in parts)])
+        offers.append(f"if they are yours: {options}; and in the bot: trusted=[{listed}]")
+    if gone := by_way.get("gone", []) or (["OLD"] if modules else []):
+        options = " ".join(f"--alias {name}=NEW" for name in gone)
+        offers.append(f"if they were moved or renamed: {options}; and in the bot: aliases={{...}}")
+    return offers

@@ -7,13 +7,14 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Annotated, Any, Final
 
 import telegram
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from ptb_mongo.cli.naming import aliases_from, module_named
+from ptb_mongo.cli.naming import aliases_from, trusted_named
 from ptb_mongo.cli.terminal import Console, Text, error_console
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
@@ -53,7 +54,9 @@ USAGE: Final = 2
 _SHOWN_REASONS: Final = 20
 _SHOWN_DOCUMENTS: Final = 5  # of each reason
 
-_TRUST: Final = "Module of your own classes, or the script (bot.py) that defines them; may be repeated"
+_TRUST: Final = (
+    "Module of your own classes, or script (bot.py) that defines them; or a function, models:make; may be repeated"
+)
 _ALIAS: Final = "Old and new name of a class that was moved or renamed, as in aliases; may be repeated"
 
 Uri = Annotated[
@@ -92,14 +95,14 @@ class Target:
         uri: The connection string.
         database: The database's name; `None` for the one in the URI.
         prefix: What the names of the collections begin with.
-        trusted: Names of modules.
+        trusted: Names of modules, and functions.
         aliases: Classes by their old names.
     """
 
     uri: str | None
     database: str | None
     prefix: str
-    trusted: tuple[str, ...]
+    trusted: tuple[str | FunctionType, ...]
     aliases: Mapping[str, type] = field(default_factory=dict)
 
     @classmethod
@@ -118,7 +121,7 @@ class Target:
         """
         if uri is None:
             raise typer.BadParameter("give --uri, or set MONGODB_URI", param_hint="--uri")
-        trusted = tuple(module_named(module, "--trust") for module in trust or ())
+        trusted = tuple(trusted_named(name, "--trust") for name in trust or ())
         return cls(uri, database, prefix, trusted, aliases_from(alias or (), "--alias"))
 
     @property

@@ -9,7 +9,7 @@ from rich.table import Table
 from ptb_mongo.cli.common import count, modules_of, problem_json, show_problems
 from ptb_mongo.cli.terminal import Console, Text
 from ptb_mongo.migration.importing import Report
-from ptb_mongo.migration.inspection import is_untrusted
+from ptb_mongo.migration.inspection import is_gone, is_untrusted
 
 __all__ = ["report_json", "show_report"]
 
@@ -86,10 +86,11 @@ def _show_refused(out: Console, report: Report) -> None:
         return
     out.print()
     out.print(Text("Classes that were not loaded", "bold red"))
-    modules = modules_of(name for name, reason in report.refused.items() if is_untrusted(reason))
+    helped = {name for name, reason in report.refused.items() if is_untrusted(reason) and not is_gone(reason)}
+    modules = modules_of(helped)
     for name, reason in sorted(report.refused.items()):
         out.print(Text.assemble(("  ● ", "red"), name))
-        if not is_untrusted(reason):
+        if name not in helped:
             out.print(Text(f"      {reason}", "dim"), soft_wrap=True)
     if modules:
         options = " ".join(f"--trust {module}" for module in modules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,25 +12,34 @@ import typer
 
 from ptb_mongo.cli.script import stand_in_for_main
 
-__all__ = ["aliases_from", "class_named", "imported", "module_named"]
+__all__ = ["aliases_from", "class_named", "imported", "trusted_named"]
 
 
-def module_named(name: str, hint: str) -> str:
-    """The name of a module, or that of a script's module, after it was imported.
+def trusted_named(name: str, hint: str) -> str | types.FunctionType:
+    """The name of a module, or that of a script's module, after it was imported; or a function of it.
 
     Args:
-        name: The module's name, or the script's path.
+        name: The module's name, or the script's path; with a colon, a function in it: `models:make_basket`.
         hint: The option that it was given for.
 
     Raises:
-        typer.BadParameter: If it cannot be imported.
+        typer.BadParameter: If it cannot be imported, or there is no such function.
     """
-    imported(name, hint)
-    return "__main__" if name.endswith(".py") else name
+    module, _, function = name.rpartition(":")
+    if not module or not function.replace(".", "").isidentifier():
+        imported(name, hint)
+        return "__main__" if name.endswith(".py") else name
+    found = imported(module, hint)
+    for part in function.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, types.FunctionType):
+        text = f"there is no function {function!r} in {module}; a class is trusted with its module"
+        raise typer.BadParameter(text, param_hint=hint)
+    return found
 
 
 def imported(name: str, hint: str) -> object:
-    """A module, or a script as one; see `module_named`."""
+    """A module, or a script as one; see `trusted_named`."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # where the bot's modules lie, as for `python -m`
     try:

@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 
 from ptb_mongo.errors import ConfigurationError
 
-__all__ = ["Aliases"]
+__all__ = ["Aliases", "way_out"]
+
+
+def way_out(name: str) -> str:
+    """What to do about a class that is not found under a stored name."""
+    return f'if it was moved or renamed: MongoPersistence(..., aliases={{"{name:.200}": <the class>}})'
 
 
 class Aliases:

@@ -171,7 +171,7 @@ def missing(cls: type, names: list[str]) -> DecodeError:
     few = ", ".join(map(repr, names[:5]))
     return DecodeError(
         f"{cls.__module__}.{cls.__qualname__} has the field {few}, which is not stored: it was stored before the class "
-        "had it; give it a default, or give the class a __setstate__ that sets it"
+        "had it, or exclude leaves it out; give it a default, or give the class a __setstate__ that sets it"
     )
 
 

@@ -13,6 +13,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ptb_mongo.codec.aliases import way_out
 from ptb_mongo.codec.bounds import COPY_HOOKS
 from ptb_mongo.codec.evolution import GONE, Said, add_defaults, fields_of, missing
 from ptb_mongo.codec.objects import new_object, set_attribute, slots_of
@@ -52,7 +53,7 @@ class ObjectRestorer:
         if shape.base is object:
             return self._with_state(cls, shape, None, state)
         if shape.base not in {list, dict, set, collections.deque, collections.OrderedDict}:
-            raise DecodeError(f"{_name(cls)} is a {shape.base.__name__} now, and was not when this object was stored")
+            raise _other_kind(cls, f"is a {shape.base.__name__} now, and was not when this object was stored")
         return self._with_state(cls, shape, MADE_FROM[shape.base](cls, BASE_TAGS[shape.base.__name__]()), state)
 
     def named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any], state: Any) -> Any:
@@ -61,7 +62,7 @@ class ObjectRestorer:
         if shape.base is object and not state:  # it was a named tuple when it was stored
             return self._with_state(cls, shape, None, fields)
         if not is_named_tuple(cls):
-            raise DecodeError(f"{_name(cls)} is no named tuple, as it was when this object was stored")
+            raise _other_kind(cls, "is no named tuple, as it was when this object was stored")
         return self._named(cls, shape, fields, state)
 
     def of_base(self, tagged: dict[str, Any], value: Any, state: Any) -> Any:
@@ -76,15 +77,29 @@ class ObjectRestorer:
         if is_named_tuple(cls):  # which it was not, when it was stored
             if type(value) is tuple and len(value) == len(cls._fields):
                 return self._named(cls, shape, dict(zip(cls._fields, value, strict=True)), state)
-            raise DecodeError(f"{_name(cls)} is a named tuple now, and was none when this object was stored")
+            raise _other_kind(cls, "is a named tuple now, and was none when this object was stored")
         if shape.base is not type(value):
             alike = next((one for one in ALIKE if {shape.base, type(value)} <= one.keys()), None)
             if alike is None:
-                raise DecodeError(
-                    f"{_name(cls)} was a {type(value).__name__} when this object was stored, and is none any more"
+                raise _other_kind(
+                    cls, f"was a {type(value).__name__} when this object was stored, and is none any more"
                 )
             value = alike[shape.base](value)
         return self._with_state(cls, shape, MADE_FROM[shape.base](cls, value), state)
+
+    def fill(self, made: Any, attributes: dict[str, Any]) -> Any:
+        """The object that a pickle has made, with its attributes; another one, if a call alone can make it.
+
+        Raises:
+            DecodeError: If it lacks one that has no default.
+        """
+        cls: Any = type(made)
+        shape = shape_of(cls)
+        if shape is None:
+            raise DecodeError(f"{_name(cls)} is not restored from its attributes")
+        if shape.kind == "msgspec":
+            return self._struct(cls, attributes)
+        return self._filled(cls, shape, made, attributes)
 
     def member(self, tagged: dict[str, Any], key: Any) -> Any:
         """A member of an enum of its name or, where the name is gone, of its value."""
@@ -156,16 +171,16 @@ class ObjectRestorer:
         fields = fields_of(cls, shape)
         if shape.is_plain and fields.are_in(attributes) and fields.have_room_for(attributes):
             return new_object(cls, attributes)
+        return self._filled(cls, shape, _new(cls) if made is None else made, attributes)
+
+    def _filled(self, cls: Any, shape: Shape, made: Any, attributes: dict[str, Any]) -> Any:
+        fields = fields_of(cls, shape)
         if not fields.required <= attributes.keys():
             raise missing(cls, sorted(fields.required - attributes.keys()))
         if fields.are_all:
             attributes = self._without_gone(cls, shape, attributes)
-        if made is None and cls.__new__ is object.__new__:
-            made = new_object(cls, attributes)
-        else:
-            made = _new(cls) if made is None else made
-            for name, value in attributes.items():
-                set_attribute(made, name, value)
+        for name, value in attributes.items():
+            set_attribute(made, name, value)
         if shape.kind == "pydantic":
             _check_model(cls, attributes)
         if shape.kind != "other" or not fields.are_in(attributes):
@@ -228,6 +243,10 @@ def _is_value_of(cls: Any, value: Any, likely: enum.Enum) -> bool:
 
 def _name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _other_kind(cls: type, what: str) -> DecodeError:
+    return DecodeError(f"{_name(cls)} {what}; {way_out(_name(cls))}")
 
 
 def _new(cls: Any) -> Any:

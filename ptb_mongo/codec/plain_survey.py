@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ptb_mongo.codec.keys import TAG, unescape
@@ -19,11 +19,12 @@ __all__ = ["plain_survey"]
 
 _MOST_LOOKED_AT: Final = 300_000
 _MOST_PICKLED: Final = 256 * 1024  # bytes of all pickles of a document, which are slow to read
-_NAMED_BY_V: Final = frozenset({"class", "function"})  # whose name is not in `cls`
+_OF_PTB: Final = "telegram."
+_OF_ANY_VERSION: Final = frozenset({"telegram", "enum", "pickle"})  # where a class that this PTB lacks is made up for
 _INSIDE: Final = ("state", "v")  # the fields of a form that hold the fields of what it stands for
 _PICKLES: Final = {"pickle": "v", "telegram": "pickle"}
 _GLOBAL: Final = object()
-_KINDS: Final = frozenset({"object", "class", "enum", "telegram", "function"})  # a name comes next
+_KINDS: Final = frozenset({"object", "class", "enum", "telegram"})  # a name comes next
 
 Child = tuple[Any, Any, bool]  # key, value, whether it is named
 
@@ -62,18 +63,24 @@ class _Survey:
         tag = plain.get(TAG) if type(plain) is dict else None
         if type(tag) is not str:
             return
-        names = [plain.get("cls"), plain.get("v") if tag in _NAMED_BY_V else None]
+        if tag == "function":
+            if type(name := plain.get("v")) is str and (reason := self._reason(self._trust.function, name)) is not None:
+                yield Trouble("class", name, reason, place)
+            return
+        names = [plain.get("v" if tag == "class" else "cls")]
         data = plain.get(_PICKLES.get(tag, ""))
         if type(data) is bytes:
             names += self._names_in(data)
         for name in dict.fromkeys(name for name in names if type(name) is str):
-            if (reason := self._reason(name)) is not None:
-                yield Trouble("untrusted", name, reason, place)
+            if name.startswith(_OF_PTB) and tag in _OF_ANY_VERSION:
+                continue
+            if (reason := self._reason(self._trust.resolve, name)) is not None:
+                yield Trouble("gone" if self._trust.gone_from(name) else "untrusted", name, reason, place)
 
-    def _reason(self, name: str) -> str | None:
+    def _reason(self, find: Callable[[str], Any], name: str) -> str | None:
         if name not in self._reasons:
             try:
-                self._trust.resolve(name)
+                find(name)
                 self._reasons[name] = None
             except DecodeError as error:
                 self._reasons[name] = error.reason
@@ -122,6 +129,7 @@ def _children(plain: Any) -> Iterator[Child]:
     elif type(plain) is dict:
         for name, item in plain.items():
             if name in _INSIDE and (type(item) is list or (type(item) is dict and TAG not in item)):
-                yield from _children(item)
+                has_names = plain[TAG] != "namedtuple" or name == "state"
+                yield from ((key, inside, is_named and has_names) for key, inside, is_named in _children(item))
             elif name != "view":
                 yield name, item, False

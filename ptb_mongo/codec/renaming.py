@@ -23,7 +23,8 @@ from ptb_mongo.errors import DecodeError
 __all__ = ["Renaming"]
 
 _PROTOCOL: Final = 5
-_CLASS: Final = "cls"
+_NAMED_BY_V: Final = frozenset({"class", "function"})
+_NAMES: Final = ("cls", "base")
 _PICKLES: Final = {"telegram": "pickle", "pickle": "v"}
 _PACKED: Final = "bson"
 _SETS: Final = ("set", "frozenset")
@@ -83,9 +84,9 @@ class Renaming:
         if type(tag) is not str:
             return {}
         changed: dict[str, Any] = {}
-        name = "v" if tag == "class" else _CLASS
-        if (new := self.name(tagged.get(name))) is not None:
-            changed[name] = new
+        for name in ("v",) if tag in _NAMED_BY_V else _NAMES:
+            if (new := self.name(tagged.get(name))) is not None:
+                changed[name] = new
         field = "v" if tag == _PACKED else _PICKLES.get(tag, "")
         data = tagged.get(field)
         before = self.values
@@ -95,12 +96,11 @@ class Renaming:
             except Exception as error:  # noqa: BLE001  (damaged bytes raise nearly anything)
                 reason = error.reason if isinstance(error, DecodeError) else f"it is damaged ({type(error).__name__})"
                 self.failed.append(DecodeError(f"not a valid {tag}: {reason}", path=".".join((*path, field))))
-                changed.pop(name, None)
                 self.values = before
-                return changed
+                return {}
             if changed[field] == data:
                 del changed[field]
-        if name in changed and self.values == before:
+        if changed and self.values == before:
             self.values += 1
         return changed
 

@@ -1,22 +1,23 @@
 """Finds everything in a value that cannot be stored, after its encoding has stopped at the first of it.
 
-The value is walked without recursion, and each object once; what has no parts to walk through is given to an encoder
-that takes every class for trusted, and notes those that are not.
+The value is walked without recursion, and each object once: through containers, and through whatever is stored field by
+field, with the elements and attributes of subclasses. What has no parts to walk through is given to an encoder that
+takes every class for trusted, and notes those that are not.
 """
 
 from __future__ import annotations
 
 import collections
-import enum
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import telegram
 
 from ptb_mongo.codec.encoder import Encoder
-from ptb_mongo.codec.objects import attributes_of, is_plain
+from ptb_mongo.codec.inert import inert_form
+from ptb_mongo.codec.shapes import BASES, Shape, shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
 from ptb_mongo.codec.trust import Trust, class_name
 from ptb_mongo.errors import EncodeError
@@ -30,7 +31,21 @@ _DICTS: Final = frozenset({dict, collections.OrderedDict, collections.Counter, c
 _KEYS: Final = frozenset({str, int, bool, type(None)})
 _FUNCTIONS: Final = frozenset({"function", "builtin_function_or_method", "method", "generator", "coroutine"})
 
-Child = tuple[Any, Any, bool]  # key, value, whether it is named
+
+class _Child(NamedTuple):
+    """A part of a value.
+
+    Attributes:
+        key: Its key, the name of its attribute, or its index.
+        value: The part.
+        is_named: Whether a path of `exclude` names it.
+        is_attribute: Whether it is an attribute.
+    """
+
+    key: Any
+    value: Any
+    is_named: bool
+    is_attribute: bool = False
 
 
 class _Noting(Trust):
@@ -83,7 +98,7 @@ class _Survey:
 
     def of(self, value: Any) -> Iterator[Trouble | None]:
         yield from self._at(value, None)
-        todo: list[tuple[Place | None, Any, Iterator[Child]]] = [(None, value, self._children(value))]
+        todo: list[tuple[Place | None, Any, Iterator[_Child]]] = [(None, value, self._children(value))]
         for _ in range(_MOST_LOOKED_AT):
             if not todo:
                 return
@@ -92,10 +107,10 @@ class _Survey:
             if child is None:
                 todo.pop()
                 continue
-            key, item, is_named = child
+            key, item, is_named, is_attribute = child
             if type(item) in _SIMPLE:
                 continue
-            place = Place.below(above, holder, key, is_named=is_named)
+            place = Place.below(above, holder, key, is_named=is_named, is_attribute=is_attribute)
             yield from self._at(item, place)
             todo.append((place, item, self._children(item)))
         yield None
@@ -110,10 +125,23 @@ class _Survey:
             return
         elif cls is collections.defaultdict:
             yield from self._encoded(collections.defaultdict(value.default_factory), place)
-        elif _is_walked_through(value):
-            yield from self._named(cls, place)
-        else:
+        elif (shape := _shape_of(value)) is None:
             yield from self._encoded(value, place)
+        else:
+            yield from self._named(cls, place)
+            yield from self._taken_apart(value, shape, place)
+
+    def _taken_apart(self, value: Any, shape: Shape, place: Place | None) -> Iterator[Trouble]:
+        """What is wrong with an object beside what lies in it."""
+        try:
+            shape.state_of(value)
+        except Exception as error:  # noqa: BLE001  (whatever a class's own method may raise)
+            reason = f"the state of {_name(value)} cannot be read ({type(error).__name__}: {error})"
+            yield Trouble("never", _name(value), reason, place)
+        if shape.base is collections.defaultdict:
+            yield from self._encoded(collections.defaultdict(value.default_factory), place)
+        elif shape.base is not object and shape.base not in _DICTS and shape.base not in _ELEMENTS:
+            yield from self._encoded(BASES[shape.base](value), place)
 
     def _named(self, cls: type, place: Place | None) -> Iterator[Trouble]:
         if (reason := self._reason(cls)) is not None:
@@ -145,41 +173,69 @@ class _Survey:
             return Trouble("never", name, reason, place)
         return Trouble("class" if self._trust.covers(cls.__module__) else "untrusted", name, reason, place)
 
-    def _children(self, value: Any) -> Iterator[Child]:
+    def _children(self, value: Any) -> Iterator[_Child]:
         if self._refused(value) is not None:
             return iter(())
         cls = type(value)
-        is_dict = cls in _DICTS
-        if not is_dict and cls not in _ELEMENTS and not _is_walked_through(value):
+        is_own = cls not in _DICTS and cls not in _ELEMENTS
+        shape = _shape_of(value) if is_own and cls not in _SIMPLE else None
+        if is_own and shape is None:
             return iter(())
         if id(value) in self._seen:
             return iter(())
         self._seen.add(id(value))
-        if is_dict:
-            return _of_dict(value)
-        if cls in _ELEMENTS:
-            return ((index, item, False) for index, item in enumerate(value))
-        if isinstance(value, tuple):
-            return ((name, item, False) for name, item in zip(cls._fields, value, strict=False))
-        return ((name, item, True) for name, item in attributes_of(value).items())
+        return _inside(value, cls) if shape is None else _inside_object(value, shape)
 
 
-def _of_dict(value: dict[Any, Any]) -> Iterator[Child]:
-    for key, item in value.items():
-        has_name = type(key) in _KEYS
-        if not has_name:
-            yield key, key, False
-        yield key, item, has_name
+def _inside(value: Any, base: type) -> Iterator[_Child]:
+    """The elements of a container, as its base type has them."""
+    if base in _DICTS:
+        for key, item in dict.items(value):
+            has_name = type(key) in _KEYS
+            if not has_name:
+                yield _Child(key, key, is_named=False)
+            yield _Child(key, item, has_name)
+    elif base in _ELEMENTS:
+        for index, item in enumerate(base.__iter__(value)):  # type: ignore[attr-defined]
+            yield _Child(index, item, is_named=False)
 
 
-def _is_walked_through(value: Any) -> bool:
-    """Whether an object is stored as its fields."""
-    if isinstance(value, (enum.Enum, telegram.TelegramObject, type)):
-        return False
-    cls = type(value)
-    if isinstance(value, tuple):
-        return isinstance(getattr(cls, "_fields", None), tuple) and not getattr(value, "__dict__", None)
-    return is_plain(cls)
+def _inside_object(value: Any, shape: Shape) -> Iterator[_Child]:
+    """The elements of an object, and its attributes, or what else it says is its state."""
+    if hasattr(value, "_fields") and shape.base is tuple:
+        for name, item in zip(type(value)._fields, tuple.__iter__(value), strict=False):
+            yield _Child(name, item, is_named=False)
+    else:
+        yield from _inside(value, shape.base)
+    try:
+        state = shape.state_of(value)
+    except Exception:  # noqa: BLE001  (which was told already)
+        return
+    if type(state) is not dict:
+        yield _Child("state", state, is_named=False, is_attribute=True)
+        return
+    for name, item in state.items():
+        # What a class's own method calls a part of its state need not be an attribute, which could be excluded.
+        yield _Child(name, item, is_named=not shape.own_getstate, is_attribute=True)
+
+
+def _shape_of(value: Any) -> Shape | None:
+    """The shape of an object that is stored by its parts; `None` for what is encoded to be looked at."""
+    shape = shape_of(type(value))
+    if shape is None or _has_form(value):
+        return None
+    if shape.own_getstate or shape.is_named:
+        return shape
+    # What has attributes that are not named by texts is stored in one piece.
+    return shape if {*map(type, getattr(value, "__dict__", ()))} <= {str} else None
+
+
+def _has_form(value: Any) -> bool:
+    """Whether a value has a form of its own, whatever its class is made of."""
+    try:
+        return inert_form(value, lambda _: None) is not None
+    except EncodeError:
+        return True
 
 
 def _name(value: Any) -> str:

@@ -33,6 +33,7 @@ class Place(NamedTuple):
         depth: How many places are above.
         is_named: Whether a path of `exclude` leads here.
         named: The innermost place above that a path leads to; `None` if there is none.
+        is_attribute: Whether the key is the name of an attribute, also where there are elements.
     """
 
     above: Place | None
@@ -41,9 +42,10 @@ class Place(NamedTuple):
     depth: int
     is_named: bool
     named: Place | None
+    is_attribute: bool = False
 
     @classmethod
-    def below(cls, above: Place | None, holder: Any, key: Any, *, is_named: bool) -> Place:
+    def below(cls, above: Place | None, holder: Any, key: Any, *, is_named: bool, is_attribute: bool = False) -> Place:
         """A place in what stands at another.
 
         Args:
@@ -51,11 +53,12 @@ class Place(NamedTuple):
             holder: What stands there.
             key: Where in it.
             is_named: Whether a path can name it: not an element of a list, a tuple or a set, nor a key.
+            is_attribute: Whether it is an attribute.
         """
         if above is None:
-            return cls(None, holder, key, 0, is_named, None)
+            return cls(None, holder, key, 0, is_named, None, is_attribute)
         named = above if above.is_named else above.named
-        return cls(above, holder, key, above.depth + 1, is_named and above.is_named, named)
+        return cls(above, holder, key, above.depth + 1, is_named and above.is_named, named, is_attribute)
 
     @property
     def excludable(self) -> Place | None:
@@ -76,8 +79,8 @@ class Trouble(NamedTuple):
     """One value that cannot be stored or restored.
 
     Attributes:
-        kind: "untrusted" if trusting its class helps; "class" if only the class itself helps, and not its module's
-            name; "never" if nothing helps.
+        kind: "untrusted" if trusting its class helps; "class" if only the class, or the function, itself helps, and
+            not its module's name; "gone" if it is not in its trusted module any more; "never" if nothing helps.
         name: The class's or function's name.
         reason: What is wrong, for a text that tells nothing else.
         place: Where it stands; `None` if it is all there is.
@@ -85,7 +88,7 @@ class Trouble(NamedTuple):
         instead_of: Another reason, which this one takes the place of, as nothing is gained by what it advises.
     """
 
-    kind: Literal["untrusted", "class", "never"]
+    kind: Literal["untrusted", "class", "gone", "never"]
     name: str
     reason: str
     place: Place | None
@@ -153,7 +156,7 @@ def told(
         ways: Gives the ways out, for the troubles that are named, and for the paths of all, if these are few; the text
             that is read before them is passed, too. By default those that a running bot has.
     """
-    ways = ways or _Ways(scope)
+    ways = ways or _Ways(scope, reads=headline is UNREADABLE)
     first: dict[str, Trouble] = {}
     paths: dict[str, bool] = {}
     numbers: dict[str, int] = {}
@@ -198,10 +201,12 @@ class _Ways:
 
     Args:
         scope: The key of `exclude`; `None` if nothing can be excluded.
+        reads: Whether it is about what is stored.
     """
 
-    def __init__(self, scope: str | None) -> None:
+    def __init__(self, scope: str | None, *, reads: bool) -> None:
         self._scope = scope
+        self._reads = reads
 
     def __call__(self, troubles: Sequence[Trouble], paths: list[str] | None, known: str) -> list[str]:
         ways = []
@@ -209,7 +214,12 @@ class _Ways:
         classes = [one.name.rpartition(".")[2][:_LONGEST] for one in troubles if one.kind == "class"]
         if (modules or classes) and "trusted=" not in known:
             entries = ", ".join([*(f'"{module}"' for module in modules), *classes])
-            ways.append(f"what is yours is stored with MongoPersistence(..., trusted=[{entries}])")
+            does = "loaded" if self._reads else "stored"
+            ways.append(f"what is yours is {does} with MongoPersistence(..., trusted=[{entries}])")
+        gone = [one.name[:_LONGEST] for one in troubles if one.kind == "gone"]
+        if (gone or (modules and self._reads)) and "aliases=" not in known:
+            entries = ", ".join(f'"{name}": <the class>' for name in gone) or "..."
+            ways.append(f"what was moved or renamed is found with MongoPersistence(..., aliases={{{entries}}})")
         if self._scope is not None and paths:
             entries = ", ".join(f'"{path}"' for path in paths)
             ways.append(f'leave it out with exclude={{"{self._scope}": {{{entries}}}}}')

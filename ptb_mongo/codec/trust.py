@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -20,7 +21,7 @@ import telegram.error
 import telegram.ext
 
 from ptb_mongo.codec.advice import advice
-from ptb_mongo.codec.aliases import Aliases
+from ptb_mongo.codec.aliases import Aliases, way_out
 from ptb_mongo.codec.bounds import shown
 from ptb_mongo.codec.trusted_modules import find_modules, import_modules
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
@@ -118,6 +119,11 @@ def _class_in(module: types.ModuleType, qualname: str) -> type | None:
     if isinstance(found, type) and (found.__module__, found.__qualname__) == (module.__name__, qualname):
         return found
     return None
+
+
+def _names_in(module: str) -> dict[str, Any]:
+    """What a module that is imported defines; it is not asked, as it may have a `__getattr__`."""
+    return vars(sys.modules[module]) if module in sys.modules else {}
 
 
 def _checked_function(function: types.FunctionType) -> str:
@@ -259,10 +265,11 @@ class Trust:
         Raises:
             DecodeError: If it is not trusted.
         """
-        if type(name) is str and (function := self._functions.get(name)) is not None:
+        new = (self._aliases.renamed(name) or name) if type(name) is str else ""
+        if (function := self._functions.get(new)) is not None:
             return function
         raise DecodeError(
-            f"the function {shown(name, 200)} is not trusted; allow it: MongoPersistence(..., trusted=[...])"
+            f"the function {shown(new or name, 200)} is not trusted; allow it: MongoPersistence(..., trusted=[...])"
         )
 
     def resolve(self, name: object) -> type:
@@ -280,10 +287,21 @@ class Trust:
         if cls := known or self._in_trusted_module(new):
             self._by_name[name] = cls
             return self._remember(new, cls)
+        if module := self.gone_from(new):
+            raise DecodeError(f"the class {new!r:.200} does not exist in {module}, which is trusted; {way_out(name)}")
         raise DecodeError(
             f"the class {new!r:.200} is not trusted, or does not exist any more; if it is yours, "
-            f'allow it: MongoPersistence(..., trusted=["{new.rpartition(".")[0]:.200}"])'
+            f'allow it: MongoPersistence(..., trusted=["{new.rpartition(".")[0]:.200}"]); {way_out(name)}'
         )
+
+    def gone_from(self, name: str) -> str | None:
+        """The trusted module that a class would be in, which is not there; `None` if it may be in another one."""
+        for module in self._modules:
+            rest = name.removeprefix(f"{module}.")
+            first = rest.partition(".")[0]
+            if rest != name and (first == rest or isinstance(_names_in(module).get(first), type)):
+                return module
+        return None
 
     def _telegram_class(self, name: str) -> type | None:
         prefix, _, attribute = name.rpartition(".")

@@ -18,11 +18,12 @@ from ptb_mongo.migration.data import KINDS, Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.privileges import WATCH, granting, missing_actions
 
-__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_untrusted"]
+__all__ = ["Examination", "Server", "bad_documents", "examine", "inspect_server", "is_gone", "is_untrusted"]
 
 _BATCH: Final = 1000
 _NOTHING: Final[dict[str, Any]] = {"_id": {"$in": []}}
-_UNTRUSTED: Final = re.compile("the class '(.+?)' is not trusted")
+_UNTRUSTED: Final = re.compile("the (?:class|function) '(.+?)' (?:is not trusted|does not exist)")
+_GONE: Final = re.compile("the class '.+?' does not exist")
 _UNAUTHORIZED: Final = "(error 13)"
 
 
@@ -54,7 +55,9 @@ class Examination:
         decoded: How many were looked at.
         unreadable: How many of these cannot be read.
         problems: Those that the bot would put into quarantine.
-        untrusted: Classes that must be trusted before they can be read, each with the number of documents.
+        untrusted: Classes and functions that must be trusted, or found, before they can be read, each with the number
+            of documents.
+        ways: What helps against each of them; see `Trouble.kind`.
     """
 
     documents: dict[Kind, int] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Examination:
     unreadable: dict[Kind, int] = field(default_factory=dict)
     problems: list[DecodeError] = field(default_factory=list)
     untrusted: dict[str, int] = field(default_factory=dict)
+    ways: dict[str, str] = field(default_factory=dict)
 
 
 async def inspect_server(database: Database) -> Server:
@@ -168,8 +172,9 @@ async def examine(
                 advance(kind, _BATCH, wanted)
             if stored.error is not None:
                 result.problems.append(stored.error)
-                for name in _untrusted(database.codec, stored):
+                for name, way in _untrusted(database.codec, stored).items():
                     result.untrusted[name] = result.untrusted.get(name, 0) + 1
+                    result.ways[name] = way
         result.decoded[kind] = seen
         result.unreadable[kind] = len(result.problems) - before
         advance(kind, seen % _BATCH, wanted)
@@ -204,18 +209,23 @@ async def _documents(database: Database, kind: Kind, sample: int | None) -> Asyn
 
 
 def is_untrusted(reason: str) -> bool:
-    """Whether classes that are not trusted are all that is wrong."""
+    """Whether classes that are not trusted, or not found under their names, are all that is wrong."""
     return _UNTRUSTED.search(reason) is not None or reason.startswith(UNREADABLE.alone)
 
 
-def _untrusted(codec: Codec, stored: Stored) -> set[str]:
-    """The classes and functions that keep a document from being read."""
-    names: set[str] = set()
+def is_gone(reason: str) -> bool:
+    """Whether it is that a class is not found, though its module is trusted."""
+    return _GONE.search(reason) is not None
+
+
+def _untrusted(codec: Codec, stored: Stored) -> dict[str, str]:
+    """The classes and functions that keep a document from being read, each with what helps."""
+    names: dict[str, str] = {}
     if stored.error is not None:
-        names.update(_UNTRUSTED.findall(stored.error.reason))
+        names.update(dict.fromkeys(_UNTRUSTED.findall(stored.error.reason), "untrusted"))
     try:
         plain = load(stored.raw)
     except DecodeError:
         return names
-    names.update(trouble.name for trouble in codec.unreadable(plain) if trouble is not None)
+    names.update({trouble.name: trouble.kind for trouble in codec.unreadable(plain) if trouble is not None})
     return names

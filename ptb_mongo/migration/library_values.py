@@ -16,7 +16,7 @@ from ptb_mongo.codec.keys import TAG
 from ptb_mongo.codec.standard import check_date
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["LIBRARY_NAMES", "Maker", "Unfinished"]
+__all__ = ["LIBRARY_NAMES", "Maker", "Unfinished", "unused"]
 
 _UTC: Final = dtm.timezone.utc
 
@@ -51,6 +51,13 @@ class _Type(NamedTuple):
     """A data type of numpy."""
 
     text: str
+
+
+def unused(value: Any) -> str | None:
+    """The name of a class, a function or a type of a library that stands where a value should; `None` if it is none."""
+    if type(value) is _Type:
+        return "numpy.dtype"
+    return value.name if type(value) in {Maker, Unfinished} else None
 
 
 def _form(tag: str, **fields: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import sys
+import types
 from typing import Final
 
 from ptb_mongo.codec.trust import DEFAULT_VALUE, Trust, class_name
@@ -63,6 +65,7 @@ class Function(enum.Enum):
     PYTZ_UTC = "pytz._UTC"
     PYTZ = "pytz._p"
     PYTZ_OFFSET = "pytz.FixedOffset"
+    STRUCT = "msgspec._utils.rebuild"
 
 
 class Names:
@@ -77,14 +80,14 @@ class Names:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._found: dict[tuple[str, str], type | Function | Maker] = {**LIBRARY_NAMES}
+        self._found: dict[tuple[str, str], type | types.FunctionType | Function | Maker] = {**LIBRARY_NAMES}
         for function in Function:
             module, _, name = function.value.rpartition(".")
             self._found[module, name] = function
         self.refused: dict[str, str] = {}
         self._stand_ins: dict[tuple[str, str], type[StandIn]] = {}
 
-    def find(self, module: str, name: str) -> type | Function | Maker:
+    def find(self, module: str, name: str) -> type | types.FunctionType | Function | Maker:
         """What a name means.
 
         Raises:
@@ -95,7 +98,7 @@ class Names:
             found = self._found[module, name] = self._class(module, name)
         return found
 
-    def _class(self, module: str, name: str) -> type:
+    def _class(self, module: str, name: str) -> type | types.FunctionType:
         if is_weapon(module, name):
             raise HostilePickleError(f"{module:.80}.{name:.80}")
         names = [f"{_MOVED.get(module, module)}.{name}"]
@@ -108,6 +111,8 @@ class Names:
                 return self._trust.resolve(candidate)
             except DecodeError as error:
                 reason = error.reason
+        with contextlib.suppress(DecodeError):
+            return self._trust.function(f"{module}.{name}")
         if module.partition(".")[0] in sys.stdlib_module_names:
             reason = "it belongs to Python, and is no value that can be stored"
         return self.stand_in(module, name, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -25,7 +25,7 @@ class PickleSource:
 
     Args:
         path: The file; or what the names of five files begin with, as `single_file=False` makes them.
-        trusted: Classes, or names of modules, whose objects may be loaded.
+        trusted: Classes, or names of modules, whose objects may be loaded; and functions that fill a `defaultdict`.
         bot: Stands where the bot stands in the data.
         aliases: Classes by the names that they had before.
 
@@ -36,7 +36,7 @@ class PickleSource:
     def __init__(
         self,
         path: Path,
-        trusted: Iterable[type | str],
+        trusted: Iterable[type | str | FunctionType],
         bot: telegram.Bot | None,
         aliases: Mapping[str, type] = MappingProxyType({}),
     ) -> None:

@@ -2,17 +2,22 @@
 
 The value is changed: an import has just made it, and nobody else has it. What goes is the smallest thing with a bad
 value in it that can go by itself: an entry of a dict, an element of a list or a set, an attribute. Of a tuple no part
-can, as each has its place.
+can, as each has its place; nor can an attribute that the class cannot do without, or what the class itself says its
+state is. No method that fills or empties a container of one's own is called.
 """
 
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ptb_mongo.codec import Codec
+from ptb_mongo.codec.evolution import fields_of
 from ptb_mongo.codec.objects import remove_attribute
+from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
+from ptb_mongo.migration.library_values import unused
 from ptb_mongo.migration.names import Function, StandIn, stands_in
 
 __all__ = ["leave_out", "refused_value"]
@@ -22,8 +27,9 @@ _ROUNDS: Final = 3  # more are needed only where the value has more parts than a
 
 def refused_value(value: Any) -> tuple[str, str] | None:
     """The name of what a pickle's reader has not loaded, and the reason; `None` for everything else."""
-    if isinstance(value, Function):
-        return value.value, f"it holds {value.value} itself, which is no value"
+    function = value.value if isinstance(value, Function) else unused(value)
+    if function is not None:
+        return function, f"it holds {function} itself, which is no value"
     if not stands_in(value):
         return None
     cls: type[StandIn] = value if isinstance(value, type) else type(value)
@@ -44,10 +50,10 @@ def leave_out(value: Any, codec: Codec) -> list[Trouble]:
     left: list[Trouble] = []
     for _ in range(_ROUNDS):
         found = [*codec.troubles(value, refused_value)]
-        places: dict[tuple[int, Any], Place] = {}
+        places: dict[tuple[int, Any, bool], Place] = {}
         for trouble in found:
             if trouble is not None and (place := _place_to_go(trouble.place)) is not None:
-                places[id(place.holder), _identity(place)] = place
+                places[id(place.holder), _identity(place), place.is_attribute] = place
                 left.append(trouble)
         _remove(places.values())
         if not found or found[-1] is not None:  # everything was looked at
@@ -61,25 +67,37 @@ def _identity(place: Place) -> Any:
 
 def _place_to_go(place: Place | None) -> Place | None:
     """The innermost place that can be emptied."""
-    while place is not None and isinstance(place.holder, (tuple, frozenset)):
+    while place is not None and not _can_go(place):
         place = place.above
     return place
 
 
-def _remove(places: Any) -> None:
+def _can_go(place: Place) -> bool:
+    if not place.is_attribute:
+        return not isinstance(place.holder, (tuple, frozenset))
+    cls = type(place.holder)
+    shape = shape_of(cls)
+    if shape is None:
+        return True
+    return not (shape.own_getstate or shape.kind == "msgspec" or place.key in fields_of(cls, shape).required)
+
+
+def _remove(places: Iterable[Place]) -> None:
     by_holder: dict[int, tuple[Any, list[Any]]] = {}
     for place in places:
-        by_holder.setdefault(id(place.holder), (place.holder, []))[1].append(place.key)
+        if place.is_attribute:
+            remove_attribute(place.holder, place.key)
+        else:
+            by_holder.setdefault(id(place.holder), (place.holder, []))[1].append(place.key)
     for holder, keys in by_holder.values():
         if isinstance(holder, dict):
+            mapping: Any = collections.OrderedDict if isinstance(holder, collections.OrderedDict) else dict
             for key in keys:
-                holder.pop(key, None)
+                mapping.pop(holder, key, None)
         elif isinstance(holder, (list, collections.deque)):
+            sequence: Any = list if isinstance(holder, list) else collections.deque
             for index in sorted(keys, reverse=True):
-                del holder[index]
+                sequence.__delitem__(holder, index)
         elif isinstance(holder, set):
-            elements = [*holder]
-            holder.difference_update([elements[index] for index in keys])
-        else:
-            for name in keys:
-                remove_attribute(holder, name)
+            elements = [*set.__iter__(holder)]
+            set.difference_update(holder, [elements[index] for index in keys])

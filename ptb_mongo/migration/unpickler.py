@@ -9,8 +9,10 @@ attacker would name is refused as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import pickle
+import types
 import zoneinfo
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
@@ -18,9 +20,11 @@ from typing import Any, ClassVar, Final
 import telegram
 
 from ptb_mongo.codec.bounds import Spending
+from ptb_mongo.codec.evolution import complete
 from ptb_mongo.codec.inert import made_of_form
 from ptb_mongo.codec.iterators import ITERATORS
 from ptb_mongo.codec.keys import TAG
+from ptb_mongo.codec.object_restoring import ObjectRestorer
 from ptb_mongo.codec.parts import enum_member, fraction
 from ptb_mongo.codec.restoring import check_call, set_state
 from ptb_mongo.codec.telegram_objects import telegram_object
@@ -29,6 +33,7 @@ from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.foreign_contents import ForeignContents
 from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker, Unfinished
 from ptb_mongo.migration.names import Function, Names, StandIn, stands_in
+from ptb_mongo.migration.pickled_states import attributes_in
 from ptb_mongo.migration.ptb13 import is_of_ptb_13, rebuilt
 
 __all__ = ["ForeignPickle"]
@@ -36,6 +41,7 @@ __all__ = ["ForeignPickle"]
 _PROTOCOLS: Final = (3, 4, 5)  # what `pickle.DEFAULT_PROTOCOL` and `pickle.HIGHEST_PROTOCOL` have been since Python 3.6
 _OWN_BOT: Final = "a known bot replaced by PTB's PicklePersistence"
 _FOREIGN_BOT: Final = "an unknown bot replaced by PTB's PicklePersistence"
+_WITHOUT_ARGUMENTS: Final = (object.__new__, list.__new__, dict.__new__, set.__new__)
 _CALLABLE_BUILTINS: Final = (complex, slice, object, bytearray, set, frozenset)
 
 
@@ -51,6 +57,7 @@ class ForeignPickle(ForeignContents):
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
         super().__init__(data, Names(trust))
         self._bot = bot
+        self._objects = ObjectRestorer(trust)
         self._whole: set[int] = set()  # values of libraries, which their state would not make any more whole
         self._work: dict[Function, Callable[..., Any]] = {
             Function.RECONSTRUCT_TO: self._telegram,
@@ -67,6 +74,7 @@ class ForeignPickle(ForeignContents):
             Function.PYTZ_UTC: lambda: _of_pytz("UTC"),
             Function.PYTZ: lambda name="UTC", *period: _of_pytz(name, *period),
             Function.PYTZ_OFFSET: lambda minutes: made_of_form({TAG: "pytz.FixedOffset", "v": minutes}),
+            Function.STRUCT: self._struct,
         }
 
     @property
@@ -88,11 +96,19 @@ class ForeignPickle(ForeignContents):
         if self._data[:1] != pickle.PROTO or self._data[1:2] not in map(bytes, ([number] for number in _PROTOCOLS)):
             raise DecodeError("it is not a pickle as PTB writes it since version 13 (protocol 3, 4 or 5)")
         try:
-            return self.read()
+            return self._completed(self.read())
         except DecodeError:
             raise
         except Exception as error:  # damaged bytes raise nearly anything
             raise DecodeError(f"the pickle is damaged ({type(error).__name__})") from error
+
+    def _completed(self, value: Any) -> Any:
+        """The value, in which also those objects have the defaults of new fields that the pickle has no state for."""
+        for made, _ in [*self._made.values()]:
+            if not isinstance(made, type):
+                with contextlib.suppress(Exception):  # where there is none, the document is refused as a whole
+                    complete(made)
+        return value
 
     # -- names ------------------------------------------------------------------------------------------
 
@@ -112,6 +128,9 @@ class ForeignPickle(ForeignContents):
             raise DecodeError("the pickle calls with what are no arguments")
         if stands_in(called):
             made = called() if isinstance(called, type) else called
+        elif isinstance(called, types.FunctionType):  # which is trusted to fill a `defaultdict`
+            reason = "it is restored by a function, and only classes may be called"
+            made = self._names.stand_in(called.__module__, called.__qualname__, reason)()
         elif isinstance(called, Maker):
             made = self._of_library(called, args)
         elif isinstance(called, Function):
@@ -174,6 +193,8 @@ class ForeignPickle(ForeignContents):
             raise DecodeError("it is not called from a pickle")
         if issubclass(cls, (set, frozenset)):
             self._check_elements(args)
+        if bare and args and cls.__new__ in _WITHOUT_ARGUMENTS:  # which would not heed them
+            raise DecodeError("its class has another base now")
         check_call(cls, args, kwargs)
         return cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
 
@@ -182,6 +203,15 @@ class ForeignPickle(ForeignContents):
         if not isinstance(cls, type) or type(state) is not dict:
             raise DecodeError("the pickle has a Telegram object that is none")
         return cls() if issubclass(cls, StandIn) else telegram_object(cls, dict(state))
+
+    def _struct(self, cls: Any, fields: Any) -> Any:
+        """A struct of msgspec that takes its fields by name alone."""
+        if isinstance(cls, type) and issubclass(cls, StandIn):
+            return cls()
+        if not hasattr(cls, "__struct_fields__") or type(fields) is not dict:
+            raise DecodeError("the pickle has a struct that is none")
+        known = {name: fields[name] for name in cls.__struct_fields__ if name in fields}
+        return self._create(cls, (), known, bare=False)
 
     def _reconstructor(self, cls: Any, base: Any, state: Any) -> Any:
         return self._create(cls, () if base is object else (state,), bare=True)
@@ -228,7 +258,11 @@ class ForeignPickle(ForeignContents):
             obj.__setstate__(state)
             obj.set_bot(bot if isinstance(bot, telegram.Bot) else None)
         else:
+            attributes = attributes_in(obj, state)
+            if attributes is not None:
+                return self._objects.fill(obj, attributes)
             set_state(obj, state)
+            complete(obj)
         return obj
 
     def outside(self, reference: Any) -> Any:

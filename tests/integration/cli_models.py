@@ -50,6 +50,10 @@ class Notes(UserDict):  # type: ignore[type-arg]
         return Notes, (dict(self.data),)
 
 
+def make_basket() -> Basket:
+    return Basket()
+
+
 class Names(list):  # type: ignore[type-arg]
     """A container of one's own."""
 

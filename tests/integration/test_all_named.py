@@ -95,3 +95,26 @@ async def test_a_quarantine_names_all_classes_and_so_does_check(
     exclude = {"user_data": {"basket", "made", "seen"}}
     async with Bot(mongo_persistence(exclude=exclude)).application as application:
         assert application.user_data[USER] == {}
+
+
+async def test_check_names_functions_and_classes_that_are_gone_with_the_options_that_help(
+    database, mongodb_server_uri, mongodb_database
+):
+    made = {"_py": "defaultdict", "factory": {"_py": "function", "v": "cli_models.make_basket"}, "v": {}}
+    gone = {"_py": "object", "cls": "cli_models.Cart", "state": {"items": {}}}
+    database.user_data.insert_one({"_id": USER, "data": {"made": made, "cart": gone}})
+    words = ["check", "--uri", mongodb_server_uri, "--database", mongodb_database, "--trust", "cli_models"]
+
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+
+    assert result.exit_code == 1
+    assert "--trust cli_models:make_basket" in result.output
+    assert "--alias cli_models.Cart=NEW" in result.output
+    assert "trusted=[make_basket]" in result.output
+    options = ["--trust", "cli_models:make_basket", "--alias", "cli_models.Cart=cli_models.Basket"]
+    result = await asyncio.to_thread(CliRunner().invoke, app, [*words, *options])
+    assert result.exit_code == 0, result.output
+    for wrong, why in (("cli_models:Basket", "there is no function"), ("cli_models:nothing", "there is no function")):
+        result = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--trust", wrong])
+        assert result.exit_code == 2
+        assert why in result.output

@@ -174,3 +174,91 @@ async def test_a_spill_file_holds_nothing_of_them(mongo_persistence, database, t
     stored = database.user_data.find_one(USER)["data"]
     assert stored["session"]["state"] == {"number": 7, "lock": {"_py": "what"}}
     assert stored["cache"] == STORED["cache"]
+
+
+# -- in objects of all kinds -----------------------------------------------------------------------------------
+
+
+class Own(dict):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Items(list):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Stated:
+    """Is given its state."""
+
+    lock: Any = None
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state)
+
+
+def kinds() -> dict[str, Any]:
+    """An object of each kind, by the field that holds its number."""
+    attrs, msgspec, pydantic = map(pytest.importorskip, ("attrs", "msgspec", "pydantic"))
+    fields = {"number": (int, 1), "lock": (Any, None)}
+    made = {
+        "Model": pydantic.create_model("Model", **fields),
+        "Defined": attrs.make_class(
+            "Defined", {name: attrs.field(default=value) for name, (_, value) in fields.items()}
+        ),
+        "Struct": msgspec.defstruct("Struct", [(name, *field) for name, field in fields.items()]),
+    }
+    for name, cls in made.items():
+        cls.__module__ = __name__
+        globals()[name] = cls
+    return {
+        **{f"state.number of {name}": cls() for name, cls in made.items()},
+        "state.number of Session": Session(1),
+        "state.number of Stated": Stated(1),
+        "v.number of Own": Own(number=1),
+        "v.0 of Items": Items([1]),
+    }
+
+
+def number_of(value: Any) -> Any:
+    return value[0] if type(value) is Items else value["number"] if type(value) is Own else value.number
+
+
+async def test_an_excluded_attribute_of_an_object_of_any_kind_stays_what_it_is(mongo_persistence, database):
+    objects = {name.rpartition(" ")[2]: (name.partition(" ")[0], value) for name, value in kinds().items()}
+    options: dict[str, Any] = {
+        "exclude": {"user_data": {"*.lock"}},
+        "trusted": [type(one) for _, one in objects.values()],
+    }
+    bot = Bot(mongo_persistence(**options))
+    async with bot.application:
+        locks: dict[str, Any] = {}
+
+        def puts_all(context: Any) -> None:
+            context.user_data.update({name: value for name, (_, value) in objects.items()})
+            for name, value in context.user_data.items():
+                value.lock = locks[name] = asyncio.Lock()
+
+        await bot.hears(puts_all)
+        await bot.saves()
+        stored = database.user_data.find_one(USER)["data"]
+        assert [*stored] == [*objects]
+        assert not any("lock" in (stored[name].get("state") or {}) for name in objects)
+
+        changes = {f"data.{name}.{path}": 2 for name, (path, _) in objects.items()}
+        database.user_data.update_one({"_id": USER}, {"$set": changes})
+        data = await bot.sees(lambda data: number_of(data["Items"]) == 2)
+        for name in objects:
+            assert (name, number_of(data[name]), data[name].lock) == (name, 2, locks[name])
+        await bot.hears(lambda context: setattr(context.user_data["Session"], "number", 3))
+        await bot.saves()
+    assert bot.errors == []
+
+    bot = Bot(mongo_persistence(**options))
+    async with bot.application:
+        data = await bot.hears()
+        for name in objects:
+            assert (name, number_of(data[name]), data[name].lock) == (name, 3 if name == "Session" else 2, None)
+    assert bot.errors == []

@@ -7,6 +7,7 @@ start fails for ever. What merely has no hash is the trouble of the updates of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -55,7 +56,20 @@ class Unhashable:
         raise TypeError("no hash")
 
 
+@dataclass
+class Holding:
+    """Is compared by what it holds, with others of its kind alone."""
+
+    array: Any
+
+
+attrs, numpy, pydantic = map(pytest.importorskip, ("attrs", "numpy", "pydantic"))
+Model = pydantic.create_model("Model", __module__=__name__, array=(Any, None))
+Defined = attrs.make_class("Defined", ["array"])
+Defined.__module__ = __name__
+
 INCOMPARABLE = {
+    "an array of numpy": numpy.array([1, 2]),
     "a signalling NaN": Decimal("sNaN"),
     "an object whose comparison raises": Unequal(),
     "an object whose comparison has no result": Elementwise(),
@@ -64,11 +78,15 @@ ODD = {
     **INCOMPARABLE,
     "a tuple with a signalling NaN": (1, Decimal("sNaN")),
     "an object without a hash": Unhashable(),
+    "an array of one number": numpy.array([1]),
+    "a dataclass with an array": Holding(numpy.array([1, 2])),
+    "a model of pydantic": Model(array=numpy.array([1, 2])),
+    "an object of attrs": Defined(numpy.array([1, 2])),
     "a list": [1],
     "a dict": {"a": 1},
     "a set": {1},
 }
-CLASSES = [Unequal, Elementwise, Unhashable]
+CLASSES = [Unequal, Elementwise, Unhashable, Holding, Model, Defined]
 
 
 def plant(database: Any, name: str) -> dict[str, Any]:

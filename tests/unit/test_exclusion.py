@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 from ptb_mongo import ConfigurationError
 from ptb_mongo.codec import Codec, dump
 from ptb_mongo.codec.left_out import LEFT_OUT
+from ptb_mongo.errors import DecodeError, EncodeError
 from ptb_mongo.health import Counters
+from ptb_mongo.migration.skipping import leave_out
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.exclusion import Exclusion
@@ -57,6 +60,11 @@ class Plain:
         return type(other) is type(self) and vars(self) == vars(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class Needy:
+    lock: Any
 
 
 def counter(**entries: Any) -> Any:
@@ -234,6 +242,198 @@ def test_an_object_of_a_librarys_class_is_encoded_without_it_and_keeps_it(librar
         assert other.lock is LOCK
 
 
+# -- attributes of objects of all kinds ------------------------------------------------------------------
+
+
+class Own(dict):  # type: ignore[type-arg]
+    lock: Any = None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise AssertionError("no method of its own is called")
+
+    __delitem__ = pop = __setitem__  # type: ignore[assignment]
+
+
+class Ordered(collections.OrderedDict):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Items(list):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Tags(set):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Queue(collections.deque):  # type: ignore[type-arg]
+    lock: Any = None
+
+
+class Word(str):  # noqa: SLOT000
+    lock: Any = None
+
+
+class Named(NamedTuple("Named", [("number", int)])):  # noqa: SLOT002
+    lock: Any = None
+
+
+class Stated:
+    """Says itself what its state is."""
+
+    lock: Any = None
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getstate__(self) -> Any:
+        return dict(vars(self))
+
+    def __setstate__(self, state: Any) -> None:
+        vars(self).update(state)
+
+
+@functools.cache
+def class_of(library: str, *, private: bool = False) -> Any:
+    module: Any = pytest.importorskip(library)
+    fields: Any = {"number": (int, 1), "lock": (Any, None)}
+    if library == "msgspec":
+        cls = module.defstruct("S", [("number", int, 1), ("lock", Any, None)], kw_only=True)
+    elif library == "attrs":
+        cls = module.make_class("A", {n: module.field(default=d) for n, (_, d) in fields.items()}, slots=True)
+    else:
+        fields |= {"_lock": (Any, module.PrivateAttr(default=None))} if private else {}
+        cls = module.create_model("P" if private else "M", **fields)
+    cls.__module__, cls.__qualname__ = __name__, cls.__name__
+    globals()[cls.__name__] = cls
+    return cls
+
+
+def made_of(library: str, *, private: bool = False) -> Any:
+    return class_of(library, private=private)()
+
+
+ATTRIBUTES: dict[str, tuple[Any, str]] = {
+    "a subclass of dict": (lambda: Own({"number": 1}), "lock"),
+    "a subclass of dict with odd keys": (lambda: Own({(1, 2): 3}), "lock"),
+    "a subclass of OrderedDict": (lambda: Ordered(number=1), "lock"),
+    "a subclass of list": (lambda: Items([1, 2]), "lock"),
+    "a subclass of set": (lambda: Tags({1, 2}), "lock"),
+    "a subclass of deque": (lambda: Queue([1, 2], 5), "lock"),
+    "a subclass of str": (lambda: Word("tea"), "lock"),
+    "a named tuple with attributes": (lambda: Named(1), "lock"),
+    "an object with a state of its own": (lambda: Stated(1), "lock"),
+    "a model of pydantic": (lambda: made_of("pydantic"), "lock"),
+    "a private attribute of pydantic": (lambda: made_of("pydantic", private=True), "__pydantic_private__._lock"),
+    "an object of attrs": (lambda: made_of("attrs"), "lock"),
+    "a struct of msgspec": (lambda: made_of("msgspec"), "lock"),
+}
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+@pytest.mark.parametrize("anything", [False, True])
+def test_an_attribute_is_not_stored_and_the_live_one_stays(kind, anything):
+    make, path = ATTRIBUTES[kind]
+    steps = path.split(".")
+    exclusion = Exclusion(
+        {f"it.{path}", f"*.{path}", f"it.{'*.' * (len(steps) - 1)}lock"} if anything else {f"it.{path}"}
+    )
+    live = {"it": make(), "n": 1}
+    setattr(live["it"], steps[-1], LOCK)
+
+    plain = stored(exclusion, live)
+    back = CODEC.decode(plain)
+
+    if kind != "a model of pydantic":  # which remembers that the field was set
+        assert steps[-1] not in repr(plain)
+        assert plain == exclusion.stripped(CODEC.encode({**live, "it": make()}))  # as if it had never been there
+    assert dump({"data": plain})
+    assert type(back["it"]) is type(live["it"])
+    assert getattr(back["it"], steps[-1]) is None
+    assert getattr(live["it"], steps[-1]) is LOCK
+    brought(exclusion, live, {"n": 2, "it": back["it"]})
+    assert (live["n"], getattr(live["it"], steps[-1])) == (2, LOCK)
+    held = exclusion.held(live)
+    live["it"] = back["it"]  # as a refresh may replace it
+    exclusion.put_back(live, held)
+    assert getattr(live["it"], steps[-1]) is LOCK
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_the_error_names_the_path_that_leaves_it_out(kind):
+    make, path = ATTRIBUTES[kind]
+    live = {"it": make(), "n": 1}
+    setattr(live["it"], path.rpartition(".")[2], LOCK)
+    with pytest.raises(EncodeError) as caught:
+        CODEC.encode(live)
+
+    reason = CODEC.explained(live, caught.value, "user_data").reason
+
+    path = "it" if isinstance(live["it"], Stated) else f"it.{path}"  # what it calls its state may be anything
+    assert reason.startswith("a Lock cannot be stored")
+    assert f'exclude={{"user_data": {{"{path}"}}}}' in reason
+    stored(Exclusion({path}), live)
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_what_is_skipped_in_an_import_goes_alone(kind):
+    make, path = ATTRIBUTES[kind]
+    data = {"it": make(), "n": 1}
+    setattr(data["it"], path.rpartition(".")[2], LOCK)
+
+    (left,) = leave_out(data, CODEC)
+
+    assert left.path.startswith("it.")
+    back = CODEC.decode(CODEC.encode(data))
+    whole = data.get("it") is None
+    assert whole == (kind in {"an object with a state of its own", "a struct of msgspec"})
+    assert back["n"] == 1
+
+
+def test_what_a_class_cannot_do_without_is_skipped_with_all_of_it():
+    data = {"a": Needy(LOCK), "b": Own({"lock": LOCK, "n": 1}), "c": Items([1, LOCK])}
+
+    leave_out(data, CODEC)
+
+    assert CODEC.decode(CODEC.encode(data)) == {"b": {"n": 1}, "c": [1]}
+
+
+def test_a_path_means_the_entry_as_well_as_the_attribute():
+    own = Own({"lock": LOCK, "n": 1})
+    own.lock = LOCK
+    exclusion = Exclusion({"own.lock"})
+
+    plain = stored(exclusion, {"own": own})
+
+    assert plain == {"own": {"_py": "dict", "cls": f"{__name__}.Own", "v": {"n": 1}}}
+    assert [(one.is_entry, one.name) for one in exclusion.held({"own": own})] == [(True, "lock"), (False, "lock")]
+    live = {"own": own}
+    brought(exclusion, live, {"own": Own({"n": 2})})
+    assert dict(live["own"]) == {"lock": LOCK, "n": 2}
+    assert live["own"].lock is LOCK
+
+
+def test_a_field_of_a_named_tuple_cannot_be_left_out():
+    data = {"it": Named(5)}
+
+    assert stored(Exclusion({"it.number", "*.number"}), data) == CODEC.encode(data)
+
+
+def test_what_a_class_cannot_do_without_is_refused_at_the_save_and_not_at_the_next_start():
+    for obj in objects_of("attrs")[:1]:
+        cls: Any = type(obj)
+        cls.__module__, cls.__qualname__ = __name__, cls.__name__
+        globals()[cls.__name__] = cls
+        codec = Codec([cls])
+        exclusion = Exclusion({"o.lock"})
+
+        plain = exclusion.stripped(codec.encode(exclusion.without({"o": obj})))
+
+        assert codec.may_not_load  # so that it is tried
+        with pytest.raises(DecodeError, match="'lock', which is not stored"):
+            codec.decode(plain)
+
+
 # -- the live object -----------------------------------------------------------------------------------------
 
 
@@ -301,8 +501,8 @@ def test_whatever_is_excluded_storing_and_refreshing_agree(one, other, paths):
 
     assert exclusion.stripped(CODEC.encode(one)) == plain  # both ways leave out the same
     assert stored(exclusion, CODEC.decode(plain)) == plain
-    before = [(place.keys, place.name, id(place.value)) for place in exclusion.held(one)]
+    before = [(place.steps, place.is_entry, place.name, id(place.value)) for place in exclusion.held(one)]
     brought(exclusion, one, CODEC.decode(plain))
-    assert [(place.keys, place.name, id(place.value)) for place in exclusion.held(one)] == before
+    assert [(place.steps, place.is_entry, place.name, id(place.value)) for place in exclusion.held(one)] == before
     brought(exclusion, one, other)
     assert CODEC.decode(stored(exclusion, one)) == CODEC.decode(stored(exclusion, other))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.errors import DecodeError
 
-__all__ = ["EVOLUTIONS", "PAGE", "Evolution", "in_page", "outcome", "table"]
+__all__ = ["EVOLUTIONS", "PAGE", "Evolution", "in_page", "module_of", "outcome", "shown", "table"]
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/changing-classes.md"
 MODULE = "my_models"
@@ -113,6 +113,7 @@ class Evolution(NamedTuple):
         before: The module's source before.
         after: And after.
         make: The expression that makes the object.
+        alias: The class's new name, if `aliases` tells it.
     """
 
     change: str
@@ -120,6 +121,7 @@ class Evolution(NamedTuple):
     before: str
     after: str
     make: str = "Basket(item='tea', count=2)"
+    alias: str = ""
 
 
 def _of_all_kinds() -> Iterator[Evolution]:
@@ -138,7 +140,9 @@ def _of_all_kinds() -> Iterator[Evolution]:
             yield Evolution(change, kind.name, before, kind.source(fields))
         if name != "frozen":  # where Python 3.10 replaces it by its own
             yield Evolution("a `__setstate__` is added", kind.name, before, kind.source(_FIELDS, more=_SETSTATE))
-        yield Evolution("the class is renamed, or moved", kind.name, before, kind.source(_FIELDS, "Cart"))
+        renamed = Evolution("the class is renamed, or moved", kind.name, before, kind.source(_FIELDS, "Cart"))
+        yield renamed
+        yield renamed._replace(change=f"{renamed.change}; `aliases` says so", alias="Cart")
 
 
 def _of_bases() -> Iterator[Evolution]:
@@ -232,7 +236,7 @@ def _of_states() -> Iterator[Evolution]:
 EVOLUTIONS = [*_of_all_kinds(), *_of_bases(), *_of_subclasses(), *_of_slots(), *_of_states(), *_of_enums()]
 
 
-def _module(source: str) -> Any:
+def module_of(source: str) -> Any:
     module = sys.modules[MODULE] = types.ModuleType(MODULE)
     exec(compile(source, MODULE, "exec", dont_inherit=True), vars(module))
     return module
@@ -249,7 +253,7 @@ class _Log(logging.Handler):
 
 def stored_before(evolution: Evolution) -> tuple[bytes, dict[str, Any]]:
     """The document that the earlier version stores, and what its object holds."""
-    before = eval(evolution.make, vars(_module(evolution.before)))
+    before = eval(evolution.make, vars(module_of(evolution.before)))
     return dump({"data": Codec([MODULE]).encode({"it": before})}), shown(before)
 
 
@@ -257,8 +261,9 @@ def outcome(evolution: Evolution) -> str:
     """What happens to an object, in a few words."""
     log, logger = _Log(), logging.getLogger("ptb_mongo.codec.evolution")
     raw, was = stored_before(evolution)
-    _module(evolution.after)
-    codec = Codec([MODULE])
+    after = module_of(evolution.after)
+    aliases = {f"{MODULE}.Basket": getattr(after, evolution.alias)} if evolution.alias else {}
+    codec = Codec([MODULE], aliases=aliases)
     logger.addHandler(log)
     try:
         value = codec.decode_body(raw, load(raw))["data"]

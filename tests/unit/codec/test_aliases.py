@@ -19,11 +19,16 @@ import telegram
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.codec import Codec, dump
+from ptb_mongo.codec.subclasses import MADE_FROM
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 from ptb_mongo.replica.update import diff
 from ptb_mongo.replica.values import same
 
-NAMES = ("Basket", "Plain", "Level", "Right", "Place", "Notes", "Word", "Outer", "Hello")
+BASES = {base.__name__: base for base in MADE_FROM}
+NAMES = (
+    *("Basket", "Plain", "Level", "Right", "Place", "Notes", "Word", "Outer", "Hello", "Marked"),
+    *(f"Of_{name}" for name in BASES),
+)
 
 
 def _classes(module: str) -> dict[str, Any]:
@@ -36,6 +41,10 @@ def _classes(module: str) -> dict[str, Any]:
 
         def __hash__(self) -> int:
             return hash(self.total)
+
+        @staticmethod
+        def make() -> Any:
+            return Basket()
 
     class Plain:
         def __eq__(self, other: object) -> bool:
@@ -70,10 +79,15 @@ def _classes(module: str) -> dict[str, Any]:
     class Hello(telegram.User):
         pass
 
+    class Marked(NamedTuple("Marked", [("number", int)])):  # noqa: SLOT002
+        """A named tuple that has attributes as well."""
+
     found = {name: value for name, value in locals().items() if name in NAMES}
+    found |= {f"Of_{name}": type(f"Of_{name}", (base,), {}) for name, base in BASES.items()}
     for name, cls in found.items():
         cls.__module__, cls.__qualname__ = module, name
     Outer.Inner.__module__, Outer.Inner.__qualname__ = module, "Outer.Inner"
+    Basket.make.__module__, Basket.make.__qualname__ = module, "Basket.make"
     return found
 
 
@@ -105,7 +119,36 @@ def plain(shop: Any) -> Any:
     return made
 
 
+def of_bases(shop: Any) -> list[Any]:
+    """An object of a subclass of each built-in type, some with an attribute."""
+    made = [getattr(shop, f"Of_{name}")(*(VALUES.get(name, ()))) for name in BASES]
+    made[[*BASES].index("list")].note = shop.Level.GOLD
+    return made
+
+
+def marked(shop: Any) -> Any:
+    made = shop.Marked(5)
+    made.note = shop.Level.FREE
+    return made
+
+
+VALUES: dict[str, Any] = {
+    "datetime": (2024, 1, 2, 3, 4),
+    "date": (2024, 1, 2),
+    "time": (3, 4),
+    "timedelta": (5,),
+    "defaultdict": (list,),
+}
+
 FORMS: dict[str, Callable[[Any], Any]] = {
+    "subclasses of builtins": of_bases,
+    "a named tuple with attributes": marked,
+    "a factory in a subclass of defaultdict": lambda shop: shop.Of_defaultdict(shop.Plain, {"a": plain(shop)}),
+    "in an iterator": lambda shop: iter([shop.Basket(), shop.Level.GOLD]),
+    "in an iterator inside of a pickle": lambda shop: shop.Notes({"a": iter([shop.Basket(), shop.Level.GOLD])}),
+    "subclasses inside of a pickle": lambda shop: shop.Notes({"a": shop.Of_dict(x=shop.Of_str("tea"))}),
+    "a Telegram object inside of a pickle": lambda shop: shop.Notes({"a": shop.Hello(1, "Ada", False)}),
+    "in a Telegram object": lambda shop: telegram.InlineKeyboardButton("x", callback_data=shop.Basket(shop.Level.FREE)),
     "an object of a dataclass": lambda shop: shop.Basket({"tea": 2}, 5),
     "an object of a plain class": plain,
     "a member of an enum": lambda shop: shop.Level.GOLD,
@@ -141,6 +184,15 @@ def test_two_names_of_a_class_are_no_change_of_what_is_stored(form: str, modules
     codec = Codec(["new_shop"], aliases=aliases(modules["old_shop"], modules["new_shop"]))
     changes = diff(stored, codec.encode(codec.decode(stored)), lambda value: codec.encode(codec.decode(value)))
     assert not changes
+
+
+def test_a_function_that_fills_a_dict_is_found_under_the_new_name_of_its_class(modules: dict[str, Any]) -> None:
+    old, new = modules["old_shop"], modules["new_shop"]
+    stored = Codec([old.Basket.make]).encode(collections.defaultdict(old.Basket.make))
+    codec = Codec([new.Basket.make], aliases={"old_shop.Basket": new.Basket})
+    assert codec.decode(stored).default_factory is new.Basket.make
+    with pytest.raises(DecodeError, match=r"new_shop\.Basket\.make. is not trusted"):
+        Codec(aliases={"old_shop.Basket": new.Basket}).decode(stored)
 
 
 def test_an_attribute_that_changes_is_written_alone_and_with_it_the_new_name(modules: dict[str, Any]) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 
 import bson
 import pytest
-from test_aliases import FORMS, modules
+from test_aliases import FORMS, NAMES, modules
 
 from ptb_mongo.codec import Codec, dump
 from ptb_mongo.codec.renaming import Renaming
+from ptb_mongo.codec.subclasses import BASE_TAGS
 from ptb_mongo.replica.values import same
 
 __all__ = ["modules"]
-
-NAMES = ("Basket", "Plain", "Level", "Right", "Place", "Notes", "Word", "Outer", "Hello")
 
 
 def renamed(plain: Any) -> Any:
@@ -42,6 +41,28 @@ def test_what_is_stored_is_the_same_as_if_the_class_had_always_had_its_name(form
         codec = Codec(["new_shop"])
         made = codec.encode(codec.decode(made))
     assert same(made, wanted)
+
+
+FIELDS = {"class": "v", "function": "v", "telegram": "base", "enum": "cls", "no form of today": "cls"}
+
+
+@pytest.mark.parametrize("tag", FIELDS)
+def test_every_field_that_names_a_class_gets_the_new_name(tag: str) -> None:
+    stored = {"it": {"_py": tag, FIELDS[tag]: "old_shop.Basket.make", "text": "old_shop.Basket"}}
+    renaming = Renaming("old_shop.Basket", "new_shop.Cart")
+    assert renaming.of(stored) == {"it": {**stored["it"], FIELDS[tag]: "new_shop.Cart.make"}}
+    assert renaming.values == 1
+
+
+def test_the_forms_of_these_tests_are_all_that_name_a_class(modules: dict[str, Any]) -> None:
+    stored = [Codec(["old_shop"]).encode({"it": form(modules["old_shop"])}) for form in FORMS.values()]
+    tags, todo = set(), [*stored]
+    while todo:
+        one = todo.pop()
+        if type(one) is dict:
+            tags |= {one["_py"]} if "cls" in one or one.get("_py") == "class" else set()
+        todo += one.values() if type(one) is dict else one if type(one) is list else []
+    assert tags == {"class", "enum", "namedtuple", "object", "pickle", "telegram", *BASE_TAGS}
 
 
 def test_a_text_that_looks_like_the_name_stays(modules: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import collections
 import enum
 import functools
+import sys
 import time
 import types
 from dataclasses import dataclass
@@ -199,6 +200,29 @@ STORED: dict[str, tuple[Any, list[str], str]] = {
         ["gone.Basket (at a)", "gone.Level (at a.level)", "other.Coin (at b.c.0)"],
         'exclude={"user_data": {"a", "b.c"}}',
     ),
+    "parts of subclasses": (
+        {
+            "a": {"_py": "list", "cls": "gone.Items", "v": [1, {"_py": "class", "v": "gone.A"}]},
+            "b": {
+                "_py": "dict",
+                "cls": "gone.D",
+                "v": {"x": {"_py": "class", "v": "gone.B"}},
+                "state": {"y": {"_py": "enum", "cls": "gone.C"}},
+            },
+            "c": {"_py": "namedtuple", "cls": "builtins.int", "v": {"z": {"_py": "class", "v": "gone.E"}}},
+            "d": {"_py": "iterator", "v": [{"_py": "class", "v": "gone.F"}]},
+        },
+        [
+            *("gone.Items (at a)", "gone.A (at a.1)", "gone.D (at b)", "gone.B (at b.x)", "gone.C (at b.y)"),
+            *("gone.E (at c.z)", "gone.F (at d.0)"),
+        ],
+        'exclude={"user_data": {"a", "b", "c", "d"}}',
+    ),
+    "the factory of a defaultdict": (
+        {"a": {"_py": "defaultdict", "factory": {"_py": "function", "v": "my.make"}, "v": {}}},
+        ["my.make", "trusted=[...]"],
+        'exclude={"user_data": {"a"}}',
+    ),
     "a function": ({"a": {"_py": "function", "v": "my.make"}}, ["my.make"], 'exclude={"user_data": {"a"}}'),
     "pickles": (
         {"a": Codec([HERE]).encode(Whole([Level.GOLD, Coin(1), Level.GOLD]))},
@@ -216,6 +240,67 @@ def test_one_reason_names_all_classes_of_a_document(form):
 
     assert all(name in reason for name in names)
     assert way in reason
+
+
+def test_a_class_of_ptb_that_this_version_lacks_is_not_in_the_way():
+    plain = {
+        "a": {"_py": "telegram", "cls": "telegram.Hologram", "base": "telegram.Sticker", "pickle": b"", "view": {}},
+        "b": {"_py": "enum", "cls": "telegram.constants.Colors", "name": "RED", "v": "red"},
+        "c": {"_py": "class", "v": "gone.Basket"},
+    }
+
+    names = [one.name for one in Codec().unreadable(plain) if one is not None]
+
+    assert names == ["gone.Basket"]
+
+
+def test_a_trusted_function_is_not_in_the_way():
+    plain = Codec([function]).encode({"a": collections.defaultdict(function), "b": collections.defaultdict(list)})
+
+    assert [*Codec([function]).unreadable(plain)] == []
+    assert [one.name for one in Codec([HERE]).unreadable(plain) if one is not None] == [f"{HERE}.function"]
+
+
+def test_a_class_that_is_gone_from_its_trusted_module_is_found_with_an_alias():
+    plain = {"a": {"_py": "object", "cls": f"{HERE}.Cart", "state": {"items": 5}}}
+    codec = Codec([HERE])
+    for value, others in ((plain, ""), ({**plain, "b": {"_py": "class", "v": "other.Coin"}}, 'trusted=["other"]')):
+        with pytest.raises(DecodeError) as caught:
+            codec.decode(value)
+        reason = codec.explained_unreadable(value, caught.value, "user_data").reason
+        assert f'aliases={{"{HERE}.Cart": <the class>}}' in reason
+        assert others in reason
+        assert f'trusted=["{HERE}"' not in reason
+        assert reason.count("aliases=") == 1
+    assert Codec(aliases={f"{HERE}.Cart": Basket}).decode(plain) == {"a": Basket(5)}
+
+
+def test_a_class_that_may_be_anywhere_is_trusted_or_found_with_an_alias():
+    for name in ("gone.Basket", f"{HERE}.sub.Basket"):
+        reason = unreadable({"a": {"_py": "class", "v": name}})
+        assert f'trusted=["{name.rpartition(".")[0]}"]' in reason
+        assert f'aliases={{"{name}": <the class>}}' in reason
+
+
+def test_a_module_is_not_asked_for_a_name_that_a_document_says(monkeypatch):
+    module: Any = types.ModuleType("asked_shop")
+    asked: list[str] = []
+
+    def answer(name: str) -> Any:
+        asked.append(name)
+        raise AttributeError(name)
+
+    module.__getattr__ = answer
+    monkeypatch.setitem(sys.modules, "asked_shop", module)
+    for name in ("asked_shop.Gone", "asked_shop.Gone.Inner"):
+        with pytest.raises(DecodeError, match="aliases="):
+            Codec(["asked_shop"]).decode({"_py": "class", "v": name})
+    assert "Gone" not in asked
+
+
+def test_a_class_of_another_kind_under_the_old_name_may_be_another_class():
+    with pytest.raises(DecodeError, match="aliases="):
+        Codec([HERE]).decode({"_py": "list", "cls": f"{HERE}.Basket", "v": []})
 
 
 def test_texts_in_a_pickle_are_no_names():
