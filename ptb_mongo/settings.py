@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from telegram.ext import CallbackDataCache
 
@@ -20,8 +20,7 @@ from ptb_mongo.types import Exclude, Loading, Migrations, OnConflict, Refresh, S
 __all__ = ["Settings", "Sharing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(NamedTuple):
     """The application of one worker, which shares its data with other workers.
 
     Attributes:

@@ -40,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType, MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import telegram
 
@@ -51,11 +51,11 @@ from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
-from ptb_mongo.codec.plain_survey import plain_survey
-from ptb_mongo.codec.survey import survey
-from ptb_mongo.codec.troubles import UNREADABLE, Trouble, told
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError, EncodeError
+
+if TYPE_CHECKING:
+    from ptb_mongo.codec.troubles import Trouble
 
 __all__ = [
     "BURIED",
@@ -133,6 +133,8 @@ class Codec:
         self, value: object, refused: Callable[[Any], tuple[str, str] | None] = lambda _: None
     ) -> Iterator[Trouble | None]:
         """What cannot be stored of a value, after `encode` has refused it; see `survey`."""
+        from ptb_mongo.codec.survey import survey  # noqa: PLC0415  (needed for errors alone: a start is quicker without)
+
         return survey(value, self._trust, self._bot, refused)
 
     def explained(self, value: object, error: EncodeError, scope: str | None = None) -> EncodeError:
@@ -143,6 +145,8 @@ class Codec:
             error: What `encode` has raised.
             scope: The key of `exclude` that the value is under; `None` if nothing can be excluded.
         """
+        from ptb_mongo.codec.troubles import told  # noqa: PLC0415  (as in `troubles`)
+
         try:
             reason = told(self.troubles(value), scope, error.reason)
         except Exception:  # noqa: BLE001  (classes' own methods; then the first reason must do)
@@ -151,6 +155,8 @@ class Codec:
 
     def unreadable(self, plain: object) -> Iterator[Trouble | None]:
         """The classes because of which a plain document cannot be decoded; see `plain_survey`."""
+        from ptb_mongo.codec.plain_survey import plain_survey  # noqa: PLC0415  (as in `troubles`)
+
         return plain_survey(plain, self._trust)
 
     def explained_unreadable(self, plain: object, error: DecodeError, scope: str | None = None) -> DecodeError:
@@ -161,6 +167,8 @@ class Codec:
             error: What `decode` has raised.
             scope: The key of `exclude` that it is under; `None` if nothing can be excluded.
         """
+        from ptb_mongo.codec.troubles import UNREADABLE, told  # noqa: PLC0415  (as in `troubles`)
+
         reason = told(self.unreadable(plain), scope, error.reason, UNREADABLE)
         return error if reason is None else DecodeError(reason, path=error.path)
 

@@ -17,8 +17,7 @@ import os.path
 import sys
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import telegram
@@ -67,8 +66,7 @@ _GENERATED: Final = frozenset({"dataclasses", "pydantic.main", "pydantic.root_mo
 _SHAPES: Final[WeakKeyDictionary[type, Shape | None]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What the objects of a class consist of.
 
     Attributes:

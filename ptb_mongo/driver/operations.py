@@ -7,13 +7,15 @@ Its `guard` names the `rev` that the document must have; an insertion supposes t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from ptb_mongo.errors import RefusedError
 
 __all__ = ["Delete", "Failure", "Insert", "Operation", "Update", "Updated"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Changes(Protocol):
@@ -32,8 +34,7 @@ class Changes(Protocol):
         """The same as several updates without pipelines."""
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """Change one document.
 
     Attributes:
@@ -48,11 +49,10 @@ class Update:
     guard: Mapping[str, Any]
     changes: Changes
     rev: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Delete one document.
 
     Attributes:
@@ -65,12 +65,11 @@ class Delete:
 
     id: Any
     guard: Mapping[str, Any]
-    mark: Mapping[str, Any] = field(default_factory=dict)
+    mark: Mapping[str, Any] = _NOTHING
     rev: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """Insert one document; fails as *outdated* if it exists.
 
     Attributes:
@@ -82,8 +81,7 @@ class Insert:
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why one write of several was not done.
 
     Attributes:
