@@ -6,6 +6,7 @@ database: as the bot itself had stored it, before `exclude` named it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,35 @@ async def test_whatever_is_changed_around_an_excluded_value_is_saved(mongo_persi
         if not is_saved(stored[user])
     }
     assert (unsaved, refused, bot.errors) == ({}, None, [])
+
+
+KEEPS: dict[str, tuple[Callable[[Any], Any], bool]] = {
+    "an entry beside it": (lambda data: data["prefs"].update(a=2), True),
+    "a new dict": (becomes("prefs", {"z": 1}), True),
+    "a new object of the class": (becomes("session", Session(7)), True),
+    "another order": (lambda data: data["prefs"].update(a=data["prefs"].pop("a")), True),
+    "another order of what holds it": (lambda data: data.update(prefs=data.pop("prefs")), True),
+    "another kind of dict": (lambda data: data.update(prefs=OrderedDict(data["prefs"])), False),
+    "a key without a name": (lambda data: data["prefs"].update({(1, 2): 1}), False),
+    "many entries": (many, False),
+}
+
+
+@pytest.mark.parametrize("change", KEEPS)
+async def test_it_stays_where_what_holds_it_is_saved_field_by_field(mongo_persistence, database, change):
+    changes, stays = KEEPS[change]
+    stored = {"prefs": STORED["prefs"], "session": STORED["session"]}
+    database.user_data.insert_one({"_id": USER, "data": stored})
+    bot = Bot(mongo_persistence(**OPTIONS))
+    async with bot.application:
+        await bot.hears(lambda context: changes(context.user_data))
+        await bot.saves()
+
+    left = database.user_data.find_one(USER)["data"]
+    assert left != stored or [*left] != [*stored] or [*left["prefs"]] != [*stored["prefs"]]
+    assert (left["prefs"].get("cache") == "old") == stays
+    assert left["session"]["state"]["lock"] == "old"
+    assert bot.errors == []
 
 
 async def test_what_migrations_make_of_it_is_saved(mongo_persistence, database):
