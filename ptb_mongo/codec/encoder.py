@@ -21,7 +21,7 @@ from ptb_mongo.codec.bounds import Spending
 from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
-from ptb_mongo.codec.left_out import LeftOut
+from ptb_mongo.codec.left_out import IN_ONE_PIECE, OF_ITS_OWN, LeftOut, PartOf
 from ptb_mongo.codec.object_forms import Cycle, ObjectForms, within
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
@@ -78,7 +78,8 @@ class Encoder:
             re.Pattern: self._pattern,
             Code: lambda value, depth: self._native(value, value.scope, depth),
             DBRef: lambda value, depth: self._native(value, list(value.as_doc().values()), depth),
-            LeftOut: lambda value, _: value,
+            LeftOut: _refused,
+            PartOf: self._part_of,
         }
 
     def document(self, value: object) -> Any:
@@ -247,6 +248,13 @@ class Encoder:
             self.doubtful = True  # Python itself goes through one in another when it is copied
         return form
 
+    def _part_of(self, value: PartOf, depth: int) -> Any:
+        """An object of which a part is excluded: one that has a form of its own has no such parts."""
+        form = self.encode(value.value, depth)
+        if type(form) is dict and form.get(TAG) == "pickle":
+            raise EncodeError(IN_ONE_PIECE)
+        return form
+
     def _opaque_form(self, value: Any) -> Any:
         """What is stored in one piece; only PTB's own objects are known to come back from it."""
         form = self._opaque.form(value)
@@ -278,6 +286,10 @@ def sort_elements(elements: list[Any]) -> None:
         elements.sort()
     else:
         elements.sort(key=lambda element: bson.encode({"v": element}, codec_options=OPTIONS))
+
+
+def _refused(_: LeftOut, __: int) -> Any:
+    raise EncodeError(OF_ITS_OWN)
 
 
 def _check_hashes(values: Collection[Any]) -> None:

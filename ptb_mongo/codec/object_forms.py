@@ -8,13 +8,14 @@ from typing import Any, Final
 from ptb_mongo.codec.bounds import COPY_HOOKS
 from ptb_mongo.codec.evolution import fields_of
 from ptb_mongo.codec.keys import TAG
+from ptb_mongo.codec.left_out import LEFT_OUT, OF_ITS_OWN, without_left_out
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.codec.scalars import Form
 from ptb_mongo.codec.shapes import BASES, Shape, is_named_tuple, shape_of
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import EncodeError
 
-__all__ = ["Cycle", "ObjectForms", "within"]
+__all__ = ["Cycle", "ObjectForms", "unreadable_state", "within"]
 
 _TEXT: Final = frozenset({str})
 _TAGGED: Final = frozenset(
@@ -111,11 +112,12 @@ class ObjectForms:
 
     def _state(self, shape: Shape, value: Any, name: str) -> Any:
         try:
-            return shape.state_of(value)
+            state = shape.state_of(value)
         except RecursionError:
             raise
         except Exception as error:  # whatever a class's own method may raise
-            raise EncodeError(f"the state of {name} cannot be read ({type(error).__name__}: {error})") from error
+            raise EncodeError(unreadable_state(value, name, error)) from error
+        return without_left_out(value, state)
 
     def _of_base(self, base: type, value: Any, name: str, depth: int) -> dict[str, Any]:
         tag = base.__name__
@@ -140,6 +142,13 @@ class ObjectForms:
         except EncodeError as error:
             raise within("v", error) from error
         return {TAG: "namedtuple", "cls": name, "v": inside}
+
+
+def unreadable_state(obj: object, name: str, error: Exception) -> str:
+    """Says that an object does not tell its state."""
+    is_excluded = any(value is LEFT_OUT for value in attributes_of(obj).values())
+    what = OF_ITS_OWN if is_excluded else f"the state of {name} cannot be read"
+    return f"{what} ({type(error).__name__}: {error})"
 
 
 def within(key: str, error: EncodeError) -> EncodeError:

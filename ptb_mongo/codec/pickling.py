@@ -19,7 +19,7 @@ import telegram
 
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.inert import newer_form
-from ptb_mongo.codec.left_out import LeftOut
+from ptb_mongo.codec.left_out import IN_ONE_PIECE, LeftOut, PartOf
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.telegram_objects import telegram_state
@@ -84,8 +84,8 @@ def _check_data(obj: Any) -> None:
     """Refuses what is code, or stands for something that is left out."""
     if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType)):
         raise EncodeError(f"a {type(obj).__name__} cannot be stored; {advice(type(obj))}")
-    if type(obj) is LeftOut:
-        raise EncodeError("exclude does not reach into an object that is stored in one piece: exclude all of it")
+    if type(obj) in {LeftOut, PartOf}:
+        raise EncodeError(IN_ONE_PIECE)
 
 
 class _Pickler(pickle.Pickler):

@@ -17,6 +17,8 @@ import telegram
 
 from ptb_mongo.codec.encoder import Encoder
 from ptb_mongo.codec.inert import inert_form
+from ptb_mongo.codec.left_out import LeftOut, PartOf, without_left_out
+from ptb_mongo.codec.object_forms import unreadable_state
 from ptb_mongo.codec.shapes import BASES, Shape, shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
 from ptb_mongo.codec.trust import Trust, class_name
@@ -136,8 +138,7 @@ class _Survey:
         try:
             shape.state_of(value)
         except Exception as error:  # noqa: BLE001  (whatever a class's own method may raise)
-            reason = f"the state of {_name(value)} cannot be read ({type(error).__name__}: {error})"
-            yield Trouble("never", _name(value), reason, place)
+            yield Trouble("never", _name(value), unreadable_state(value, _name(value), error), place)
         if shape.base is collections.defaultdict:
             yield from self._encoded(collections.defaultdict(value.default_factory), place)
         elif shape.base is not object and shape.base not in _DICTS and shape.base not in _ELEMENTS:
@@ -208,7 +209,7 @@ def _inside_object(value: Any, shape: Shape) -> Iterator[_Child]:
     else:
         yield from _inside(value, shape.base)
     try:
-        state = shape.state_of(value)
+        state = without_left_out(value, shape.state_of(value))
     except Exception:  # noqa: BLE001  (which was told already)
         return
     if type(state) is not dict:
@@ -222,7 +223,7 @@ def _inside_object(value: Any, shape: Shape) -> Iterator[_Child]:
 def _shape_of(value: Any) -> Shape | None:
     """The shape of an object that is stored by its parts; `None` for what is encoded to be looked at."""
     shape = shape_of(type(value))
-    if shape is None or _has_form(value):
+    if shape is None or type(value) in {LeftOut, PartOf} or _has_form(value):
         return None
     if shape.own_getstate or shape.is_named:
         return shape
@@ -240,6 +241,10 @@ def _has_form(value: Any) -> bool:
 
 def _name(value: Any) -> str:
     """What a value is called: a function by its own name, anything else by its class's."""
+    if type(value) is LeftOut:
+        return "an excluded attribute"
+    if type(value) is PartOf:
+        return _name(value.value)
     if isinstance(value, types.ModuleType):
         return value.__name__
     if type(value).__name__ in _FUNCTIONS:

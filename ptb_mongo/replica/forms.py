@@ -98,10 +98,11 @@ class DocumentForm:
 
     def changes(self, base: bytes, plain: Document, at_most: float) -> Changes:
         """What turns a stored document into another."""
-        before = self.ours(load(base))
+        stored = load(base)
+        before = self.ours(stored)
         if self.always:  # the order of the top-level fields means nothing
-            before = {name: before.pop(name) for name in plain if name in before} | before
-        changes = diff(before, plain, self.canonical_value, at_most=at_most, guards=self.is_guarded)
+            before = {name: before[name] for name in plain if name in before} | before
+        changes = diff(before, plain, self.canonical_value, at_most=at_most, guards=self.is_guarded, stored=stored)
         if changes:
             for name in self.always:
                 if name in plain:

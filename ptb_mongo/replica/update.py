@@ -28,6 +28,7 @@ from ptb_mongo.replica.values import (
     elements_inside,
     fields_inside,
     same,
+    value_at,
 )
 
 __all__ = ["Changes", "diff"]
@@ -43,20 +44,24 @@ def diff(
     *,
     at_most: float = math.inf,
     guards: Callable[[Keys], bool] = lambda _: False,
+    stored: Document | None = None,
 ) -> Changes:
     """The changes that turn `base` into `local`.
 
     Args:
-        base: A document as it is stored.
+        base: A document as it is stored, or our part of it.
         local: Another, in the form that we store.
         canonical: Gives the form that we would store for a value of `base`, which may have been written by
             somebody else, or by another version: another form of the same value is no change.
         at_most: How many paths may change inside one document; if there are more, the document is replaced,
             provided that nobody else has changed it. MongoDB takes the square of their number.
         guards: Whether a value may be written only if it is what it was in `base`.
+        stored: All that is stored, where `base` is only our part of it: MongoDB compares with that.
     """
     changes = Changes()
-    _Difference(canonical or _as_it_is, at_most, guards).fields(base, local, (), (), changes)
+    _Difference(canonical or _as_it_is, at_most, guards, base if stored is None else stored).fields(
+        base, local, (), (), changes
+    )
     return changes
 
 
@@ -74,6 +79,7 @@ class _Difference:
     canonical: Callable[[Any], Any]
     at_most: float
     guards: Callable[[Keys], bool]
+    stored: Document
 
     def fields(self, base: Document, local: Document, path: Path, keys: Keys, changes: Changes) -> bool:
         """Adds the changes between two documents; `False` if they cannot be addressed one by one."""
@@ -118,7 +124,7 @@ class _Difference:
                 changes.conditions |= {(*path, key): {"$exists": False}}
         for key in removed:
             if self.guards((*keys, key)):
-                changes.conditions |= equal_to((*path, key), base[key])
+                changes.conditions |= equal_to((*path, key), value_at(self.stored, (*path, key)))
         if len(new) < len(appended):
             changes.last[path] = {key: local[key] for key in appended}
             changes.ordered = True
@@ -148,15 +154,15 @@ class _Difference:
             one_by_one = self.fields(old, new, path + inner, keys, changes)
             if one_by_one and changes.mark()[0] - mark[0] <= self.at_most:
                 if changes.mark() != mark:
-                    changes.conditions |= fields_guard(path, before, inner)
+                    changes.conditions |= fields_guard(path, value_at(self.stored, path), inner)
                     changes.sets += [((*path, name), value) for name, value in renamed.items()]
                 return
             changes.back_to(mark)
-            changes.conditions |= equal_to(path, before, GUARDED_DOCUMENT)
+            changes.conditions |= equal_to(path, value_at(self.stored, path), GUARDED_DOCUMENT)
         elif _elements(before, known, after, path, changes):
             return
         elif self.guards(keys) or _is_merged(after):
-            changes.conditions |= equal_to(path, before)
+            changes.conditions |= equal_to(path, value_at(self.stored, path))
         changes.sets.append((path, after))
 
 

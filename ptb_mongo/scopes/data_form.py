@@ -182,7 +182,10 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         return self.codec.explained_unreadable(plain.get("data"), error, self._name)
 
     def _explained(self, obj: Any, error: EncodeError) -> EncodeError:
-        """An error that names all of an object that cannot be stored; dear, so it is asked only where it is told."""
+        """An error that names all of an object that cannot be stored.
+
+        It is made at each save that fails, since only all of it shows whether there is anything new to tell.
+        """
         try:
             left = self._excluded.without(obj)
         except Exception:  # noqa: BLE001  (what the object's own class raises; then the first reason must do)

@@ -1,23 +1,23 @@
 """Excluded values of live objects: left out of what is encoded, and put back after others have changed the object.
 
-No method of a subclass that fills or changes a container is called.
+No method of a class of the user's is called, and what is encoded is always another object: the live one is its user's.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
-import copy
 import enum
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import telegram
 
 from ptb_mongo.codec import escape, unescape
-from ptb_mongo.codec.left_out import LEFT_OUT
-from ptb_mongo.codec.objects import attributes_of, is_plain, new_object, set_attribute
-from ptb_mongo.codec.shapes import BASES, PYDANTIC_SLOTS, shape_of
+from ptb_mongo.codec.left_out import LEFT_OUT, PartOf
+from ptb_mongo.codec.objects import attributes_of, new_object, set_attribute
+from ptb_mongo.codec.shapes import BASES, PYDANTIC_SLOTS, Shape, shape_of
 from ptb_mongo.codec.subclasses import MADE_FROM
 from ptb_mongo.scopes.exclude_paths import FORMLESS, Path, matches
 
@@ -112,31 +112,43 @@ def without(value: Any, paths: Iterable[Path]) -> Any:
 
 
 def _changed(value: Any, entries: _Changes, attributes: _Changes) -> Any:
-    """A copy of a dict or an object with other entries or attributes."""
+    """Another dict or object, with other entries or attributes; it is made without a method of its class.
+
+    A copy would not do: it may share its attributes with the object, or be the object.
+    """
     cls = type(value)
-    shape = shape_of(cls)
-    if is_plain(cls) or (shape is not None and shape.base is not object and not shape.own_getstate):
-        left = {**attributes_of(value), **attributes.changed}
-        for name in attributes.removed:
-            del left[name]
-        return new_object(cls, left) if is_plain(cls) else _of_base(value, shape, entries, left)
-    other = copy.copy(value)
-    if isinstance(value, dict):
+    if cls in BASES:
+        other = BASES[cls](value)
         _change_entries(other, entries)
-    for name, item in {**attributes.changed, **{name: _stand_in(name) for name in attributes.removed}}.items():
+        return other
+    if (shape := shape_of(cls)) is None:
+        return PartOf(value)
+    left = {**attributes_of(value), **attributes.changed}
+    for name in attributes.removed:
+        if shape.is_plain or (shape.base is not object and not shape.own_getstate):
+            del left[name]
+        else:  # the methods that read it, or a library, may need something there
+            left[name] = _stand_in(name)
+    if shape.is_plain:
+        return new_object(cls, left)
+    other = _bare(value, shape, entries)
+    if getattr(other, "__dict__", None) is getattr(value, "__dict__", left):
+        raise TypeError(f"all objects of {cls.__qualname__} share their attributes")
+    for name, item in left.items():
         set_attribute(other, name, item)
     return other
 
 
-def _of_base(value: Any, shape: Any, entries: _Changes, attributes: dict[str, Any]) -> Any:
-    """An object of a subclass of a built-in type, made without a method of its own."""
+def _bare(value: Any, shape: Shape, entries: _Changes) -> Any:
+    """An object of the same class, with its elements."""
+    if shape.kind == "msgspec":
+        return sys.modules["msgspec"].Struct.__copy__(value)
+    if shape.base is object:
+        return object.__new__(type(value))
     base = BASES[shape.base](value)
     if entries:
         _change_entries(base, entries)
-    other = MADE_FROM[shape.base](type(value), base)
-    for name, item in attributes.items():
-        set_attribute(other, name, item)
-    return other
+    return MADE_FROM[shape.base](type(value), base)
 
 
 def _change_entries(value: Any, entries: _Changes) -> None:
