@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from ptb_mongo.cli.naming import aliases_from, trusted_named
 from ptb_mongo.cli.terminal import Console, Text, error_console
+from ptb_mongo.codec.trusted_modules import module_in
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
@@ -217,7 +218,7 @@ def problem_json(problem: DocumentError) -> dict[str, Any]:
 
 def modules_of(names: Iterable[str]) -> list[str]:
     """The modules of some classes, for a command line that may be copied: whoever writes to the database names them."""
-    modules = {name.rpartition(".")[0] for name in names}
+    modules = set(map(module_in, names))
     return sorted(module for module in modules if all(part.isidentifier() for part in module.split(".")))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import telegram
 
-__all__ = ["SEQUENCES", "holds_object", "json_of", "objects_in", "seconds_of"]
+__all__ = ["SEQUENCES", "json_of", "objects_in", "seconds_of"]
 
 SEQUENCES: Final = (tuple, list)
 """What PTB keeps several objects in."""
@@ -34,13 +34,6 @@ def seconds_of(value: dtm.timedelta) -> int | float:
     """A period of time as a number of seconds, an integer if it is one."""
     seconds = value.total_seconds()
     return int(seconds) if seconds.is_integer() else seconds
-
-
-def holds_object(value: Any) -> bool:
-    """Whether an attribute holds Telegram objects."""
-    if type(value) in SEQUENCES:
-        return any(map(holds_object, value))
-    return isinstance(value, telegram.TelegramObject)
 
 
 def objects_in(value: Any) -> Iterator[telegram.TelegramObject]:

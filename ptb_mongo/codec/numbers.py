@@ -10,6 +10,7 @@ import array
 import math
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ptb_mongo.codec.fields import Decode, Encode, Fields, field
@@ -72,7 +73,10 @@ def array_of(tagged: Fields, decode: Decode) -> Any:
             raise DecodeError("its numbers have another size on this machine")
         made.frombytes(plain)
         return _little(made)
-    return array.array(code, _numbers(plain, {int} if code in _INTEGERS else {float, int}, decode))
+    numbers = _numbers(plain, {int} if code in _INTEGERS else {float, int}, decode)
+    made = array.array(code, numbers)
+    _check_kept(numbers, made)
+    return made
 
 
 def _numbers(plain: list[Any], kinds: set[type], decode: Decode) -> list[Any]:
@@ -80,6 +84,24 @@ def _numbers(plain: list[Any], kinds: set[type], decode: Decode) -> list[Any]:
     if not set(map(type, numbers)) <= kinds:
         raise DecodeError("its v holds something else than such numbers")
     return numbers
+
+
+def _check_kept(said: list[Any], made: Iterable[Any]) -> None:
+    """Refuses values that became others in silence: cut off, wrapped around, or infinite; a fraction may be rounded.
+
+    Raises:
+        DecodeError: If there is one.
+    """
+    if not all(map(_is_kept, said, made)):
+        raise DecodeError("its v holds what does not fit into its type")
+
+
+def _is_kept(said: Any, made: Any) -> bool:
+    if type(made) is float:
+        return math.isfinite(made) or not math.isfinite(said)
+    if type(made) is complex:
+        return _is_kept(said.real, made.real) and _is_kept(said.imag, made.imag)
+    return bool(said == made)
 
 
 # -- numpy ----------------------------------------------------------------------------------------------
@@ -180,10 +202,14 @@ def numpy_scalar(tagged: Fields, decode: Decode) -> Any:
     if kind is complex:
         if type(value) is not list or len(value) != 2 or set(map(type, value)) > {float}:  # noqa: PLR2004
             raise DecodeError("its v is not an array of two numbers")
-        return numpy.dtype(name).type(complex(*value))
-    if type(value) not in ({float, int} if kind is float else {kind}):
+        value = complex(*value)
+    elif type(value) not in ({float, int} if kind is float else {kind}):
         raise DecodeError(f"its v is not a {kind.__name__}")
-    return numpy.dtype(name).type(value)
+    with numpy.errstate(over="ignore"):  # it is refused
+        made = numpy.dtype(name).type(value)
+    if kind not in (str, bytes):  # which it holds as they are
+        _check_kept([value], [made.item()])
+    return made
 
 
 def numpy_array(tagged: Fields, decode: Decode) -> Any:
@@ -209,5 +235,7 @@ def numpy_array(tagged: Fields, decode: Decode) -> Any:
         items = _numbers(plain, _KINDS[dtype.kind], decode)
         if _is_padded(dtype, items):
             raise DecodeError("its texts are much shorter than its dtype says")
-        flat = numpy.array(items, dtype)
+        with numpy.errstate(over="ignore"):
+            flat = numpy.array(items, dtype)
+        _check_kept(items, flat.tolist())
     return flat.reshape(shape).copy(order=order)

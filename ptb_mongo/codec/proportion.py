@@ -10,8 +10,9 @@ import math
 import pathlib
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Final
 
 import telegram
@@ -37,7 +38,10 @@ UNFOLDED_AT_LEAST: Final = 2**19
 # Of what is stored again as a document, where each part stands for itself: a list or a tuple takes as much there as
 # that many numbers.
 _TAKEN_APART_AT_LEAST: Final = 2**18
-_PARTS_PER_CONTAINER: Final = 16
+_APART: Final[Mapping[type, int]] = dict.fromkeys((tuple, list, dict, set, frozenset), 16)
+_NO_MORE: Final[Mapping[type, int]] = MappingProxyType({})
+# PTB makes an object of each, with all the attributes that its class has.
+_PARSED: Final[Mapping[type, int]] = {dict: 128}
 LOOKED_AT_AT_LEAST: Final = 2**18
 _MADE_AT_LEAST: Final = 2**14
 _MAX_HASHED: Final = 6_000_000  # of a pickle that is not bounded: more than 16 MB hold
@@ -47,7 +51,6 @@ _BYTES_PER_ITEM: Final = 64
 _SHORT_INT: Final = 64
 _COMPARED_PER_PART: Final = 64  # units of comparing that take as long as looking at one part
 _PARTS_PER_FRACTION: Final = 48  # that take as long as its hash
-_CONTAINERS: Final = {tuple, list, dict, set, frozenset}
 _SCALARS: Final = {str, int, bool, float, bytes, type(None)}
 
 
@@ -120,12 +123,12 @@ class Proportion:
             raise DecodeError("the pickle makes much more of its bytes than they can mean")
 
     def unfolds(self, value: Any) -> None:
-        """A value is to be taken apart, everything wherever it stands: each time pays anew.
+        """A value is to be parsed as JSON, after objects were made JSON: everything wherever it stands, each time anew.
 
         Raises:
-            DecodeError: If all that was taken apart is out of proportion.
+            DecodeError: If all that was parsed is out of proportion.
         """
-        self._pays(self._weight(value, {}))
+        self._pays(self._weight(value, {}, containers=_PARSED))
 
     def changes(self, container: Any) -> None:
         """A list or a dict gets more: what it weighed, by itself or inside of others, does not hold any more."""
@@ -155,7 +158,7 @@ class Proportion:
             return
         is_apart = _is_taken_apart(value)
         least = _TAKEN_APART_AT_LEAST if is_apart else UNFOLDED_AT_LEAST
-        weight = self._weight(value, {}, container=_PARTS_PER_CONTAINER if is_apart else 1)
+        weight = self._weight(value, {}, containers=_APART if is_apart else _NO_MORE)
         if weight > least + UNFOLDED_PER_BYTE * self._size:
             raise DecodeError("the pickle has parts of parts that unfold without end")
 
@@ -166,7 +169,7 @@ class Proportion:
         deepest: float = math.inf,
         *,
         with_made: bool = True,
-        container: int = 1,
+        containers: Mapping[type, int] = _NO_MORE,
     ) -> int:
         """How many parts a value has, each counted wherever it stands; what contains itself counts as one there.
 
@@ -175,7 +178,7 @@ class Proportion:
             weights: Those that are known.
             deepest: How many levels there may be.
             with_made: Whether what was restored counts as all that it was made of, or as one.
-            container: What a list, a tuple, a dict or a set counts beside its parts.
+            containers: What those count beside their parts that count for more than one.
         """
         todo: list[tuple[Any, bool]] = [(value, False)]
         depth = 0
@@ -185,7 +188,7 @@ class Proportion:
             parts = self._parts(item) if with_made or id(item) not in self.made else ()
             if is_weighed:
                 depth -= 1
-                own = container if type(item) in _CONTAINERS else _own_weight(item)
+                own = containers.get(type(item)) or _own_weight(item)
                 weights[id(item)] = own + sum(weights.get(id(part)) or _size(part) for part in parts)
             elif id(item) not in weights:
                 if type(item) is Outside:

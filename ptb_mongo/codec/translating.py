@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import telegram
 
-from ptb_mongo.codec.api_json import SEQUENCES, holds_object, json_of, objects_in, seconds_of
+from ptb_mongo.codec.api_json import SEQUENCES, json_of, objects_in, seconds_of
 from ptb_mongo.codec.objects import slots_of
 from ptb_mongo.codec.telegram_objects import accepts, is_own_attribute, telegram_object, wrong_attributes
 from ptb_mongo.errors import DecodeError
@@ -29,6 +29,7 @@ _FORMER_NAMES: Final = {"correct_option_ids": "correct_option_id"}  # of a poll,
 _ABOUT: Final = frozenset({"_frozen", "_id_attrs", "_bot", "api_kwargs"})  # an object itself, not what it stands for
 _FORMS: Final[WeakKeyDictionary[type, _Form]] = WeakKeyDictionary()
 _SCALARS: Final = (str, int, float, dtm.datetime, dtm.timedelta)
+_ONE: Final = {str, int, float, bool, type(None), dtm.datetime, dtm.timedelta}  # that hold nothing
 _LIST: Final = re.compile("Sequence|List|Tuple|list|tuple")
 _NO_FILE: Final = object()
 
@@ -60,7 +61,7 @@ def translated(
         cls: Its class.
         state: Its attributes; other Telegram objects among them are translated.
         bot: The bot that it belongs to.
-        weigh: Refuses what unfolds out of proportion.
+        weigh: Refuses what is out of proportion when it is made JSON and parsed.
         is_final: Whether its class is known for certain.
 
     Raises:
@@ -103,7 +104,7 @@ class _Sorted:
         cls: Its class.
         base: The class of PTB that this is, or derives from.
         form: What that is made of.
-        weigh: Refuses what unfolds out of proportion.
+        weigh: Refuses what is out of proportion when it is made JSON and parsed.
     """
 
     def __init__(self, cls: type, base: Any, form: _Form, weigh: Callable[[Any], None]) -> None:
@@ -146,13 +147,18 @@ class _Sorted:
     def _add_unknown(self, key: Any, value: Any) -> None:
         """Sorts what the other version did not know."""
         name = "from_user" if key == "from" else key
-        is_news = name in self._form.annotations and name not in self._known and name not in self._raw
-        (self._raw if is_news and type(key) is str else self._rest)[name if is_news else key] = value
+        if type(key) is str and name in self._form.annotations and name not in self._known and name not in self._raw:
+            self._raw[name] = self._weighed(value)
+        else:
+            self._rest[key] = value
 
     def _json(self, value: Any) -> Any:
-        if holds_object(value):
+        return json_of(self._weighed(value))
+
+    def _weighed(self, value: Any) -> Any:
+        if type(value) not in _ONE:
             self._weigh(value)
-        return json_of(value)
+        return value
 
     def kind(self) -> Any:
         """The subclass that an object with these attributes is one of."""

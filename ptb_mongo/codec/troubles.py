@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from ptb_mongo.codec.keys import escape
+from ptb_mongo.codec.trusted_modules import module_in
 
 __all__ = ["MOST_NAMED", "UNREADABLE", "UNSTORABLE", "Headline", "Place", "Trouble", "told"]
 
@@ -210,7 +211,7 @@ class _Ways:
 
     def __call__(self, troubles: Sequence[Trouble], paths: list[str] | None, known: str) -> list[str]:
         ways = []
-        modules = sorted({one.name.rpartition(".")[0][:_LONGEST] for one in troubles if one.kind == "untrusted"})
+        modules = sorted({module_in(one.name)[:_LONGEST] for one in troubles if one.kind == "untrusted"})
         classes = [one.name.rpartition(".")[2][:_LONGEST] for one in troubles if one.kind == "class"]
         if (modules or classes) and "trusted=" not in known:
             entries = ", ".join([*(f'"{module}"' for module in modules), *classes])

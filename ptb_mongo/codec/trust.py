@@ -23,7 +23,7 @@ import telegram.ext
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.aliases import Aliases, way_out
 from ptb_mongo.codec.bounds import shown
-from ptb_mongo.codec.trusted_modules import find_modules, import_modules
+from ptb_mongo.codec.trusted_modules import find_modules, import_modules, module_in
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 __all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
@@ -206,6 +206,10 @@ class Trust:
         """Whether a module is trusted by its name, so that naming it again helps nobody."""
         return module in self._modules
 
+    def has_alias(self, name: str) -> bool:
+        """Whether a class was renamed by the user."""
+        return self._aliases.renamed(name) is not None
+
     def name_of(self, cls: type) -> str:
         """The stored name of a class that may be stored.
 
@@ -291,7 +295,7 @@ class Trust:
             raise DecodeError(f"the class {new!r:.200} does not exist in {module}, which is trusted; {way_out(name)}")
         raise DecodeError(
             f"the class {new!r:.200} is not trusted, or does not exist any more; if it is yours, "
-            f'allow it: MongoPersistence(..., trusted=["{new.rpartition(".")[0]:.200}"]); {way_out(name)}'
+            f'allow it: MongoPersistence(..., trusted=["{module_in(new):.200}"]); {way_out(name)}'
         )
 
     def gone_from(self, name: str) -> str | None:

@@ -10,10 +10,11 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 
 from ptb_mongo.errors import ConfigurationError
 
-__all__ = ["find_modules", "import_modules"]
+__all__ = ["find_modules", "import_modules", "module_in"]
 
 
 def find_modules(names: Iterable[str]) -> None:
@@ -46,6 +47,31 @@ def import_modules(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:  # whatever the module does while it is imported
             raise _missing(name, error) from error
+
+
+def module_in(name: str) -> str:
+    """The module in the name of a class, which may be defined inside another class; nothing is imported.
+
+    Args:
+        name: The name, as anybody may have written it.
+
+    Returns:
+        The longest part that is a module; all but the last name, if none is.
+    """
+    found, path = "", None
+    outer = name.rpartition(".")[0]
+    for part in outer.split("."):
+        if not part.isidentifier() or (found and path is None):  # or no package
+            break
+        current = f"{found}.{part}" if found else part
+        if (module := sys.modules.get(current)) is not None:
+            path = getattr(module, "__dict__", {}).get("__path__")
+        elif (spec := PathFinder.find_spec(current, path)) is not None:
+            path = spec.submodule_search_locations
+        else:
+            break
+        found = current
+    return found or outer
 
 
 def _is_running_itself(name: str) -> bool:

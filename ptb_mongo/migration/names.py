@@ -11,7 +11,7 @@ from typing import Final
 from ptb_mongo.codec.trust import DEFAULT_VALUE, Trust, class_name
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.migration.library_values import LIBRARY_NAMES, Maker
-from ptb_mongo.migration.weapons import is_weapon
+from ptb_mongo.migration.weapons import is_of_python, is_weapon, takes_a_name
 
 __all__ = ["Function", "HostilePickleError", "Names", "StandIn", "stands_in"]
 
@@ -30,10 +30,11 @@ _LONGEST_NAME: Final = 100
 class HostilePickleError(DecodeError):
     """A pickle was made to run code."""
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, module: str, name: str) -> None:
+        own = f". If {module:.80} is a module of yours: --trust {module:.80}" if takes_a_name(module) else ""
         super().__init__(
-            f"the pickle wants {wanted}, which no bot's data needs: somebody has made it to run code on this machine. "
-            "Nothing was run; do not load this file with anything else"
+            f"the pickle wants {module:.80}.{name:.80}, which no bot's data needs: somebody has made it to run code on "
+            f"this machine. Nothing was run; do not load this file with anything else{own}"
         )
 
 
@@ -99,8 +100,8 @@ class Names:
         return found
 
     def _class(self, module: str, name: str) -> type | types.FunctionType:
-        if is_weapon(module, name):
-            raise HostilePickleError(f"{module:.80}.{name:.80}")
+        if is_weapon(module, name) and not self._is_of_the_users(module, name):
+            raise HostilePickleError(module, name)
         names = [f"{_MOVED.get(module, module)}.{name}"]
         if module.partition(".")[0] == "telegram":  # PTB moves its classes; their public names stay
             names = [*(f"{public}.{name}" for public in _PUBLIC), *names]
@@ -116,6 +117,10 @@ class Names:
         if module.partition(".")[0] in sys.stdlib_module_names:
             reason = "it belongs to Python, and is no value that can be stored"
         return self.stand_in(module, name, reason)
+
+    def _is_of_the_users(self, module: str, name: str) -> bool:
+        """Whether the user has named a module, or a class, that only shares its name with one of Python's."""
+        return self._trust.has_alias(f"{module}.{name}") or (self._trust.covers(module) and not is_of_python(module))
 
     def stand_in(self, module: str, name: str, reason: str) -> type[StandIn]:
         """A class that the codec refuses to store, with the name that the user knows."""

@@ -6,10 +6,14 @@ That is told by the function, not by its module. A bot's data may well name `asy
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
+import sysconfig
+from pathlib import Path
 from typing import Final
 
-__all__ = ["is_weapon"]
+__all__ = ["is_of_python", "is_weapon", "takes_a_name"]
 
 _SYSTEM: Final = (
     r"system|popen\w*|exec[lv]\w*|spawn[lv]\w*|posix_spawnp?|startfile|fork\w*|kill|killpg|abort|_exit|open|write|dup2|"
@@ -26,7 +30,7 @@ _WEAPONS: Final = {
     "pty": r"\w+",
     "shutil": r"rmtree|move|copy\w*|chown|unpack_archive|make_archive",
     "ctypes": r"\w+",
-    "code": r"\w+",
+    "code": r"interact|Interactive\w+|compile_command",
     "codeop": r"\w+",
     "pdb": r"\w+",
     "bdb": r"\w+",
@@ -44,16 +48,18 @@ _WEAPONS: Final = {
     "socket": r"create_connection|create_server",
     "platform": r"popen|_syscmd\w*",
     "sys": r"modules|settrace|setprofile|breakpointhook|exit",
-    "site": r"\w+",
+    "site": r"addsitedir|addpackage|exec\w+|main",
+    "commands": r"getoutput|getstatusoutput|getstatus",  # of Python 2
 }
 _SAME: Final = {
     **dict.fromkeys(("posix", "nt", "posixpath", "ntpath"), "os"),
     **dict.fromkeys(("_pickle", "cPickle"), "pickle"),
     "_frozen_importlib": "importlib",
     "cProfile": "profile",
-    **dict.fromkeys(("_posixsubprocess", "commands"), "runpy"),
+    "_posixsubprocess": "runpy",
     "__builtin__": "builtins",
 }
+_LIBRARIES: Final = ("stdlib", "platstdlib")
 _PATTERNS: Final = {module: re.compile(names) for module, names in _WEAPONS.items()}
 
 
@@ -66,3 +72,22 @@ def is_weapon(module: str, name: str) -> bool:
     # What it names in the package: `asyncio.subprocess` is one of a package's own modules.
     places = (name.partition(".")[0], rest.partition(".")[0])
     return any(place and pattern.fullmatch(place) for place in places)
+
+
+def takes_a_name(module: str) -> bool:
+    """Whether a module that can be imported here has taken the name of one of the standard library's."""
+    return module.partition(".")[0] in sys.stdlib_module_names and not is_of_python(module)
+
+
+def is_of_python(module: str) -> bool:
+    """Whether a module is the standard library's, and not one of somebody's own that has taken its name."""
+    root = module.partition(".")[0]
+    if root not in sys.stdlib_module_names:
+        return False
+    spec = getattr(sys.modules.get(root), "__spec__", None) or importlib.util.find_spec(root)  # imports nothing
+    if spec is None or not spec.has_location or spec.origin is None:
+        return True  # built in, frozen, or of another system
+    origin = Path(spec.origin)
+    return "site-packages" not in origin.parts and any(
+        origin.is_relative_to(sysconfig.get_path(library)) for library in _LIBRARIES
+    )

@@ -15,7 +15,7 @@ from ptb_mongo.errors import ConfigurationError, DecodeError
 from ptb_mongo.replica.values import Document
 from ptb_mongo.types import ScopeName
 
-__all__ = ["SCHEMA", "Steps", "check_migrations", "without_schema"]
+__all__ = ["SCHEMA", "Steps", "check_migrations", "is_newer", "without_schema"]
 
 SCHEMA: Final = "schema"
 _MOST: Final = 2**31 - 1
@@ -50,6 +50,11 @@ def without_schema(plain: Document) -> Document:
     return {name: value for name, value in plain.items() if name != SCHEMA} if SCHEMA in plain else plain
 
 
+def is_newer(one: Document, other: Document) -> bool:
+    """Whether a document has been through more functions than another one."""
+    return _number_or_0(one.get(SCHEMA)) > _number_or_0(other.get(SCHEMA))
+
+
 class Steps:
     """The functions that the data of one scope goes through, in their order.
 
@@ -62,6 +67,11 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self._functions)
+
+    @staticmethod
+    def counts(value: Any) -> bool:
+        """Whether a bot without functions takes a value for their number; anything else may be somebody's own field."""
+        return _number_or_0(value) > 0
 
     def number_of(self, raw: bytes | None) -> int:
         """The number for a document that is written anew, given as bytes: never a lower one than it has.
@@ -107,6 +117,13 @@ def _number(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return int(value)
     raise DecodeError(f"its {SCHEMA} is no number of migrations", path=SCHEMA)
+
+
+def _number_or_0(value: Any) -> int:
+    try:
+        return _number(value)
+    except DecodeError:
+        return 0
 
 
 def _name(function: Any) -> str:

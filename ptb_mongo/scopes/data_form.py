@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ptb_mongo.codec import Codec, dump
+from ptb_mongo.codec.documents import value_of
 from ptb_mongo.errors import DecodeError, DocumentError, EncodeError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.log import get_logger
@@ -13,7 +14,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import Strategies
 from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.merge import merge
-from ptb_mongo.replica.schema import SCHEMA, Steps, without_schema
+from ptb_mongo.replica.schema import SCHEMA, Steps, is_newer, without_schema
 from ptb_mongo.replica.values import Document, Keys, Path, fields_inside
 from ptb_mongo.replica.versions import Stored, Version
 from ptb_mongo.scopes.exclusion import Exclusion
@@ -56,9 +57,8 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         migrations: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
         self._steps = Steps(migrations)
-        # A bot without migrations does not read the field, whatever others may have made of it, and leaves it alone.
-        super().__init__(collection, ("data", SCHEMA) if self._steps else ("data",), codec, counters, LiveReplica)
-        self.ours_only = ("data", SCHEMA)  # what goes when a document is deleted
+        # Of a bot without migrations, too: a newer one may have some.
+        super().__init__(collection, ("data", SCHEMA), codec, counters, LiveReplica)
         self._name = name
         self._new = new
         self._type = type(new())
@@ -96,7 +96,10 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         Args:
             raw: What is stored, or is to be; `None` if there is no document.
         """
-        return {SCHEMA: self._steps.number_of(raw)} if self._steps else {}
+        if self._steps:
+            return {SCHEMA: self._steps.number_of(raw)}
+        known = None if raw is None else value_of(raw, SCHEMA)
+        return {SCHEMA: known} if self._steps.counts(known) else {}
 
     def upgraded(self, body: Document) -> Document:
         """See `Collection.upgraded`."""
@@ -139,7 +142,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def ours(self, body: Document) -> Document:
         """See `Collection.ours`; what is excluded is not ours, though others may store it."""
         if SCHEMA in body:  # which stands behind the data, wherever others have put it
-            schema = {SCHEMA: body[SCHEMA]} if self._steps else {}
+            schema = {SCHEMA: body[SCHEMA]} if self._steps or self._steps.counts(body[SCHEMA]) else {}
             return {**self.ours(without_schema(body)), **schema}
         if not self._excluded or "data" not in body:
             return body
@@ -205,9 +208,9 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def merged(
         self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
     ) -> Document:
-        """See `Collection.merged`."""
+        """See `Collection.merged`; what a newer version of the bot has migrated wins over data in the old shape."""
         schema = {SCHEMA: remote[SCHEMA]} if SCHEMA in remote else {}  # the bot itself never changes it
-        resolver = self._strategies.resolver(document_id, self._noted, yields=yields)
+        resolver = self._strategies.resolver(document_id, self._noted, yields=yields or is_newer(remote, base))
         return merge(without_schema(base), without_schema(local), without_schema(remote), resolver) | schema
 
     def changed_paths(self, base: bytes | None, plain: Document) -> list[Path]:

@@ -245,6 +245,21 @@ async def test_two_versions_at_once_undo_nothing_of_each_other(
     assert stored(database) == ({**NEW, "by_old": 2, "by_new": 2}, 2)
 
 
+@pytest.mark.parametrize("older", [{}, ONE], ids=["without", "with one"])
+async def test_what_an_older_version_has_not_saved_yet_does_not_bring_back_the_old_shape(
+    older: Any, start: Callable[..., Any], database: Any
+) -> None:
+    database.user_data.insert_one({"_id": USER, "data": {"title": "Ada", "cart": ["tea"]}, "schema": 1})
+    old: Bot = await start(migrations=older)
+    await old.hears(lambda context: context.user_data["cart"].append("cake"))
+    await start(migrations=BOTH)
+    await until(lambda: stored(database)[1] == 2)
+    await old.saves()
+    await old.sees(lambda data: data["cart"] == {"tea": 1})
+    await old.saves()
+    assert stored(database) == ({"title": "Ada", "cart": {"tea": 1}}, 2)
+
+
 async def test_what_the_older_version_stores_for_a_new_user_is_migrated_by_the_newer_one(
     start: Callable[..., Any], database: Any
 ) -> None:

@@ -22,7 +22,9 @@ import random
 import signal
 import string
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,11 @@ def test_what_takes_the_place_of_a_value_takes_it_wherever_the_value_stands():
         "asyncio.subprocess.create_subprocess_shell",
         "sys.modules",
         "subprocess.Popen.__init__",
+        "commands.getoutput",
+        "code.InteractiveConsole",
+        "site.addsitedir",
+        "profile.run",
+        "trace.Trace",
     ],
 )
 def test_what_attacks_is_called_an_attack(name):
@@ -178,7 +185,8 @@ def test_what_attacks_is_called_an_attack(name):
         module, attribute = "subprocess", "Popen.__init__"
     data = f"c{module}\n{attribute}\n".encode()
     top = module.partition(".")[0]
-    trusted = [top] if importlib.util.find_spec(top) else []  # of another system, or of Python 2
+    is_there = top in sys.stdlib_module_names and importlib.util.find_spec(top)  # else of another system, or Python 2
+    trusted = [top] if is_there else []
 
     with pytest.raises(HostilePickleError, match="to run code"):
         ForeignPickle(b"\x80\x03" + data + b".", Trust(trusted), BOT).load()
@@ -206,12 +214,44 @@ def test_what_attacks_is_called_an_attack(name):
         "multiprocessing.shared_memory.SharedMemory",
         "codes.run",
         "sys.float_info",
+        "commands.orders.Order",
+        "code.Snippet",
+        "site.models.User",
     ],
 )
 def test_what_only_shares_a_module_with_a_weapon_accuses_nobody(name):
     module, _, attribute = name.rpartition(".")
 
     assert not is_weapon(module, attribute)
+
+
+OWN = {"profile": "Profile", "trace": "Trace", "code": "InteractiveShop", "webbrowser": "opening", "commands": "Order"}
+
+
+@pytest.fixture
+def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Modules of the user's that have the names of Python's."""
+    for module, name in OWN.items():
+        (tmp_path / f"{module}.py").write_text(f"class {name}:\n    n = 1\n")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for module in OWN:
+        sys.modules.pop(module, None)
+
+
+@pytest.mark.usefixtures("own_modules")
+@pytest.mark.parametrize("module", OWN)
+def test_a_module_of_ones_own_with_the_name_of_one_of_pythons_attacks_nobody_once_it_is_trusted(module):
+    name = OWN[module]
+    data = f"\x80\x03c{module}\n{name}\n)\x81.".encode("latin-1")
+    if is_weapon(module, name):
+        with pytest.raises(HostilePickleError, match=f"is a module of yours: --trust {module}"):
+            ForeignPickle(data, Trust(), BOT).load()
+    assert type(ForeignPickle(data, Trust([module]), BOT).load()).__module__ == module
+    assert type(ForeignPickle(data, Trust(aliases={f"{module}.{name}": Fragile}), BOT).load()) is Fragile
+    gone = data.replace(name.encode(), b"Popen")
+    ForeignPickle(gone, Trust([module]), BOT).load()
 
 
 # -- PTB 13 --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ So of each form, and of each class that can be restored, as many as fit are deco
 from __future__ import annotations
 
 import datetime as dtm
+import pickle
 import re
 import struct
 import time
@@ -24,6 +25,7 @@ from deep import IS_DEEP
 from zoo import ZOO
 
 from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec import restore as RESTORED  # noqa: N812
 from ptb_mongo.codec.proportion import LOOKED_AT_AT_LEAST, LOOKED_AT_PER_BYTE
 from ptb_mongo.codec.standard import STANDARD
 from ptb_mongo.codec.trust import Trust
@@ -225,6 +227,16 @@ WHOLE: dict[str, Callable[[int], Any]] = {
     ],
     "what stands in as many places as it may": lambda size: holding(in_as_many_places_as_it_may(size)),
     "news in a pickle": lambda size: repeated("telegram", "telegram.Message", literal(NEWS[2]), size) | {"ptb": "0"},
+    "news that stands in many places": lambda size: other_version(
+        {"entities": [{"type": "bold", "offset": 1, "length": 1}] * (size // 2)}
+    ),
+    "news of news, twice": lambda size: other_version(replies(min(size // 45, 100))),
+    "news in an attribute, in many places": lambda size: other_version(
+        {}, entities=[{"type": "bold", "offset": 1, "length": 1}] * (size // 2)
+    ),
+    "news that stands in one place": lambda size: other_version(
+        {"entities": [{"type": "bold", "offset": at, "length": 1} for at in range(size // 30)]}
+    ),
     "messages": lambda size: repeated("telegram", "telegram.Message", literal({"message_id": 1}), size),
     "messages of a few bytes": lambda size: repeated("telegram", "telegram.Message", b"}", size),
     "namespaces of a few bytes": lambda size: repeated("object", "types.SimpleNamespace", b"\x89)", size),
@@ -261,6 +273,9 @@ REFUSED = {
     "deep tuples in a pickle": "cannot be copied",
     "one text in many places": "the same parts",
     "messages of a few bytes": "much more of its bytes",
+    "news that stands in many places": "the same parts",
+    "news of news, twice": "the same parts",
+    "news in an attribute, in many places": "the same parts",
     "a chain of references to the next, twice": "the same parts",
     "keys of one hash, one by one": "the same hash",
     "keys of one hash that share what is dear to compare": "the same hash|the same parts",
@@ -272,11 +287,37 @@ REFUSED = {
 """Those that are not let in, and why; all others are."""
 LET_IN_UP_TO = {
     "one text in many places": 1000,
+    "news that stands in many places": 1000,
+    "news in an attribute, in many places": 1000,
     "keys of one hash, one by one": 20_000,
     "decimals with the hash of a long fraction": 1000,
     "tuples of one hash": 1000,
 }
-GROWING_NO_FURTHER = {"a long pattern", "a chain of references to the next, twice"}
+GROWING_NO_FURTHER = {"a long pattern", "news of news, twice", "a chain of references to the next, twice"}
+
+
+def other_version(news: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """A message that another version has stored, with what it did not know, and shares as Python does."""
+    state = {"message_id": 1, **known, "api_kwargs": news}
+    return {"_py": "telegram", "ptb": "0", "pickle": pickle.dumps(Restored("telegram", "telegram.Message", state), 5)}
+
+
+class Restored:
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RESTORED, self.args
+
+
+def replies(levels: int) -> dict[str, Any]:
+    """JSON that stands for twice as many messages with each level."""
+    base = {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}}
+    news: dict[str, Any] = {}
+    for _ in range(levels):
+        news = {"reply_to_message": base | news, "pinned_message": None}
+        news["pinned_message"] = news["reply_to_message"]
+    return news
 
 
 def in_as_many_places_as_it_may(size: int) -> bytes:

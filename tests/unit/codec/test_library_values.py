@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime as dtm
+import math
 import sys
 import zoneinfo
 from typing import Any
@@ -214,6 +215,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "an array of half a number": {"_py": "array", "type": "i", "size": 4, "v": b"abc"},
     "an iterator over a set": {"_py": "iterator", "v": {"_py": "set", "v": [1]}},
     "an iterator over a file": {"_py": "iterator", "v": {"_py": "object", "cls": "samples.Trap", "state": {}}},
+    "numbers of an array that become infinite": {"_py": "array", "type": "f", "v": [1e300]},
     "an iterator of no kind": {"_py": "iterator", "kind": "map", "v": [1]},
     "enumerate from a text": {"_py": "iterator", "kind": "enumerate", "v": {"_py": "iterator", "v": [1]}, "at": "1"},
     "zip of lists": {"_py": "iterator", "kind": "zip", "v": [[1]]},
@@ -221,6 +223,14 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "a duration of dates": {"_py": "pendulum.Duration", "days": 10**12, "seconds": 0, "microseconds": 0},
     "a duration that pendulum rounds": {"_py": "pendulum.Duration", "days": 0, "seconds": 2**40, "microseconds": 1},
     "a date of pendulum in milliseconds": {"_py": "pendulum.Date", "v": DatetimeMS(2**62)},
+}
+ROUNDED: dict[str, Any] = {
+    "a fraction of a few digits": {"_py": "ndarray", "dtype": "<f4", "shape": [1], "v": [0.1]},
+    "what is infinite or no number": {"_py": "ndarray", "dtype": "<f4", "shape": [2], "v": [math.inf, math.nan]},
+    "a single one": {"_py": "numpy", "dtype": "float16", "v": 0.1},
+    "a single infinite one": {"_py": "numpy", "dtype": "complex64", "v": [0.1, math.inf]},
+    "a whole number": {"_py": "numpy", "dtype": "float32", "v": 3},
+    "texts as long as they may be": {"_py": "ndarray", "dtype": "<U2", "shape": [2], "v": ["ab", ""]},
 }
 HOSTILE_NUMBERS: dict[str, dict[str, Any]] = {
     "objects": {"_py": "ndarray", "dtype": "|O", "shape": [1], "v": b"12345678"},
@@ -233,6 +243,14 @@ HOSTILE_NUMBERS: dict[str, dict[str, Any]] = {
     "another shape": {"_py": "ndarray", "dtype": "<f8", "shape": [2], "v": [1.0]},
     "numbers that do not fit": {"_py": "ndarray", "dtype": "|u1", "shape": [1], "v": [-(2**40)]},
     "fractions as whole numbers": {"_py": "ndarray", "dtype": "<i8", "shape": [1], "v": [1.5]},
+    "texts that are cut off": {"_py": "ndarray", "dtype": "<U2", "shape": [2], "v": ["ab", "abcdef"]},
+    "a text that loses its end": {"_py": "ndarray", "dtype": "<U4", "shape": [1], "v": ["ab\0"]},
+    "numbers that wrap around": {"_py": "ndarray", "dtype": "|i1", "shape": [2], "v": [1, 200]},
+    "numbers that become infinite": {"_py": "ndarray", "dtype": "<f4", "shape": [2], "v": [1.0, 1e300]},
+    "whole numbers that become infinite": {"_py": "ndarray", "dtype": "<f2", "shape": [1], "v": [70000]},
+    "a single number that wraps around": {"_py": "numpy", "dtype": "uint8", "v": 256},
+    "a single number that becomes infinite": {"_py": "numpy", "dtype": "float32", "v": -1e300},
+    "a complex number that becomes infinite": {"_py": "numpy", "dtype": "complex64", "v": [0.0, 1e300]},
     "an unknown order": {"_py": "ndarray", "dtype": "<i8", "shape": [1], "v": [1], "order": []},
     "a single object": {"_py": "numpy", "dtype": "object", "v": 1},
     "a single text as a number": {"_py": "numpy", "dtype": "int64", "v": "1"},
@@ -240,6 +258,13 @@ HOSTILE_NUMBERS: dict[str, dict[str, Any]] = {
     "a moment of fractions": {"_py": "numpy", "dtype": "<M8[s]", "v": 1.5},
     "a moment in no unit": {"_py": "numpy", "dtype": "<M8[x]", "v": 1},
 }
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_what_others_write_by_hand_is_rounded_as_numpy_does(name: str) -> None:
+    pytest.importorskip("numpy")
+    value = CODEC.decode(ROUNDED[name])
+    assert CODEC.encode(CODEC.decode(CODEC.encode(value))) == CODEC.encode(value) or "no number" in name
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, *HOSTILE_NUMBERS])

@@ -276,9 +276,10 @@ def test_a_class_that_is_gone_from_its_trusted_module_is_found_with_an_alias():
 
 
 def test_a_class_that_may_be_anywhere_is_trusted_or_found_with_an_alias():
-    for name in ("gone.Basket", f"{HERE}.sub.Basket"):
+    inside = f"{HERE}.sub.Basket"  # of what is no package, so that it is a class in a class
+    for name, module in (("gone.Basket", "gone"), ("gone.sub.Basket", "gone.sub"), (inside, HERE)):
         reason = unreadable({"a": {"_py": "class", "v": name}})
-        assert f'trusted=["{name.rpartition(".")[0]}"]' in reason
+        assert f'trusted=["{module}"]' in reason
         assert f'aliases={{"{name}": <the class>}}' in reason
 
 

@@ -6,6 +6,7 @@ installed, of which nobody is told before somebody's data is loaded, or saved.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import pytest
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.codec import Codec
-from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,63 @@ print(before, {library!r} in sys.modules)
     )
 
     assert ran.stdout.split() == ["False", "False"]
+
+
+# -- what to trust -------------------------------------------------------------------------------------------
+
+
+class Outer:
+    class Inner:
+        class Innermost:
+            pass
+
+
+PACKAGE = {"shop/__init__.py": "", "shop/models.py": "raise SystemExit", "plain.py": "raise SystemExit"}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in PACKAGE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("shop.models.Basket", "shop.models"),
+        ("shop.models.Basket.Inner", "shop.models"),
+        ("shop.models.Basket.Inner.More", "shop.models"),
+        ("shop.Basket.Inner", "shop"),
+        ("plain.Basket.Inner", "plain"),
+        (f"{__name__}.Outer.Inner.Innermost", __name__),
+        ("no_such.models.Basket", "no_such.models"),
+        ("no_such.Basket", "no_such"),
+        ("\0.x.Basket", "\0.x"),
+        ("../shop.models.Basket", "../shop.models"),
+        ("shop..models.Basket", "shop"),
+        ("Basket", ""),
+    ],
+)
+def test_the_advice_for_a_class_names_the_module_around_it_and_imports_none(name: str, module: str) -> None:
+    before = set(sys.modules)
+    with pytest.raises(DecodeError) as caught:
+        Codec().decode({"_py": "object", "cls": name, "state": {}})
+    assert f'trusted=["{module}"]' in caught.value.reason
+    assert {one for one in set(sys.modules) - before if one.partition(".")[0] in {"shop", "plain"}} == set()
+    with contextlib.suppress(ConfigurationError):
+        Codec([module])
+        assert not module.startswith("no_such")
+
+
+def test_following_the_advice_for_classes_in_classes_helps() -> None:
+    data = {"a": Outer.Inner(), "b": [Outer.Inner.Innermost()]}
+    with pytest.raises(EncodeError) as caught:
+        Codec().encode(data)
+    assert f'trusted=["{__name__}"]' in Codec().explained(data, caught.value, "user_data").reason
+    plain = Codec([__name__]).encode(data)
+    with pytest.raises(DecodeError) as refused:
+        Codec().decode(plain)
+    assert f'trusted=["{__name__}"]' in Codec().explained_unreadable(plain, refused.value, "user_data").reason

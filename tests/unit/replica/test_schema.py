@@ -98,6 +98,49 @@ def test_no_strategy_decides_about_the_number(strategy: Any) -> None:
     assert scope.merged(USER, *({"data": {}, "schema": number} for number in (5, 5, 1)))["schema"] == 1
 
 
+@pytest.mark.parametrize("functions", [(), (to_1,)], ids=["without", "with one"])
+@pytest.mark.parametrize("strategy", ["local", "remote"])
+@pytest.mark.parametrize("change", [lambda cart: cart.append("cake"), lambda cart: cart.clear()], ids=["more", "less"])
+def test_a_change_to_data_in_the_old_shape_is_not_stored_over_a_newer_versions_migration(
+    functions: Any, strategy: Any, change: Any
+) -> None:
+    scope = scope_with(*functions, on_conflict=strategy)
+    replica, live = attached(scope, stored("old:1", {"title": "Ada", "cart": ["tea"]}, schema=1))
+    change(live["cart"])
+    live["n"] = 1
+    scope.stage(USER, live)
+    reads(scope, replica, stored("newer:1", {"title": "Ada", "cart": {"tea": 1}}, schema=2))
+    scope.catch_up(USER)
+    assert live == {"title": "Ada", "cart": {"tea": 1}, "n": 1}
+    assert wanted(replica) == {"data": live, "schema": 2}
+
+
+@pytest.mark.parametrize("numbers", [(1, 1), (2, 1), (1, 1.0), (None, 0)])
+@pytest.mark.parametrize("functions", [(), (to_1,)], ids=["without", "with one"])
+def test_a_number_that_is_no_higher_decides_nothing(functions: Any, numbers: Any) -> None:
+    scope = scope_with(*functions)
+    base, local, remote = ({"data": {"n": n}} for n in (1, 2, 3))
+    merged = scope.merged(USER, base | {"schema": numbers[0]}, local, remote | {"schema": numbers[1]})
+    assert merged["data"] == {"n": 2}
+
+
+@pytest.mark.parametrize("own", ["v7", {"a": 1}, -1, 1.5, True, None, 0, 7, 7.0])
+def test_a_bot_without_functions_leaves_a_field_of_somebody_else_as_it_is(own: Any) -> None:
+    scope = scope_with()
+    replica, live = attached(scope, stored("old:1", {"n": 1}, schema=own))
+    live["n"] = 2
+    scope.stage(USER, live)
+    prepared = OperationMaker("bot", buries=lambda: False).make(scope, replica, replica.pending, 0)
+    assert isinstance(prepared and prepared.operation, Update)
+    changes: Any = prepared.operation.changes  # type: ignore[union-attr]
+    assert (dict(changes.sets), changes.unsets) == ({("data", "n"): 2}, [])
+    reads(scope, replica, stored("other:1", {"n": 1, "m": 1}, schema="else"))
+    scope.catch_up(USER)
+    assert live == {"n": 2, "m": 1}
+    changes = scope.changes(replica.base or b"", wanted(replica), 100)
+    assert (dict(changes.sets), changes.unsets) == ({("data", "n"): 2}, [])
+
+
 def test_a_migration_is_stored_as_a_whole_or_not_at_all() -> None:
     scope = scope_with(to_1)
     replica, live = attached(scope, stored("old:1", {"name": "Ada", "n": 1}))
