@@ -107,7 +107,7 @@ class ObjectForms:
             return {TAG: "object", "cls": name}, state
         named = shape.base is tuple and is_named_tuple(cls)
         tagged = self._named_tuple(value, name, depth) if named else self._of_base(shape.base, value, name, depth)
-        return tagged, None if state == {} else state
+        return tagged, None if type(state) is dict and not state else state
 
     def _state(self, shape: Shape, value: Any, name: str) -> Any:
         try:

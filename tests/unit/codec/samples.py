@@ -385,6 +385,52 @@ class Trap:
         fire("called", *args)
 
 
+class Naive:
+    """Takes for granted that it is compared with its like."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.a == other.a)
+
+    def __hash__(self) -> int:
+        return hash(self.a)
+
+
+class NaiveText(str):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return bool(str.lower(self) == str.lower(other))
+
+    def __hash__(self) -> int:
+        return hash(str.lower(self))
+
+
+class NaiveState:
+    """Its state is such a value."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __getstate__(self) -> Any:
+        return self.state
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class Refusing:
+    """Can be compared with nothing, and has the hash of others."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AttributeError("it is not compared")
+
+    def __hash__(self) -> int:
+        return 1
+
+
 class Vague:
     """Gives itself when it is compared, and has no truth, as an array of numpy."""
 
