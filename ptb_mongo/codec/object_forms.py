@@ -62,7 +62,7 @@ class ObjectForms:
         """
         cls = type(value)
         shape = shape_of(cls)
-        if shape is None:
+        if shape is None or (shape.is_whole and attributes_of(value)):
             return self._opaque(value)
         if shape.is_named and not getattr(value, "__dict__", None):
             return self._named_tuple(value, self._trust.name_of(cls), depth)

@@ -385,6 +385,63 @@ class Trap:
         fire("called", *args)
 
 
+class NamedDay(dtm.date):
+    """Its constructor sets an attribute, as do those of the following."""
+
+    name: str
+
+    def __new__(cls, *args: Any) -> Any:
+        self = super().__new__(cls, *args)
+        self.name = f"{self.year}"
+        return self
+
+
+class Stamped(dtm.datetime):
+    __slots__ = ("quarter",)
+
+    def __new__(cls, *args: Any, **more: Any) -> Any:
+        self = super().__new__(cls, *args, **more)
+        self.quarter = (self.month - 1) // 3
+        return self
+
+
+class Shift(dtm.time):
+    name: str
+
+    def __new__(cls, *args: Any, **more: Any) -> Any:
+        self = super().__new__(cls, *args, **more)
+        self.name = f"{self.hour}"
+        return self
+
+
+class Term(dtm.timedelta):
+    weeks: int
+
+    def __new__(cls, *args: Any) -> Any:
+        self = super().__new__(cls, *args)
+        self.weeks = self.days // 7
+        return self
+
+
+class Limited(collections.Counter[Any]):
+    def __init__(self, *args: Any) -> None:
+        self.limit = 10
+        super().__init__(*args)
+
+
+class LimitedDefaults(collections.defaultdict[Any, Any]):
+    def __init__(self, *args: Any) -> None:
+        self.limit = 10
+        super().__init__(*args)
+
+
+class Counted(collections.Counter[Any]):
+    """Has a constructor that sets nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+
+
 class Naive:
     """Takes for granted that it is compared with its like."""
 
