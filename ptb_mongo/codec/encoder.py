@@ -135,7 +135,7 @@ class Encoder:
 
     def _escape(self, key: Any) -> str | None:
         name = escape(key)
-        if name == key and len(self._unescaped) < _REMEMBERED_KEYS:
+        if name is not None and name == key and len(self._unescaped) < _REMEMBERED_KEYS:
             self._unescaped.add(key)
         return name
 
@@ -212,8 +212,10 @@ class Encoder:
         """One of BSON's own types that holds values, which must be BSON's own too."""
         plain = self.encode(content, depth + 1)
         try:
-            is_native = bool(plain == content)
-        except Exception:  # noqa: BLE001  (an array of numpy has no truth)
+            # As BSON: a class may have a `__eq__` of its own.
+            one, other = (bson.encode({"v": part}, codec_options=OPTIONS) for part in (plain, content))
+            is_native = one == other
+        except Exception:  # noqa: BLE001  (it is no BSON, whatever its class raises then)
             is_native = False
         if not is_native:
             raise EncodeError(f"a {type(value).__name__} can hold only what BSON holds without loss")
@@ -297,3 +299,7 @@ def _check_hashes(values: Collection[Any]) -> None:
         check_collisions(values)
     except DecodeError as error:
         raise EncodeError(error.reason) from error
+    except RecursionError:
+        raise
+    except Exception as error:  # whatever a `__hash__` or `__eq__` of a key's class may raise
+        raise EncodeError(f"its keys or elements cannot be compared ({type(error).__name__}: {error})") from error

@@ -57,7 +57,7 @@ class Fields(NamedTuple):
 _FIELDS: Final[WeakKeyDictionary[type, Fields]] = WeakKeyDictionary()
 
 
-GONE: Final = "has no field %s any more: what is stored of it is left out, and removed at the next save"
+GONE: Final = "has no field %s any more: what is stored of it is left out, and stays stored"
 
 
 class Said:

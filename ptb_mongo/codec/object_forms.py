@@ -63,7 +63,7 @@ class ObjectForms:
         """
         cls = type(value)
         shape = shape_of(cls)
-        if shape is None:
+        if shape is None or (shape.is_whole and attributes_of(value)):
             return self._opaque(value)
         if shape.is_named and not getattr(value, "__dict__", None):
             return self._named_tuple(value, self._trust.name_of(cls), depth)
@@ -108,7 +108,7 @@ class ObjectForms:
             return {TAG: "object", "cls": name}, state
         named = shape.base is tuple and is_named_tuple(cls)
         tagged = self._named_tuple(value, name, depth) if named else self._of_base(shape.base, value, name, depth)
-        return tagged, None if state == {} else state
+        return tagged, None if type(state) is dict and not state else state
 
     def _state(self, shape: Shape, value: Any, name: str) -> Any:
         try:

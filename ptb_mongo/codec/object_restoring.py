@@ -59,7 +59,7 @@ class ObjectRestorer:
     def named_tuple(self, tagged: dict[str, Any], fields: dict[Any, Any], state: Any) -> Any:
         """A named tuple of its fields."""
         cls, shape = self._class(tagged)
-        if shape.base is object and not state:  # it was a named tuple when it was stored
+        if shape.base is object and _is_nothing(state):  # it was a named tuple when it was stored
             return self._with_state(cls, shape, None, fields)
         if not is_named_tuple(cls):
             raise _other_kind(cls, "is no named tuple, as it was when this object was stored")
@@ -110,7 +110,7 @@ class ObjectRestorer:
         except DecodeError as error:
             if type(value) in _STORED_VALUES and issubclass(cls, enum.Enum):
                 for one in cls:
-                    if one.value == value and type(one.value) is type(value):
+                    if type(one.value) is type(value) and one.value == value:
                         return one
             raise DecodeError(
                 f"{error.reason}: it was there when this was stored; keep it, if only as an alias of another one"
@@ -232,6 +232,10 @@ class ObjectRestorer:
             raise
         except Exception as error:  # whatever a class's own method may raise
             raise _failed(cls, "__setstate__", error) from error
+
+
+def _is_nothing(state: Any) -> bool:
+    return state is None or (type(state) is dict and not state)
 
 
 def _is_value_of(cls: Any, value: Any, likely: enum.Enum) -> bool:

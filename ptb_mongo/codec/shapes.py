@@ -53,7 +53,8 @@ BASES: Final[dict[type, Callable[[Any], Any]]] = {
 }
 """What a class can be made from, and how an object of it becomes one of just that type, by no method of its own."""
 
-# A copy of these loses their own attributes, so that they are not stored either: PTB hands over copies.
+# A copy of these loses their own attributes, so that they are not stored either: PTB hands over copies. It has those
+# that the class's own constructor sets: objects that have some by that are stored as a call of it, in one piece.
 _WITHOUT_ATTRIBUTES: Final = frozenset(
     {collections.Counter, collections.defaultdict, dtm.datetime, dtm.date, dtm.time, dtm.timedelta}
 )
@@ -77,6 +78,8 @@ class Shape(NamedTuple):
         is_doubtful: Whether code of the class runs when an object is restored or copied.
         is_plain: Whether an object is nothing but its attributes.
         is_named: Whether it is a named tuple without a state of its own.
+        is_whole: Whether an object with attributes of its own is stored in one piece all the same, as a call of its
+            class makes them.
     """
 
     base: type
@@ -86,6 +89,7 @@ class Shape(NamedTuple):
     is_doubtful: bool
     is_plain: bool
     is_named: bool = False
+    is_whole: bool = False
 
     def state_of(self, obj: Any) -> Any:
         """What is stored beside the elements: a dict of the attributes, or what the class itself says."""
@@ -160,7 +164,14 @@ def _shape(cls: Any) -> Shape | None:
         return Shape(base, kind, own_getstate, own_setstate, is_doubtful=False, is_plain=False, is_named=True)
     runs_code = own_getstate or own_setstate or copies_itself(cls) or base is not object or by_call
     is_doubtful = runs_code or cls.__new__ is not object.__new__
-    return Shape(base, kind, own_getstate, own_setstate, is_doubtful, is_plain(cls))
+    is_whole = base in _WITHOUT_ATTRIBUTES and not own_getstate and _constructor_sets_attributes(cls, base)
+    return Shape(base, kind, own_getstate, own_setstate, is_doubtful, is_plain(cls), is_whole=is_whole)
+
+
+def _constructor_sets_attributes(cls: Any, base: Any) -> bool:
+    """Whether a class has a constructor of its own, and its objects have room for what that may set."""
+    is_own = cls.__new__ is not base.__new__ or cls.__init__ is not base.__init__
+    return is_own and bool(cls.__dictoffset__ or slots_of(cls))
 
 
 def _library(cls: Any) -> tuple[Literal["pydantic", "msgspec", "attrs", "other"], Any]:

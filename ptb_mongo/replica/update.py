@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import escape, unescape
 from ptb_mongo.replica.changes import Changes
@@ -18,6 +18,7 @@ from ptb_mongo.replica.elements import (
     set_change,
     set_guard,
 )
+from ptb_mongo.replica.unknown_fields import as_stored
 from ptb_mongo.replica.values import (
     MISSING,
     Document,
@@ -34,6 +35,7 @@ from ptb_mongo.replica.values import (
 __all__ = ["Changes", "diff"]
 
 _CLASS: Final = "cls"
+_MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 
 
@@ -80,6 +82,7 @@ class _Difference:
     at_most: float
     guards: Callable[[Keys], bool]
     stored: Document
+    failed: list[Path] = field(default_factory=list)
 
     def fields(self, base: Document, local: Document, path: Path, keys: Keys, changes: Changes) -> bool:
         """Adds the changes between two documents; `False` if they cannot be addressed one by one."""
@@ -134,36 +137,68 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
-        inside = comparable(before, after)
-        known = before
-        renamed: Document = {}
-        if inside is None and type(before) not in _EQUAL_IS_SAME:
-            if same(before, after):
-                return
-            known = self.canonical(before)
-            changes.keeps_forms = changes.keeps_forms or not same(known, before)
-            if same(known, after):
-                return
-            stored = fields_inside(before)
-            if (ours := comparable(known, after)) and stored is not None and stored[0] == ours[0]:
-                inside = ours[0], stored[1], ours[2]
-                renamed = _new_name(before, after)
+        forms = self._forms(before, after, path, changes)
+        if forms is None:
+            return
+        difference, known, wanted, inside = forms
         if inside is not None:
             inner, old, new = inside
             mark = changes.mark()
-            one_by_one = self.fields(old, new, path + inner, keys, changes)
+            one_by_one = difference.fields(old, new, path + inner, keys, changes)
             if one_by_one and changes.mark()[0] - mark[0] <= self.at_most:
                 if changes.mark() != mark:
                     changes.conditions |= fields_guard(path, value_at(self.stored, path), inner)
-                    changes.sets += [((*path, name), value) for name, value in renamed.items()]
+                    changes.sets += [((*path, name), value) for name, value in _new_name(before, after).items()]
                 return
             changes.back_to(mark)
             changes.conditions |= equal_to(path, value_at(self.stored, path), GUARDED_DOCUMENT)
-        elif _elements(before, known, after, path, changes):
+        elif _elements(before, known, wanted, path, changes):
             return
-        elif self.guards(keys) or _is_merged(after):
+        elif self.guards(keys) or _is_merged(wanted):
             changes.conditions |= equal_to(path, value_at(self.stored, path))
-        changes.sets.append((path, after))
+        changes.sets.append((path, wanted))
+
+    def _forms(self, before: Any, after: Any, path: Path, changes: Changes) -> _Forms | None:
+        """The forms of two values that stand at one path; `None` if they stand for the same."""
+        inside = comparable(before, after)
+        has_other_names = inside is not None and list(inside[1]) != list(inside[2])
+        if inside is not None and not (has_other_names and _CLASS in before and self._may_try()):
+            return _Forms(self, before, after, inside)
+        if type(before) in _EQUAL_IS_SAME:
+            return _Forms(self, before, after, None)
+        if same(before, after):
+            return None
+        known = self.canonical(before)
+        is_ours = same(known, before)
+        changes.keeps_forms = changes.keeps_forms or not is_ours
+        if same(known, after):
+            return None
+        difference, wanted = self, after
+        if is_ours:
+            difference = replace(self, canonical=_as_it_is)  # and so is all that lies inside
+        elif self._may_try():
+            difference, wanted = self._with_unknown(before, known, after, path)
+        if inside is None:
+            stored, ours, new = fields_inside(before), comparable(known, after), fields_inside(wanted)
+            if ours and stored and new and stored[0] == ours[0] == new[0]:
+                inside = ours[0], stored[1], new[1]
+        else:
+            inside = comparable(before, wanted) or inside
+        return _Forms(difference, known if difference is self else before, wanted, inside)
+
+    def _may_try(self) -> bool:
+        return len(self.failed) < _MOST_FAILED
+
+    def _with_unknown(self, before: Any, known: Any, after: Any, path: Path) -> tuple[_Difference, Any]:
+        """What is to be stored with what only other versions of a class know, and what finds the changes to it."""
+        wanted = as_stored(before, known, after)
+        if same(wanted, after):
+            return self, after
+        understood = self.canonical(wanted)
+        if understood is MISSING or not same(understood, self.canonical(after)):
+            self.failed.append(path)
+            return self, after
+        return replace(self, canonical=_as_it_is), wanted
 
 
 def _elements(before: Any, known: Any, after: Any, path: Path, changes: Changes) -> bool:
@@ -182,6 +217,22 @@ def _elements(before: Any, known: Any, after: Any, path: Path, changes: Changes)
         changes.conditions |= push_guard(array, was.items, push)
         return True
     return False
+
+
+class _Forms(NamedTuple):
+    """Two values that are compared.
+
+    Attributes:
+        difference: What finds the changes inside.
+        known: The stored one in the form that we store.
+        wanted: What is to be stored.
+        inside: Where the fields of both lie, if they have some; and these, as they are stored.
+    """
+
+    difference: _Difference
+    known: Any
+    wanted: Any
+    inside: tuple[Path, Document, Document] | None
 
 
 def _is_same(before: Any, after: Any) -> bool:

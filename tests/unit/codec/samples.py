@@ -385,6 +385,109 @@ class Trap:
         fire("called", *args)
 
 
+class NamedDay(dtm.date):
+    """Its constructor sets an attribute, as do those of the following."""
+
+    name: str
+
+    def __new__(cls, *args: Any) -> Any:
+        self = super().__new__(cls, *args)
+        self.name = f"{self.year}"
+        return self
+
+
+class Stamped(dtm.datetime):
+    __slots__ = ("quarter",)
+
+    def __new__(cls, *args: Any, **more: Any) -> Any:
+        self = super().__new__(cls, *args, **more)
+        self.quarter = (self.month - 1) // 3
+        return self
+
+
+class Shift(dtm.time):
+    name: str
+
+    def __new__(cls, *args: Any, **more: Any) -> Any:
+        self = super().__new__(cls, *args, **more)
+        self.name = f"{self.hour}"
+        return self
+
+
+class Term(dtm.timedelta):
+    weeks: int
+
+    def __new__(cls, *args: Any) -> Any:
+        self = super().__new__(cls, *args)
+        self.weeks = self.days // 7
+        return self
+
+
+class Limited(collections.Counter[Any]):
+    def __init__(self, *args: Any) -> None:
+        self.limit = 10
+        super().__init__(*args)
+
+
+class LimitedDefaults(collections.defaultdict[Any, Any]):
+    def __init__(self, *args: Any) -> None:
+        self.limit = 10
+        super().__init__(*args)
+
+
+class Counted(collections.Counter[Any]):
+    """Has a constructor that sets nothing."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+
+
+class Naive:
+    """Takes for granted that it is compared with its like."""
+
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.a == other.a)
+
+    def __hash__(self) -> int:
+        return hash(self.a)
+
+
+class NaiveText(str):
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return bool(str.lower(self) == str.lower(other))
+
+    def __hash__(self) -> int:
+        return hash(str.lower(self))
+
+
+class NaiveState:
+    """Its state is such a value."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __getstate__(self) -> Any:
+        return self.state
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class Refusing:
+    """Can be compared with nothing, and has the hash of others."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AttributeError("it is not compared")
+
+    def __hash__(self) -> int:
+        return 1
+
+
 class Vague:
     """Gives itself when it is compared, and has no truth, as an array of numpy."""
 

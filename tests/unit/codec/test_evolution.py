@@ -207,7 +207,7 @@ def test_a_field_that_is_gone_is_said_once_for_each_class(caplog: pytest.LogCapt
         codec.decode([plain, plain])
 
     assert [record.getMessage() for record in caplog.records] == [
-        "samples.Slotted has no field 'gone' any more: what is stored of it is left out, and removed at the next save"
+        "samples.Slotted has no field 'gone' any more: what is stored of it is left out, and stays stored"
     ]
 
 

@@ -60,6 +60,49 @@ def test_an_exception_may_have_it_as_its_state(make: Any) -> None:
     assert stored(restored(raw)) == raw
 
 
+def test_a_key_is_compared_with_nothing_that_its_class_does_not_expect() -> None:
+    value = {samples.Naive(1): {samples.NaiveText("A"): 1}, samples.Naive(2): {samples.Naive(3)}}
+
+    back = round_trip({"x": value})["x"]
+
+    assert back == value
+
+
+@pytest.mark.parametrize("make", [*VALUES, pytest.param(samples.Naive, id="naive")])
+def test_an_object_may_have_it_as_its_state(make: Any) -> None:
+    raw = stored(samples.NaiveState(make(1)))
+
+    assert stored(restored(raw)) == raw
+
+
+def test_one_of_bson_s_own_types_holds_nothing_that_only_claims_to_be_equal() -> None:
+    for holder in (Code("x", {"a": samples.Naive(1)}), DBRef("c", samples.NaiveText("A"))):
+        with pytest.raises(EncodeError, match="can hold only what BSON holds"):
+            CODEC.encode({"x": holder})
+    assert CODEC.encode(DBRef("c", 1.5)) == DBRef("c", 1.5)
+
+
+@pytest.mark.parametrize("count", [2, 1001])
+def test_keys_whose_comparison_fails_are_an_error_of_their_document(count: int) -> None:
+    key = samples.Refusing()
+    plain = {"_py": "dict", "v": [[CODEC.encode(samples.Refusing()), 1] for _ in range(count)]}
+
+    assert CODEC.encode({key: 1}) == {"_py": "dict", "v": [[CODEC.encode(key), 1]]}
+    with pytest.raises(DecodeError):
+        CODEC.decode(plain)
+    with pytest.raises(DecodeError):
+        CODEC.decode({"_py": "set", "v": [one for one, _ in plain["v"]]})
+
+
+def test_a_hash_that_fails_when_it_is_stored_is_an_error_of_its_document() -> None:
+    key = samples.Naive(1)
+    value = {key: 1, samples.Naive(2): 2}
+    key.a = []
+
+    with pytest.raises(EncodeError, match="TypeError"):
+        CODEC.encode({"x": value})
+
+
 @pytest.mark.parametrize("strategy", ["local", "remote", "add", "max", "min", lambda conflict: conflict.remote])
 @pytest.mark.parametrize("make", VALUES)
 def test_every_strategy_decides_a_conflict_of_it(make: Any, strategy: Any) -> None:

@@ -6,6 +6,7 @@ a value that a bot could store before, and cannot now.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import datetime as dtm
@@ -16,6 +17,8 @@ import samples
 from roundtrip import CODEC, portrait, restored, round_trip, stored
 
 from ptb_mongo.codec import Codec
+from ptb_mongo.codec.objects import attributes_of
+from ptb_mongo.codec.shapes import BASES
 from ptb_mongo.errors import DecodeError, EncodeError
 
 shaped = pytest.importorskip("shaped", reason="it is about classes of pydantic, attrs and msgspec, too")
@@ -171,6 +174,43 @@ def test_a_planted_attribute_never_stands_in_the_place_of_a_method() -> None:
             planted = {**form, "state": {**form.get("state", {}), hook: 1}}
             with contextlib.suppress(DecodeError):
                 assert hook not in getattr(CODEC.decode(planted), "__dict__", ())
+
+
+MADE_BY_A_CALL = [
+    samples.NamedDay(2020, 1, 1),
+    samples.Stamped(2020, 5, 1, tzinfo=dtm.timezone.utc),
+    samples.Shift(5),
+    samples.Term(15),
+    samples.Limited("aab"),
+    samples.LimitedDefaults(list, {"a": [1]}),
+]
+
+
+@pytest.mark.parametrize("value", MADE_BY_A_CALL, ids=lambda value: type(value).__name__)
+def test_what_a_constructor_sets_comes_back_as_from_a_copy(value: Any) -> None:
+    expected = attributes_of(copy.deepcopy(value))
+
+    back = round_trip({"x": value})["x"]
+
+    assert expected
+    assert (back, attributes_of(back)) == (value, expected)
+    assert stored(copy.deepcopy(value)) == stored(value) == stored(back)
+
+
+@pytest.mark.parametrize("value", MADE_BY_A_CALL, ids=lambda value: type(value).__name__)
+def test_what_was_stored_before_the_class_had_a_constructor_loads(value: Any) -> None:
+    base = next(cls for cls in type(value).__mro__ if cls.__module__ in {"datetime", "collections"})
+    plain = CODEC.encode(base(list, value) if base is collections.defaultdict else BASES[base](value))
+    plain = plain if type(plain) is dict else {"_py": base.__name__, "v": plain}
+
+    back = CODEC.decode({**plain, "cls": f"samples.{type(value).__name__}"})
+
+    assert type(back) is type(value)
+    assert back == value
+
+
+def test_a_constructor_that_sets_nothing_is_no_reason_to_hide_the_elements() -> None:
+    assert CODEC.encode(samples.Counted("aab")) == {"_py": "Counter", "cls": "samples.Counted", "v": {"a": 2, "b": 1}}
 
 
 class Demanding(set):
