@@ -21,7 +21,7 @@ from ptb_mongo.driver.uri import without_password
 from ptb_mongo.errors import ConfigurationError, DocumentError, PersistenceError
 from ptb_mongo.migration.database import Database
 from ptb_mongo.printable import printable
-from ptb_mongo.types import Migrations
+from ptb_mongo.types import Exclude, Migrations
 
 __all__ = [
     "ERROR",
@@ -132,7 +132,10 @@ class Target:
 
     @asynccontextmanager
     async def open(
-        self, bot: telegram.Bot | None = None, migrations: Migrations | None = None
+        self,
+        bot: telegram.Bot | None = None,
+        migrations: Migrations | None = None,
+        exclude: Exclude | None = None,
     ) -> AsyncIterator[Database]:
         """The open database, after it has answered."""
         database = await Database.open(
@@ -142,6 +145,7 @@ class Target:
             trusted=self.trusted,
             aliases=self.aliases,
             migrations=migrations,
+            exclude=exclude,
             bot=bot,
         )
         try:

@@ -7,12 +7,42 @@ import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import typer
 
 from ptb_mongo.cli.script import stand_in_for_main
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.scopes.exclusion import Exclusion
+from ptb_mongo.types import Exclude, ScopeName
 
-__all__ = ["aliases_from", "class_named", "imported", "trusted_named"]
+__all__ = ["aliases_from", "class_named", "excluded_from", "imported", "trusted_named"]
+
+
+def excluded_from(words: Sequence[str], hint: str) -> Exclude:
+    """The paths that are excluded, each after the data that it is in: `user_data:session.lock`.
+
+    Args:
+        words: What was given.
+        hint: The option that it was given for.
+
+    Raises:
+        typer.BadParameter: If one cannot be used.
+    """
+    found: dict[ScopeName, set[str]] = {}
+    names = {name: name for name in get_args(ScopeName)}
+    for word in words:
+        name, _, path = word.partition(":")
+        if name not in names or not path:
+            text = f"{word!r:.200} is no path in {', '.join(names)}, such as user_data:session.lock"
+            raise typer.BadParameter(text, param_hint=hint)
+        found.setdefault(names[name], set()).add(path)
+    try:
+        for paths in found.values():
+            Exclusion(paths)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from error
+    return dict(found)
 
 
 def trusted_named(name: str, hint: str) -> str | types.FunctionType:

@@ -23,7 +23,7 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.naming import class_named, imported
+from ptb_mongo.cli.naming import class_named, excluded_from, imported
 from ptb_mongo.cli.terminal import Text, console, write_json
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.migration.data import Kind
@@ -32,7 +32,7 @@ from ptb_mongo.migration.rewriting import Rewritten
 from ptb_mongo.migration.rewriting import migrate as migrate_all
 from ptb_mongo.migration.rewriting import rename_class as rename
 from ptb_mongo.replica.schema import check_migrations
-from ptb_mongo.types import Migrations
+from ptb_mongo.types import Exclude, Migrations
 
 __all__ = ["migrate", "rename_class"]
 
@@ -76,11 +76,21 @@ def migrate(
     collection_prefix: CollectionPrefix = "",
     trust: Trust = None,
     alias: Alias = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="DATA:PATH",
+            show_default=False,
+            help="As given to the bot: user_data:session.lock; may be repeated",
+        ),
+    ] = None,
     apply: Apply = False,
     as_json: Json = False,
 ) -> None:
     """Apply the bot's migrations to all documents, without waiting until each is loaded; the bot may run."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
+    excluded = excluded_from(exclude or (), "--exclude")
     name, _, attribute = module.partition(":")
     migrations: Any = imported(name, "MODULE")
     for part in (attribute or "migrations").split("."):
@@ -93,13 +103,19 @@ def migrate(
     def work(opened: Database, advance: Callable[[Kind, int], None]) -> Awaitable[Rewritten]:
         return migrate_all(opened, apply=apply, advance=advance)
 
-    run(_rewrite(target, work, apply=apply, as_json=as_json, migrations=migrations))
+    run(_rewrite(target, work, apply=apply, as_json=as_json, migrations=migrations, exclude=excluded))
 
 
 async def _rewrite(
-    target: Target, work: _Work, *, apply: bool, as_json: bool, migrations: Migrations | None = None
+    target: Target,
+    work: _Work,
+    *,
+    apply: bool,
+    as_json: bool,
+    migrations: Migrations | None = None,
+    exclude: Exclude | None = None,
 ) -> int:
-    async with target.open(migrations=migrations) as database:
+    async with target.open(migrations=migrations, exclude=exclude) as database:
         await database.format()
         totals = {
             kind: (await database.driver.command({"count": scope.collection}))["n"]

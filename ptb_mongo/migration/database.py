@@ -20,7 +20,7 @@ from ptb_mongo.replica.values import Document
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import make_scopes
 from ptb_mongo.sync.format import FORMAT_VERSION, check
-from ptb_mongo.types import Migrations, ScopeName
+from ptb_mongo.types import Exclude, Migrations, ScopeName
 
 __all__ = ["Database", "Stored"]
 
@@ -56,6 +56,7 @@ class Database:
         trusted: Classes, or names of modules, whose objects may be stored and restored.
         aliases: Classes by the names that they had before.
         migrations: What data goes through when it is read; by default it is read as it is stored.
+        exclude: Paths of what is neither read nor written.
         bot: Stands where the bot stands in the data.
 
     Attributes:
@@ -73,6 +74,7 @@ class Database:
         trusted: Iterable[type | str | FunctionType] = (),
         aliases: Mapping[str, type] = MappingProxyType({}),
         migrations: Migrations | None = None,
+        exclude: Exclude | None = None,
         bot: telegram.Bot | None = None,
     ) -> None:
         self.driver = driver
@@ -85,7 +87,8 @@ class Database:
         codec.import_trusted()
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
         # `object`: what type the data should be, only the bot knows
-        scopes = make_scopes(codec, prefix=prefix, new=dict.fromkeys(names, object), migrations=migrations)
+        new = dict.fromkeys(names, object)
+        scopes = make_scopes(codec, prefix=prefix, new=new, migrations=migrations, exclude=exclude)
         self.callback_data = scopes.callback_data
         self.data_scopes: dict[Kind, DataScope[Any]] = {
             "user_data": scopes.user_data,
@@ -108,6 +111,7 @@ class Database:
         trusted: Iterable[type | str | FunctionType] = (),
         aliases: Mapping[str, type] = MappingProxyType({}),
         migrations: Migrations | None = None,
+        exclude: Exclude | None = None,
         bot: telegram.Bot | None = None,
     ) -> Database:
         """Opens a database; close it afterwards.
@@ -119,6 +123,7 @@ class Database:
             trusted: Classes, or names of modules, whose objects may be stored and restored.
             aliases: Classes by the names that they had before.
             migrations: What data goes through when it is read.
+            exclude: Paths of what is neither read nor written.
             bot: Stands where the bot stands in the data.
 
         Raises:
@@ -126,7 +131,16 @@ class Database:
         """
         name = database_of(client, name)
         driver = await connect(client, name)
-        return cls(driver, name, prefix=prefix, trusted=trusted, aliases=aliases, migrations=migrations, bot=bot)
+        return cls(
+            driver,
+            name,
+            prefix=prefix,
+            trusted=trusted,
+            aliases=aliases,
+            migrations=migrations,
+            exclude=exclude,
+            bot=bot,
+        )
 
     async def close(self) -> None:
         """Closes the connection, if it is ours."""

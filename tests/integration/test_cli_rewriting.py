@@ -263,6 +263,17 @@ def test_the_dictionary_may_have_another_name(run: Run, db: Any) -> None:
     assert db.user_data.find_one({"_id": 1})["schema"] == 1
 
 
+def test_what_the_bot_excludes_need_not_be_readable_and_stays(run: Run, db: Any) -> None:
+    lock = {"_py": "object", "cls": "gone.Lock", "state": {}}
+    db.user_data.insert_one({"_id": 1, "data": {"name": "Ada", "session": {"lock": lock, "n": 1}}})
+    assert run("migrate", "bot_migrations", "--apply").exit_code == 1
+    words = ("migrate", "bot_migrations", "--exclude", "user_data:session.lock", "--exclude", "chat_data:x")
+    assert run(*words, "--apply").exit_code == 0
+    found = db.user_data.find_one({"_id": 1})
+    assert (found["data"]["title"], found["schema"]) == ("Ada", 2)
+    assert found["data"]["session"] == {"lock": lock, "n": 1}
+
+
 # -- aliases ---------------------------------------------------------------------------------------------
 
 
@@ -309,6 +320,8 @@ def test_a_class_that_was_renamed_twice_is_named_by_both_steps(run: Run, db: Any
         (["migrate", "no_module_of_this_name"], "cannot be imported"),
         (["migrate", "cli_models"], "mapping such as"),
         (["migrate", "bot_migrations:to_1"], "mapping such as"),
+        (["migrate", "bot_migrations", "--exclude", "session.lock"], "such as user_data:session.lock"),
+        (["migrate", "bot_migrations", "--exclude", "user_data:a.**"], "is none of its keys"),
         (["check", "--alias", "old.Basket"], "OLD=NEW"),
         (["check", "--alias", "old.Basket=cli_models.Nothing"], "no class"),
         (["check", "--alias", "a.B=b.B", "--alias", "b.B=a.B"], "circle"),
