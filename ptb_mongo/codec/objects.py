@@ -22,8 +22,10 @@ __all__ = [
     "remove_attribute",
     "set_attribute",
     "slots_of",
+    "without_alias",
 ]
 
+_ALIAS: Final = "__orig_class__"
 _DEFAULT_GETSTATE: Final = getattr(object, "__getstate__", None)  # Python 3.11 gave every object one
 _SLOTS_OF: Final[WeakKeyDictionary[type, tuple[str, ...]]] = WeakKeyDictionary()
 _IS_PLAIN: Final[WeakKeyDictionary[type, bool]] = WeakKeyDictionary()
@@ -94,7 +96,18 @@ def attributes_of(obj: object) -> dict[str, Any]:
         except AttributeError:
             continue
     own = getattr(obj, "__dict__", None)
+    if own and _ALIAS in own:
+        own = without_alias(own)
     return {**state, **own} if own else state
+
+
+def without_alias(state: Any) -> Any:
+    """A state without what `typing` leaves in an object of `Basket[int](...)`: that is no data."""
+    if type(state) is tuple and state and type(state[0]) is dict and _ALIAS in state[0]:  # then what slots hold
+        return (without_alias(state[0]) or None, *state[1:])
+    if type(state) is dict and _ALIAS in state:
+        return {name: value for name, value in state.items() if name != _ALIAS}
+    return state
 
 
 def new_object(cls: Any, attributes: Mapping[str, Any]) -> Any:

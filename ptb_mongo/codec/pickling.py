@@ -20,6 +20,7 @@ import telegram
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.inert import newer_form
 from ptb_mongo.codec.left_out import IN_ONE_PIECE, LeftOut, PartOf
+from ptb_mongo.codec.objects import without_alias
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.telegram_objects import telegram_state
@@ -215,7 +216,7 @@ class _Pickler(pickle.Pickler):
             bare,
             tuple([self._one(arg) for arg in args]),
             self._state(kwargs) or None,
-            self._state(state),
+            self._state(without_alias(state)),
             None if items is None else [self._one(item) for item in items],
             None if pairs is None else [tuple([self._one(part) for part in pair]) for pair in pairs],
         ]

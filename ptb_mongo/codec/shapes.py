@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import telegram
 
-from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain, slots_of
+from ptb_mongo.codec.objects import attributes_of, copies_itself, is_plain, slots_of, without_alias
 
 __all__ = ["BASES", "HASH_OF_ATTRS", "PYDANTIC_SLOTS", "Shape", "is_frozen", "is_named_tuple", "shape_of"]
 
@@ -94,7 +94,7 @@ class Shape(NamedTuple):
     def state_of(self, obj: Any) -> Any:
         """What is stored beside the elements: a dict of the attributes, or what the class itself says."""
         if self.own_getstate:
-            return obj.__getstate__()
+            return without_alias(obj.__getstate__())
         if self.base in _WITHOUT_ATTRIBUTES:
             return {}
         if self.kind == "msgspec":

@@ -21,7 +21,7 @@ from ptb_mongo.codec.left_out import LeftOut, PartOf, without_left_out
 from ptb_mongo.codec.object_forms import unreadable_state
 from ptb_mongo.codec.shapes import BASES, Shape, shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
-from ptb_mongo.codec.trust import Trust, class_name
+from ptb_mongo.codec.trust import Trust, class_name, generic_model_of
 from ptb_mongo.errors import EncodeError
 
 __all__ = ["survey"]
@@ -172,7 +172,8 @@ class _Survey:
         name = class_name(cls)
         if "<locals>" in name or cls.__module__.partition(".")[0] in sys.stdlib_module_names:
             return Trouble("never", name, reason, place)
-        return Trouble("class" if self._trust.covers(cls.__module__) else "untrusted", name, reason, place)
+        is_by_itself = self._trust.covers(cls.__module__) or generic_model_of(cls) is not None
+        return Trouble("class" if is_by_itself else "untrusted", name, reason, place)
 
     def _children(self, value: Any) -> Iterator[_Child]:
         if self._refused(value) is not None:

@@ -26,7 +26,7 @@ from ptb_mongo.codec.bounds import shown
 from ptb_mongo.codec.trusted_modules import find_modules, import_modules, module_in
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
-__all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust"]
+__all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust", "generic_model_of"]
 
 # Types whose construction from plain data runs no code but their own, in time and memory that is bounded by
 # that data. `range` and `Fraction` are missing on purpose (they expand); the codec has forms of their own.
@@ -80,7 +80,15 @@ def class_name(cls: type) -> str:
     for namespace in (telegram, telegram.ext):
         if cls.__module__.startswith("telegram.") and getattr(namespace, cls.__name__, None) is cls:
             return f"{namespace.__name__}.{cls.__name__}"
-    return f"{cls.__module__}.{cls.__qualname__}"
+    origin = generic_model_of(cls) or cls
+    return f"{origin.__module__}.{cls.__qualname__}"
+
+
+def generic_model_of(cls: type) -> type | None:
+    """Of `Model[int]`, a class that pydantic has made, `Model`; its own module is where it was written first."""
+    made_from = getattr(cls, "__pydantic_generic_metadata__", None)
+    origin = made_from.get("origin") if type(made_from) is dict else None
+    return origin if isinstance(origin, type) else None
 
 
 def _standard_classes() -> dict[str, type]:
@@ -160,6 +168,7 @@ class Trust:
             raise ConfigurationError(f"trusted takes a collection of classes or module names: ({trusted!r},)")
         for entry in trusted:
             if isinstance(entry, type):
+                self._by_name.setdefault(f"{entry.__module__}.{entry.__qualname__}", entry)
                 self._remember(class_name(entry), entry)
             elif isinstance(entry, str):
                 self._modules.add(entry)
@@ -232,6 +241,13 @@ class Trust:
         if _is_telegram_value(cls) or _standard_enum(name) is cls or self._in_trusted_module(name) is cls:
             self._remember(name, cls)
             return name
+        if (model := generic_model_of(cls)) is not None:
+            raise EncodeError(
+                f"{cls.__qualname__} is made where it is written, so that another program may not find it by a name: "
+                f"derive a class from it, class MyModel({cls.__qualname__}): ..., write it at the top level of "
+                f"{model.__module__}, if that is trusted, or pass it itself: "
+                f"MongoPersistence(..., trusted=[{cls.__qualname__}])"
+            )
         if instead := advice(cls):
             raise EncodeError(f"a {cls.__qualname__} cannot be stored; {instead}")
         if self.covers(cls.__module__):
