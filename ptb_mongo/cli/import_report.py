@@ -85,7 +85,7 @@ def _show_refused(out: Console, report: Report) -> None:
     if not report.refused:
         return
     out.print()
-    out.print(Text("Classes that were not loaded", "bold red"))
+    out.print(Text("Classes and functions that were not loaded", "bold red"))
     helped = {name for name, reason in report.refused.items() if is_untrusted(reason) and not is_gone(reason)}
     modules = modules_of(helped)
     for name, reason in sorted(report.refused.items()):
@@ -94,4 +94,4 @@ def _show_refused(out: Console, report: Report) -> None:
             out.print(Text(f"      {reason}", "dim"), soft_wrap=True)
     if modules:
         options = " ".join(f"--trust {module}" for module in modules)
-        out.print(Text.assemble("    if they are yours, run this again with ", (options, "bold cyan")), soft_wrap=True)
+        out.print(Text.assemble("    for those of yours, run this again with ", (options, "bold cyan")), soft_wrap=True)

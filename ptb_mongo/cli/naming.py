@@ -126,5 +126,5 @@ def aliases_from(options: Sequence[str], hint: str) -> dict[str, type]:
 def _pair(option: str, hint: str) -> tuple[str, str]:
     old, _, new = (part.strip() for part in option.partition("="))
     if not old or not new:
-        raise typer.BadParameter(f"{option!r} is not OLD=NEW: old_models.Basket=models.Basket, say", param_hint=hint)
+        raise typer.BadParameter(f"{option!r} is not OLD=NEW, as in old_models.Basket=models.Basket", param_hint=hint)
     return old, new

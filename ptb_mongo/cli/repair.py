@@ -139,6 +139,7 @@ def _say_what_can_be_done(out: Console, found: _Bad, bad: _Bad) -> None:
     options = Table.grid(padding=(0, 3))
     if len(bad) < len(found):
         options.add_row("--trust MODULE", f"if the classes are yours: {count(len(found) - len(bad), 'document')}")
+        options.add_row("--alias OLD=NEW", "if they were moved or renamed")
     if some := sum(droppable(kind, stored) is not None for kind, stored in bad):
         options.add_row("--drop-path", f"would remove what is bad from {count(some, 'document')}, and keep the rest")
     if bad:

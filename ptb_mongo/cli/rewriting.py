@@ -54,7 +54,8 @@ def rename_class(
     """Give a class that was moved or renamed its new name in all that is stored; the bot may run."""
     target = Target.of(uri, database, collection_prefix, trust)
     if not old.rpartition(".")[0] or old == new:
-        raise typer.BadParameter("the old name is written with its module, and is another one", param_hint="OLD")
+        message = "give it with its module, as in my_bot.cart.Cart; it differs from NEW"
+        raise typer.BadParameter(message, param_hint="OLD")
     class_named(new, "NEW")  # a name that nothing has would make its objects unreadable
 
     def work(opened: Database, advance: Callable[[Kind, int], None]) -> Awaitable[Rewritten]:
@@ -133,7 +134,9 @@ async def _rewrite(
 
 def _show(result: Rewritten, *, apply: bool, counts_values: bool) -> None:
     out = console()
-    show_problems(out, result.problems, "Not rewritten" if apply else "Could not be rewritten")
+    show_problems(out, result.problems, "Not rewritten" if apply else "Would not be rewritten")
+    if result.problems:
+        out.print()
     documents = sum(result.documents.values())
     what = count(documents, "document")
     if counts_values:
@@ -144,4 +147,4 @@ def _show(result: Rewritten, *, apply: bool, counts_values: bool) -> None:
         if not apply:
             out.print(Text("Nothing was written. --apply does it.", "bold"))
     else:
-        out.print("There is nothing to rewrite.")
+        out.print("There is nothing else to rewrite." if result.problems else "There is nothing to rewrite.")

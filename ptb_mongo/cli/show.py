@@ -97,7 +97,7 @@ def show_conversations(
     alias: Alias = None,
     as_json: Json = False,
 ) -> None:
-    """Show the states of conversations that go on."""
+    """Show the states of the conversations that are going on."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
     query = {} if handler is None else {"handler": handler}
     run(_show(target, "conversations", query, "conversation", as_json=as_json))
@@ -116,7 +116,9 @@ async def _show(target: Target, kind: Kind, query: Mapping[str, Any], name: str,
         return FOUND if problems or not found else FINE
     out = console()
     if not found:
-        out.print(Text(f"There is no {name} with data." if kind != "conversations" else "No conversation goes on."))
+        whose = "the bot" if kind == "bot_data" else name
+        nothing = "No conversation is going on." if kind == "conversations" else f"Nothing is stored for {whose}."
+        out.print(Text(nothing))
     good = [stored for stored in found if stored.error is None]
     if kind == "conversations":
         _show_table(out, good)

@@ -114,7 +114,7 @@ def _loaded(value: Any, kind: str, place: Any, problems: list[DocumentError]) ->
     """What was read, or `None` for something whole that was not, which is noted."""
     if not isinstance(value, StandIn):
         return value
-    reason = f"it is a {type(value).__module__}.{type(value).__qualname__}, which was not loaded"
+    reason = f"it is an object of {type(value).__module__}.{type(value).__qualname__}, which was not loaded"
     problems.append(DecodeError(reason).located(kind, place))
     return None
 

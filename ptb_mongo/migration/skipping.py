@@ -34,7 +34,7 @@ def refused_value(value: Any) -> tuple[str, str] | None:
         return None
     cls: type[StandIn] = value if isinstance(value, type) else type(value)
     name = f"{cls.__module__}.{cls.__qualname__}"
-    return name, f"it holds a {name}, which was not loaded"
+    return name, f"it holds {name}, which was not loaded"
 
 
 def leave_out(value: Any, codec: Codec) -> list[Trouble]:

@@ -239,7 +239,7 @@ def test_migrations_are_applied_to_all_documents(run: Run, db: Any) -> None:
     after = everything(db)
     for user in "3", "4", "5", "6":
         assert after["user_data", user] == before["user_data", user]
-    assert "There is nothing to rewrite" in run("migrate", "bot_migrations", "--apply").output
+    assert "There is nothing else to rewrite" in run("migrate", "bot_migrations", "--apply").output
     assert everything(db) == after
 
 
@@ -316,7 +316,7 @@ def test_a_class_that_was_renamed_twice_is_named_by_both_steps(run: Run, db: Any
         (["rename-class", "Basket", "cli_models.Basket"], "with its module"),
         (["rename-class", "old.Basket", "cli_models.Nothing"], "no class"),
         (["rename-class", "old.Basket", "no_module_of_this_name.Basket"], "cannot be imported"),
-        (["rename-class", "cli_models.Basket", "cli_models.Basket"], "another one"),
+        (["rename-class", "cli_models.Basket", "cli_models.Basket"], "differs from NEW"),
         (["migrate", "no_module_of_this_name"], "cannot be imported"),
         (["migrate", "cli_models"], "mapping such as"),
         (["migrate", "bot_migrations:to_1"], "mapping such as"),
