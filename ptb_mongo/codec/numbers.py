@@ -197,7 +197,7 @@ def numpy_scalar(tagged: Fields, decode: Decode) -> Any:
         dtype = _dtype_of(numpy, name)
         if dtype.kind not in "mM":
             raise DecodeError("its dtype is none of a single value")
-        return numpy.array([field(tagged, "v", int)], "<i8").view(dtype)[0]
+        return _legible(numpy.array([field(tagged, "v", int)], "<i8").view(dtype)[0])
     value = decode(tagged.get("v"))
     if kind is complex:
         if type(value) is not list or len(value) != 2 or set(map(type, value)) > {float}:  # noqa: PLR2004
@@ -210,6 +210,15 @@ def numpy_scalar(tagged: Fields, decode: Decode) -> Any:
     if kind not in (str, bytes):  # which it holds as they are
         _check_kept([value], [made.item()])
     return made
+
+
+def _legible(moment: Any) -> Any:
+    """The moment, or period, if it is one: a date without a unit is not."""
+    try:
+        str(moment)
+    except ValueError as error:
+        raise DecodeError("its v is no moment of its dtype") from error
+    return moment
 
 
 def numpy_array(tagged: Fields, decode: Decode) -> Any:

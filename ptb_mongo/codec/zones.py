@@ -162,8 +162,8 @@ def _fixed(seconds: int, name: str | None) -> dtm.timezone:
 
 def _label(tagged: Fields) -> str | None:
     name: str | None = optional(tagged, "name", str)
-    if name is not None and len(name) > _LONGEST_NAME:
-        raise DecodeError("its name is too long")
+    if name is not None and (len(name) > _LONGEST_NAME or not name.isprintable()):
+        raise DecodeError("its name is none of a time zone")
     return name
 
 

@@ -23,7 +23,7 @@ from judging import Finding, Timed, cost, of_error
 from odd_values import encoded
 from walking import holds
 
-from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec import MAX_SIZE, Codec, dump, load
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["CodecLayer", "judge", "make"]
@@ -33,7 +33,7 @@ CODECS: Final = (Codec(samples.TRUSTED, lambda: BOT), Codec(bot=lambda: BOT))
 _FRAMES: Final = 60
 _TO_DECODE: Final = 0.6, 25e-6  # seconds, and seconds for a byte
 _TO_USE: Final = 1.2, 200e-6
-_MEMORY: Final = 1_000_000, 350  # bytes, and bytes for a byte
+_MEMORY: Final = 8_000_000, 550  # bytes, and bytes for a byte
 _MEASURED: Final = 50_000  # larger ones take too long if their memory is traced
 _AGAIN: Final = 2
 _LONGEST_ERROR: Final = 1000
@@ -109,7 +109,7 @@ def _judge(codec: Codec, raw: bytes) -> Finding | None:
 
 def _is_honest(raw: bytes) -> bool:
     try:
-        return _HONEST in load(raw)
+        return len(raw) <= MAX_SIZE and _HONEST in load(raw)
     except DecodeError:
         return False
 

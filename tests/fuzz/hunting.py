@@ -29,7 +29,7 @@ DIED: Final = "the process has died"
 _FORK: Final = multiprocessing.get_context("fork")
 _MOST_MEMORY: Final = 3 * 2**30
 _SILENCE: Final = 600.0  # seconds, in which a case has hung: those of some megabytes take a minute or more
-_GROWTH: Final = 60 * 2**20, 300  # bytes, and bytes for a byte of a document
+_GROWTH: Final = 60 * 2**20, 550  # bytes, and bytes for a byte of a document
 _REPORTS: Final = 1.0  # seconds between what a process says
 
 

@@ -241,6 +241,7 @@ WHOLE: dict[str, Callable[[int], Any]] = {
     "messages of a few bytes": lambda size: repeated("telegram", "telegram.Message", b"}", size),
     "namespaces of a few bytes": lambda size: repeated("object", "types.SimpleNamespace", b"\x89)", size),
     "a chain of references to the next, twice": lambda size: holding(chain(min(size // 12, 200))),
+    "dicts that hold what others hold": lambda size: holding(b"(" + dicts_of_one(size) + b"t"),
     "keys of one hash, one by one": lambda size: holding(
         b"}" + b"".join(literal(number * PRIME) + b"Ns" for number in range(1, size // 12))
     ),
@@ -323,7 +324,7 @@ def replies(levels: int) -> dict[str, Any]:
 def in_as_many_places_as_it_may(size: int) -> bytes:
     """One tuple, which a copy takes apart in each place."""
     places = size // 4
-    parts = min(size // 2, (LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size // 2) * 9 // 10 // places - 16)
+    parts = min(size // 2, (LOOKED_AT_AT_LEAST + LOOKED_AT_PER_BYTE * size // 2) * 9 // 10 // places - 32)
     return b"(" + b"N" * parts + b"t\x940(" + b"h\0" * places + b"t"
 
 
@@ -333,6 +334,12 @@ def chain(levels: int) -> bytes:
         again = b"j" + struct.pack("<I", level)
         opcodes += b"\x940" + pickle_list(again)
     return opcodes
+
+
+def dicts_of_one(size: int) -> bytes:
+    """One list, and dicts each of which holds it twice."""
+    one = b"}(" + literal("a") + b"h\0" + literal("b") + b"h\0u"
+    return b"]\x940" + one * (size // len(one))
 
 
 def equal_tuples(size: int) -> bytes:

@@ -282,3 +282,18 @@ def test_whatever_stands_in_a_field_nothing_but_a_decode_error_comes_of_it(value
     plain = {**HOSTILE[name], field: CODEC.encode(value)}
     with contextlib.suppress(DecodeError):
         CODEC.encode(CODEC.decode(plain))
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {"_py": "numpy", "dtype": "<M8", "v": 5},
+        {"_py": "pendulum.FixedTimezone", "v": 60, "name": "a\x00"},
+        {"_py": "dateutil.tzoffset", "v": 60, "name": "\u202e"},
+        {"_py": "bson.FixedOffset", "v": 60, "name": "a\n"},
+    ],
+    ids=lambda plain: plain["_py"],
+)
+def test_what_could_not_be_stored_again_is_not_let_in(plain: dict[str, Any]) -> None:
+    with pytest.raises(DecodeError):
+        CODEC.decode(plain)
