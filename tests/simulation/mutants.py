@@ -92,21 +92,21 @@ MUTANTS = (
         f"{_REPLICA}._settle_by",
         "self.base = stored_by(last, self.id, self.base, form)",
         "pass",
-        605,
+        35,
     ),
     Mutant(
         "stale is cleared by a read that began before",
         f"{_REPLICA}.read",
         "self._know(read_at=moment)",
         "self._know(read_at=self._now)",
-        321,
+        2903,
     ),
     Mutant(
         "a write that did not match is taken for done",
         "sync.sender:Sender._is_left_by",
         "replica.outdated(one.rev)",
         "replica.acknowledged(one.rev, run.collection)",
-        65,
+        11,
     ),
     Mutant(
         "nobody says that others have written", "replica.moments:Moments.told", "self._told_at = self._now", "pass", 0
@@ -151,14 +151,14 @@ MUTANTS = (
         "sync.operations:_update",
         "return Update(replica.id, _has(replica.rev), changes",
         "return Update(replica.id, {}, changes",
-        1103,
+        91,
     ),
     Mutant(
         "the writes of others are not remembered",
         "sync.operations:_revs",
         "revs = replica.revs_after(rev)",
         "revs = replica.revs",
-        2620,
+        1448,
     ),
     Mutant("the live object does not lag behind", f"{_LIVE}._retarget", "if self.view is None:", "if False:", 0),
     Mutant(
@@ -181,14 +181,14 @@ MUTANTS = (
         "driver.database:Driver._send",
         'if answer["n"] < len(rest):',
         "if False:",
-        65,
+        40,
     ),
     Mutant(
         "stale documents are written without being read",
         "sync.sender:Sender._read_stale",
         "if stale := [replica for replica in replicas if replica.is_stale]:",
         "if stale := []:",
-        10,
+        9,
     ),
     Mutant(
         "a write without an answer is taken for refused",
@@ -230,7 +230,7 @@ MUTANTS = (
         "replica.update:_Difference._value",
         "changes.conditions |= equal_to(path, before)",
         "pass",
-        199,
+        172,
     ),
     Mutant(
         "deliver does not wait for what an update has changed",
