@@ -228,7 +228,7 @@ MUTANTS = (
     Mutant(
         "sets are replaced without a guard",
         "replica.update:_Difference._value",
-        "changes.conditions |= equal_to(path, before)",
+        "changes.conditions |= equal_to(path, value_at(self.stored, path))",
         "pass",
         172,
     ),
