@@ -134,7 +134,7 @@ def _parts(*versions: Any) -> list[tuple[Document, Document]] | None:
 def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Mapping[str, Any]) -> Iterable[str]:
     """The database's order, then what is new here; but our own order where only we have changed it."""
     shared = [key for key in local if key in base]
-    reordered = shared != [key for key in base if key in local]
+    reordered = shared != [key for key in base if key in local] or list(remote) == list(base)
     first, second = (local, remote) if reordered else (remote, local)
     return dict.fromkeys((*first, *second))
 

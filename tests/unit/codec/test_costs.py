@@ -271,7 +271,7 @@ WHOLE: dict[str, Callable[[int], Any]] = {
 
 REFUSED = {
     "wide classes of characters": "not a valid regex",
-    "deep tuples in a pickle": "cannot be copied",
+    "deep tuples in a pickle": "cannot be copied|nested deeper",  # since Python 3.12 the latter
     "one text in many places": "the same parts",
     "messages of a few bytes": "much more of its bytes",
     "news that stands in many places": "the same parts",

@@ -341,3 +341,10 @@ def test_dicts_that_both_sides_created_alike_accumulate_from_nothing() -> None:
     merged(MISSING, {"score": 1}, {"score": 1}, rules)
 
     assert rules.asked == [(("x", "score"), MISSING, 1, 1)]
+
+
+def test_a_new_key_stays_where_it_was_put_if_nobody_else_has_changed_anything() -> None:
+    base = {"c": {}, "a": {}}
+    local = {"c": {}, "b": {}, "a": 0}
+
+    assert list(merge(base, local, base, never)) == ["c", "b", "a"]
