@@ -179,6 +179,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _check(hint: Any) -> Check:
     """What tells whether a value is of the kind that an annotation means."""
+    if type(hint) is str:  # inside of `Sequence[...]`, Python 3.10 leaves it as the text that it is
+        hint = vars(telegram).get(hint, hint)
     origin = typing.get_origin(hint)
     if hint in {Any, object}:
         return _is_anything

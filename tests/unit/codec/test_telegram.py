@@ -7,6 +7,7 @@ import datetime as dtm
 import enum
 import json
 import pickle
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -25,6 +26,7 @@ from strategies import texts
 from telegram import constants
 
 from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.codec.telegram_objects import accepts
 from ptb_mongo.errors import DecodeError, EncodeError
 
 TOKEN = "123456:a-secret-token"
@@ -493,3 +495,21 @@ def test_nothing_in_the_place_of_a_to_dict_is_called() -> None:
         CODEC.decode(
             {"_py": "object", "cls": "samples.Bare", "state": {"to_dict": {"_py": "class", "v": "samples.Trap"}}}
         )
+
+
+def lists_of_objects() -> Iterator[tuple[type, str]]:
+    """The attributes that PTB declares to hold a list of Telegram objects of one class."""
+    for cls in vars(telegram).values():
+        if isinstance(cls, type) and issubclass(cls, telegram.TelegramObject) and not issubclass(cls, telegram.Bot):
+            for name, hint in getattr(cls.__init__, "__annotations__", {}).items():
+                found = re.search(r"Sequence\[(?:ForwardRef\()?['\"]?(?:\w+\.)*(\w+)['\"]?\)?\]", str(hint))
+                if found and issubclass(vars(telegram).get(found.group(1), int), telegram.TelegramObject):
+                    yield cls, name
+
+
+def test_where_ptb_declares_a_list_of_objects_there_is_none_of_anything_else() -> None:
+    """On any Python: an old one leaves names in annotations unresolved."""
+    found = list(lists_of_objects())
+
+    assert len(found) > 40
+    assert [(cls, name) for cls, name in found if accepts(cls, name, ({},)) or accepts(cls, name, (1,))] == []
