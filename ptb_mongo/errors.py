@@ -6,7 +6,7 @@ made of users' keys, and PTB and asyncio log what we raise. Attributes hold what
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ptb_mongo.printable import printable
 
@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _LONGEST_PATH: Final = 200
+
+_E = TypeVar("_E", bound="DocumentError")
 
 
 class PersistenceError(Exception):
@@ -102,6 +104,10 @@ class DocumentError(PersistenceError):
         """The same error, with the document it happened in."""
         self.collection, self.document_id = collection, document_id
         return self
+
+    def within(self: _E, key: str) -> _E:  # noqa: PYI019  (Python 3.10 has no `Self`)
+        """The error of a part, as one of what holds it under this key."""
+        return type(self)(self.reason, path=f"{key}.{self.path}" if self.path else key)
 
     def __str__(self) -> str:
         where = []

@@ -32,7 +32,7 @@ from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.spilled import SpillFolder
 from ptb_mongo.sync.writer import Writer
-from ptb_mongo.waiting import begun, cancel_and_wait, together, wait_at_most
+from ptb_mongo.waiting import begun, cancel_and_wait, results_of, together, wait_at_most
 
 __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
@@ -166,7 +166,7 @@ class Session:
         asked = [begun(driver.hello()), begun(stored_format.read(driver, session._format))]
         probe = begun(driver.probe_streams()) if session._may_watch else None  # after those that are waited for
         try:
-            hello, found = await _first_answers(asked, probe)
+            hello, found = await results_of(asked, probe, at_once=AuthenticationError)
             is_right = stored_format.accept(found, settings.database, bot_id, token)
             if any(scope.replicas for scope in scopes):
                 scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
@@ -325,27 +325,3 @@ class Session:
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()
-
-
-async def _first_answers(asked: list[asyncio.Task[Any]], probe: asyncio.Task[str | None] | None) -> list[Any]:
-    """The results of what is asked first.
-
-    Args:
-        asked: What is asked.
-        probe: What else is asked meanwhile.
-
-    Raises:
-        PersistenceError: Why there is none. If the server refuses the credentials, that at once, whoever meets it: the
-            driver may let the others wait for a connection that there will never be.
-    """
-    waiting: set[asyncio.Task[Any]] = {*asked, *([probe] if probe is not None else [])}
-    try:
-        while waiting and any(not task.done() or task.exception() for task in asked):
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                if isinstance(task.exception(), AuthenticationError):
-                    task.result()
-        return [task.result() for task in asked]
-    finally:
-        for task in asked:
-            await cancel_and_wait(task)

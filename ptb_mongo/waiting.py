@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["Alarm", "awaited", "begun", "cancel_and_wait", "together", "wait_at_most"]
+__all__ = ["Alarm", "awaited", "begun", "cancel_and_wait", "results_of", "together", "wait_at_most"]
 
 T = TypeVar("T")
 
@@ -90,6 +90,30 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def results_of(
+    tasks: list[asyncio.Task[Any]], beside: asyncio.Task[Any] | None, *, at_once: type[Exception]
+) -> list[Any]:
+    """The results of tasks, all of which have ended then.
+
+    Args:
+        tasks: What is waited for.
+        beside: What runs meanwhile, and goes on.
+        at_once: An error that ends the waiting, whichever of them meets it: the others may wait for what will never be,
+            a connection with credentials that are refused, say.
+    """
+    waiting: set[asyncio.Task[Any]] = {*tasks, *([beside] if beside is not None else [])}
+    try:
+        while waiting and any(not task.done() or task.exception() for task in tasks):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if isinstance(task.exception(), at_once):
+                    task.result()
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            await cancel_and_wait(task)
 
 
 async def wait_at_most(

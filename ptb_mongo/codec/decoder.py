@@ -139,7 +139,7 @@ class Decoder:
                     value = self._list(item) if kind is list else item
                 result[unescape(name)] = value
         except DecodeError as error:
-            raise _within(name, error) from error
+            raise error.within(name) from error
         if len(result) != len(plain):
             raise DecodeError("two of its fields stand for the same key, one of them escaped and one not")
         return result
@@ -155,7 +155,7 @@ class Decoder:
                     value = self._list(item) if kind is list else item
                 result.append(value)
         except DecodeError as error:
-            raise _within(str(len(result)), error) from error
+            raise error.within(str(len(result))) from error
         return result
 
     def _tagged(self, tagged: dict[str, Any]) -> Any:
@@ -179,7 +179,7 @@ class Decoder:
                 else:
                     inside = plain
             except DecodeError as error:
-                raise _within(field, error) from error
+                raise error.within(field) from error
             if kind is not object and type(inside) is not kind:
                 raise DecodeError(f"its {field} is not {'an array' if kind is list else 'a document'}")
             return make(tagged, inside)
@@ -232,7 +232,7 @@ class Decoder:
             try:
                 value = self.decode(plain)
             except DecodeError as error:
-                raise _within("v", error) from error
+                raise error.within("v") from error
         else:
             value = self._tagged({name: part for name, part in tagged.items() if name not in {"cls", "state"}})
         if type(value) is not BASE_TAGS[tag]:
@@ -246,7 +246,7 @@ class Decoder:
         try:
             return self.decode(tagged["state"]) if "state" in tagged else None
         except DecodeError as error:
-            raise _within("state", error) from error
+            raise error.within("state") from error
 
     def _enum(self, tagged: dict[str, Any]) -> Any:
         try:
@@ -279,11 +279,6 @@ class Decoder:
             return None
         self.doubtful = self.holds_bot = True
         return self._bot()
-
-
-def _within(key: str, error: DecodeError) -> DecodeError:
-    path = f"{key}.{error.path}" if error.path else key
-    return DecodeError(error.reason, path=path)
 
 
 def _field(tagged: dict[str, Any], name: str, kind: type) -> Any:

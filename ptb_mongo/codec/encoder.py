@@ -22,7 +22,7 @@ from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.left_out import IN_ONE_PIECE, OF_ITS_OWN, LeftOut, PartOf
-from ptb_mongo.codec.object_forms import Cycle, ObjectForms, within
+from ptb_mongo.codec.object_forms import Cycle, ObjectForms
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import enum_key, enum_member
@@ -130,7 +130,7 @@ class Encoder:
             try:
                 result[name] = encode(item, depth + 1)
             except EncodeError as error:
-                raise within(name, error) from error
+                raise error.within(name) from error
         return result
 
     def _escape(self, key: Any) -> str | None:
@@ -146,7 +146,7 @@ class Encoder:
             try:
                 pairs.append([self.encode(key, depth + 3), self.encode(item, depth + 3)])
             except EncodeError as error:
-                raise within(f"v.{index}", error) from error
+                raise error.within(f"v.{index}") from error
         return {TAG: "dict", "v": pairs}
 
     def _list(self, value: Collection[Any], depth: int) -> Any:
@@ -160,7 +160,7 @@ class Encoder:
             try:
                 result.append(encode(item, depth + 1))
             except EncodeError as error:
-                raise within(str(len(result)), error) from error
+                raise error.within(str(len(result))) from error
         return result
 
     def _packed(self, encode: Form, value: Any, depth: int) -> Any:
@@ -173,7 +173,7 @@ class Encoder:
         try:
             return {TAG: "tuple", "v": self._list(value, depth + 1)}
         except EncodeError as error:
-            raise within("v", error) from error
+            raise error.within("v") from error
 
     def _set(self, value: Collection[Any], depth: int) -> Any:
         self._count(len(value), depth)
@@ -183,7 +183,7 @@ class Encoder:
         try:
             elements = [self.encode(element, depth + 2) for element in value]
         except EncodeError as error:
-            raise within("v", error) from error
+            raise error.within("v") from error
         sort_elements(elements)
         return {TAG: type(value).__name__, "v": elements}
 
@@ -192,7 +192,7 @@ class Encoder:
         try:
             return {TAG: "deque", **limit, "v": self._list(value, depth + 1)}
         except EncodeError as error:
-            raise within("v", error) from error
+            raise error.within("v") from error
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> Any:
         factory = {}
@@ -201,7 +201,7 @@ class Encoder:
         try:
             return {TAG: type(value).__name__, **factory, "v": self._dict(value, depth + 1)}
         except EncodeError as error:
-            raise within("v", error) from error
+            raise error.within("v") from error
 
     def _factory(self, factory: Any, depth: int) -> Any:
         if isinstance(factory, (type, type(None))):
@@ -244,7 +244,7 @@ class Encoder:
             form = inert_form(value, lambda part: self.encode(part, depth + 1))
         except EncodeError as error:
             if error.path:
-                raise within("v", error) from error
+                raise error.within("v") from error
             raise
         if form is not None and form[TAG] == "iterator":
             self.doubtful = True  # Python itself goes through one in another when it is copied

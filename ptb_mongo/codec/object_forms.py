@@ -15,7 +15,7 @@ from ptb_mongo.codec.shapes import BASES, Shape, is_named_tuple, shape_of
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import EncodeError
 
-__all__ = ["Cycle", "ObjectForms", "unreadable_state", "within"]
+__all__ = ["Cycle", "ObjectForms", "unreadable_state"]
 
 _TEXT: Final = frozenset({str})
 _TAGGED: Final = frozenset(
@@ -82,7 +82,7 @@ class ObjectForms:
                 raise
             return self._opaque(value)
         except EncodeError as error:
-            raise (within("state", error) if is_state else error) from error
+            raise (error.within("state") if is_state else error) from error
         finally:
             del self._open[id(value)]
         return tagged
@@ -130,7 +130,7 @@ class ObjectForms:
                     return {TAG: tag, "cls": name, **form}
             form = self._encode(plain, depth + 1)
         except EncodeError as error:
-            raise (error if tag in _TAGGED else within("v", error)) from error
+            raise (error if tag in _TAGGED else error.within("v")) from error
         return {TAG: tag, "cls": name, "v": form}
 
     def _named_tuple(self, value: Any, name: str, depth: int) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class ObjectForms:
         try:
             inside = self._dict(dict(zip(fields, tuple.__iter__(value), strict=True)), depth + 1)
         except EncodeError as error:
-            raise within("v", error) from error
+            raise error.within("v") from error
         return {TAG: "namedtuple", "cls": name, "v": inside}
 
 
@@ -149,9 +149,3 @@ def unreadable_state(obj: object, name: str, error: Exception) -> str:
     is_excluded = any(value is LEFT_OUT for value in attributes_of(obj).values())
     what = OF_ITS_OWN if is_excluded else f"the state of {name} cannot be read"
     return f"{what} ({type(error).__name__}: {error})"
-
-
-def within(key: str, error: EncodeError) -> EncodeError:
-    """The error of a part, as one of the whole."""
-    path = f"{key}.{error.path}" if error.path else key
-    return EncodeError(error.reason, path=path)

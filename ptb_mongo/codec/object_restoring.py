@@ -20,7 +20,7 @@ from ptb_mongo.codec.objects import new_object, set_attribute, slots_of
 from ptb_mongo.codec.parts import enum_member
 from ptb_mongo.codec.shapes import PYDANTIC_SLOTS, Shape, is_named_tuple, shape_of
 from ptb_mongo.codec.subclasses import ALIKE, BASE_TAGS, MADE_FROM
-from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.trust import Trust, class_name
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["ObjectRestorer"]
@@ -96,7 +96,7 @@ class ObjectRestorer:
         cls: Any = type(made)
         shape = shape_of(cls)
         if shape is None:
-            raise DecodeError(f"{_name(cls)} is not restored from its attributes")
+            raise DecodeError(f"{class_name(cls)} is not restored from its attributes")
         if shape.kind == "msgspec":
             return self._struct(cls, attributes)
         return self._filled(cls, shape, made, attributes)
@@ -245,12 +245,8 @@ def _is_value_of(cls: Any, value: Any, likely: enum.Enum) -> bool:
     return any(type(one.value) is type(value) and one.value == value for one in cls.__members__.values())
 
 
-def _name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def _other_kind(cls: type, what: str) -> DecodeError:
-    return DecodeError(f"{_name(cls)} {what}; {way_out(_name(cls))}")
+    return DecodeError(f"{class_name(cls)} {what}; {way_out(class_name(cls))}")
 
 
 def _new(cls: Any) -> Any:
@@ -264,16 +260,16 @@ def _failed(cls: type, method: str, error: Exception) -> DecodeError:
     """Why an object is not restored; without the error's own text, which may hold the value."""
     attribute = f" for {error.name!r}" if isinstance(error, AttributeError) and error.name else ""
     return DecodeError(
-        f"the {method} of {_name(cls)} raised {type(error).__name__}{attribute}: it does not accept what is stored; "
-        "let it accept what earlier versions of the class have stored as well"
+        f"the {method} of {class_name(cls)} raised {type(error).__name__}{attribute}: it does not accept what is "
+        "stored; let it accept what earlier versions of the class have stored as well"
     )
 
 
 def _attributes(cls: type, state: Any) -> dict[str, Any]:
     if type(state) is not dict or not {*map(type, state)} <= _TEXT:
         raise DecodeError(
-            f"the state of a {_name(cls)} is not a document of attributes; if an earlier version of the class had a "
-            "__getstate__ that gave something else, give it a __setstate__ that accepts that"
+            f"the state of a {class_name(cls)} is not a document of attributes; if an earlier version of the class had "
+            "a __getstate__ that gave something else, give it a __setstate__ that accepts that"
         )
     return state
 
@@ -285,7 +281,7 @@ def _check_model(cls: type, attributes: Mapping[str, Any]) -> None:
         or not (extra is None or (type(extra) is dict and all(type(name) is str for name in extra)))
         or not (private is None or (type(private) is dict and all(type(name) is str for name in private)))
     ):
-        raise DecodeError(f"what pydantic keeps of a {_name(cls)} beside its fields is of other types")
+        raise DecodeError(f"what pydantic keeps of a {class_name(cls)} beside its fields is of other types")
 
 
 def _required(cls: Any) -> list[str]:

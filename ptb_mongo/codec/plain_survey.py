@@ -13,11 +13,11 @@ from typing import Any, Final
 from ptb_mongo.codec.keys import TAG, unescape
 from ptb_mongo.codec.troubles import Place, Trouble
 from ptb_mongo.codec.trust import Trust
+from ptb_mongo.codec.walk import Child, walk
 from ptb_mongo.errors import DecodeError
 
 __all__ = ["plain_survey"]
 
-_MOST_LOOKED_AT: Final = 300_000
 _MOST_PICKLED: Final = 256 * 1024  # bytes of all pickles of a document, which are slow to read
 _OF_PTB: Final = "telegram."
 _OF_ANY_VERSION: Final = frozenset({"telegram", "enum", "pickle"})  # where a class that this PTB lacks is made up for
@@ -25,8 +25,6 @@ _INSIDE: Final = ("state", "v")  # the fields of a form that hold the fields of 
 _PICKLES: Final = {"pickle": "v", "telegram": "pickle"}
 _GLOBAL: Final = object()
 _KINDS: Final = frozenset({"object", "class", "enum", "telegram"})  # a name comes next
-
-Child = tuple[Any, Any, bool]  # key, value, whether it is named
 
 
 def plain_survey(plain: Any, trust: Trust) -> Iterator[Trouble | None]:
@@ -41,23 +39,7 @@ class _Survey:
         self._left = _MOST_PICKLED
 
     def of(self, plain: Any) -> Iterator[Trouble | None]:
-        yield from self._at(plain, None)
-        todo: list[tuple[Place | None, Any, Iterator[Child]]] = [(None, plain, _children(plain))]
-        for _ in range(_MOST_LOOKED_AT):
-            if not todo:
-                return
-            above, holder, children = todo[-1]
-            child = next(children, None)
-            if child is None:
-                todo.pop()
-                continue
-            key, item, is_named = child
-            if type(item) is not dict and type(item) is not list:
-                continue
-            place = Place.below(above, holder, key, is_named=is_named)
-            yield from self._at(item, place)
-            todo.append((place, item, _children(item)))
-        yield None
+        return walk(plain, self._at, _children, lambda part: type(part) is not dict and type(part) is not list)
 
     def _at(self, plain: Any, place: Place | None) -> Iterator[Trouble]:
         tag = plain.get(TAG) if type(plain) is dict else None
@@ -123,13 +105,13 @@ def _names_in_calls(data: bytes) -> Iterator[str]:
 def _children(plain: Any) -> Iterator[Child]:
     """What lies in a plain value; the fields of a form are those of what it stands for."""
     if type(plain) is list:
-        yield from ((index, item, False) for index, item in enumerate(plain))
+        yield from (Child(index, item, is_named=False) for index, item in enumerate(plain))
     elif type(plain) is dict and TAG not in plain:
-        yield from ((unescape(name), item, True) for name, item in plain.items())
+        yield from (Child(unescape(name), item, is_named=True) for name, item in plain.items())
     elif type(plain) is dict:
         for name, item in plain.items():
             if name in _INSIDE and (type(item) is list or (type(item) is dict and TAG not in item)):
                 has_names = plain[TAG] != "namedtuple" or name == "state"
-                yield from ((key, inside, is_named and has_names) for key, inside, is_named in _children(item))
+                yield from (one._replace(is_named=one.is_named and has_names) for one in _children(item))
             elif name != "view":
-                yield name, item, False
+                yield Child(name, item, is_named=False)

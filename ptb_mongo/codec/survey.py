@@ -11,7 +11,7 @@ import collections
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import telegram
 
@@ -22,32 +22,16 @@ from ptb_mongo.codec.object_forms import unreadable_state
 from ptb_mongo.codec.shapes import BASES, Shape, shape_of
 from ptb_mongo.codec.troubles import Place, Trouble
 from ptb_mongo.codec.trust import Trust, class_name, generic_model_of
+from ptb_mongo.codec.walk import Child, walk
 from ptb_mongo.errors import EncodeError
 
 __all__ = ["survey"]
 
-_MOST_LOOKED_AT: Final = 300_000
 _SIMPLE: Final = frozenset({type(None), bool, int, float, str, bytes})
 _ELEMENTS: Final = frozenset({list, tuple, set, frozenset, collections.deque})
 _DICTS: Final = frozenset({dict, collections.OrderedDict, collections.Counter, collections.defaultdict})
 _KEYS: Final = frozenset({str, int, bool, type(None)})
 _FUNCTIONS: Final = frozenset({"function", "builtin_function_or_method", "method", "generator", "coroutine"})
-
-
-class _Child(NamedTuple):
-    """A part of a value.
-
-    Attributes:
-        key: Its key, the name of its attribute, or its index.
-        value: The part.
-        is_named: Whether a path of `exclude` names it.
-        is_attribute: Whether it is an attribute.
-    """
-
-    key: Any
-    value: Any
-    is_named: bool
-    is_attribute: bool = False
 
 
 class _Noting(Trust):
@@ -99,23 +83,7 @@ class _Survey:
         self._reasons: dict[type, str | None] = {}
 
     def of(self, value: Any) -> Iterator[Trouble | None]:
-        yield from self._at(value, None)
-        todo: list[tuple[Place | None, Any, Iterator[_Child]]] = [(None, value, self._children(value))]
-        for _ in range(_MOST_LOOKED_AT):
-            if not todo:
-                return
-            above, holder, children = todo[-1]
-            child = next(children, None)
-            if child is None:
-                todo.pop()
-                continue
-            key, item, is_named, is_attribute = child
-            if type(item) in _SIMPLE:
-                continue
-            place = Place.below(above, holder, key, is_named=is_named, is_attribute=is_attribute)
-            yield from self._at(item, place)
-            todo.append((place, item, self._children(item)))
-        yield None
+        return walk(value, self._at, self._children, lambda part: type(part) in _SIMPLE)
 
     def _at(self, value: Any, place: Place | None) -> Iterator[Trouble]:
         """What is wrong with a value itself, or with what cannot be walked through."""
@@ -175,7 +143,7 @@ class _Survey:
         is_by_itself = self._trust.covers(cls.__module__) or generic_model_of(cls) is not None
         return Trouble("class" if is_by_itself else "untrusted", name, reason, place)
 
-    def _children(self, value: Any) -> Iterator[_Child]:
+    def _children(self, value: Any) -> Iterator[Child]:
         if self._refused(value) is not None:
             return iter(())
         cls = type(value)
@@ -189,24 +157,24 @@ class _Survey:
         return _inside(value, cls) if shape is None else _inside_object(value, shape)
 
 
-def _inside(value: Any, base: type) -> Iterator[_Child]:
+def _inside(value: Any, base: type) -> Iterator[Child]:
     """The elements of a container, as its base type has them."""
     if base in _DICTS:
         for key, item in dict.items(value):
             has_name = type(key) in _KEYS
             if not has_name:
-                yield _Child(key, key, is_named=False)
-            yield _Child(key, item, has_name)
+                yield Child(key, key, is_named=False)
+            yield Child(key, item, has_name)
     elif base in _ELEMENTS:
         for index, item in enumerate(base.__iter__(value)):  # type: ignore[attr-defined]
-            yield _Child(index, item, is_named=False)
+            yield Child(index, item, is_named=False)
 
 
-def _inside_object(value: Any, shape: Shape) -> Iterator[_Child]:
+def _inside_object(value: Any, shape: Shape) -> Iterator[Child]:
     """The elements of an object, and its attributes, or what else it says is its state."""
     if hasattr(value, "_fields") and shape.base is tuple:
         for name, item in zip(type(value)._fields, tuple.__iter__(value), strict=False):
-            yield _Child(name, item, is_named=False)
+            yield Child(name, item, is_named=False)
     else:
         yield from _inside(value, shape.base)
     try:
@@ -214,11 +182,11 @@ def _inside_object(value: Any, shape: Shape) -> Iterator[_Child]:
     except Exception:  # noqa: BLE001  (which was told already)
         return
     if type(state) is not dict:
-        yield _Child("state", state, is_named=False, is_attribute=True)
+        yield Child("state", state, is_named=False, is_attribute=True)
         return
     for name, item in state.items():
         # What a class's own method calls a part of its state need not be an attribute, which could be excluded.
-        yield _Child(name, item, is_named=not shape.own_getstate, is_attribute=True)
+        yield Child(name, item, is_named=not shape.own_getstate, is_attribute=True)
 
 
 def _shape_of(value: Any) -> Shape | None:

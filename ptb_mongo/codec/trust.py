@@ -23,50 +23,11 @@ import telegram.ext
 from ptb_mongo.codec.advice import advice
 from ptb_mongo.codec.aliases import Aliases, way_out
 from ptb_mongo.codec.bounds import shown
+from ptb_mongo.codec.standard_names import standard_classes, standard_enum
 from ptb_mongo.codec.trusted_modules import find_modules, import_modules, module_in
 from ptb_mongo.errors import ConfigurationError, DecodeError, EncodeError
 
 __all__ = ["DEFAULT_NONE", "DEFAULT_VALUE", "Trust", "generic_model_of"]
-
-# Types whose construction from plain data runs no code but their own, in time and memory that is bounded by
-# that data. `range` and `Fraction` are missing on purpose (they expand); the codec has forms of their own.
-_STANDARD: Final = {
-    "bson.binary": "Binary",
-    "bson.code": "Code",
-    "bson.datetime_ms": "DatetimeMS",
-    "bson.dbref": "DBRef",
-    "bson.decimal128": "Decimal128",
-    "bson.int64": "Int64",
-    "bson.max_key": "MaxKey",
-    "bson.min_key": "MinKey",
-    "bson.objectid": "ObjectId",
-    "bson.regex": "Regex",
-    "bson.timestamp": "Timestamp",
-    "builtins": "complex slice object int float str bytes bool list dict set tuple frozenset bytearray",
-    "collections": "Counter OrderedDict defaultdict deque",
-    "datetime": "date datetime time timedelta timezone",
-    "decimal": "Decimal",
-    "ipaddress": "IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network",
-    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "types": "SimpleNamespace",
-    "uuid": "UUID SafeUUID",
-}
-
-# Enums, whose members are there already: nothing is made of what a document says. Looked up when they are met, as not
-# each Python has all of them, and a program may use none.
-_ENUMS: Final = {
-    f"{module}.{name}"
-    for module, names in {
-        "calendar": "Day Month",
-        "http": "HTTPMethod HTTPStatus",
-        "re": "RegexFlag",
-        "signal": "Handlers Sigmasks Signals",
-        "socket": "AddressFamily SocketKind",
-        "ssl": "TLSVersion",
-        "uuid": "SafeUUID",
-    }.items()
-    for name in names.split()
-}
 
 DEFAULT_NONE: Final = telegram.LinkPreviewOptions().is_disabled
 """The value "use the default" inside Telegram objects, which they compare by identity. PTB exports neither it nor
@@ -91,14 +52,6 @@ def generic_model_of(cls: type) -> type | None:
     return origin if isinstance(origin, type) else None
 
 
-def _standard_classes() -> dict[str, type]:
-    return {
-        f"{module}.{name}": getattr(importlib.import_module(module), name)
-        for module, names in _STANDARD.items()
-        for name in names.split()
-    }
-
-
 def _is_telegram_value(cls: type) -> bool:
     if cls.__module__ != "telegram" and not cls.__module__.startswith("telegram."):
         return False
@@ -109,14 +62,6 @@ def _is_telegram_value(cls: type) -> bool:
         or cls is DEFAULT_VALUE
         or cls is telegram.ext.InvalidCallbackData
     )
-
-
-def _standard_enum(name: str) -> type | None:
-    if name not in _ENUMS:
-        return None
-    module, _, attribute = name.rpartition(".")
-    found = getattr(importlib.import_module(module), attribute, None)
-    return found if isinstance(found, type) and issubclass(found, enum.Enum) else None
 
 
 def _class_in(module: types.ModuleType, qualname: str) -> type | None:
@@ -159,7 +104,7 @@ class Trust:
         trusted: Iterable[type | str | types.FunctionType] = (),
         aliases: Mapping[str, type] = MappingProxyType({}),
     ) -> None:
-        self._by_name: dict[str, type] = _standard_classes()
+        self._by_name: dict[str, type] = standard_classes()
         self._names: dict[type, str] = {cls: name for name, cls in self._by_name.items()}
         self._standard = frozenset(self._names)
         self._modules: set[str] = set()
@@ -238,7 +183,7 @@ class Trust:
                 f"{name} is defined inside a function, so it cannot be found again when it is loaded; "
                 "define it at the top level of a module"
             )
-        if _is_telegram_value(cls) or _standard_enum(name) is cls or self._in_trusted_module(name) is cls:
+        if _is_telegram_value(cls) or standard_enum(name) is cls or self._in_trusted_module(name) is cls:
             self._remember(name, cls)
             return name
         if (model := generic_model_of(cls)) is not None:
@@ -303,7 +248,7 @@ class Trust:
         if cls := self._by_name.get(name):
             return cls
         new = self._aliases.renamed(name) or name
-        known = self._by_name.get(new) or self._telegram_class(new) or _standard_enum(new)
+        known = self._by_name.get(new) or self._telegram_class(new) or standard_enum(new)
         if cls := known or self._in_trusted_module(new):
             self._by_name[name] = cls
             return self._remember(new, cls)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import typer.testing
 from bots import Bot
 from disturbed import Traffic
 from proxy_process import ProxyProcess
@@ -29,6 +30,24 @@ def service(mongodb_server_uri: str) -> Iterator[Any]:
 def database(service: Any, mongodb_database: str) -> Any:
     """Another service, and the eyes of the tests."""
     return service[mongodb_database]
+
+
+@pytest.fixture
+def run(
+    mongodb_server_uri: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., typer.testing.Result]:
+    """Runs `ptb-mongo` in this process, on this test's database."""
+    monkeypatch.setenv("MONGODB_URI", mongodb_server_uri)
+    from ptb_mongo.cli.app import app
+
+    def invoke(*words: str, **options: Any) -> typer.testing.Result:
+        ran = typer.testing.CliRunner().invoke(
+            app, (*words, "--database", mongodb_database), catch_exceptions=False, **options
+        )
+        assert "Traceback" not in ran.output
+        return ran
+
+    return invoke
 
 
 @pytest.fixture

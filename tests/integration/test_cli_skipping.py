@@ -10,7 +10,7 @@ import asyncio
 import collections
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,8 @@ import pytest
 import telegram
 from cli_models import Basket, Level, Place
 from offline import BOT_ID
-from pymongo import MongoClient
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from ptb_mongo.cli.app import app
 from ptb_mongo.codec import Codec
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.migration.skipping import leave_out, refused_value
@@ -30,24 +28,6 @@ from ptb_mongo.migration.unpickler import ForeignPickle
 Run = Callable[..., Result]
 LOCK = asyncio.Lock()
 OF_PTB_13 = Path(__file__).parent.parent / "unit" / "ptb13" / "ptb13"
-
-
-@pytest.fixture
-def run(mongodb_server_uri: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("MONGODB_URI", mongodb_server_uri)
-
-    def invoke(*words: str) -> Result:
-        result = CliRunner().invoke(app, [*words, "--database", mongodb_database], catch_exceptions=False)
-        assert "Traceback" not in result.output
-        return result
-
-    return invoke
-
-
-@pytest.fixture
-def db(mongodb_server_uri: str, mongodb_database: str) -> Iterator[Any]:
-    with MongoClient(mongodb_server_uri, tz_aware=True) as client:
-        yield client[mongodb_database]
 
 
 @pytest.fixture
@@ -71,7 +51,7 @@ def importing(run: Run, file: Path, *words: str) -> Any:
     return result.exit_code, json.loads(result.stdout)
 
 
-def test_without_a_wish_all_that_is_wrong_is_named_and_everything_else_comes_in(run, db, file):
+def test_without_a_wish_all_that_is_wrong_is_named_and_everything_else_comes_in(run, database, file):
     code, report = importing(run, file)
 
     assert code == 1
@@ -90,8 +70,8 @@ def test_without_a_wish_all_that_is_wrong_is_named_and_everything_else_comes_in(
     assert "--drop-path user_data.all --drop-path user_data.basket --drop-path user_data.session.lock" in of_ada
     assert all("--skip" in reason for name, reason in problems.items() if name[0] != "callback_data")
     assert set(report["refused"]) == {"asyncio.locks.Lock", "cli_models.Basket", "cli_models.Level"}
-    assert [one["_id"] for one in db.user_data.find()] == [2]
-    assert db.conversations.count_documents({}) == db.callback_data.count_documents({}) == 1
+    assert [one["_id"] for one in database.user_data.find()] == [2]
+    assert database.conversations.count_documents({}) == database.callback_data.count_documents({}) == 1
 
 
 def test_the_summary_names_classes_and_ways_and_accuses_nobody(run, file):
@@ -103,12 +83,12 @@ def test_the_summary_names_classes_and_ways_and_accuses_nobody(run, file):
     assert "run code" not in output
 
 
-def test_with_skip_each_value_that_cannot_be_stored_is_left_out_and_named(run, db, file):
+def test_with_skip_each_value_that_cannot_be_stored_is_left_out_and_named(run, database, file):
     _, report = importing(run, file, "--skip")
 
-    assert db.user_data.find_one(1)["data"] == {"name": "Ada", "session": {"n": 1}, "all": [1, 2]}
-    assert db.chat_data.find_one(-1) is None or db.chat_data.find_one(-1)["data"] == {}
-    assert db.bot_data.find_one()["data"] == {"locks": {"%i6": "x"}}
+    assert database.user_data.find_one(1)["data"] == {"name": "Ada", "session": {"n": 1}, "all": [1, 2]}
+    assert database.chat_data.find_one(-1) is None or database.chat_data.find_one(-1)["data"] == {}
+    assert database.bot_data.find_one()["data"] == {"locks": {"%i6": "x"}}
     assert {(one["collection"], one["path"]) for one in report["left_out"]} == {
         ("user_data", "session.lock"),
         ("user_data", "all.1"),
@@ -119,7 +99,7 @@ def test_with_skip_each_value_that_cannot_be_stored_is_left_out_and_named(run, d
     assert {one["collection"] for one in report["problems"]} == {"conversations", "callback_data"}  # nothing is left
 
 
-def test_what_is_dropped_is_no_trouble_any_more(run, db, file):
+def test_what_is_dropped_is_no_trouble_any_more(run, database, file):
     drops = ["user_data.session.lock", "user_data.all", "chat_data.*", "bot_data.locks.5"]
     code, report = importing(
         run, file, "--trust", "cli_models", *(word for path in drops for word in ("--drop-path", path))
@@ -127,19 +107,19 @@ def test_what_is_dropped_is_no_trouble_any_more(run, db, file):
 
     assert code == 1  # the conversation and the keyboard
     assert {one["collection"] for one in report["problems"]} == {"conversations", "callback_data"}
-    ada = db.user_data.find_one(1)["data"]
+    ada = database.user_data.find_one(1)["data"]
     assert ada["session"] == {"n": 1}
     assert "all" not in ada
     assert ada["basket"]["cls"] == "cli_models.Basket"
     assert report["left_out"] == []
 
 
-def test_what_is_dropped_stays_in_the_database_where_it_is_already(run, db, file):
-    db.user_data.insert_one({"_id": 1, "data": {"session": {"n": 0, "lock": "theirs"}}, "rev": "x:1"})
+def test_what_is_dropped_stays_in_the_database_where_it_is_already(run, database, file):
+    database.user_data.insert_one({"_id": 1, "data": {"session": {"n": 0, "lock": "theirs"}}, "rev": "x:1"})
 
     importing(run, file, "--overwrite", "--skip", "--drop-path", "user_data.session.lock")
 
-    assert db.user_data.find_one(1)["data"]["session"] == {"n": 1, "lock": "theirs"}
+    assert database.user_data.find_one(1)["data"]["session"] == {"n": 1, "lock": "theirs"}
 
 
 @pytest.mark.parametrize(
@@ -149,13 +129,13 @@ def test_a_path_that_names_nothing_is_wrong_usage(run, file, path):
     assert run("import", "pickle", str(file), "--drop-path", path).exit_code == 2
 
 
-def test_a_file_of_ptb_13_moves_in(run, db):
+def test_a_file_of_ptb_13_moves_in(run, database):
     code, report = importing(run, OF_PTB_13)
 
     assert (code, report["problems"], report["refused"]) == (0, [], {})
-    assert db.user_data.find_one(7)["data"]["message"]["view"]["text"] == "Tea, please"
-    assert db.conversations.count_documents({}) == 2
-    assert db.callback_data.count_documents({}) == 2
+    assert database.user_data.find_one(7)["data"]["message"]["view"]["text"] == "Tea, please"
+    assert database.conversations.count_documents({}) == 2
+    assert database.callback_data.count_documents({}) == 2
 
 
 HOLDERS: dict[str, tuple[Any, Any]] = {
