@@ -40,7 +40,7 @@ def as_stored(before: Any, known: Any, after: Any) -> Any:
 
 def _fields(before: Document, known: Document, after: Document) -> Document:
     names = [name for name in after if name in before or not same(known.get(name, MISSING), after[name])]
-    unknown = [name for name in before if name not in known and name not in after]
+    unknown = {name: None for name in before if name not in known and name not in after}
     common = [name for name in known if name in after]
     if common == list(after)[: len(common)]:  # as it is stored, and what is new at the end: nothing moves
         names = [*(name for name in before if name in after or name in unknown), *names]

@@ -16,6 +16,7 @@ import pytest
 from updates import apply_changes
 
 from ptb_mongo.codec import Codec
+from ptb_mongo.replica.unknown_fields import as_stored
 from ptb_mongo.replica.update import diff
 from ptb_mongo.replica.values import same
 
@@ -199,3 +200,27 @@ def test_deep_objects_of_another_version_cost_no_more_than_they_are_large() -> N
     assert not changes.unsets
     assert len(changes.sets) == 1
     assert len(calls) < 8
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_many_fields_that_are_not_known_are_looked_up_and_not_searched_for() -> None:
+    """A stranger can plant as many as a document holds: a search for each would take the square of their number."""
+    unknown = {Name(f"field{number}"): 1 for number in range(1000)}
+    known = {"_py": "object", "cls": "samples.Row", "a": 1}
+
+    made = as_stored({**known, **unknown}, known, {**known, "a": 2})
+
+    assert made == {**known, "a": 2, **unknown}
+    assert Name.compared < 20_000
