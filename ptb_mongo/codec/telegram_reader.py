@@ -38,12 +38,12 @@ _GET: Final = pickle.BINGET[0]
 _LONG_GET: Final = pickle.LONG_BINGET[0]
 _BYTE: Final = pickle.BININT1[0]
 _MARK: Final = pickle.MARK[0]
-_REDUCE: Final = pickle.REDUCE[0]
 _SET: Final = pickle.SETITEMS[0]
 _SET_ONE: Final = pickle.SETITEM[0]
 _DICT: Final = pickle.EMPTY_DICT[0]
-_TUPLE: Final = pickle.TUPLE[0]
-_TUPLES: Final = {pickle.TUPLE1[0]: 1, pickle.TUPLE2[0]: 2, pickle.TUPLE3[0]: 3}
+_TUPLES: Final = {pickle.TUPLE1[0]: 1, pickle.TUPLE2[0]: 2, pickle.TUPLE3[0]: 3, pickle.TUPLE[0]: 0}
+_CALLED: Final = pickle.MEMOIZE + pickle.REDUCE + pickle.MEMOIZE
+_FILLED: Final = pickle.MEMOIZE + pickle.MARK
 _BOT: Final = pickle.BINPERSID[0]
 _STOP: Final = pickle.STOP[0]
 _NUMBERS: Final = {
@@ -153,9 +153,9 @@ class _Reading:
                 at += 1
                 if type(value) is str:
                     shared += len(value) >> 4
-                elif value is _NOWHERE:
-                    raise _OtherError
-                else:
+                elif value is not restore:
+                    if value is _NOWHERE:
+                        raise _OtherError
                     shared += self._weigh(value, 0)[0]
                 stack.append(value)
             elif code == _TEXT:
@@ -176,31 +176,34 @@ class _Reading:
             elif code == _MARK:
                 marks.append(len(stack))
             elif code in _TUPLES:
-                size = _TUPLES[code]
-                if len(stack) - size < (marks[-1] if marks else 0):
+                size = _TUPLES[code] or len(stack) - marks.pop()
+                start = len(stack) - size
+                is_called = data[at : at + 3] == _CALLED  # as nearly all are
+                if start - is_called < (marks[-1] if marks else 0):
                     raise _OtherError
-                stack[-size:] = [tuple(stack[-size:])]
-            elif code == _REDUCE:
-                arguments = stack.pop()
-                if stack.pop() is not restore or data[at] != _MEMOIZE:  # which keeps it, so that its id stays its own
-                    raise _OtherError
-                made = self._restore(arguments)
-                if memo[-1] is arguments:
-                    memo[-1] = _NOWHERE
-                stack.append(made)
-                memo.append(made)
-                at += 1
+                parts = tuple(stack[start:])
+                if is_called:
+                    if stack[start - 1] is not restore:
+                        raise _OtherError
+                    made = self._restore(parts)
+                    del stack[start:]
+                    stack[-1] = made
+                    memo += (_NOWHERE, made)
+                    at += 3
+                else:
+                    stack[start:] = [parts]
             elif code == _DICT:
                 stack.append({})
+                if data[at : at + 2] == _FILLED:
+                    memo.append(_NOWHERE)
+                    marks.append(len(stack))
+                    at += 2
             elif code == _SET or code == _SET_ONE:
                 start = marks.pop() if code == _SET else len(stack) - 2
                 if start - 1 < (marks[-1] if marks else 0):
                     raise _OtherError
                 _set_items(stack[start - 1], stack[start:])
                 del stack[start:]
-            elif code == _TUPLE:
-                start = marks.pop()
-                stack[start:] = [tuple(stack[start:])]
             elif code == _BOT:
                 if stack.pop() != OWN_BOT:
                     raise _OtherError
@@ -241,9 +244,9 @@ class _Reading:
             raise _OtherError
         return value
 
-    def _restore(self, arguments: Any) -> Any:
+    def _restore(self, arguments: tuple[Any, ...]) -> Any:
         """What a call stands for."""
-        kind = arguments[0] if type(arguments) is tuple else None
+        kind = arguments[0]
         if type(kind) is not str:
             raise _OtherError
         if kind == "telegram":
