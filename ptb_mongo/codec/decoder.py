@@ -261,10 +261,10 @@ class Decoder:
     def _telegram(self, tagged: dict[str, Any]) -> Any:
         """A Telegram object; most are such that they need no proof of being usable."""
         pickled, version = tagged.get("pickle"), tagged.get("ptb")
+        found = None
         if type(pickled) is bytes and type(version) is str and version == VERSION:
-            if (found := self._telegram_reader.read(pickled, self._bot())) is not None:
-                return found
-        return self._pickle(tagged, "pickle")
+            found = self._telegram_reader.read(pickled, self._bot())
+        return self._pickle(tagged, "pickle") if found is None else found
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
         is_known = "ptb" in tagged

@@ -12,7 +12,7 @@ import operator
 import pickle
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,7 +23,7 @@ from ptb_mongo.codec.telegram_objects import accepts
 
 __all__ = ["Plan", "plan_of"]
 
-_PLANS: Final[WeakKeyDictionary[type, "Plan | None"]] = WeakKeyDictionary()
+_PLANS: Final[WeakKeyDictionary[type, Plan | None]] = WeakKeyDictionary()
 _OWN: Final = ("_bot", "api_kwargs")  # which are not like the other attributes
 _METHODS: Final = ("__getstate__", "__setstate__", "__setattr__", "__getattribute__", "__new__", "get_bot", "set_bot")
 _REMEMBERED: Final = 8  # types of one attribute
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
         names: The attributes that are stored, in the order of PTB's `__getstate__`.
         values: Gives the values of these, of an object that has them all.
         opcodes: By the name of an attribute, how a pickle names it for the first time.
-        accepted: The types that each attribute is known to hold, whatever the value is; and `()`, where it is.
+        accepted: The types that each attribute is known to hold, whatever the value is.
         nothing: All slots, without a value.
         setters: What sets each of these.
         known: The same types by the names of the attributes.
@@ -66,15 +66,14 @@ class Plan(NamedTuple):
         # Of a container, what it holds decides; of these types, the type does.
         if len(known) < _REMEMBERED and (kind in _BY_TYPE or kind.__module__.startswith("telegram.")):
             known.add(kind)
-        elif kind is tuple and not value:
-            known.add(value)
         return True
 
-    def made(self, state: dict[str, Any], bot: telegram.Bot | None) -> Any:
+    def made(self, state: Mapping[str, Any], bot: telegram.Bot | None) -> Any:
         """An object of its attributes; each must be one of `names`, and of a kind that it accepts."""
         obj = self.cls.__new__(self.cls)
-        values = self.nothing | state
+        values = {**self.nothing, **state}
         values["_bot"] = bot
+        values["_frozen"] = values["_frozen"] is True
         values["api_kwargs"] = types.MappingProxyType({})
         for put, value in zip(self.setters, values.values(), strict=True):
             put(obj, value)
@@ -124,7 +123,8 @@ def _plan(cls: Any) -> Plan | None:
         sys.getsizeof(obj),
         1 + len(slots),
     )
-    return plan if _does_the_same(plan, {}) and _does_the_same(plan, dict.fromkeys(names, True)) else None
+    states: tuple[dict[str, Any], ...] = ({}, {"_frozen": None}, dict.fromkeys(names, True))
+    return plan if all(_does_the_same(plan, state) for state in states) else None
 
 
 def _opcode(text: str) -> bytes:
@@ -133,10 +133,10 @@ def _opcode(text: str) -> bytes:
     return pickle.SHORT_BINUNICODE + bytes([len(data)]) + data + pickle.MEMOIZE
 
 
-def _does_the_same(plan: Plan, state: dict[str, Any]) -> bool:
+def _does_the_same(plan: Plan, state: Mapping[str, Any]) -> bool:
     """Whether an object is made as PTB would make it."""
     ours, theirs = plan.made(state, None), plan.cls.__new__(plan.cls)
-    theirs.__setstate__({**dict.fromkeys(plan.names), **({} if "_frozen" in state else {"_frozen": False}), **state})
+    theirs.__setstate__({**dict.fromkeys(plan.names), **state})
     return all(
         type(getattr(ours, name)) is type(getattr(theirs, name)) and getattr(ours, name) == getattr(theirs, name)
         for name in plan.nothing

@@ -12,6 +12,7 @@ import datetime as dtm
 import enum
 import pickle
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 import telegram
@@ -39,7 +40,7 @@ _LONG_GET: Final = pickle.LONG_BINGET[0]
 _BYTE: Final = pickle.BININT1[0]
 _MARK: Final = pickle.MARK[0]
 _SET: Final = pickle.SETITEMS[0]
-_SET_ONE: Final = pickle.SETITEM[0]
+_SETS: Final = frozenset({_SET, pickle.SETITEM[0]})
 _DICT: Final = pickle.EMPTY_DICT[0]
 _TUPLES: Final = {pickle.TUPLE1[0]: 1, pickle.TUPLE2[0]: 2, pickle.TUPLE3[0]: 3, pickle.TUPLE[0]: 0}
 _CALLED: Final = pickle.MEMOIZE + pickle.REDUCE + pickle.MEMOIZE
@@ -51,9 +52,9 @@ _NUMBERS: Final = {
     pickle.BININT[0]: struct.Struct("<i"),
     pickle.BINFLOAT[0]: struct.Struct(">d"),
 }
-_LONG: Final = pickle.LONG1[0]
 _LONG_TEXT: Final = pickle.BINUNICODE[0]
 _BYTES: Final = pickle.SHORT_BINBYTES[0]
+_SIZED: Final = frozenset({pickle.LONG1[0], _BYTES})
 _GLOBAL: Final = pickle.STACK_GLOBAL[0]
 _CONSTANTS: Final = {
     pickle.NEWTRUE[0]: True,
@@ -65,7 +66,7 @@ _RESTORE: Final = (restore.__module__, restore.__name__)
 _ONCE: Final = frozenset({dict, bytes})
 _ONLY_TEXT: Final = {str}
 _ONLY_INT: Final = {int}
-_EMPTY_TUPLE: Final[tuple[()]] = ()
+_DATETIME: Final[Callable[[bytes, dtm.tzinfo], dtm.datetime]] = dtm.datetime  # type: ignore[assignment]
 _NO_OFFSET: Final = dtm.timedelta(0)
 _LARGEST_VALUE: Final = 128  # bytes that a value takes which is no Telegram object
 _NOWHERE: Final = object()  # stands in the memo for what must not stand in another place
@@ -198,7 +199,7 @@ class _Reading:
                     memo.append(_NOWHERE)
                     marks.append(len(stack))
                     at += 2
-            elif code == _SET or code == _SET_ONE:
+            elif code in _SETS:
                 start = marks.pop() if code == _SET else len(stack) - 2
                 if start - 1 < (marks[-1] if marks else 0):
                     raise _OtherError
@@ -213,7 +214,7 @@ class _Reading:
                 form = _NUMBERS[code]
                 stack.append(form.unpack_from(data, at)[0])
                 at += form.size
-            elif code == _LONG or code == _BYTES:
+            elif code in _SIZED:
                 end = at + 1 + data[at]
                 taken = data[at + 1 : end]
                 stack.append(taken if code == _BYTES else int.from_bytes(taken, "little", signed=True))
@@ -273,26 +274,22 @@ class _Reading:
             self._open_bots -= 1
         elif place is not None:
             raise _OtherError
-        weights, known = self._weights, plan.known
         weight, depth = plan.weight, 0
         for name, value in state.items():
             if value is None:
                 continue
-            kind, accepted = type(value), known[name]
-            if kind not in accepted and not (value is _EMPTY_TUPLE and _EMPTY_TUPLE in accepted):
-                if kind is dict or not plan.accepts(name, accepted, value):
-                    raise _OtherError
+            kind, accepted = type(value), plan.known[name]
+            if kind not in accepted and not plan.accepts(name, accepted, value):
+                raise _OtherError
             if kind is str:
                 weight += len(value) >> 4
             elif kind is not bool and kind is not int:
                 more, below = self._weigh(value, 0)
-                weight += more
-                if below > depth:
-                    depth = below
+                weight, depth = weight + more, max(depth, below)
         if depth > _DEEPEST:
             raise _OtherError
         obj = plan.made(state, None if place is None else self._bot)
-        weights[id(obj)] = weight, depth + 1
+        self._weights[id(obj)] = weight, depth + 1
         self._made += plan.size
         return obj
 
@@ -303,14 +300,14 @@ class _Reading:
         kind = type(value)
         if kind is str:
             return 1 + (len(value) >> 4), 0
+        if kind is dict or value is restore:
+            raise _OtherError
         if kind is not tuple or not value:
             return 1, 0
         if depth > _DEEPEST:
             raise _OtherError
         weight, deepest = 1, 0
         for part in value:
-            if type(part) is dict:
-                raise _OtherError
             more, below = self._weigh(part, depth + 1)
             weight, deepest = weight + more, max(deepest, below)
         self._weights[id(value)] = found = weight, deepest + 1
@@ -327,9 +324,9 @@ def _set_items(target: Any, items: list[Any]) -> None:
 def _datetime(packed: Any, zone: Any) -> dtm.datetime:
     if type(packed) is not bytes or zone is not _UTC:
         raise _OtherError
-    made = dtm.datetime(packed, zone)  # type: ignore[call-overload]  # as it is made of its pickle
+    made = _DATETIME(packed, zone)  # as Python's own pickles do it
     check_date(made)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _timezone(offset: Any) -> dtm.timezone:
@@ -344,4 +341,8 @@ def _timedelta(days: Any, seconds: Any, microseconds: Any) -> dtm.timedelta:
     return dtm.timedelta(days, seconds, microseconds)
 
 
-_TIMES: Final = {"datetime.datetime": _datetime, "datetime.timezone": _timezone, "datetime.timedelta": _timedelta}
+_TIMES: Final[dict[str, Callable[..., Any]]] = {
+    "datetime.datetime": _datetime,
+    "datetime.timezone": _timezone,
+    "datetime.timedelta": _timedelta,
+}

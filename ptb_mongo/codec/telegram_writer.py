@@ -11,8 +11,7 @@ import datetime as dtm
 import enum
 import pickle
 import struct
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import telegram
 
@@ -40,17 +39,13 @@ _MADE: Final = pickle.REDUCE + pickle.MEMOIZE
 _MEMBERS: Final[dict[int, tuple[enum.Enum, tuple[Any, ...]]]] = {}  # of PTB's enums; by `id`, as some are equal
 _UTC: Final = dtm.timezone.utc
 _EMPTY: Final[tuple[()]] = ()  # one object, which may stand wherever a tuple may: see `Plan.accepts`
-_NO_OFFSET: Final[dtm.timedelta] = _UTC.__reduce_ex__(5)[1][0]  # type: ignore[index]  # which UTC itself holds
+_NO_OFFSET: Final = _UTC.utcoffset(None)  # the object that it holds itself
 
 
 def _text(text: str) -> bytes:
     """A short text that was not written before."""
     data = text.encode()
     return _TEXT[len(data)] + data + pickle.MEMOIZE
-
-
-def _leave() -> None:
-    raise _OtherError
 
 
 def _long_get(at: int) -> bytes:
@@ -75,7 +70,7 @@ def written(obj: telegram.TelegramObject, trust: Trust, bot: telegram.Bot | None
         return None
     writer = _Writer(trust, bot, restore)
     try:
-        writer.telegram(obj, plan, 0)
+        writer.whole(obj, plan, 0)
     except (_OtherError, AttributeError, UnicodeEncodeError):
         return None
     data = b"".join(writer.parts)
@@ -95,31 +90,24 @@ class _Writer:
         self.parts: list[bytes] = []
         self._trust = trust
         self._bot = bot
-        self._opening = _text(restore.__module__) + _text(restore.__name__) + _GLOBAL + _text("telegram")
-        self._memo: dict[int, int] = {}  # by `id`, where something stands that may come again
+        self._opening = _text(restore.__module__) + _text(restore.__qualname__) + _GLOBAL + _text("telegram")
+        # By `id`, where something stands that may come again: the function's own names are such texts, too.
+        self._memo: dict[int, int] = {id(restore.__module__): 0, id(restore.__qualname__): 1}
         self._count = 0  # what the reader's memo holds
         self._texts: dict[str, str] = {}  # equal strings as one: see `pickling`
 
-    def telegram(self, obj: Any, plan: Plan, depth: int) -> None:
+    def whole(self, obj: Any, plan: Plan, depth: int) -> None:
         """Writes a Telegram object."""
-        if depth > _DEEPEST or obj.api_kwargs:
+        if depth > _DEEPEST:
             raise _OtherError
-        state = [one for one in zip(plan.names, plan.accepted, plan.values(obj), strict=True) if one[2] is not None]
-        # First all, as the pickler does it: it tells which of equal strings is the one that is written.
-        one_of = self._texts.setdefault
-        texts = []
-        for name, accepted, value in state:
-            kind = type(value)
-            if kind not in accepted and not (value is _EMPTY and _EMPTY in accepted):
-                plan.accepts(name, accepted, value) or _leave()
-            texts.append((one_of(name, name), one_of(value, value) if kind is str else value, kind))
+        state = self._state(obj, plan)
         with_bot = self._has_bot(obj)
-        opening, closing = _SET_ONE.get(len(texts) + with_bot, _SET_MANY)
+        opening, closing = _SET_ONE.get(len(state) + with_bot, _SET_MANY)
         self._head(plan)
         parts, memo, opcodes = self.parts, self._memo, plan.opcodes
         parts.append(pickle.EMPTY_DICT + pickle.MEMOIZE + opening)
         self._count += 1
-        for name, value, kind in texts:
+        for name, value, kind in state:
             at = memo.get(id(name))
             if at is None:
                 memo[id(name)] = self._count
@@ -146,6 +134,21 @@ class _Writer:
         parts.append(closing + pickle.TUPLE3 + pickle.MEMOIZE + _MADE)
         memo[id(obj)] = self._count + 1
         self._count += 2
+
+    def _state(self, obj: Any, plan: Plan) -> list[tuple[str, Any, type]]:
+        """The attributes that are not `None`, and the types of their values."""
+        if obj.api_kwargs:
+            raise _OtherError
+        state = []
+        # First all, as the pickler does it: it tells which of equal strings is the one that is written.
+        one_of = self._texts.setdefault
+        for name, accepted, value in zip(plan.names, plan.accepted, plan.values(obj), strict=True):
+            if value is not None:
+                kind = type(value)
+                if kind not in accepted and not plan.accepts(name, accepted, value):
+                    raise _OtherError
+                state.append((one_of(name, name), one_of(value, value) if kind is str else value, kind))
+        return state
 
     def _head(self, plan: Plan) -> None:
         """The call, the kind, and the name of the class."""
@@ -174,14 +177,14 @@ class _Writer:
 
     def _value(self, value: Any, depth: int) -> None:
         kind = type(value)
-        if (write := _SIMPLE.get(kind)) is not None:
+        if (write := self._SIMPLE.get(kind)) is not None:
             write(self, value, depth)
         elif (at := self._memo.get(id(value))) is not None:
             self.parts.append(_GET[at] if at < _SHORT else _long_get(at))
-        elif (write := _KINDS.get(kind)) is not None:
+        elif (write := self._KINDS.get(kind)) is not None:
             write(self, value, depth)
         elif (plan := plan_of(kind)) is not None:
-            self.telegram(value, plan, depth + 1)
+            self.whole(value, plan, depth + 1)
         elif isinstance(value, enum.Enum):
             self._enum(value)
         else:
@@ -248,7 +251,7 @@ class _Writer:
     def _datetime(self, value: dtm.datetime, _: int) -> None:
         if value.tzinfo is not _UTC:
             raise _OtherError
-        packed = value.__reduce_ex__(5)[1][0]
+        packed: Any = value.__reduce_ex__(5)[1][0]
         self._begin_object("datetime.datetime")
         self.parts.append(pickle.SHORT_BINBYTES + bytes([len(packed)]) + packed + pickle.MEMOIZE)
         self._count += 1
@@ -303,17 +306,16 @@ class _Writer:
         self._count += 1
         self._remember(value)
 
-
-_SIMPLE: Final[dict[type, Callable[[_Writer, Any, int], None]]] = {
-    str: _Writer._exactly,
-    int: _Writer._int,
-    bool: _Writer._constant,
-    type(None): _Writer._constant,
-    float: _Writer._float,
-}
-_KINDS: Final[dict[type, Callable[[_Writer, Any, int], None]]] = {
-    tuple: _Writer._tuple,
-    dtm.datetime: _Writer._datetime,
-    dtm.timedelta: _Writer._timedelta,
-    type(DEFAULT_NONE): _Writer._default,
-}
+    _SIMPLE: ClassVar[dict[type, Any]] = {
+        str: _exactly,
+        int: _int,
+        bool: _constant,
+        type(None): _constant,
+        float: _float,
+    }
+    _KINDS: ClassVar[dict[type, Any]] = {
+        tuple: _tuple,
+        dtm.datetime: _datetime,
+        dtm.timedelta: _timedelta,
+        type(DEFAULT_NONE): _default,
+    }
