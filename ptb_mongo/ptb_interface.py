@@ -9,10 +9,13 @@ from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.session import Session
+from ptb_mongo.sync.change_stream import ChangeStream
 from ptb_mongo.sync.saver_watch import SaverWatch
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
@@ -32,6 +35,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
         self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
+        self._is_user_current: Check = never
+        self._is_chat_current: Check = never
+        self._is_bot_current: Check = never
+        self._quick_in: Session | None = None
+        self._bot_id = 0
 
     @property
     def _is_watched(self) -> bool:
@@ -171,23 +179,37 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
-        await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
-        self._gives("user_data", user_id, user_data)
+        if not self._is_user_current(user_id, user_data):
+            await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+            self._gives("user_data", user_id, user_data)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
-        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
-        self._gives("chat_data", chat_id, chat_data)
+        if not self._is_chat_current(chat_id, chat_data):
+            is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
+            await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
+            self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
-        await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
-        self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+        if not self._is_bot_current(self._bot_id, bot_data):
+            await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
+            self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
 
     def _gives(self, scope: str, key: int, live: Any) -> None:
         if self._is_watched:
             self._saver.gives(scope, key, live)
+        session = self._lifecycle.session
+        if session is not None and session is not self._quick_in and (stream := session.stream) is not None:
+            self._quicken(session, stream)
+
+    def _quicken(self, session: Session, stream: ChangeStream) -> None:
+        """From now on, most refreshes are done in one step."""
+        self._quick_in, self._bot_id = session, session.bot_id
+        what = self._lifecycle, session, stream, self._saver if self._is_watched else None
+        self._is_user_current = quick_refresh(*what, "user_data", session.scopes.user_data)
+        self._is_chat_current = quick_refresh(*what, "chat_data", session.scopes.chat_data)
+        self._is_bot_current = quick_refresh(*what, "bot_data", session.scopes.bot_data)
 
     def _save_live(self, scope: str, key: int, live: Any) -> Coroutine[Any, Any, None]:
         def stage(scopes: Scopes) -> Staged:

@@ -65,6 +65,10 @@ class LiveReplica(Replica):
 
     # -- which object -----------------------------------------------------------------------------------
 
+    def is_current(self, live: Any) -> bool:
+        """Whether an object is the one that handlers change, and holds all that is known of the document."""
+        return self.live is live and self.view is None and not self.handed_out and self._told_at <= self._read_at
+
     def attached(self, live: Any, *, is_again: bool) -> None:
         """An object was created from the target.
 

@@ -193,7 +193,7 @@ class DataScope(DataForm[T]):
     def is_current(self, key: int, live: T) -> bool:
         """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
         one = self.replicas.get(key)
-        return one is not None and one.live is live and one.view is None and not (one.handed_out or one.is_stale)
+        return one is not None and one.is_current(live)
 
     def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""
