@@ -28,7 +28,7 @@ class World:
         self.stream = SimpleNamespace(is_following=True)
         self.lifecycle = SimpleNamespace(session=self.session, settings=object())
         self.saver = SimpleNamespace(heartbeat=Heartbeat(), is_alarmed=False)
-        self.saver.heartbeat.gives(("bot_data", 1), self.live, 0.0)
+        self.saver.heartbeat.gives(("bot_data", 1), self.live, asyncio.get_running_loop().time())
         self.scope = SimpleNamespace(replicas={1: self.replica})
 
     def check(self, name: str, **others: Any) -> Check:
