@@ -11,10 +11,12 @@ from ptb_mongo.codec import escape, unescape
 from ptb_mongo.replica.changes import Changes
 from ptb_mongo.replica.elements import (
     GUARDED_DOCUMENT,
+    Push,
     equal_to,
     fields_guard,
     push_guard,
     pushed,
+    pushed_as_stored,
     set_change,
     set_guard,
 )
@@ -137,6 +139,9 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
+        if (found := pushed_as_stored(before, after)) is not None:
+            _push(path, *found, changes)
+            return
         forms = self._forms(before, after, path, changes)
         if forms is None:
             return
@@ -213,10 +218,14 @@ def _elements(before: Any, known: Any, after: Any, path: Path, changes: Changes)
             changes.conditions |= set_guard(array, wanted.kind)
             return True
     elif push := pushed(ours.items, wanted.items):
-        changes.arrays[array] = push
-        changes.conditions |= push_guard(array, was.items, push)
+        _push(path, was.inner, was.items, push, changes)
         return True
     return False
+
+
+def _push(path: Path, inner: Path, stored: list[Any], push: Push, changes: Changes) -> None:
+    changes.arrays[path + inner] = push
+    changes.conditions |= push_guard(path + inner, stored, push)
 
 
 class _Forms(NamedTuple):
