@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 __all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
+
+_LENGTH: Final = struct.Struct("<I").unpack_from
 
 
 class ByIds(NamedTuple):
@@ -58,7 +61,7 @@ def split(batch: bytes) -> list[bytes]:
     documents = []
     start, end = 0, len(batch)
     while start < end:
-        length = int.from_bytes(batch[start : start + 4], "little")
+        (length,) = _LENGTH(batch, start)
         documents.append(batch[start : start + length])
         start += length
     return documents

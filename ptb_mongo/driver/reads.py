@@ -19,6 +19,7 @@ from ptb_mongo.driver.streams import kill
 __all__ = ["batches", "documents", "documents_of_several", "first_documents", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
+_TOGETHER: Final = 10_000  # documents in one batch: while they are used, the next batch comes
 _ALL: Final = 2**31 - 1  # documents in the first batch; the server ends it at 16 MB
 
 
@@ -27,6 +28,7 @@ async def batches(
 ) -> AsyncIterator[list[bytes]]:
     """The documents that match, with `_id` first and only these fields (all, if none is named)."""
     projection = dict.fromkeys(fields, 1) or None
+    options.setdefault("batch_size", _TOGETHER)
     async for batch in collection.find_raw_batches(query, projection=projection, **options):
         yield split(batch)
 

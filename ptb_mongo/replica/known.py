@@ -14,6 +14,7 @@ from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.forms import DocumentForm
 from ptb_mongo.replica.quarantine import Quarantine
+from ptb_mongo.replica.replicas import Replicas
 
 __all__ = ["MOST_MADE_BY_OTHERS", "KnownDocuments", "R"]
 
@@ -47,7 +48,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
         super().__init__(codec)
         self.collection = collection
-        self.replicas: dict[Any, R] = {}
+        self.replicas: Replicas[R] = Replicas(self.made_of_unused)
         self.quarantined = Quarantine(collection)
         self.unstorable: dict[Replica, DocumentError] = {}
         self.on_upgraded: Callable[[Replica], object] = lambda _: None
@@ -68,6 +69,10 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def is_unused(self, replica: R) -> bool:
         """Whether the bot holds nothing that was made of a document."""
         return replica.base is None
+
+    def made_of_unused(self, key: Any, raw: bytes, live: Any) -> R:
+        """The replica of a document that was loaded, and not used until now; see `Replicas`."""
+        raise NotImplementedError
 
     # -- which documents are known ----------------------------------------------------------------------
 
@@ -175,5 +180,4 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self.misses_some()
         self._was_complete = was_complete
         self._is_overtaken = bool(self._loads)
-        for replica in self.replicas.values():
-            replica.told()
+        self.replicas.told_all()

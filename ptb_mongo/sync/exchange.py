@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ptb_mongo.codec import BURIED_FIELD, id_of
@@ -19,6 +20,7 @@ from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.first_read import FirstRead
 from ptb_mongo.sync.reader import DocumentCollection, Reader
+from ptb_mongo.sync.steps import Steps, ahead, portions
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
@@ -57,7 +59,9 @@ class Exchange:
         async for raws in self._driver.raw_batches(collection.collection, query, collection.fields):
             yield raws
 
-    async def _for_load(self, collection: Collection[Any], query: Mapping[str, Any]) -> AsyncIterator[list[bytes]]:
+    async def _for_load(
+        self, collection: Collection[Any], query: Mapping[str, Any]
+    ) -> AsyncGenerator[list[bytes], None]:
         """The same for a load, which a start may have begun before."""
         if (raws := await self.first_read.take(collection.collection, query)) is not None:
             yield raws
@@ -68,10 +72,15 @@ class Exchange:
     async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
         """Loads every document; the returned objects become the live ones."""
         loaded: dict[int, Any] = {}
-        with scope.being_loaded():
-            async for raws in self._for_load(scope, {}):
-                with collector_paused():
-                    loaded.update(scope.attached(raws))
+        # The collector would look at all that is loaded, again and again. It waits for the database as well: nothing
+        # else goes on at a start.
+        with scope.being_loaded(), collector_paused():
+            steps = Steps()
+            async with contextlib.aclosing(ahead(self._for_load(scope, {}))) as batches:
+                async for raws in batches:
+                    for some in portions(raws):
+                        loaded.update(scope.attached(some))
+                        await steps.pause()
         scope.all_loaded()
         return loaded
 

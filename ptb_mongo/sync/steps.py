@@ -1,0 +1,60 @@
+"""Long work in short steps, between which everything else has its turn; and reads that are a batch ahead of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Final, TypeVar
+
+from ptb_mongo.waiting import begun, cancel_and_wait
+
+__all__ = ["Steps", "ahead", "portions"]
+
+T = TypeVar("T")
+
+_LONGEST: Final = 0.004  # seconds; a portion more may follow, and the collector
+_MOST: Final = 100  # documents
+_MOST_BYTES: Final = 32 * 1024
+
+
+class Steps:
+    """Work that pauses when a step has lasted for some milliseconds."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ends = self._loop.time() + _LONGEST
+
+    async def pause(self) -> None:
+        """Lets everything else have its turn, if it is time for that."""
+        if self._loop.time() >= self._ends:
+            await asyncio.sleep(0)
+            self._ends = self._loop.time() + _LONGEST
+
+
+def portions(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Documents in portions that take a short time each, as far as one document does."""
+    start, size = 0, 0
+    for end, raw in enumerate(raws):
+        if size + len(raw) > _MOST_BYTES or end - start >= _MOST:
+            if end > start:
+                yield raws[start:end]
+            start, size = end, 0
+        size += len(raw)
+    if start < len(raws):
+        yield raws[start:]
+
+
+async def ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The same items, none of which may be `None`; each is fetched while the one before is in use."""
+
+    async def fetch() -> T | None:
+        return await anext(items, None)
+
+    task = begun(fetch())
+    try:
+        while (found := await task) is not None:
+            task = begun(fetch())
+            yield found
+    finally:
+        await cancel_and_wait(task)
+        await items.aclose()
