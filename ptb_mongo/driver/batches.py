@@ -6,9 +6,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-__all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Selection", "elements", "identity", "numbered", "split", "unnumbered"]
 
 _LENGTH: Final = struct.Struct("<I").unpack_from
+_FIRST_BATCH: Final = b"\x04firstBatch\x00"
 
 
 class ByIds(NamedTuple):
@@ -63,6 +64,24 @@ def split(batch: bytes) -> list[bytes]:
     while start < end:
         (length,) = _LENGTH(batch, start)
         documents.append(batch[start : start + length])
+        start += length
+    return documents
+
+
+def elements(cursor: bytes | memoryview) -> list[bytes]:
+    """The documents of the first batch in the field `cursor` of an answer.
+
+    The driver would make an object of each of them first.
+    """
+    raw = bytes(cursor)
+    documents = []
+    start = raw.index(_FIRST_BATCH) + len(_FIRST_BATCH)
+    (length,) = _LENGTH(raw, start)
+    start, end = start + 4, start + length - 1
+    while start < end:
+        start = raw.index(b"\x00", start) + 1  # after the type and the position
+        (length,) = _LENGTH(raw, start)
+        documents.append(raw[start : start + length])
         start += length
     return documents
 

@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.driver.batches import ByIds, Selection, numbered, split, unnumbered
+from ptb_mongo.driver.batches import ByIds, Selection, elements, numbered, split, unnumbered
 from ptb_mongo.driver.decoding import RAW
 from ptb_mongo.driver.streams import kill
 
@@ -34,15 +34,21 @@ async def batches(
 
 
 async def documents(database: Any, wanted: ByIds) -> list[bytes]:
-    """Documents of one collection, by their ids."""
+    """Documents of one collection, by their ids, in one round trip unless they are more than 16 MB.
+
+    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
+    """
+    query = {"find": wanted.collection, "filter": {"_id": {"$in": wanted.ids}}}
+    fields = {"projection": dict.fromkeys(wanted.fields, 1)} if wanted.fields else {}
+    cursor = (await _retried(database, {**query, **fields, "batchSize": len(wanted.ids) + 1}))["cursor"]
+    if not cursor["id"]:
+        return elements(cursor.raw)
+    await kill(database, cursor)
     return await _by_ids(database[wanted.collection], wanted)
 
 
 async def documents_of_several(database: Any, wanted: Sequence[ByIds]) -> list[list[bytes]]:
-    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB.
-
-    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
-    """
+    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB."""
     selections = [Selection(one.collection, {"_id": {"$in": one.ids}}, one.fields) for one in wanted]
     found, is_all = await _batch_of_several(database, selections, _ALL)
     return found if is_all else [await documents(database, one) for one in wanted]

@@ -87,8 +87,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
-        if not is_nothing or replica in self.unstorable or not self.is_needless(replica):
-            return
+        if not is_nothing or self._loads or replica in self.unstorable or not self.is_needless(replica):
+            return  # a read in progress may be older
         with contextlib.suppress(DecodeError):  # then it is none of those
             key = self.key_of(replica.id)
             if self.replicas.get(key) is replica:  # what was spilled has one of its own
@@ -105,9 +105,23 @@ class KnownDocuments(DocumentForm, Generic[R]):
             yield
         finally:
             self._loads = [one for one in self._loads if one is not began]
-            if self._is_overtaken and not self._loads:
-                self._is_overtaken = False
-                self.told_all()
+            self._end_load()
+
+    @contextlib.contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Marks the time of a read of documents that have no replica: one that is written meanwhile gets one."""
+        read: dict[Any, int] = {}
+        self._loads.append(read)
+        try:
+            yield
+        finally:
+            self._loads = [one for one in self._loads if one is not read]
+            self._end_load()
+
+    def _end_load(self) -> None:
+        if self._is_overtaken and not self._loads:
+            self._is_overtaken = False
+            self.told_all()
 
     def misses_some(self) -> None:
         """From now on a document without a replica may exist."""

@@ -63,6 +63,10 @@ class Replicas(dict[Any, R], Generic[R]):
                 return False
         return True
 
+    def is_unused(self, key: Any) -> bool:
+        """Whether a document was loaded, is up to date as far as is known, and nobody has used it since."""
+        return key in self._current.raws
+
     def in_use(self) -> ValuesView[R]:
         """Those that somebody uses: of no other one there is anything to save."""
         return super().values()

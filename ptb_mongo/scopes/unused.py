@@ -6,7 +6,7 @@ about which something is known already, is taken in by itself: see `Collection.l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -67,6 +67,17 @@ class UnusedData(DataForm[T]):
             one.update(its_data)
         self.replicas.add_unused(keys, plain, lives)
         return others
+
+    def first_answered(self, keys: Iterable[int | None], raws: Sequence[bytes], *, lasts: bool) -> None:
+        """Documents were read of which nothing was known; of those that have a replica now, something is.
+
+        Args:
+            keys: Their keys.
+            raws: What is stored of them.
+            lasts: See `Collection.answered`.
+        """
+        new = [self.replica(key, key) for key in keys if key is not None and key not in self.replicas]
+        self.answered([(replica, replica.reading()) for replica in new], raws, lasts=lasts)
 
     def _parted(self, raws: Sequence[bytes]) -> _Parted:
         nothing = _Parted((), (), (), raws)

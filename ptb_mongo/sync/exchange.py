@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from ptb_mongo.codec import BURIED_FIELD, id_of
 from ptb_mongo.driver import Driver
@@ -19,6 +19,7 @@ from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.first_read import FirstRead
+from ptb_mongo.sync.preloading import Preload
 from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.steps import Steps, ahead, portions
 from ptb_mongo.sync.tickets import Ticket
@@ -28,8 +29,6 @@ from ptb_mongo.types import CDCData, ConversationDict
 __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
-_BATCH: Final = 250  # documents that are merged without a pause; more would block other tasks for too long
-
 Offer = tuple[Replica, "Ticket | None"]
 """A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
 
@@ -141,17 +140,12 @@ class Exchange:
                     continue
 
     async def preload(self, scope: DataScope[Any], keys: Iterable[int], live: Callable[[int], Any]) -> None:
-        """Loads many documents into their live objects, with one query for hundreds.
+        """Loads many documents into their live objects, with one query for thousands.
 
         Raises:
             UnavailableError: If no server answers.
         """
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), _BATCH):
-            batch = wanted[start : start + _BATCH]
-            while stale := [one for key in batch if (one := scope.replica(key, key)).is_stale]:
-                await self._reader.read({scope: stale})
-            scope.caught_up(batch, live)
+        await Preload(self._driver, self._reader, scope, live).load(keys)
 
     # -- refreshing -------------------------------------------------------------------------------------
 
