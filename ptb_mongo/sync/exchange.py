@@ -71,10 +71,7 @@ class Exchange:
     async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
         """Loads every document; the returned objects become the live ones."""
         loaded: dict[int, Any] = {}
-        # The collector would look at all that is loaded, again and again. It waits for the database as well: nothing
-        # else goes on at a start.
-        with scope.being_loaded(), collector_paused():
-            steps = Steps()
+        with scope.being_loaded(), Steps() as steps:
             async with contextlib.aclosing(ahead(self._for_load(scope, {}))) as batches:
                 async for raws in batches:
                     for some in portions(raws):

@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from ptb_mongo.driver import ByIds, Driver
 from ptb_mongo.driver.failures import is_for_one_read
-from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.steps import Steps, ahead, portions
@@ -57,7 +56,7 @@ class Preload:
             UnavailableError: If no server answers.
         """
         wanted = list(dict.fromkeys(keys))
-        with self._scope.being_read():
+        with self._scope.being_read(), self._steps:
             async with contextlib.aclosing(ahead(self._batches(wanted))) as batches:
                 async for batch in batches:
                     if batch.raws is not None:
@@ -82,8 +81,7 @@ class Preload:
         """Takes in documents of which nothing was known; what was told meanwhile has a replica, and is read again."""
         others: list[bytes] = []
         for some in portions(raws):
-            with collector_paused():
-                others += self._scope.filled_unused(some, self._live)
+            others += self._scope.filled_unused(some, self._live)
             await self._steps.pause()
         lasts = not self._driver.may_roll_back
         for some in portions(others):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from ptb_mongo.waiting import begun, cancel_and_wait
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of no use, and perhaps not there, at run time
 
 __all__ = ["Steps", "ahead", "portions"]
 
@@ -18,15 +22,32 @@ _MOST_BYTES: Final = 32 * 1024
 
 
 class Steps:
-    """Work that pauses when a step has lasted for some milliseconds."""
+    """Work that pauses when a step has lasted for some milliseconds; a context manager around it.
+
+    The collector works in the same steps: it looks only at what is new. By itself it would look through all that is
+    loaded, again and again, and at what came last all at once.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._collects = False
+        self._ends = 0.0
+
+    def __enter__(self) -> Self:
+        self._collects = gc.isenabled()
+        gc.disable()
         self._ends = self._loop.time() + _LONGEST
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            gc.enable()
 
     async def pause(self) -> None:
         """Lets everything else have its turn, if it is time for that."""
         if self._loop.time() >= self._ends:
+            if self._collects:
+                gc.collect(1)
             await asyncio.sleep(0)
             self._ends = self._loop.time() + _LONGEST
 
