@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import gc
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,11 +13,12 @@ from ptb_mongo.waiting import begun, cancel_and_wait
 if TYPE_CHECKING:
     from typing_extensions import Self  # of no use, and perhaps not there, at run time
 
-__all__ = ["Steps", "ahead", "portions"]
+__all__ = ["Steps", "Turns", "ahead", "portions"]
 
 T = TypeVar("T")
 
 _LONGEST: Final = 0.004  # seconds; a portion more may follow, and the collector
+_AT_ONCE: Final = 16  # that go on in one turn of the loop
 _MOST: Final = 100  # documents
 _MOST_BYTES: Final = 32 * 1024
 
@@ -50,6 +52,35 @@ class Steps:
                 gc.collect(1)
             await asyncio.sleep(0)
             self._ends = self._loop.time() + _LONGEST
+
+
+class Turns:
+    """Lets many that could all go on now do so a few at a time, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._left = _AT_ONCE
+
+    async def turn(self) -> None:
+        """Returns at once, unless many have had their turn since everything else had."""
+        loop = asyncio.get_running_loop()
+        if self._left == _AT_ONCE:
+            loop.call_soon(self._begin, loop)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        waits = loop.create_future()
+        self._waiting.append(waits)
+        await waits
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._left = _AT_ONCE
+        while self._left and self._waiting:
+            if not (first := self._waiting.popleft()).done():  # otherwise it was cancelled
+                first.set_result(None)
+                self._left -= 1
+        if self._left < _AT_ONCE:
+            loop.call_soon(self._begin, loop)
 
 
 def portions(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
