@@ -103,7 +103,7 @@ class Lifecycle:
 
     def _pending(self) -> list[Unsaved]:
         scopes = self._scopes or ()
-        return [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
+        return [(scope, one) for scope in scopes for one in scope.replicas.in_use() if one.pending is not None]
 
     # -- opening and closing ----------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
+from ptb_mongo.codec.plain import is_plain, load_plain
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
@@ -68,16 +69,15 @@ __all__ = [
     "dump",
     "escape",
     "id_of",
+    "is_plain",
     "load",
     "load_each",
+    "load_plain",
     "part",
     "restore",
     "sort_elements",
     "unescape",
 ]
-
-_TAG_IN_BYTES = f"{TAG}\x00".encode()  # whatever its type: a tag that is no text is an error, not data
-_ESCAPE_IN_BYTES = b"%"
 
 
 class Codec:
@@ -217,7 +217,7 @@ class Codec:
 
         The bytes tell in C whether there is anything to decode: most documents hold no tag and no escape.
         """
-        if _TAG_IN_BYTES not in raw and _ESCAPE_IN_BYTES not in raw:
+        if is_plain(raw):
             self._decoder.doubtful = False
             return body
         decoded: dict[str, Any] = self._decoder.document(body)
