@@ -120,10 +120,18 @@ class Writer:
         if self._held:
             return None
         self._start()
-        if self._availability.is_unreachable or _saving(collection) in self._availability.refusals:
+        if self._availability.is_unreachable or self._is_refused(collection):
             return None
         self._ticket.awaited.add(replica)
         return self._ticket
+
+    def may_wait(self, collection: Collection[Any]) -> bool:
+        """Whether a copy that is offered will be encoded soon, if it is not now."""
+        return not (self._held or self._closed or self._availability.is_unreachable or self._is_refused(collection))
+
+    def _is_refused(self, collection: Collection[Any]) -> bool:
+        refusals = self._availability.refusals
+        return bool(refusals) and _saving(collection) in refusals
 
     def retry(self, replica: Replica) -> None:
         """Tries again what was refused for the document's own sake, as the stored document may have changed."""
@@ -294,6 +302,8 @@ class Writer:
             ticket.acknowledged = not refused and all(one in batch for one in ticket.awaited if one in self.waiting)
         finally:
             self._put_away(batch)
+            for collection in by_collection:
+                ticket.take(collection.told_later, batch)
             for replica, error in ticket.errors.items():
                 self._counters.last_error = str(error)
                 if ticket.is_over or replica not in ticket.awaited:  # nobody awaits it, or not any more
