@@ -103,7 +103,7 @@ class Encoder:
 
     def nature(self, value: object) -> Nature:
         """The nature of a value that has a fingerprint."""
-        return nature(value, lambda key: self._escape(key) == key, self._unescaped)
+        return nature(value, self._is_name, self._unescaped)
 
     def encode(self, value: Any, depth: int) -> Any:
         """The plain form of a value that stands at `depth` levels of BSON."""
@@ -143,6 +143,9 @@ class Encoder:
         if name is not None and name == key and len(self._unescaped) < _REMEMBERED_KEYS:
             self._unescaped.add(key)
         return name
+
+    def _is_name(self, key: Any) -> bool:
+        return type(key) is str and self._escape(key) == key
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> Any:
         _check_hashes(value)

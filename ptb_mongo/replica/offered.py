@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ptb_mongo.replica.moments import Moments
 from ptb_mongo.replica.versions import Version
@@ -16,10 +16,12 @@ class _Offered(NamedTuple):
 
     Attributes:
         take_up: Encodes the copy and stages it.
+        copy: The copy.
         before: What was to be stored before.
     """
 
-    take_up: Callable[[], object]
+    take_up: Callable[[Any, Any], object]
+    copy: Any
     before: Version | None
 
 
@@ -50,18 +52,19 @@ class Pending(Moments):
         """Whether a copy waits to be encoded."""
         return type(self._pending) is _Offered
 
-    def offered(self, take_up: Callable[[], object]) -> None:
+    def offered(self, copy: Any, take_up: Callable[[Any, Any], object]) -> None:
         """The bot has a copy that is encoded later; one that still waits for that is older, and passed over.
 
         Args:
-            take_up: Encodes it and calls `staged`; must not raise an error.
+            copy: The copy.
+            take_up: Encodes it and calls `staged`, given this object and the copy; must not raise an error.
         """
         before = self._pending
-        self._pending = _Offered(take_up, before.before if type(before) is _Offered else before)  # type: ignore[arg-type]
+        self._pending = _Offered(take_up, copy, before.before if type(before) is _Offered else before)  # type: ignore[arg-type]
 
     def _take_up(self) -> None:
         """Encodes the copy that waits, if there is one; called before anything else happens."""
         offered = self._pending
         if type(offered) is _Offered:
             self._pending = offered.before
-            offered.take_up()
+            offered.take_up(self, offered.copy)

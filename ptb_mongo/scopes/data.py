@@ -41,6 +41,7 @@ class DataScope(DataForm[T]):
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
+        self._taker = self._take_up  # made once, and not for each copy
         self.problems: list[DocumentError] = []
         """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self.current: Callable[[int], T | None] | None = None
@@ -133,7 +134,7 @@ class DataScope(DataForm[T]):
             return Offering.UNCHANGED
         if not may_wait or replica.live is copy or not replica.may_be_offered:
             return Offering.AT_ONCE
-        replica.offered(lambda: self._take_up(replica, copy))
+        replica.offered(copy, self._taker)
         return replica
 
     def _take_up(self, replica: LiveReplica, copy: T) -> None:

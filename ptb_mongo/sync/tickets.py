@@ -42,8 +42,10 @@ class Saved(asyncio.Future[None]):
     save of thousands costs.
     """
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_steps", "replica")
     _steps: Generator[Any, None, None]
+    replica: Replica
+    """The document."""
 
     def send(self, value: Any) -> Any:
         """See `Coroutine`."""
@@ -89,7 +91,7 @@ class Ticket:
 
     def __init__(self) -> None:
         self._end = _End()
-        self._saves: list[tuple[Replica, Saved]] = []
+        self._saves: list[Saved] = []
         self.awaited: set[Replica] = set()
         self.errors: dict[Replica, DocumentError] = {}
         self.refusal: RefusedError | None = None
@@ -103,7 +105,8 @@ class Ticket:
     def saved(self, replica: Replica) -> Saved:
         """The outcome of a save of one document, as `outcome` says it."""
         saved = Saved()
-        self._saves.append((replica, saved))
+        saved.replica = replica
+        self._saves.append(saved)
         if self.is_over:
             self._tell()
         return saved
@@ -130,10 +133,10 @@ class Ticket:
 
     def _tell(self) -> None:
         saves, self._saves = self._saves, []
-        for replica, saved in saves:
+        for saved in saves:
             if saved.done():
                 continue  # it was cancelled
-            if (error := self._error(replica)) is not None:
+            if (error := self._error(saved.replica)) is not None:
                 saved.fails(error)
             else:
                 saved.set_result(None)
