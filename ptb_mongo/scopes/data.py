@@ -143,7 +143,8 @@ class DataScope(DataForm[T]):
         if kind is Nature.NATIVE and not self._excluded and type(copy) is self._type:
             native = self._native(replica, copy)
         try:
-            self._stage(replica, copy, native)
+            if self._stage(replica, copy, native) is not None:
+                self.counters.saves += 1
         except DocumentError as error:
             self.problems.append(error)
         if self.problems:

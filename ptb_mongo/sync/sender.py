@@ -26,7 +26,7 @@ from ptb_mongo.sync.reader import Reader
 
 __all__ = ["Sender"]
 
-_CHUNK: Final = 250  # some milliseconds of the event loop
+_CHUNK: Final = 500
 _AT_ONCE: Final = 4  # chunks in flight: the server has something to do while the next one is prepared
 # So many documents in a row are refused although each is sent alone: it is not for their sake.
 _ALL: Final = 2
@@ -181,6 +181,7 @@ class Sender:
                 replica.unknown(one.rev)
             raise
         self._availability.mark_reachable(writes=True)
+        run.is_answered = True
         if refusal := _refusal_of_all(failures, len(prepared)):
             for replica, one in prepared.items():
                 replica.refused(one.rev)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Coroutine, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.log import get_logger
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 
-__all__ = ["SAVED", "Saved", "Ticket"]
+__all__ = ["SAVED", "Saved", "Ticket", "Waiting"]
 
 _LOGGER = get_logger(__name__)
 
@@ -70,6 +71,18 @@ class Saved(asyncio.Future[None]):
         """It has failed; if nobody awaits it, that is no error of its own: what is unsaved is known elsewhere."""
         self.set_exception(error)
         self.exception()
+
+
+class Waiting(NamedTuple):
+    """Documents that are to be written.
+
+    Attributes:
+        collection: Their collection.
+        since: Since when they wait, by the event loop's clock.
+    """
+
+    collection: Collection[Any]
+    since: float
 
 
 class _End(asyncio.Future[None]):
