@@ -38,6 +38,7 @@ _CLASS: Final = "cls"
 _SPECIAL: Final = frozenset({TAG, _CLASS})
 _MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
+_SCALARS: Final = _EQUAL_IS_SAME | {float}
 
 
 def diff(
@@ -91,7 +92,7 @@ def _changed_scalars(base: Document, local: Document, guards: Callable[[Keys], b
         for (key, old), new in zip(before.items(), after.values(), strict=True):
             if _is_same(old, new):
                 continue
-            if not (type(old) in _EQUAL_IS_SAME and type(new) in _EQUAL_IS_SAME and addressable(key)):
+            if not (type(old) in _SCALARS and type(new) in _SCALARS and addressable(key)):
                 return None
             if guards((name, key)):
                 return None

@@ -124,10 +124,14 @@ class DataScope(DataForm[T]):
         Returns:
             What may have to be written, if the copy waits.
         """
-        replica = self.replicas.get(key)
         # What marshal does not know may have been copied only in part: by its class.
-        if replica is None or self.current is not None or (found := fingerprint(copy)) is None:
+        if self.current is not None or (found := fingerprint(copy)) is None:
             return Offering.AT_ONCE
+        if (replica := self.replicas.get(key)) is None:
+            try:
+                replica = self._savable(key)
+            except DocumentError:
+                return Offering.AT_ONCE
         if key in self.quarantined or (self.unstorable and replica in self.unstorable):
             return Offering.AT_ONCE
         if replica.is_unchanged(found):
