@@ -172,8 +172,8 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
-        if (found := pushed_as_stored(before, after)) is not None:
-            _push(path, *found, changes)
+        if (pushed := pushed_as_stored(before, after)) is not None:
+            _push(path, *pushed, changes)
             return
         forms = self._forms(before, after, path, changes)
         if forms is None:
