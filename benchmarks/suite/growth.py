@@ -12,7 +12,7 @@ from suite.subjects import OURS, Ours
 
 WORK = "how a save grows"
 CHANGED, LOADED = "changed users", "loaded users, one changed"
-SIZE, CHANGE = "kB of a document, a field changed", "kB changed in a document of 1 MB"
+SIZE, CHANGE = "kB of a document, a field changed", "kB changed in a large document"
 SIZES = {
     CHANGED: ([1, 10, 100, 1000, 10_000], [1, 10, 100]),
     LOADED: ([100, 1000, 10_000, 100_000], [100, 1000]),
