@@ -38,6 +38,7 @@ __all__ = ["Changes", "diff"]
 
 _CLASS: Final = "cls"
 _MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
+_CONTAINERS: Final = frozenset({dict, list})
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 
 
@@ -139,7 +140,7 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
-        if (found := pushed_as_stored(before, after)) is not None:
+        if type(before) in _CONTAINERS and (found := pushed_as_stored(before, after)) is not None:
             _push(path, *found, changes)
             return
         forms = self._forms(before, after, path, changes)
