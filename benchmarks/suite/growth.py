@@ -36,7 +36,7 @@ def saving(subject: Ours, users: Mapping[int, Any], change: Callable[[Any, int],
 
     async def once() -> float:
         seconds = []
-        for _ in range(subject.run.of(15, 3) if len(users) <= FEW else 1):
+        for _ in range(subject.run.of(7, 3) if len(users) <= FEW else 1):
             number = next(NUMBERS)
             for data in users.values():
                 change(data, number)
@@ -93,7 +93,7 @@ async def measure(run: Run) -> Results:
             await subject.save({USER: copy.deepcopy(data)})
             change = count if what == SIZE else rewrite(kilobytes)
             works[f"{what} {kilobytes}"] = saving(subject, {USER: data}, change)
-    times = await alternate(works, run.of(7, 2))
+    times = await alternate(works, run.of(5, 2))
     for subject in subjects:
         await subject.close()
     series = {
