@@ -39,6 +39,7 @@ __all__ = ["Changes", "diff"]
 _CLASS: Final = "cls"
 _SPECIAL: Final = frozenset({TAG, _CLASS})
 _MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
+_CONTAINERS: Final = frozenset({dict, list})
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 _SCALARS: Final = _EQUAL_IS_SAME | {float}
 
