@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from operator import attrgetter
 from typing import Any, Generic, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
@@ -12,15 +13,16 @@ from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.scopes.data import DataScope, Offering
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session
 from ptb_mongo.sync.change_stream import ChangeStream
 from ptb_mongo.sync.saver_watch import SaverWatch
-from ptb_mongo.sync.tickets import SAVED
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
 __all__ = ["PTBInterface"]
+
+_USER_DATA, _CHAT_DATA, _BOT_DATA = map(attrgetter, ("user_data", "chat_data", "bot_data"))
 
 
 class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
@@ -120,7 +122,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("user_data", user_id)
-        return self._offer(lambda scopes: scopes.user_data, user_id, data)
+        return self._offer(_USER_DATA, user_id, data)
 
     def update_chat_data(self, chat_id: int, data: CD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in a chat's data.
@@ -129,7 +131,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("chat_data", chat_id)
-        return self._offer(lambda scopes: scopes.chat_data, chat_id, data)
+        return self._offer(_CHAT_DATA, chat_id, data)
 
     def update_bot_data(self, data: BD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in the bot's data.
@@ -137,7 +139,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
-        saved = self._offer(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), data)
+        saved = self._offer(_BOT_DATA, self._lifecycle.bot_id(), data)
         if not self._is_watched:
             return saved
         self._saver.hands_over("bot_data", self._lifecycle.bot_id())
@@ -146,13 +148,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
         """Saves the copy of an object, if it has changed."""
         if (session := self._lifecycle.session) is not None:
-            scope, writer = scope_of(session.scopes), session.writer
-            found = scope.offer(key, data, may_wait=writer.may_wait(scope))
-            if found is not Offering.AT_ONCE:
-                self._lifecycle.runs()
-                if found is Offering.UNCHANGED or (ticket := writer.submit(scope, found)) is None:
-                    return SAVED
-                return ticket.saved(found)
+            saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
+            if saved is not None:
+                if not self._lifecycle.is_running:
+                    self._lifecycle.runs()
+                return saved
 
         def stage(scopes: Scopes) -> Staged:
             scope = scope_of(scopes)

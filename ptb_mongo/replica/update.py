@@ -173,7 +173,7 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
-        if (pushed := pushed_as_stored(before, after)) is not None:
+        if type(before) in _CONTAINERS and (pushed := pushed_as_stored(before, after)) is not None:
             _push(path, *pushed, changes)
             return
         forms = self._forms(before, after, path, changes)
