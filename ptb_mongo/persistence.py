@@ -17,6 +17,8 @@ from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
 from ptb_mongo.lifecycle import Lifecycle
+from ptb_mongo.people.stored import Erased
+from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
@@ -205,6 +207,39 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             UnavailableError: If no server answers.
         """
         return await self._lifecycle.open()
+
+    # -- people -----------------------------------------------------------------------------------------
+
+    async def erase(
+        self,
+        application: Application[Any, Any, Any, Any, Any, Any],
+        *,
+        user_id: int | None = None,
+        chat_id: int | None = None,
+    ) -> Erased:
+        """Erases a user, or a chat: what is stored, and what this process and all other workers hold in memory.
+
+        Of a user, that is `user_data`, the `chat_data` of the private chat, conversations, jobs and leases. Mentions in
+        other people's data stay; `ptb-mongo erase user 42 --search` lists them.
+
+        Args:
+            application: The application that this persistence belongs to.
+            user_id: The user.
+            chat_id: The chat, instead.
+
+        Returns:
+            How much was found, and is gone.
+
+        Raises:
+            UnavailableError: If no server answers; call it again later.
+
+        Example:
+            >>> async def forget_me(update, context):
+            ...     await persistence.erase(context.application, user_id=update.effective_user.id)
+        """
+        subject = Subject.of(user_id, chat_id)
+        self._lifecycle.people.note_application(application)
+        return await self._lifecycle.erase(subject)
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 

@@ -160,12 +160,18 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a user's document."""
         self._saver.hands_over("user_data", user_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.drop(user_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.user_data, drop(scopes.user_data, "user_data", user_id))
+        )
 
     def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a chat's document."""
         self._saver.hands_over("chat_data", chat_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.drop(chat_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.chat_data, drop(scopes.chat_data, "chat_data", chat_id))
+        )
 
     # -- refreshing -------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
-from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
@@ -91,6 +91,7 @@ class Session:
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
         exchange: Moves data between the scopes and the database.
+        orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
@@ -129,6 +130,7 @@ class Session:
             scope.on_refused_told = self.writer.retry
             scope.on_upgraded = partial(self.writer.submit, scope)
         self.exchange = Exchange(driver, self.reader, self.writer)
+        self.orders: Followed | None = None
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
@@ -195,6 +197,16 @@ class Session:
         return session
 
     @property
+    def driver(self) -> Driver:
+        """The database."""
+        return self._driver
+
+    @property
+    def format_collection(self) -> str:
+        """The collection of the format document."""
+        return self._format
+
+    @property
     def _may_watch(self) -> bool:
         return self._settings.refresh in {"auto", "watch"}
 
@@ -247,7 +259,9 @@ class Session:
         if self._opened is None:
             return
         followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
-        collections = {scope.collection: scope for scope in followed}
+        collections: dict[str, Followed] = {scope.collection: scope for scope in followed}
+        if self.orders is not None:
+            collections[self._format] = self.orders
         self._stream = ChangeStream(
             self._driver,
             self._name,

@@ -22,7 +22,7 @@ from ptb_mongo.sync.lag import Lag
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait
 
-__all__ = ["ChangeStream", "just_after"]
+__all__ = ["ChangeStream", "Followed", "just_after"]
 
 _LOGGER = get_logger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again

@@ -1,0 +1,140 @@
+"""Forgets somebody in the memory of a running bot, and at once: whatever is pending, loaded, going on or timed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from ptb_mongo.errors import DocumentError
+from ptb_mongo.people.application import AnyApplication, Held, calling_application
+from ptb_mongo.people.orders import Orders, ordered
+from ptb_mongo.people.stored import Erased, Found, counts, delete, find, lasting
+from ptb_mongo.people.subject import KeyParts, Subject, unknown
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.session import Session
+from ptb_mongo.sync.exchange import Exchange, Offer
+
+__all__ = ["Forgetting"]
+
+_ROUNDS: Final = 10
+_PAUSE: Final = 0.2  # seconds, in which what other workers had sent arrives
+
+
+class Forgetting:
+    """Forgets people in one bot.
+
+    Args:
+        scopes: Returns the scopes, if there are any.
+        session: Returns what is open, if something is.
+    """
+
+    def __init__(self, scopes: Callable[[], Scopes | None], session: Callable[[], Session | None]) -> None:
+        self._scopes = scopes
+        self._session = session
+        self._application: weakref.ref[AnyApplication] | None = None
+        self._dropped: set[tuple[str, int]] = set()  # of which PTB is going to tell, though it was done
+
+    # -- which application ------------------------------------------------------------------------------
+
+    def note_application(self, application: AnyApplication | None = None) -> None:
+        """Notes which application is served: the one that is given, or the one that calls."""
+        found = application or calling_application()
+        if found is not None:
+            self._application = weakref.ref(found)
+
+    @property
+    def knows_application(self) -> bool:
+        """Whether it is known which application is served."""
+        return self._application is not None
+
+    def _held(self) -> Held | None:
+        application = None if self._application is None else self._application()
+        return None if application is None else Held(application)
+
+    # -- forgetting -------------------------------------------------------------------------------------
+
+    def follow(self, session: Session) -> None:
+        """Carries out the orders that other processes give while a session is open."""
+        session.orders = Orders(self.forget)
+
+    def forget(self, subject: Subject) -> list[Offer]:
+        """Forgets somebody; what is known to be stored is going to be deleted.
+
+        Returns:
+            What is to be waited for.
+        """
+        scopes, session, held = self._scopes(), self._session(), self._held()
+        if scopes is None:
+            return []
+        doomed: list[tuple[Any, Replica]] = []
+        for name in subject.scopes:
+            scope: DataScope[Any] = scopes.user_data if name == "user_data" else scopes.chat_data
+            if (replica := scope.erased(subject.id)) is not None:
+                doomed.append((scope, replica))
+            if held is not None and held.data(name, subject.id) is not None:
+                held.drop(name, subject.id)
+                self._dropped.add((name, subject.id))
+        if held is not None:
+            held.end_conversations(subject)
+            held.end_jobs(subject)
+        parts = unknown if held is None else held.parts
+        for handler, key in [one for one in scopes.conversations.replicas if subject.owns_key(one[1], parts(one[0]))]:
+            with contextlib.suppress(DocumentError):  # it cannot be read: then it is deleted as it is stored
+                if (ended := scopes.conversations.stage(handler, key, None)) is not None:
+                    doomed.append((scopes.conversations, ended))
+        if session is None:
+            return []  # the next one writes what is unsaved
+        offers = [session.exchange.offer(scope, replica) for scope, replica in doomed]
+        return [offer for offer in offers if offer is not None]
+
+    def drop(self, scope: DataScope[Any], name: str, key: int) -> Replica | None:
+        """What PTB's drop of somebody's data has to write; a drop of ours was done, and newer data is kept."""
+        if (name, key) not in self._dropped:
+            return scope.drop(key)
+        self._dropped.discard((name, key))
+        held = self._held()
+        live = None if held is None else held.data(name, key)
+        return None if live is None else scope.stage_unless_empty(key, live)
+
+    # -- erasing ----------------------------------------------------------------------------------------
+
+    async def erase(self, session: Session, prefix: str, subject: Subject) -> Erased:
+        """Forgets somebody here and in all other workers, and deletes what is stored.
+
+        Raises:
+            UnavailableError: If no server answers; call it again then.
+        """
+        held = self._held()
+        parts: KeyParts = unknown if held is None else held.parts
+        erased = Erased()
+        # First, as other workers begin to delete as soon as they hear of it.
+        found = [one async for one in find(session.driver, prefix, subject, parts)]
+        erased.found = counts(lasting(found))
+        async with ordered(session.driver, session.format_collection, subject):
+            await Exchange.outcomes(self.forget(subject))
+            left = await self._delete(session, prefix, subject, parts, found)
+        erased.marks = len(left) - len(lasting(left))
+        erased.left = len(lasting(left))
+        gone = counts(lasting(left))
+        erased.removed = {name: max(0, number - gone.get(name, 0)) for name, number in erased.found.items()}
+        return erased
+
+    async def _delete(
+        self, session: Session, prefix: str, subject: Subject, parts: KeyParts, found: list[Found]
+    ) -> list[Found]:
+        """Deletes until twice nothing is found: others may have sent something before they heard of it."""
+        await delete(session.driver, found)
+        clean = 0
+        for _ in range(_ROUNDS):
+            left = [one async for one in find(session.driver, prefix, subject, parts)]
+            clean = 0 if lasting(left) else clean + 1
+            if clean > 1:
+                break
+            await delete(session.driver, left)
+            await asyncio.sleep(_PAUSE)
+        return left
