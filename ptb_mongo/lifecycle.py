@@ -28,6 +28,7 @@ from ptb_mongo.errors import (
 from ptb_mongo.health import Health
 from ptb_mongo.log import get_logger
 from ptb_mongo.people.forgetting import Forgetting
+from ptb_mongo.people.handing_out import handed_out
 from ptb_mongo.people.stored import Erased
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.replica.collection import Collection
@@ -278,6 +279,11 @@ class Lifecycle:
         if self._spilled_to is not None:
             await self._spill(self._pending())
         return erased
+
+    async def export(self, subject: Subject) -> dict[str, Any]:
+        """See `handed_out`."""
+        session = await self.open()
+        return await handed_out(session.driver, self.settings.collection_prefix, subject, self.people.parts())
 
     # -- saving -----------------------------------------------------------------------------------------
 

@@ -241,6 +241,21 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         self._lifecycle.people.note_application(application)
         return await self._lifecycle.erase(subject)
 
+    async def export(self, user_id: int | None = None, *, chat_id: int | None = None) -> dict[str, Any]:
+        """Everything that is stored of a user, or of a chat, as a person may read it: ready for `json.dumps`.
+
+        Dates stand as texts in ISO 8601, decimals as texts, Telegram objects as the Bot API has them, other objects as
+        their attributes.
+
+        Args:
+            user_id: The user.
+            chat_id: The chat, instead.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        return await self._lifecycle.export(Subject.of(user_id, chat_id))
+
     # -- users and chats that are not loaded ------------------------------------------------------------
 
     async def user_ids(self) -> AsyncIterator[int]:

@@ -10,6 +10,7 @@ import ptb_mongo
 from ptb_mongo.cli.check import check
 from ptb_mongo.cli.exporting import export_app
 from ptb_mongo.cli.importing import import_app
+from ptb_mongo.cli.people import erase_app
 from ptb_mongo.cli.repair import repair
 from ptb_mongo.cli.rewriting import migrate, rename_class
 from ptb_mongo.cli.show import show_app
@@ -33,6 +34,7 @@ app.command()(check)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(show_app, name="show")
+app.add_typer(erase_app, name="erase")
 app.command()(stats)
 app.command()(watch)
 app.command()(repair)

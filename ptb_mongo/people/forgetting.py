@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import weakref
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.people.application import AnyApplication, Held, calling_application
 from ptb_mongo.people.orders import Orders, ordered
-from ptb_mongo.people.stored import Erased, Found, counts, delete, find, lasting
+from ptb_mongo.people.stored import Erased, counts, delete_all, find, lasting
 from ptb_mongo.people.subject import KeyParts, Subject, unknown
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -20,9 +19,6 @@ from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Exchange, Offer
 
 __all__ = ["Forgetting"]
-
-_ROUNDS: Final = 10
-_PAUSE: Final = 0.2  # seconds, in which what other workers had sent arrives
 
 
 class Forgetting:
@@ -56,6 +52,11 @@ class Forgetting:
         application = None if self._application is None else self._application()
         return None if application is None else Held(application)
 
+    def parts(self) -> KeyParts:
+        """What is known of the keys of conversations."""
+        held = self._held()
+        return unknown if held is None else held.parts
+
     # -- forgetting -------------------------------------------------------------------------------------
 
     def follow(self, session: Session) -> None:
@@ -82,7 +83,7 @@ class Forgetting:
         if held is not None:
             held.end_conversations(subject)
             held.end_jobs(subject)
-        parts = unknown if held is None else held.parts
+        parts = self.parts()
         for handler, key in [one for one in scopes.conversations.replicas if subject.owns_key(one[1], parts(one[0]))]:
             with contextlib.suppress(DocumentError):  # it cannot be read: then it is deleted as it is stored
                 if (ended := scopes.conversations.stage(handler, key, None)) is not None:
@@ -109,32 +110,11 @@ class Forgetting:
         Raises:
             UnavailableError: If no server answers; call it again then.
         """
-        held = self._held()
-        parts: KeyParts = unknown if held is None else held.parts
-        erased = Erased()
+        parts = self.parts()
         # First, as other workers begin to delete as soon as they hear of it.
         found = [one async for one in find(session.driver, prefix, subject, parts)]
-        erased.found = counts(lasting(found))
+        erased = Erased(found=counts(lasting(found)))
         async with ordered(session.driver, session.format_collection, subject):
             await Exchange.outcomes(self.forget(subject))
-            left = await self._delete(session, prefix, subject, parts, found)
-        erased.marks = len(left) - len(lasting(left))
-        erased.left = len(lasting(left))
-        gone = counts(lasting(left))
-        erased.removed = {name: max(0, number - gone.get(name, 0)) for name, number in erased.found.items()}
+            erased.note_left(await delete_all(session.driver, prefix, subject, found, parts))
         return erased
-
-    async def _delete(
-        self, session: Session, prefix: str, subject: Subject, parts: KeyParts, found: list[Found]
-    ) -> list[Found]:
-        """Deletes until twice nothing is found: others may have sent something before they heard of it."""
-        await delete(session.driver, found)
-        clean = 0
-        for _ in range(_ROUNDS):
-            left = [one async for one in find(session.driver, prefix, subject, parts)]
-            clean = 0 if lasting(left) else clean + 1
-            if clean > 1:
-                break
-            await delete(session.driver, left)
-            await asyncio.sleep(_PAUSE)
-        return left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from ptb_mongo.driver import Driver
 from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.people.subject import COLLECTIONS, KeyParts, Subject, unknown
 
-__all__ = ["Erased", "Found", "counts", "delete", "find", "lasting", "names"]
+__all__ = ["Erased", "Found", "counts", "delete_all", "find", "lasting", "names"]
 
 _QUARANTINE: Final = "_quarantine"
 _AT_ONCE: Final = 1000
+_ROUNDS: Final = 10
+_PAUSE: Final = 0.2  # seconds, in which what other processes had sent arrives
 _OF_A_MARK: Final = frozenset({"_id", "rev", "revs", "updated_at", "seen_at", BURIED_FIELD})
 
 
@@ -59,6 +62,13 @@ class Erased:
     marks: int = 0
     left: int = 0
 
+    def note_left(self, left: list[Found]) -> None:
+        """Notes what is there afterwards."""
+        there = counts(lasting(left))
+        self.left = sum(there.values())
+        self.marks = sum(one.is_mark for one in left)
+        self.removed = {name: max(0, number - there.get(name, 0)) for name, number in self.found.items()}
+
     @property
     def total(self) -> int:
         """How many documents are gone."""
@@ -90,7 +100,33 @@ async def find(driver: Driver, prefix: str, subject: Subject, parts: KeyParts = 
                     yield Found(kind, collection, raw, document)
 
 
-async def delete(driver: Driver, found: list[Found]) -> None:
+async def delete_all(
+    driver: Driver, prefix: str, subject: Subject, found: list[Found], parts: KeyParts = unknown
+) -> list[Found]:
+    """Deletes what is stored of one person, until twice nothing is found: others may have sent something before.
+
+    Args:
+        driver: The database.
+        prefix: What the names of the collections begin with.
+        subject: Whose.
+        found: What was found already.
+        parts: What is known of the handlers of conversations.
+
+    Returns:
+        What is left.
+    """
+    left, clean = found, 0
+    for _ in range(_ROUNDS):
+        await _delete(driver, left)
+        left = [one async for one in find(driver, prefix, subject, parts)]
+        clean = 0 if lasting(left) else clean + 1
+        if clean > 1:
+            break
+        await asyncio.sleep(_PAUSE)
+    return left
+
+
+async def _delete(driver: Driver, found: list[Found]) -> None:
     """Deletes documents, but for marks, and for leases that are in use: their holder gives them back."""
     by_collection: dict[str, list[Any]] = {}
     for one in found:
