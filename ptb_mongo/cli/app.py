@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import ptb_mongo
+from ptb_mongo.cli.backing_up import backup, restore_backup
 from ptb_mongo.cli.check import check
 from ptb_mongo.cli.exporting import export_app
 from ptb_mongo.cli.importing import import_app
@@ -34,6 +35,8 @@ app.command()(check)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 app.add_typer(show_app, name="show")
+app.command()(backup)
+app.command("restore")(restore_backup)
 app.add_typer(erase_app, name="erase")
 app.command()(stats)
 app.command()(watch)

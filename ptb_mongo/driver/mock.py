@@ -77,10 +77,10 @@ class MockDriver(Driver):
         return "mongomock has none"
 
     async def raw_batches(
-        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str], **_: Any
     ) -> AsyncIterator[list[bytes]]:
         """See `Driver.raw_batches`."""
-        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
+        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1) or None).to_list(None)
         yield [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
 
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:  # noqa: ARG002

@@ -80,15 +80,24 @@ class Subject:
         return None
 
     def owns(self, collection: str, document: Mapping[str, Any], parts: KeyParts = unknown) -> bool:
-        """Whether a document that `queries` has found belongs to it.
+        """Whether a document belongs to it.
 
         Args:
             collection: One of `COLLECTIONS`.
             document: The document.
             parts: What is known of the handlers of conversations.
         """
+        if collection in {"user_data", "chat_data"}:
+            return collection in self.scopes and whole_number(document.get("_id")) == self.id
+        if collection == "jobs":
+            ids = {whole_number(document.get("chat_id"))}
+            if self.kind == "user":
+                ids.add(whole_number(document.get("user_id")))
+            return self.id in ids
+        if collection == "leases":
+            return document.get("_id") in {f"{kind}:{self.id}" for kind in ("user", "chat")}
         if collection != "conversations":
-            return True
+            return False
         document_id = document.get("_id")
         if type(document_id) is not dict or list(document_id) != ["handler", "key"]:
             return False

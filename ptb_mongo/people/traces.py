@@ -66,23 +66,11 @@ async def search(
                 if not is_mentioned.may_be_in(raw):
                     continue
                 document = bson.decode(raw, ANYTHING)
-                if _is_own(subject, kind, document, parts):
+                if subject.owns(kind, document, parts):
                     continue
                 for path in islice(paths_in(document, subject.id), MOST_PATHS):
                     yield Trace(kind, collection, document.get("_id"), path)
             yield None
-
-
-def _is_own(subject: Subject, kind: str, document: Any, parts: KeyParts) -> bool:
-    if kind in subject.scopes:
-        return whole_number(document.get("_id")) == subject.id
-    if kind == "jobs":
-        ids = {whole_number(document.get("chat_id"))}
-        ids |= {whole_number(document.get("user_id"))} if subject.kind == "user" else set()
-        return subject.id in ids
-    if kind == "leases":
-        return document.get("_id") in {f"user:{subject.id}", f"chat:{subject.id}"}
-    return kind == "conversations" and subject.owns(kind, document, parts)
 
 
 def paths_in(document: Any, number: int) -> Iterator[str]:
