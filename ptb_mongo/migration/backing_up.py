@@ -30,6 +30,7 @@ BACKED_UP: Final = ("user_data", "chat_data", "bot_data", "conversations", "call
 """The collections in a backup, with their quarantines. Leases are not: whoever holds one now does not hold it later."""
 
 _MOST: Final = 4 << 20  # bytes that are written with one command
+_READ: Final = 5000  # documents that are read at once, so that the last ones are packed meanwhile
 _AHEAD: Final = 2  # commands and blocks at once
 _OF_THE_FORMAT: Final = ("version", "bot_id", "created_at", "proof")
 _KINDS: Final = frozenset(kind for kind in BACKED_UP for kind in (kind, f"{kind}_quarantine"))
@@ -93,7 +94,7 @@ async def back_up(database: Database, path: Path, advance: Advance = lambda _, _
             writing: asyncio.Task[None] | None = None
             try:
                 for kind, collection in _collections(database.prefix):
-                    async for raws in database.driver.raw_batches(collection, {}, (), session=moment):
+                    async for raws in database.driver.raw_batches(collection, {}, (), session=moment, batch_size=_READ):
                         if writing is not None:
                             await writing
                         writing = asyncio.create_task(asyncio.to_thread(writer.put, Block(kind, raws)))
