@@ -31,6 +31,7 @@ from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.spilled import SpillFolder
+from ptb_mongo.sync.vanishing import Vanishing
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.waiting import begun, cancel_and_wait, results_of, together, wait_at_most
 
@@ -90,6 +91,7 @@ class Session:
         scopes: The scopes.
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
+        vanishing: Finds out whether the whole database has vanished.
         exchange: Moves data between the scopes and the database.
         orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
@@ -129,6 +131,9 @@ class Session:
         for scope in scopes:
             scope.on_refused_told = self.writer.retry
             scope.on_upgraded = partial(self.writer.submit, scope)
+        names = self._format, settings.database, bot_id
+        self.vanishing = Vanishing(driver, *names, scopes, self.writer.submit, self.availability)
+        self.reader.why_lost = self.vanishing.why
         self.exchange = Exchange(driver, self.reader, self.writer)
         self.orders: Followed | None = None
         self.leases: Leases | None = None
@@ -179,6 +184,7 @@ class Session:
                 stored_format.begin(driver, *names, found, is_right=is_right),
                 driver.create_index(scopes.conversations.collection, "handler"),
             )
+            session.vanishing.begins()
             if not is_alone:  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
@@ -336,6 +342,7 @@ class Session:
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()
+        await self.vanishing.close()
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()

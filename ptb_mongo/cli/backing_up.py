@@ -23,7 +23,7 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.terminal import Console, Text, console, write_json
-from ptb_mongo.migration.backing_up import Restored, back_up, restore
+from ptb_mongo.migration.backing_up import Restored, back_up, restore, restore_from_bots
 from ptb_mongo.migration.backup_file import BackupReader
 from ptb_mongo.people.subject import Subject
 
@@ -66,7 +66,9 @@ async def _backup(target: Target, file: Path, *, as_json: bool) -> int:
 
 
 def restore_backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="A file of ptb-mongo backup")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", show_default=False, help="A file of ptb-mongo backup")
+    ] = None,
     *,
     uri: Uri = None,
     database: DatabaseName = None,
@@ -79,14 +81,42 @@ def restore_backup(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace what is stored in another version, which is newer")
     ] = False,
+    from_bot: Annotated[
+        bool, typer.Option("--from-bot", help="After the database was dropped: store what running bots have in memory")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a backup back: what is missing, and with --overwrite what differs; the bot may run."""
     target = Target.of(uri, database, collection_prefix, None)
+    if (file is None) is not from_bot:
+        raise typer.BadParameter("a FILE or --from-bot", param_hint="FILE")
+    if file is None:
+        run(_from_bot(target, apply=apply, as_json=as_json))
+        return
     if user is not None and chat is not None:
         raise typer.BadParameter("--user or --chat, not both")
     subject = None if user is None and chat is None else Subject.of(user, chat)
     run(_restore(target, file, subject, apply=apply, overwrite=overwrite, as_json=as_json))
+
+
+async def _from_bot(target: Target, *, apply: bool, as_json: bool) -> int:
+    async with target.open() as database:
+        has_vanished = await database.format() is None
+        documents = await restore_from_bots(database) if apply and has_vanished else None
+    if as_json:
+        write_json({"vanished": has_vanished, "applied": apply, "documents": documents})
+        return FINE if documents or not apply else FOUND
+    out = console()
+    if not has_vanished:
+        out.print("The format document is there: this database has not vanished, or was restored.")
+    elif not apply:
+        out.print(Text("Nothing was changed. --apply has every bot that runs store what it has in memory.", "bold"))
+    elif documents is None:
+        out.print(Text("No bot has answered: none runs, or none has noticed that its database is gone.", "bold red"))
+    else:
+        out.print(Text(f"{count(sum(documents.values()), 'document')} stored.", "bold green"))
+        out.print(Text(f"  {', '.join(f'{number:,} of {kind}' for kind, number in documents.items())}", "dim"))
+    return FINE if documents or not apply else FOUND
 
 
 async def _restore(

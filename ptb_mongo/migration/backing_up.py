@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,15 @@ from ptb_mongo.migration.backup_file import BackupReader, BackupWriter, Block
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.stored import names
 from ptb_mongo.people.subject import Subject
+from ptb_mongo.sync.vanishing import ORDER
 
-__all__ = ["BACKED_UP", "BackedUp", "Restored", "back_up", "restore"]
+__all__ = ["BACKED_UP", "BackedUp", "Restored", "back_up", "restore", "restore_from_bots"]
 
 BACKED_UP: Final = ("user_data", "chat_data", "bot_data", "conversations", "callback_data", "jobs")
 """The collections in a backup, with their quarantines. Leases are not: whoever holds one now does not hold it later."""
 
+_ASKED: Final = 60
+_PAUSE: Final = 0.5  # seconds between two looks at what the bots have stored
 _MOST: Final = 4 << 20  # bytes that are written with one command
 _READ: Final = 5000  # documents that are read at once, so that the last ones are packed meanwhile
 _AHEAD: Final = 2  # commands and blocks at once
@@ -222,6 +226,38 @@ def _key(raw: bytes) -> bytes:
 
 def _problem(collection: str, raw: bytes, reason: str) -> DocumentError:
     return DocumentError(reason).located(collection, bson.decode(raw, ANYTHING)["_id"])
+
+
+async def restore_from_bots(database: Database) -> dict[str, int] | None:
+    """Has every bot that runs store what it has in memory, after its database was dropped.
+
+    Returns:
+        How many documents of each collection are there afterwards; `None` if no bot has answered.
+    """
+    order = {ORDER: "bot", "number": uuid.uuid4().hex}
+    await database.driver.insert_if_missing(
+        database.format_collection, order, {"at": dtm.datetime.now(dtm.timezone.utc)}
+    )
+    before: dict[str, int] | None = None
+    try:
+        for _ in range(_ASKED):
+            await asyncio.sleep(_PAUSE)
+            now = await _counts(database) if await database.format() is not None else None
+            if now and now == before:
+                break
+            before = now
+    finally:
+        await database.driver.delete_all(database.format_collection, {"_id": {"$eq": order}})
+    return before
+
+
+async def _counts(database: Database) -> dict[str, int]:
+    counts = {}
+    for kind, collection in _collections(database.prefix):
+        answer = await database.driver.command({"count": collection})
+        if answer["n"]:
+            counts[kind] = int(answer["n"])
+    return counts
 
 
 async def _restore_format(database: Database, stored: Any) -> None:

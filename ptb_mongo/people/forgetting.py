@@ -61,7 +61,7 @@ class Forgetting:
 
     def follow(self, session: Session) -> None:
         """Carries out the orders that other processes give while a session is open."""
-        session.orders = Orders(self.forget)
+        session.orders = Orders(self.forget, session.vanishing)
 
     def forget(self, subject: Subject) -> list[Offer]:
         """Forgets somebody; what is known to be stored is going to be deleted.

@@ -1,4 +1,4 @@
-"""Orders to every process of a bot that is running: to forget somebody.
+"""Orders to every process of a bot that is running: to forget somebody, or to store everything anew.
 
 An order is a document of the collection `ptb_mongo` whose `_id` says everything, so that the change stream, which tells
 of `_id`s alone, is enough. It is removed when it was carried out: the event arrives all the same. Whoever can insert
@@ -16,6 +16,7 @@ from typing import Any, Final
 from ptb_mongo.driver import Driver
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.sync.vanishing import ORDER, Vanishing
 
 __all__ = ["Orders", "order", "ordered"]
 
@@ -37,19 +38,33 @@ def _subject_of(document_id: object) -> Subject | None:
     return Subject(kind, number) if kind in _KINDS and number is not None else None
 
 
+def _number_of(document_id: object) -> str | None:
+    """The number of an order to store everything anew; `None` if it is none."""
+    if type(document_id) is not dict or list(document_id) != [ORDER, "number"] or document_id[ORDER] != "bot":
+        return None
+    number = document_id["number"]
+    return number if type(number) is str else None
+
+
 class Orders:
     """The collection of orders, as the change stream follows it.
 
     Args:
         forget: Forgets somebody.
+        vanishing: Stores everything anew.
     """
 
-    def __init__(self, forget: Callable[[Subject], object]) -> None:
+    def __init__(self, forget: Callable[[Subject], object], vanishing: Vanishing) -> None:
         self._forget = forget
+        self._vanishing = vanishing
 
     def told(self, document_id: Any, *, deleted: bool = False) -> None:
         """See `sync.change_stream.Followed`."""
-        if not deleted and (subject := _subject_of(document_id)) is not None:
+        if deleted:
+            return
+        if (number := _number_of(document_id)) is not None:
+            self._vanishing.told(number)
+        elif (subject := _subject_of(document_id)) is not None:
             self._forget(subject)
 
     def is_own(self, document_id: Any, rev: Any) -> bool:  # noqa: ARG002
@@ -58,6 +73,7 @@ class Orders:
 
     def told_all(self) -> None:
         """See `sync.change_stream.Followed`; what was forgotten elsewhere is found to be missing when it is read."""
+        self._vanishing.look()
 
 
 @asynccontextmanager

@@ -257,6 +257,14 @@ class Collection(KnownDocuments[R]):
 
     # -- reading ----------------------------------------------------------------------------------------
 
+    def lost(self, asked: Sequence[R], raws: Sequence[bytes]) -> list[R]:
+        """Which of some documents that were stored are not among those that were read."""
+        if len(raws) >= len(asked):
+            return []
+        known = [replica for replica in asked if replica.base is not None and not replica.is_buried]
+        found = {self.named(raw)[1] for raw in raws} if known else set()
+        return [replica for replica in known if self.key_of(replica.id) not in found]
+
     def answered(self, asked: Iterable[tuple[R, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
         """Documents were read.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.driver import ByIds, Driver
@@ -41,6 +41,9 @@ class DocumentCollection(Protocol):
             lasts: Whether a majority has it, so that no election undoes it.
         """
 
+    def lost(self, asked: Sequence[Any], raws: Sequence[bytes]) -> Sequence[Any]:
+        """Which of some documents that were stored are not among those that were read."""
+
     def could_not_be_used(self, replica: Any, error: Exception, moment: int | None = None) -> None:
         """A document made an error that is its own trouble.
 
@@ -61,11 +64,15 @@ class Reader:
     Args:
         driver: The database.
         availability: Whether the server answers.
+
+    Attributes:
+        why_lost: Says why documents are missing that were stored; `None` if they were deleted.
     """
 
     def __init__(self, driver: Driver, availability: Availability) -> None:
         self.driver = driver
         self._availability = availability
+        self.why_lost: Callable[[], Awaitable[RefusedError | None]] = _deleted
         self._batcher = Batcher(self._read_together, "ptb_mongo reader")
         self._answers = 0
 
@@ -160,8 +167,13 @@ class Reader:
                 raise
             await self._read_apart(wanted, asked, error)
             return
+        lost = {source: source.lost(wanted[source], raws) for source, raws in zip(asked, found, strict=True)}
+        why = await self.why_lost() if any(lost.values()) else None
         for (source, replicas), raws in zip(asked.items(), found, strict=True):
-            source.answered(replicas, raws, lasts=in_doubt or not self.driver.may_roll_back)
+            believed = replicas if why is None else [one for one in replicas if one[0] not in lost[source]]
+            source.answered(believed, raws, lasts=in_doubt or not self.driver.may_roll_back)
+        if why is not None:
+            raise why
 
     async def _read_apart(
         self,
@@ -186,6 +198,10 @@ class Reader:
     async def close(self) -> None:
         """Cancels the read in progress."""
         await self._batcher.close()
+
+
+async def _deleted() -> None:
+    """What is missing was deleted."""
 
 
 def _reading(wanted: Iterable[DocumentCollection]) -> Request:
