@@ -22,7 +22,7 @@ from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
-from ptb_mongo.types import BD, CD, UD, Exclude, Loading, Migrations, OnConflict, Refresh
+from ptb_mongo.types import BD, CD, UD, Exclude, Expire, Loading, Migrations, OnConflict, Refresh
 
 __all__ = ["MongoPersistence"]
 
@@ -65,6 +65,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         exclude: Paths of what is never stored, in dicts and in objects, for instance `{"user_data": {"cache",
             "session.lock", "prefs.*.cache"}}`; a dot in a key is `%2E`. PTB copies the values all the same, before it
             hands over the data: what cannot be copied, a connection, say, must be kept elsewhere.
+        expire: How long after the last update from there documents are forgotten: `{"user_data": timedelta(days=365),
+            "conversations": timedelta(days=30)}`, likewise "chat_data" and "callback_data". MongoDB deletes them, and
+            they leave the bot's memory. Without it, nothing expires.
         shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
             before `flush`. As long as something is saved, it goes on.
         spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has
@@ -99,6 +102,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None: ...
@@ -121,6 +125,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None: ...
@@ -142,6 +147,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
@@ -162,6 +168,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             on_flush=on_flush,
             collection_prefix=collection_prefix,
             exclude=dict(exclude or {}),
+            expire=dict(expire or {}),
             shutdown_timeout=shutdown_timeout,
             spill_dir=Path(spill_dir).absolute() if spill_dir is not None else None,
         )

@@ -9,6 +9,7 @@ from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.people.application import is_handling_update
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -178,12 +179,16 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
         await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+        if (session := self._lifecycle.session) is not None and session.seen is not None:
+            session.seen.note("user_data", user_id, is_handling_update)
         self._gives("user_data", user_id, user_data)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
         is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
         await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
+        if (session := self._lifecycle.session) is not None and session.seen is not None:
+            session.seen.note("chat_data", chat_id, is_handling_update)
         self._gives("chat_data", chat_id, chat_data)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:

@@ -294,6 +294,28 @@ class Driver:
         check_writes(answer)
         return int(answer["n"])
 
+    async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
+        """Sets a field of all documents that match to the server's time, or removes it; returns how many matched.
+
+        It is no loss if a failover undoes it.
+        """
+        change = {"$unset": {field: ""}} if unset else {"$currentDate": {field: True}}
+        updates = [{"q": query, "u": change, "multi": True}]
+        answer = await self._connection.run(
+            lambda database: database.command(
+                "update", collection, updates=updates, ordered=False, writeConcern={"w": 1}, codec_options=OF_WRITES
+            )
+        )
+        check_writes(answer)
+        return int(answer["n"])
+
+    async def touch_some(
+        self, collection: str, query: Mapping[str, Any], field: str, limit: int, *, unset: bool = False
+    ) -> int:
+        """The same for the first documents that match; returns how many there were."""
+        ids = [one["_id"] async for one in self.find(collection, query, {"_id": 1}, limit=limit)]
+        return await self.touch(collection, {"_id": {"$in": ids}}, field, unset=unset) if ids else 0
+
     async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
         """Deletes all documents that match."""
         await self._connection.run(lambda database: database[collection].delete_many(query))

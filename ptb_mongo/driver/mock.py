@@ -95,6 +95,15 @@ class MockDriver(Driver):
         query = {"_id": {"$in": wanted.ids}}
         return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
 
+    async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Driver.command`; mongomock has none."""
+        raise NotImplementedError(next(iter(command)))
+
+    async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
+        """See `Driver.touch`."""
+        change = {"$unset": {field: ""}} if unset else {"$set": {field: datetime.now(timezone.utc)}}
+        return int((await self._database[collection].update_many(query, change)).matched_count)
+
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not report which of several were done."""
         failures = {}

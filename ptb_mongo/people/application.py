@@ -15,8 +15,10 @@ from typing import Any, Final
 from telegram.ext import Application
 
 from ptb_mongo.people.subject import Subject
+from ptb_mongo.scopes.callback_data import QUERY
+from ptb_mongo.types import ConversationKey
 
-__all__ = ["Held", "calling_application"]
+__all__ = ["Held", "calling_application", "is_handling_update"]
 
 AnyApplication = Application[Any, Any, Any, Any, Any, Any]
 
@@ -34,6 +36,16 @@ def calling_application() -> AnyApplication | None:
             return found if isinstance(found, Application) else None
         frame = frame.f_back
     return None
+
+
+def is_handling_update() -> bool:
+    """Whether it is an update for which the persistence is called, and not a job, say."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is Application.process_update.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Held:
@@ -71,6 +83,24 @@ class Held:
             parts = handler.per_chat, handler.per_user
             for key in [key for key in held_by(handler) or () if subject.owns_key(key, parts)]:
                 states.arrived(handler.name or "", key, None)
+
+    def end_conversation(self, name: str, key: ConversationKey) -> None:
+        """Ends a conversation, and its timeout."""
+        from ptb_mongo.workers.conversations import Conversations  # noqa: PLC0415  (likewise)
+
+        Conversations(self._handlers, lambda _: None).arrived(name, key, None)
+
+    def drop_keyboards(self, ids: set[str]) -> None:
+        """Removes keyboards, and queries, from PTB's cache, by the `_id`s of their documents."""
+        cache = getattr(self._application.bot, "callback_data_cache", None)
+        if cache is None or not ids:
+            return
+        keyboards, queries = cache.persistence_data
+        kept = [one for one in keyboards if one[0] not in ids]
+        left = {query: one for query, one in queries.items() if one not in ids and f"{QUERY}{query}" not in ids}
+        cache.clear_callback_data()
+        cache.clear_callback_queries()
+        cache.load_persistence_data((kept, left))
 
     def end_jobs(self, subject: Subject) -> None:
         """Removes the jobs for somebody."""

@@ -9,10 +9,14 @@ from typing import Any
 
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.people.application import AnyApplication, Held, calling_application
+from ptb_mongo.people.departing import Departures
 from ptb_mongo.people.orders import Orders, ordered
 from ptb_mongo.people.stored import Erased, counts, delete_all, find, lasting
 from ptb_mongo.people.subject import KeyParts, Subject, unknown
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session
@@ -62,6 +66,8 @@ class Forgetting:
     def follow(self, session: Session) -> None:
         """Carries out the orders that other processes give while a session is open."""
         session.orders = Orders(self.forget, session.vanishing)
+        if session.expiring:
+            session.departures = Departures(session, self)
 
     def forget(self, subject: Subject) -> list[Offer]:
         """Forgets somebody; what is known to be stored is going to be deleted.
@@ -101,6 +107,22 @@ class Forgetting:
         held = self._held()
         live = None if held is None else held.data(name, key)
         return None if live is None else scope.stage_unless_empty(key, live)
+
+    def release(self, name: str, collection: Collection[Any], keys: list[Any]) -> None:
+        """Lets go of documents that have expired; see `Departures`."""
+        held = self._held()
+        for key in keys:
+            if isinstance(collection, DataScope):
+                collection.erased(key)
+                if held is not None and held.data(name, key) is not None:
+                    held.drop(name, key)
+                    self._dropped.add((name, key))
+            elif isinstance(collection, ConversationScope) and held is not None:
+                held.end_conversation(*key)
+            if (replica := collection.replicas.get(key)) is not None:
+                collection.forget(replica)
+        if isinstance(collection, CallbackDataScope) and held is not None:
+            held.drop_keyboards(set(keys))
 
     # -- erasing ----------------------------------------------------------------------------------------
 
