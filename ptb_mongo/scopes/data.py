@@ -261,6 +261,44 @@ class DataScope(UnusedData[T]):
             return self.stage(key, replica.live)
         return replica if replica.dropped() else None
 
+    def stage_unless_empty(self, key: int, live: T) -> LiveReplica | None:
+        """Takes a live object to be saved that was made after its document was deleted, if there is something in it."""
+        replica = self._savable(key)
+        return None if self._is_empty(self._plain_or_none(replica, live)) else self.stage_live(key, live)
+
+    def erased(self, key: int) -> LiveReplica | None:
+        """Deletes a document, whatever was changed since: the objects that were made of it are empty from now on.
+
+        Returns:
+            What is to be written.
+        """
+        replica = self.replicas.get(key)
+        held = [] if self.current is None else [self.current(key)]
+        if replica is not None:
+            held += [replica.live, *(one for one, _ in replica.handed_out)]
+        for live in held:
+            if live is not None:
+                self._make_empty(live)
+        if replica is None:
+            return None
+        self.quarantined.pop(key, None)
+        self.can_store(replica)
+        replica.replaced_by(None)
+        return replica if replica.dropped() else None
+
+    def _make_empty(self, live: Any) -> None:
+        if isinstance(live, dict):
+            dict.clear(live)
+        if type(live) is dict:
+            return
+        new = self._new()
+        try:
+            bring_into(live, self._body(live)["data"], self._body(new)["data"], self.codec.decode)
+        except Exception:  # noqa: BLE001  (it could not be stored; what of it has to go cannot be told)
+            if hasattr(live, "__dict__"):
+                vars(live).clear()
+                vars(live).update(vars(new))
+
     def _is_empty(self, plain: Document | None) -> bool:
         return plain is not None and same(plain["data"], self._empty["data"])
 
