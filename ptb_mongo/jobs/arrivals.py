@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from apscheduler.job import Job as ScheduledJob
 from telegram.ext import Job, JobQueue
 
+from ptb_mongo.codec import Codec
 from ptb_mongo.errors import DecodeError, PersistenceError
 from ptb_mongo.jobs.claims import Claims
 from ptb_mongo.jobs.known import KnownJobs
@@ -75,6 +76,8 @@ class Arrivals:
         self._changes = changes
         self._run = run
         self._noticed: dict[Replica, None] = {}
+        self._codec: Codec = Codec()
+        self._checked: tuple[Document, JobRecord, Any] | None = None
         self._is_open = self._is_reading = self._must_reload = False
 
     async def open(self) -> None:
@@ -85,6 +88,7 @@ class Arrivals:
         """
         session = await self._persistence.open_session()
         session.begin()
+        self._codec = session.scopes.jobs.codec
         session.scopes.jobs.live = self
         await session.exchange.index(session.scopes.jobs, "next_run")
         self._is_open = True
@@ -172,6 +176,21 @@ class Arrivals:
         """See `LiveJobs`."""
         self._changes.save()
 
+    def check(self, body: Document) -> None:
+        """See `LiveJobs`."""
+        self._parts_of(body)
+
+    def _parts_of(self, body: Document) -> tuple[JobRecord, Any]:
+        """The record and the trigger in a decoded document.
+
+        Raises:
+            DecodeError: If there are none.
+        """
+        if self._checked is None or self._checked[0] is not body:
+            record = record_of(body)
+            self._checked = body, record, trigger_of(record.trigger, self._codec)
+        return self._checked[1:]
+
     def arrived(self, job_id: str, body: Document | None) -> None:
         """See `LiveJobs`."""
         session = self._persistence.session
@@ -196,7 +215,7 @@ class Arrivals:
     def _take(self, scope: JobScope, replica: Replica, body: Document) -> bool:
         """Brings in a job as it is stored; returns whether there is room for it."""
         try:
-            record = record_of(body)
+            record, trigger = self._parts_of(body)
             callback = self._known.callbacks.get(record.callback)
             if callback is None:
                 self._known.notices.unknown([record.callback])
@@ -205,13 +224,12 @@ class Arrivals:
                 self._known.notices.too_many(MOST_JOBS)
                 scope.misses_some()
                 return False
-            self._bring(scope, replica.id, record, callback)
+            self._bring(scope, replica.id, record, callback, trigger)
         except DecodeError as error:
             scope.could_not_be_used(replica, error)
         return True
 
-    def _bring(self, scope: JobScope, job_id: str, record: JobRecord, callback: Any) -> None:
-        trigger = trigger_of(record.trigger, scope.codec)
+    def _bring(self, scope: JobScope, job_id: str, record: JobRecord, callback: Any, trigger: Any) -> None:
         now = dtm.datetime.now(self._queue.scheduler.timezone)
         next_run = first_run(record.next_run, trigger, now)
         run = self._store.runs.get(job_id)

@@ -100,8 +100,7 @@ class JobKeeper:
         """Waits for what was handed over."""
         if self._is_open:
             self.closes()
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks:
+        for task in list(self._tasks):
             await cancel_and_wait(task)
 
     def run_in_background(self, coroutine: Coroutine[Any, Any, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.health import Counters
+from ptb_mongo.replica.changes import Changes
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import Document
@@ -26,6 +27,13 @@ _BEGINS: Final = ("first", "at")  # they follow from the moment at which a progr
 
 class LiveJobs(Protocol):
     """The jobs that a queue holds."""
+
+    def check(self, body: Document) -> None:
+        """Refuses a decoded document that no job can be made of.
+
+        Raises:
+            DecodeError: If so.
+        """
 
     def arrived(self, job_id: str, body: Document | None) -> None:
         """Somebody else has changed a job; `None` if it is gone."""
@@ -72,11 +80,21 @@ class JobScope(Collection[Replica]):
 
     def check(self, key: str, body: Document) -> None:  # noqa: ARG002
         """See `Collection.check`."""
-        record_of(body)
+        if self.live is None:
+            record_of(body)
+        else:
+            self.live.check(body)
 
     def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
         """See `Collection.is_needless`."""
         return True
+
+    def changes(self, base: bytes, plain: Document, at_most: float) -> Changes:
+        """See `DocumentForm.changes`; the order of the fields means nothing."""
+        stored = load(base)
+        new = sorted(name for name in plain if name not in stored)
+        ordered = [name for name in stored if name in plain] + new
+        return super().changes(base, {name: plain[name] for name in ordered}, at_most)
 
     def merged(
         self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False

@@ -1,4 +1,4 @@
-"""The stored form of a job: what a queue is asked for comes back, and whatever a stranger writes is refused or harmless.
+"""The stored form of a job: what a queue is asked for comes back, and what a stranger writes is refused or harmless.
 
 The kinds: triggers of each of PTB's methods, with all that APScheduler lets them have; documents that are no job; rules
 that would take for ever; times that were missed.
@@ -274,7 +274,10 @@ def test_the_last_missed_time_is_what_going_through_all_of_them_finds(trigger, m
 def test_years_without_the_bot_take_no_time():
     began = time.process_time()
 
-    for trigger in (IntervalTrigger(seconds=0.001, start_date=NOON, timezone=UTC), CronTrigger(second="*", timezone=UTC)):
+    for trigger in (
+        IntervalTrigger(seconds=0.001, start_date=NOON, timezone=UTC),
+        CronTrigger(second="*", timezone=UTC),
+    ):
         found = latest_run(trigger, NOON - dtm.timedelta(days=20_000), NOON)
         assert NOON - found < dtm.timedelta(seconds=1)
     assert time.process_time() - began < 0.5
