@@ -128,7 +128,8 @@ class Arrivals:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(_POLL)
-            self.all_noticed()
+            if (session := self._persistence.session) is not None:
+                session.scopes.jobs.told_all()
 
     def all_noticed(self) -> None:
         """See `LiveJobs`."""
@@ -233,7 +234,8 @@ class Arrivals:
         now = dtm.datetime.now(self._queue.scheduler.timezone)
         next_run = first_run(record.next_run, trigger, now)
         run = self._store.runs.get(job_id)
-        if self._claims is not None and self._claims.seen(job_id, record.claim) and run is not None:
+        is_others = self._claims is not None and self._claims.seen(job_id, record.claim)
+        if run is not None and is_others:
             run.is_void = True  # another worker has taken it over
         if run is not None and run.is_void:
             run = None
@@ -244,7 +246,7 @@ class Arrivals:
             self._update(scope, job, record, callback, trigger)
             self._move(job, next_run, run)
             self._store.put(job)
-        elif self._is_done(job_id, next_run, run):
+        elif not is_others and self._is_done(job_id, next_run, run):
             return
         else:
             self._store.put(self._made(job_id, record, callback, trigger, next_run))

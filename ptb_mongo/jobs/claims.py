@@ -175,17 +175,15 @@ class Claims:
     # -- claims of others -------------------------------------------------------------------------------
 
     def seen(self, job_id: str, claim: str | None) -> bool:
-        """A job was read; returns whether it is another worker's, though it was this one's."""
+        """A job was read; returns whether another worker runs it."""
         if claim is None or claim.startswith(f"{self._name}:"):
             self._seen.pop(job_id, None)
             return False
         known = self._seen.get(job_id)
         if known is None or known[0] != claim:
             self._seen[job_id] = claim, time.monotonic()
-        was_mine = job_id in self._held
-        self._mine.pop(job_id, None)
-        self._held.discard(job_id)
-        return was_mine
+        self.end(job_id)
+        return True
 
     def all_seen_again(self) -> None:
         """Renewals may have gone unnoticed: the time of each claim begins anew."""

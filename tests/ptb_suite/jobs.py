@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ptb_suite.applications import Checked
 from telegram.ext import ApplicationBuilder
 
@@ -27,6 +29,11 @@ class StoredJobQueue(MongoJobQueue):
     def __init__(self) -> None:
         super().__init__()
         self._callbacks = _All([], {})
+
+    async def stop(self, wait: bool = True) -> None:
+        await super().stop(wait)
+        persistence: Any = self.application.persistence
+        persistence.has_jobs = persistence.health().documents_written > 0
 
 
 StoredJobQueue.__name__ = "JobQueue"  # a test looks at it
