@@ -46,13 +46,18 @@ class Callbacks:
             if isinstance(one, str):
                 self._modules.append(one)
             else:
-                self._add(one)
+                self.add(one)
         for old, callback in self._aliases.items():
             if not isinstance(old, str) or ":" not in old:
                 raise ConfigurationError(f'aliases has the old name {old!r:.200}; it is written "old_module:alarm"')
-            self._add(callback)
+            self.add(callback)
 
-    def _add(self, callback: Callback) -> None:
+    def add(self, callback: Callback) -> None:
+        """Registers a callback.
+
+        Raises:
+            ConfigurationError: If it cannot be registered.
+        """
         name = name_of(callback) if callable(callback) else None
         if name is None:
             raise ConfigurationError(
@@ -78,7 +83,7 @@ class Callbacks:
             for value in list(found.values()):
                 is_written_there = inspect.iscoroutinefunction(value) and value.__module__ == module
                 if is_written_there and name_of(value) is not None:
-                    self._add(value)
+                    self.add(value)
             del self._modules[0]
 
     @property

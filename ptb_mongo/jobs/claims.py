@@ -60,7 +60,7 @@ class Claims:
         self._count = 0
         self._wanted: dict[str, None] = {}
         self._mine: dict[str, str] = {}
-        self._held: set[str] = set()  # those of mine that the server has acknowledged
+        self._held: dict[str, float] = {}  # those of mine that the server has acknowledged, and when they were sent
         self._seen: dict[str, tuple[str, float]] = {}  # those of others, and since when they are as they are
         self._is_claiming = self._is_renewing = False
         self._closed = False
@@ -79,7 +79,7 @@ class Claims:
 
     def _give_up(self, job_id: str) -> None:
         self._mine.pop(job_id, None)
-        self._held.discard(job_id)
+        self._held.pop(job_id, None)
         if (keeper := self._jobs.store.keeper) is not None:
             keeper.changed(job_id)
 
@@ -88,7 +88,9 @@ class Claims:
     def may_run(self, job_id: str) -> bool:
         """Whether a job that is due is this worker's; if not, it is claimed when that is possible."""
         if job_id in self._held:
-            return True
+            if time.monotonic() - self._held[job_id] < self._timeout / 2:
+                return True
+            self.end(job_id)  # this worker was frozen since: another one may have taken it over
         now = time.time()
         if job_id in self._mine or job_id in self._wanted:
             self._jobs.store.wait(job_id, now + _AGAIN)
@@ -124,6 +126,7 @@ class Claims:
         for job_id in wanted:
             self._count += 1
             self._mine[job_id] = f"{self._name}:{self._count}"
+        began = time.monotonic()
         await self._jobs.store_now(wanted)
         now = time.time()
         for job_id in wanted:
@@ -131,7 +134,7 @@ class Claims:
             if claim is None:
                 continue
             if self._is_stored(session, job_id, claim):
-                self._held.add(job_id)
+                self._held[job_id] = began
                 self._seen.pop(job_id, None)
                 self._jobs.store.wait(job_id, 0)
             else:
@@ -170,7 +173,7 @@ class Claims:
     def end(self, job_id: str) -> None:
         """A job has run: its claim is removed with the next write."""
         self._mine.pop(job_id, None)
-        self._held.discard(job_id)
+        self._held.pop(job_id, None)
 
     # -- claims of others -------------------------------------------------------------------------------
 

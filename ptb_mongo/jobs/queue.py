@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dtm
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from telegram.ext import Application, CallbackContext, Job, JobQueue
 
@@ -13,8 +16,10 @@ from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.jobs.callbacks import Callbacks
 from ptb_mongo.jobs.keeper import JobKeeper
 from ptb_mongo.jobs.store import ALIAS, EVENTS, MongoJobStore
+from ptb_mongo.jobs.timeouts import conversation_timeout, timeout_of
 from ptb_mongo.jobs.turns import lease_timeout_of, run_job
 from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.workers.conversations import TIMEOUT_JOB
 
 __all__ = ["MongoJobQueue"]
 
@@ -29,6 +34,11 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is no
         if kwargs.get("replace_existing") and kwargs.get("id") is None and kwargs.get("name"):
             kwargs["id"] = kwargs["name"]
         return super().add_job(func, *args, **kwargs)
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        """See `BaseScheduler.remove_job`; a conversation may have timed out in another worker."""
+        with contextlib.suppress(*([JobLookupError] if job_id.startswith(TIMEOUT_JOB) else [])):
+            super().remove_job(job_id, jobstore)
 
 
 class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
@@ -67,6 +77,7 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         aliases: Mapping[str, _Callback] = MappingProxyType({}),
     ) -> None:
         self._callbacks = Callbacks(callbacks, aliases)
+        self._callbacks.add(conversation_timeout)
         self._store = MongoJobStore()
         self._keeper: JobKeeper | None = None
         super().__init__()
@@ -97,6 +108,28 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         keeper = JobKeeper(self, self._store, self._callbacks, persistence, lease_timeout_of(application))
         self._keeper = self._store.keeper = keeper
         persistence.keep_jobs(keeper.live)
+
+    def run_once(
+        self,
+        callback: _Callback,
+        when: float | dtm.timedelta | dtm.datetime | dtm.time,
+        data: object | None = None,
+        name: str | None = None,
+        chat_id: int | None = None,
+        user_id: int | None = None,
+        job_kwargs: dict[str, Any] | None = None,
+    ) -> Job[Any]:
+        """See `JobQueue.run_once`; the timeout of a persistent conversation is stored."""
+        found = timeout_of(callback, data)
+        if found is not None:
+            callback, data, job_kwargs = (
+                conversation_timeout,
+                found.data,
+                {"id": found.job_id, "replace_existing": True},
+            )
+            chat, user = found.update.effective_chat, found.update.effective_user
+            chat_id, user_id = chat.id if chat is not None else None, user.id if user is not None else None
+        return super().run_once(callback, when, data, name, chat_id, user_id, job_kwargs)
 
     async def start(self) -> None:
         """See `JobQueue.start`; loads the stored jobs before.

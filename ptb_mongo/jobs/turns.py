@@ -6,6 +6,7 @@ from typing import Any
 
 from telegram.ext import Application, Job
 
+from ptb_mongo.jobs.timeouts import conversation_of, conversation_timeout
 from ptb_mongo.workers.application import SharedApplication
 
 __all__ = ["lease_timeout_of", "run_job"]
@@ -20,7 +21,13 @@ async def run_job(application: Application[Any, Any, Any, Any, Any, Any], job: J
     if not isinstance(application, SharedApplication) or (job.chat_id is None and job.user_id is None):
         await job.run(application)
         return
-    await application.run_in_turn(lambda: job.run(application), user_id=job.user_id, chat_id=job.chat_id)
+    found = conversation_of(application, job.data) if job.callback is conversation_timeout else None
+    await application.run_in_turn(
+        lambda: job.run(application),
+        user_id=job.user_id,
+        chat_id=job.chat_id,
+        conversation=None if found is None else found[:2],
+    )
 
 
 def lease_timeout_of(application: Application[Any, Any, Any, Any, Any, Any]) -> float | None:

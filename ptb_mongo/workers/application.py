@@ -14,8 +14,8 @@ from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableEr
 from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
-from ptb_mongo.types import BD, CD, UD
-from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
+from ptb_mongo.types import BD, CD, UD, ConversationKey
+from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.turn import TURN, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
 
@@ -122,9 +122,14 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         return await self._worker.handle(turn, session, partial(super().process_update, update))
 
     async def run_in_turn(
-        self, job: Callable[[], Awaitable[None]], *, user_id: int | None = None, chat_id: int | None = None
+        self,
+        job: Callable[[], Awaitable[None]],
+        *,
+        user_id: int | None = None,
+        chat_id: int | None = None,
+        conversation: tuple[Handler, ConversationKey] | None = None,
     ) -> bool:
-        """Runs something as an update of a user and a chat is handled; for `MongoJobQueue`.
+        """Runs something as an update of a user, a chat, a conversation is handled; for `MongoJobQueue`.
 
         Returns:
             Whether the server has acknowledged what was changed.
@@ -132,7 +137,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         Raises:
             UnavailableError: If what others have changed could not be read, or no lease could be acquired.
         """
-        turn = Turn(None)
+        turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
         turn.user_ids.update(_ids(user_id))
         turn.chat_ids.update(_ids(chat_id))
         return await self._worker.handle(turn, await self._worker.opened(), job)

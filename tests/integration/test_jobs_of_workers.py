@@ -224,3 +224,25 @@ async def test_a_single_bot_runs_what_workers_have_left(workers, database, mongo
         await until(lambda: ALONE == [1])
         await until(lambda: number_of(database) == 0)
     assert queue is not None
+
+
+async def test_a_worker_that_was_frozen_after_its_claim_claims_again_before_it_runs(workers, database, monkeypatch):
+    (one,) = await workers(1)
+    claims = one.application.job_queue._keeper._claims
+    frozen: list[str] = []
+    may_run = claims.may_run
+
+    def frozen_once(job_id: str) -> bool:
+        if job_id in claims._held and not frozen:
+            frozen.append(job_id)
+            claims._held[job_id] -= LEASE
+            database.jobs.update_one({}, {"$set": {"claim": "other:1", "rev": "other:1"}})
+        return bool(may_run(job_id))
+
+    monkeypatch.setattr(claims, "may_run", frozen_once)
+    one.application.job_queue.run_once(notes, 0.05, data=1)
+    await until(lambda: bool(frozen))
+    await asyncio.sleep(0.3)
+    assert RAN == []
+    await until(lambda: number_of(database) == 0)  # the other worker never renews its claim
+    assert len(RAN) == 1
