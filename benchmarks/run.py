@@ -19,6 +19,7 @@ from suite import (
     bot_data,
     callback_data,
     event_loop,
+    jobs,
     load,
     many_updates,
     one_update,
@@ -53,6 +54,7 @@ GROUPS = {
     "round-trips": round_trips.measure,
     "size": size.measure,
     "event-loop": event_loop.measure,
+    "jobs": jobs.measure,
 }
 ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 

@@ -85,6 +85,11 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         self.scheduler.add_listener(self._store.noted, EVENTS)
 
     @property
+    def store(self) -> MongoJobStore:
+        """The jobs in memory, as the scheduler asks for them."""
+        return self._store
+
+    @property
     def scheduler_configuration(self) -> dict[str, Any]:
         """See `JobQueue.scheduler_configuration`; with the store of this queue."""
         configuration = dict(super().scheduler_configuration)
