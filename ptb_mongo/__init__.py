@@ -56,7 +56,12 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Imports what needs APScheduler when it is used, and not before."""
     if name == "MongoJobQueue":
-        from ptb_mongo.jobs import MongoJobQueue  # noqa: PLC0415
-
+        try:
+            from ptb_mongo.jobs import MongoJobQueue  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"MongoJobQueue needs APScheduler, as PTB's JobQueue does ({error}): "
+                'pip install "python-telegram-bot[job-queue]"'
+            ) from error
         return MongoJobQueue
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -50,7 +50,9 @@ class Scopes:
         return self.data if self.jobs.live is None else (*self.data, self.jobs)
 
     def __iter__(self) -> Iterator[Collection[Any]]:
-        return iter((*self.data, self.conversations, self.callback_data, self.jobs))
+        # Without a queue that stores jobs, a collection of that name may be somebody else's.
+        jobs = (self.jobs,) if self.jobs.live is not None or self.jobs.replicas else ()
+        return iter((*self.data, self.conversations, self.callback_data, *jobs))
 
 
 def make_scopes(
