@@ -21,6 +21,7 @@ from suite import (
     event_loop,
     growth,
     history,
+    jobs,
     load,
     many_updates,
     message,
@@ -59,6 +60,7 @@ GROUPS = {
     "size": size.measure,
     "event-loop": event_loop.measure,
     "growth": growth.measure,
+    "jobs": jobs.measure,
 }
 ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
 

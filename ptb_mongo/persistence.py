@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -16,10 +16,12 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
-from ptb_mongo.lifecycle import Lifecycle
+from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.people.stored import Erased
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
+from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
 from ptb_mongo.types import BD, CD, UD, Exclude, Expire, Loading, Migrations, OnConflict, Refresh
@@ -201,6 +203,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             ConfigurationError: If the arguments of this persistence do not allow that.
         """
         self._lifecycle.share(sharing)
+
+    def keep_jobs(self, jobs: LiveJobs) -> None:
+        """Connects the persistence with a queue whose jobs it stores; for `MongoJobQueue`."""
+        self._lifecycle.settings = replace(self._lifecycle.settings, jobs=jobs)
+
+    def save_staged(self, stage: Callable[[Scopes], Staged]) -> Coroutine[Any, Any, None]:
+        """See `Lifecycle.save`; for `MongoJobQueue`."""
+        return self._lifecycle.save(stage)
 
     @property
     def session(self) -> Session | None:

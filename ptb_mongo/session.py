@@ -65,7 +65,8 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
 
 
 def connect_scopes(scopes: Scopes, settings: Settings) -> None:
-    """Tells the scopes of the application of a worker, if there is one."""
+    """Tells the scopes of the queue of jobs, and of the application of a worker, if there are such."""
+    scopes.jobs.live = settings.jobs
     if (sharing := settings.sharing) is not None:
         for scope in scopes:
             scope.knows_absent = False  # most who have none here are others' new ones
@@ -294,7 +295,7 @@ class Session:
             self._expiry = asyncio.get_running_loop().create_task(seeing_to, name="ptb_mongo expiry")
         if self._opened is None:
             return
-        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
+        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.followed
         collections: dict[str, Followed] = {scope.collection: scope for scope in followed}
         if self.orders is not None:
             collections[self._format] = self.orders

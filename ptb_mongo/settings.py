@@ -16,6 +16,7 @@ from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
 from ptb_mongo.scopes.exclusion import Exclusion
+from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.types import EXPIRING, Exclude, Expire, Loading, Migrations, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
@@ -62,6 +63,7 @@ class Settings:
     shutdown_timeout: float = 30.0
     spill_dir: Path | None = None
     sharing: Sharing | None = None
+    jobs: LiveJobs | None = None
 
     def check(self) -> None:
         """Refuses what cannot be used.

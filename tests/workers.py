@@ -49,15 +49,16 @@ class SharedBot:
         *,
         concurrent: bool = False,
         buttons: int | bool = True,
+        job_queue: Any = None,
         **options: Any,
     ) -> None:
         self.persistence = persistence
         self.errors: list[BaseException] = []
         requests: Any = {"request": OfflineRequest(), "get_updates_request": OfflineRequest()}
         bot = ExtBot(TOKEN, arbitrary_callback_data=buttons, **requests)
+        builder: Any = Application.builder() if job_queue is None else Application.builder().job_queue(job_queue)
         application: Any = (
-            Application.builder()
-            .bot(bot)
+            builder.bot(bot)
             .updater(None)
             .application_class(SharedApplication, options)
             .concurrent_updates(concurrent)

@@ -16,6 +16,7 @@ from ptb_mongo.cli.people import erase_app
 from ptb_mongo.cli.repair import repair
 from ptb_mongo.cli.rewriting import migrate, rename_class
 from ptb_mongo.cli.show import show_app
+from ptb_mongo.cli.show_jobs import show_jobs
 from ptb_mongo.cli.stats import stats
 from ptb_mongo.cli.terminal import Commands
 from ptb_mongo.cli.watch import watch
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(check)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+show_app.command("jobs")(show_jobs)
 app.add_typer(show_app, name="show")
 app.command()(backup)
 app.command("restore")(restore_backup)

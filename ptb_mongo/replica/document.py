@@ -219,9 +219,9 @@ class Replica(Pending):
         self._agree(None)
         self.sent, self.refusal, self.is_written = Sent(), None, False
         if target is None or target == BURIED:
-            self.pending = None
+            self._pending = None
             return False
-        self.pending = Version(load(target), target) if pending is None else pending
+        self._pending = Version(load(target), target) if pending is None else pending
         return True
 
     # -- writing ----------------------------------------------------------------------------------------

@@ -146,6 +146,16 @@ class Exchange:
         """
         await Preload(self._driver, self._reader, scope, live).load(keys)
 
+    async def index(self, collection: Collection[Any], field: str) -> None:
+        """Makes an index, if there is none."""
+        await self._driver.create_index(collection.collection, field)
+
+    def some(
+        self, collection: Collection[Any], query: Mapping[str, Any], fields: Mapping[str, Any], limit: int
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A few fields of a few documents, whatever a stranger may have written in them."""
+        return self._driver.find(collection.collection, query, fields, limit=limit)
+
     # -- refreshing -------------------------------------------------------------------------------------
 
     async def refresh(

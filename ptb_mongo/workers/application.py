@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -14,8 +14,8 @@ from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableEr
 from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
-from ptb_mongo.types import BD, CD, UD
-from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
+from ptb_mongo.types import BD, CD, UD, ConversationKey
+from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.turn import TURN, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
 
@@ -82,6 +82,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
                 "builder.persistence(MongoPersistence(...))"
             )
         check_ptb()
+        self.lease_timeout = lease_timeout
         self._is_initialized = False
         self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
 
@@ -119,6 +120,27 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
         return await self._worker.handle(turn, session, partial(super().process_update, update))
+
+    async def run_in_turn(
+        self,
+        job: Callable[[], Awaitable[None]],
+        *,
+        user_id: int | None = None,
+        chat_id: int | None = None,
+        conversation: tuple[Handler, ConversationKey] | None = None,
+    ) -> bool:
+        """Runs something as an update of a user, a chat, a conversation is handled; for `MongoJobQueue`.
+
+        Returns:
+            Whether the server has acknowledged what was changed.
+
+        Raises:
+            UnavailableError: If what others have changed could not be read, or no lease could be acquired.
+        """
+        turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
+        turn.user_ids.update(_ids(user_id))
+        turn.chat_ids.update(_ids(chat_id))
+        return await self._worker.handle(turn, await self._worker.opened(), job)
 
     # -- within an update -------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.waiting import cancel_and_wait
 from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
-from ptb_mongo.workers.conversations import Conversations, Handler, state_of
+from ptb_mongo.workers.conversations import TIMEOUT_JOB, Conversations, Handler, state_of
 from ptb_mongo.workers.saving import acknowledged, offer, scopes_of
 from ptb_mongo.workers.turn import TURN, Turn
 
@@ -254,7 +254,7 @@ class Worker:
         """Makes the timeout of a conversation run like an update, so that the other workers hear of it."""
         for (handler, key), before in turn.timeouts.items():
             job = handler.timeout_jobs.get(key)
-            if job is not None and job is not before:
+            if job is not None and job is not before and not job.job.id.startswith(TIMEOUT_JOB):
                 job.callback = partial(self._time_is_over, handler, key, job.callback)
 
     async def _time_is_over(
