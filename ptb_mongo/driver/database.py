@@ -335,10 +335,10 @@ class Driver:
                 raise UnavailableError(f"the change stream was interrupted: {error}") from error
             raise
 
-    async def create_index(self, collection: str, field: str) -> None:
+    async def create_index(self, collection: str, field: str, **options: Any) -> None:
         """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
         try:
-            await self._connection.run(lambda database: database[collection].create_index(field))
+            await self._connection.run(lambda database: database[collection].create_index(field, **options))
         except UnavailableError:  # it is built all the same, or at the next start
             pass
         except RefusedError as error:

@@ -26,7 +26,7 @@ from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.moments import Moments
 from ptb_mongo.replica.rebase import rebased, stored_by
 from ptb_mongo.replica.sent import Sent
-from ptb_mongo.replica.versions import LATER, Form, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.versions import LATER, Form, InHand, Refusal, Stored, Version, Write, revs_beneath
 
 __all__ = ["Replica"]
 
@@ -49,9 +49,13 @@ class Replica(Moments):
             one was stored.
         is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
         is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
+        withdrawals: How often pending changes were taken back.
     """
 
-    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "pending", "refusal", "rev", "revs", "sent")
+    __slots__ = (
+        *("base", "id", "is_insertion_in_doubt", "is_written", "pending", "refusal", "rev", "revs", "sent"),
+        "withdrawals",
+    )
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
@@ -60,6 +64,7 @@ class Replica(Moments):
         self.sent = Sent()
         self.refusal: Refusal | None = None
         self.is_insertion_in_doubt = self.is_written = False
+        self.withdrawals = 0
         self.base: bytes | None
         self.rev: Any
         self.revs: tuple[str, ...]
@@ -163,6 +168,49 @@ class Replica(Moments):
         if self.pending is version:
             self.pending = None
 
+    # -- taking back ------------------------------------------------------------------------------------
+
+    def leased(self) -> None:
+        """What is pending was changed under a lease; see `Version`."""
+        if self.pending is not None:
+            self.pending = self.pending._replace(is_leased=True)
+
+    def in_hand(self) -> InHand:
+        """What a turn finds when it begins, for `withdrawn`."""
+        return InHand(self.base, self.pending, self.withdrawals)
+
+    def withdrawn(self, found: InHand, form: Form) -> None:
+        """A turn has failed and will come again: what it has changed is taken back.
+
+        What may have arrived of it already is shown by the next read, and nothing of it arrives after the next write.
+
+        Args:
+            found: What the turn found when it began: what was pending before is still to be saved.
+            form: The form of the document.
+        """
+        pending = found.pending
+        if pending is not None and found.base != self.base:
+            pending = rebased(self.id, pending, _without_mark(found.base), _without_mark(self.base), form)
+        if pending is not None and pending.raw == self.base and not pending.touch:
+            pending = None
+        before = self.target
+        self._take_back(pending)
+        if self.target != before:
+            self._retarget(before)
+
+    def _take_back(self, pending: Version | None) -> None:
+        self.pending, self.refusal = pending, None
+        self.withdrawals += 1
+        self.told()
+
+    def _give_up(self, stored: Stored | None) -> None:
+        """Takes back what was changed under a lease, if a read shows that another writer has written meanwhile."""
+        if self.pending is None or not self.pending.is_leased:
+            return
+        rev = None if stored is None else stored.rev
+        if type(rev) is str and rev != self.rev and rev not in self.sent:  # who is no bot leaves `rev` alone
+            self._take_back(None)
+
     # -- reading ----------------------------------------------------------------------------------------
 
     def read(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> bool:
@@ -182,6 +230,7 @@ class Replica(Moments):
             return False
         before, was_loaded = self.target, self.is_loaded
         self._know(read_at=moment)
+        self._give_up(stored)
         if lasts:
             self._settle_by(stored, form)
         self._rebase(stored, form)
@@ -292,6 +341,7 @@ class Replica(Moments):
         version = write.version
         if version is None:
             self.rev, self.revs = rev, write.revs
+            self.base = BURIED if write.buries else self.base
             return
         body = stored_by(write, self.id, self.base, form)
         if body is None and write.buries:

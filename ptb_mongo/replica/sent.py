@@ -34,6 +34,11 @@ class Sent(dict[str, Write]):
         return any(write.may_arrive for write in self.values())
 
     @property
+    def may_insert(self) -> bool:
+        """Whether an insertion may still be done, as its answer is missing."""
+        return any(write.may_arrive and write.base is None for write in self.values())
+
+    @property
     def is_in_doubt(self) -> bool:
         """Whether only a read of what a majority has shows what became of one."""
         return any(write.is_in_doubt for write in self.values())

@@ -13,6 +13,7 @@ __all__ = [
     "PARTIAL",
     "REMEMBERED_WRITERS",
     "Form",
+    "InHand",
     "Refusal",
     "Stored",
     "Version",
@@ -39,12 +40,29 @@ class Version(NamedTuple):
         raw: The same as bytes.
         touch: Whether it is written even if nothing has changed, so that others notice.
         yields: Whether it is old, so that the database wins conflicts.
+        is_leased: Whether a lease protects the document: if another writer has written it all the same, the lease was
+            lost, and this version is given up.
     """
 
     plain: Document | None
     raw: bytes | None
     touch: bool = False
     yields: bool = False
+    is_leased: bool = False
+
+
+class InHand(NamedTuple):
+    """A document as a turn finds it when it begins.
+
+    Attributes:
+        base: What is stored.
+        pending: What others have changed, and is not stored yet.
+        withdrawals: How often changes of it were taken back before.
+    """
+
+    base: bytes | None
+    pending: Version | None
+    withdrawals: int
 
 
 class Refusal(NamedTuple):

@@ -15,7 +15,7 @@ from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING, Document
-from ptb_mongo.replica.versions import Version
+from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_id, check_loadable
 from ptb_mongo.types import ConversationDict, ConversationKey
@@ -229,6 +229,18 @@ class ConversationScope(Collection[Replica]):
             return None
         replica.staged(Version(load(replica.base), replica.base, touch=True))
         return replica
+
+    def withdraw(self, replica: Replica, found: InHand) -> None:
+        """Takes back what a turn has made of a conversation, in the handler, too.
+
+        Args:
+            replica: The conversation.
+            found: What the turn found when it began.
+        """
+        replica.withdrawn(found, self)
+        self.can_store(replica)
+        if self.live is not None:
+            self.live.arrived(*self.key_of(replica.id), None if self._is_over(replica) else self._state(replica))
 
     def _state(self, replica: Replica) -> Any:
         return self.codec.decode(load(replica.target or BURIED)).get("state")

@@ -22,7 +22,7 @@ from ptb_mongo.replica.values import MISSING
 from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Conversations", "Handler", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
+__all__ = ["Conversations", "Handler", "cancel_timeout", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
 
 Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
@@ -120,12 +120,12 @@ class Conversations:
                 held.pop(key, None)
             else:
                 held[key] = state
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """See `States.went_on`."""
         for one in self.named(handler):
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
@@ -204,7 +204,7 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
     return None if is_over(result) else result
 
 
-def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:
+def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
     """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
     if job is not None:

@@ -13,9 +13,10 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
-from ptb_mongo.workers.turn import Turn
+from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.workers.turn import Turn, leases_of_conversation
 
-__all__ = ["acknowledged", "offer", "scopes_of"]
+__all__ = ["acknowledged", "arrived", "offer", "scopes_of"]
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -61,8 +62,16 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[O
                 continue
             turn.errors += scope.problems
             scope.problems.clear()
-            offered += _unsaved(session, scope, scope.replicas.get(key))
+            replica = scope.replicas.get(key)
+            if replica is not None and turn.comes_again and _is_leased(turn, key, scope is session.scopes.user_data):
+                replica.leased()
+            offered += _unsaved(session, scope, replica)
     return offered
+
+
+def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
+    """Whether a lease protects the data of a user or chat; that of a private chat is protected by its user's."""
+    return f"user:{key}" in turn.leases or (not is_user and f"chat:{key}" in turn.leases)
 
 
 def _offer_states(turn: Turn, session: Session) -> list[Offer]:
@@ -79,6 +88,9 @@ def _offer_states(turn: Turn, session: Session) -> list[Offer]:
         except DocumentError as error:
             turn.errors.append(error)
             continue
+        needed = leases_of_conversation(handler, key, turn.user_ids)
+        if replica is not None and turn.comes_again and turn.leases and needed <= turn.leases:
+            replica.leased()
         offered += _unsaved(session, scope, replica)
     return offered
 
@@ -103,9 +115,19 @@ async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
             every = False
             continue
         try:
-            await ticket.outcome(replica)
+            every = await arrived(ticket, replica) and every
         except (DocumentError, RefusedError) as error:
             turn.errors.append(error)
-        if not ticket.acknowledged and replica.is_unsaved:
-            every = False
+            every = every and (ticket.acknowledged or not replica.is_unsaved)
     return every
+
+
+async def arrived(ticket: Ticket, replica: Replica) -> bool:
+    """Waits until the server has answered, or is unreachable; returns whether it has stored a document.
+
+    Raises:
+        DocumentError: If the document was refused.
+        RefusedError: If the server refuses everything for now.
+    """
+    await ticket.outcome(replica)
+    return ticket.acknowledged or not replica.is_unsaved
