@@ -278,9 +278,7 @@ class CallbackDataScope(Collection[Replica]):
         if replica.is_being_deleted:
             replica.withdrawn(InHand(replica.base, None, 0), self)
         if not replica.is_unsaved:
-            keyboards, _ = self.fetched([replica])
-            self.live.load_persistence_data((keyboards, {}))
-            self._seen |= {one: accessed_at for one, accessed_at, _ in keyboards}
+            self.live.load_persistence_data(self.fetched([replica]))
 
     def fetched(self, replicas: Iterable[Replica]) -> CDCData:
         """Those keyboards, of some that were just read for PTB's cache, that are stored."""
@@ -297,6 +295,7 @@ class CallbackDataScope(Collection[Replica]):
                     if "buttons" in body:
                         found.append(_keyboard(replica.id, body))
                         self._positions[replica.id] = body["position"]
+                        self._seen[replica.id] = body["accessed_at"]  # whoever puts it into PTB's cache may drop it
                         continue
                 except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
                     self.could_not_be_used(replica, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from telegram import CallbackQuery, Update
+from telegram import Bot, CallbackQuery, Update
 from telegram.ext import CallbackDataCache, InvalidCallbackData
 
 from ptb_mongo.persistence import MongoPersistence
@@ -43,7 +43,7 @@ class Keyboards:
         if missing := missing_keyboards(update):
             turn.update = update = await self._with_missing(update, missing, session, scope.live)
         elif update.callback_query is not None:
-            update = await self._without_dropped(update, update.callback_query, session, read=read)
+            update = await self._without_dropped(update, update.callback_query, session, scope.live.bot, read=read)
             turn.update = update
         if update.callback_query is not None:
             turn.keyboard = scope.clicked(update.callback_query.id)
@@ -62,7 +62,9 @@ class Keyboards:
         return with_objects(update, cache)
 
     @staticmethod
-    async def _without_dropped(update: Update, query: CallbackQuery, session: Session, *, read: bool) -> Update:
+    async def _without_dropped(
+        update: Update, query: CallbackQuery, session: Session, bot: Bot, *, read: bool
+    ) -> Update:
         scope: CallbackDataScope = session.scopes.callback_data
         replica = scope.replicas.get(scope.clicked(query.id))
         if replica is None or not (read or replica.is_stale) or replica.is_unsaved:
@@ -71,4 +73,4 @@ class Keyboards:
         if not scope.is_gone(replica):
             return update
         scope.forget(replica)
-        return with_data(update, query, InvalidCallbackData(), query.get_bot())
+        return with_data(update, query, InvalidCallbackData(), bot)
