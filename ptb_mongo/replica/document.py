@@ -188,8 +188,9 @@ class Replica(Moments):
             found: What the turn found when it began: what was pending before is still to be saved.
             form: The form of the document.
         """
-        pending = found.pending
-        if pending is not None and found.base != self.base:
+        is_first = self.withdrawals == found.withdrawals  # otherwise nothing of it is pending any more
+        pending = found.pending if is_first else self.pending
+        if is_first and pending is not None and found.base != self.base:
             pending = rebased(self.id, pending, _without_mark(found.base), _without_mark(self.base), form)
         if pending is not None and pending.raw == self.base and not pending.touch:
             pending = None
@@ -200,6 +201,7 @@ class Replica(Moments):
 
     def _take_back(self, pending: Version | None) -> None:
         self.pending, self.refusal = pending, None
+        self.sent.withdraw()
         self.withdrawals += 1
         self.told()
 
@@ -339,6 +341,9 @@ class Replica(Moments):
     def _done(self, rev: str, write: Write, form: Form) -> None:
         """A write was done: both sides agree on what it stored, merged with what was read of others meanwhile."""
         version = write.version
+        if write.is_withdrawn and version is not None:
+            self._done_all_the_same(rev, write, form)
+            return
         if version is None:
             self.rev, self.revs = rev, write.revs
             self.base = BURIED if write.buries else self.base
@@ -351,6 +356,14 @@ class Replica(Moments):
         self._agree(None if body is None else Stored(rev, write.revs, body))
         self.is_written = _without_mark(body) is not None
         self._saved(version)
+
+    def _done_all_the_same(self, rev: str, write: Write, form: Form) -> None:
+        """A write was done that stores what was taken back: what is pending now is not based on that."""
+        body = stored_by(write, self.id, self.base, form)
+        if body is None and write.buries:
+            body = BURIED
+        self._rebase(None if body is None else Stored(rev, write.revs, body), form)
+        self.told()
 
     def _saved(self, version: Version | None) -> None:
         """A version is stored: if it is still the pending one, nothing is left to do."""

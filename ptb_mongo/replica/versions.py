@@ -105,6 +105,7 @@ class Write(NamedTuple):
         is_exact: Whether the document then equals `version`, and has no values in another form of the same.
         may_arrive: Whether it may still be done, as its answer is missing.
         is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
+        is_withdrawn: Whether what it stores was taken back: if it is done, that is no change of the bot's any more.
     """
 
     version: Version | None
@@ -115,6 +116,7 @@ class Write(NamedTuple):
     is_exact: bool = True
     may_arrive: bool = True
     is_in_doubt: bool = False
+    is_withdrawn: bool = False
 
     @property
     def deletes(self) -> bool:

@@ -276,7 +276,7 @@ class CallbackDataScope(Collection[Replica]):
         if replica is None or self.live is None or any(one == uuid for one, _, _ in self.live.persistence_data[0]):
             return
         if replica.is_being_deleted:
-            replica.withdrawn(InHand(replica.base, None, 0), self)
+            replica.withdrawn(InHand(replica.base, None, replica.withdrawals), self)
         if not replica.is_unsaved:
             self.live.load_persistence_data(self.fetched([replica]))
 

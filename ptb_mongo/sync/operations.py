@@ -89,9 +89,10 @@ class OperationMaker:
             self._count += 1
             replica.stamping(rev)
             return Prepared(rev, Update(replica.id, _has(replica.rev), Changes(), rev), is_first=True)
-        buries = not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
+        deletes = version is not None and version.plain is None
+        buries = deletes and not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
         operation: Operation | None
-        if version is not None and version.plain is None:
+        if deletes:
             operation = _deletion(collection, replica, rev, buries=buries)
         elif replica.base is None:
             buries = version is None

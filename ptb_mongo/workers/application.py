@@ -94,7 +94,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         if exclusive:
             whose = "chat" if exclusive == "chat" else "user"
         self._worker = Worker(self, persistence, consistency, whose, lease_timeout, once=once)
-        if (queue := self.job_queue) is not None:
+        if (queue := kwargs.get("job_queue")) is not None:
             run_as_turns(queue, self._worker.handle)
 
     # -- updates ----------------------------------------------------------------------------------------

@@ -55,11 +55,11 @@ class Hands:
                     continue
                 if turn.everything and scope is not scopes.bot_data:
                     scope.void(key)
-                scope.withdraw(key, turn.found.get(replica, InHand(replica.base, None, 0)))
+                scope.withdraw(key, turn.found.get(replica, _unknown(replica)))
         for handler, conversation in turn.conversations:
             state = scopes.conversations.replicas.get((handler.name or "", conversation))
             if state is not None and state.is_loaded and not self._kept[state]:
-                scopes.conversations.withdraw(state, turn.found.get(state, InHand(state.base, None, 0)))
+                scopes.conversations.withdraw(state, turn.found.get(state, _unknown(state)))
         if turn.keyboard:
             scopes.callback_data.withdraw(turn.keyboard)
 
@@ -70,3 +70,8 @@ def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator
             yield scope.replica(key, key)
     for handler, conversation in turn.conversations:
         yield session.scopes.conversations.of(handler.name or "", conversation)
+
+
+def _unknown(replica: Replica) -> InHand:
+    """For a document that a turn has taken in hand only later, and changed since."""
+    return InHand(replica.base, None, replica.withdrawals)
