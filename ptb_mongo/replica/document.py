@@ -175,6 +175,11 @@ class Replica(Moments):
         if self.pending is not None:
             self.pending = self.pending._replace(is_leased=True)
 
+    def unleased(self) -> None:
+        """The lease was given back: what is still pending, as it was refused, is merged with what others write."""
+        if self.pending is not None and self.pending.is_leased:
+            self.pending = self.pending._replace(is_leased=False)
+
     def in_hand(self) -> InHand:
         """What a turn finds when it begins, for `withdrawn`."""
         return InHand(self.base, self.pending, self.withdrawals)

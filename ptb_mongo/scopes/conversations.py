@@ -25,6 +25,7 @@ __all__ = ["ConversationScope", "States", "is_over"]
 _FIELDS: Final = ("handler", "key", "state")
 _USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
+_MOST_ENDED: Final = 1000  # of each worker, and as many more as are going on
 _MOST_OF_ONE_HASH: Final = 100  # honest keys are ids: hardly ever do two of them have one hash
 _Key = tuple[str, ConversationKey]
 
@@ -83,6 +84,7 @@ class ConversationScope(Collection[Replica]):
         self.live: States | None = None
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
         self._loaded_handlers: set[str] = set()
+        self._ended: dict[_Key, None] = {}  # those that are not going on, in the order of their last use
         self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown until now
 
     def key_of(self, document_id: Any) -> _Key:
@@ -248,6 +250,18 @@ class ConversationScope(Collection[Replica]):
     def _is_over(self, replica: Replica) -> bool:
         """Whether there is no conversation, or one that was marked as ended and is about to be deleted."""
         return replica.target is None or load(replica.target).get("state") is None
+
+    def left(self, handler: str, key: ConversationKey) -> None:
+        """An update of a conversation is done: of those that are not going on, only so many are remembered."""
+        self._ended.pop((handler, key), None)
+        self._ended[handler, key] = None
+        if len(self._ended) <= _MOST_ENDED:
+            return
+        oldest = next(iter(self._ended))
+        del self._ended[oldest]
+        replica = self.replicas.get(oldest)
+        if replica is not None and replica.base is None and self._may_be_forgotten(replica):
+            del self.replicas[oldest]
 
     def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
         """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""

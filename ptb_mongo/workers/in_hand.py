@@ -34,8 +34,10 @@ class Hands:
             if not turn.comes_again:
                 self._kept[replica] += 1
 
-    def leave(self, turn: Turn) -> None:
+    def leave(self, turn: Turn, session: Session) -> None:
         """A turn has ended."""
+        for handler, key in turn.conversations:
+            session.scopes.conversations.left(handler.name or "", key)
         if not turn.comes_again:
             self._kept.subtract(turn.found.keys())
             self._kept += Counter()  # without those that nobody has in hand any more

@@ -151,7 +151,7 @@ class Worker:
             finally:
                 turn.is_over = True
                 turn.leases = frozenset()
-                self._hands.leave(turn)
+                self._hands.leave(turn, session)
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, around: Turn | None, session: Session) -> AsyncExitStack:
@@ -223,6 +223,8 @@ class Worker:
             await _let_events_in()
         if turn.comes_again:
             await self._settle(turn, session)
+        if turn.mark is not None and not turn.is_read:
+            turn.mark.told()  # it was read before the lease was acquired
         read = self._strict or session.must_read or turn.read or session.is_stream_delayed
         for _ in range(0 if turn.is_read else _ROUNDS):
             wanted = {**self._mark_of(turn, session), **self._outdated_data(turn, session, read=read)}
@@ -232,6 +234,11 @@ class Worker:
                 break  # otherwise more documents may have become stale during the read
         if session.marks is not None and turn.mark is not None:
             turn.is_done = turn.mark.is_done or session.marks.is_recent(turn.number)
+        if turn.update is None:  # nobody else has PTB make the objects that others' changes are merged into
+            for user_id in turn.user_ids:
+                self._application.user_data[user_id]
+            for chat_id in turn.chat_ids:
+                self._application.chat_data[chat_id]
         for scope, keys in scopes_of(turn, session, self._persistence.store_data):
             for key in keys:
                 scope.catch_up(key)
@@ -299,6 +306,8 @@ class Worker:
                 raise UnavailableError("the server has not acknowledged what this update has changed")
             self._mark(turn, session)
             await self._check(turn, session)
+            for replica in turn.found:
+                replica.unleased()
         except BaseException:
             self._withdraw(turn, session)
             raise

@@ -125,6 +125,9 @@ class Checker(Fairness):
             if not self.is_resolved(own) and after.get(path) != own.value:
                 own.lost, own.withdrawn_at = True, now
                 del view.own[path]
+                before = own.seen
+                if before is not None and before.author is life and not self.is_resolved(before):
+                    view.own[path] = before  # which was refused, say
         if (drop := view.nodes.get(WHOLE)) is not None and drop.stored_at is None:
             drop.lost, drop.withdrawn_at = True, now
             del view.nodes[WHOLE]
