@@ -23,15 +23,15 @@ from typing import Any
 
 from ptb_mongo.codec import BURIED
 from ptb_mongo.errors import DocumentError
-from ptb_mongo.replica.moments import Moments
-from ptb_mongo.replica.rebase import rebased, stored_by
+from ptb_mongo.replica.rebase import rebased, stored_by, without_mark
 from ptb_mongo.replica.sent import Sent
-from ptb_mongo.replica.versions import LATER, Form, InHand, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.versions import LATER, Form, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.withdrawals import Withdrawals
 
 __all__ = ["Replica"]
 
 
-class Replica(Moments):
+class Replica(Withdrawals):
     """The state of one document, and what is to be stored.
 
     Args:
@@ -49,13 +49,9 @@ class Replica(Moments):
             one was stored.
         is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
         is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
-        withdrawals: How often pending changes were taken back.
     """
 
-    __slots__ = (
-        *("base", "id", "is_insertion_in_doubt", "is_written", "pending", "refusal", "rev", "revs", "sent"),
-        "withdrawals",
-    )
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
@@ -64,7 +60,6 @@ class Replica(Moments):
         self.sent = Sent()
         self.refusal: Refusal | None = None
         self.is_insertion_in_doubt = self.is_written = False
-        self.withdrawals = 0
         self.base: bytes | None
         self.rev: Any
         self.revs: tuple[str, ...]
@@ -95,11 +90,6 @@ class Replica(Moments):
     def is_buried(self) -> bool:
         """Whether the document was deleted, and only a mark is stored."""
         return self.base == BURIED
-
-    @property
-    def target(self) -> bytes | None:
-        """The version that is to be in the database when everything is saved."""
-        return self.base if self.pending is None else self.pending.raw
 
     @property
     def may_arrive(self) -> bool:
@@ -167,56 +157,6 @@ class Replica(Moments):
         self.sent = Sent()
         if self.pending is version:
             self.pending = None
-
-    # -- taking back ------------------------------------------------------------------------------------
-
-    def leased(self) -> None:
-        """What is pending was changed under a lease; see `Version`."""
-        if self.pending is not None:
-            self.pending = self.pending._replace(is_leased=True)
-
-    def unleased(self) -> None:
-        """The lease was given back: what is still pending, as it was refused, is merged with what others write."""
-        if self.pending is not None and self.pending.is_leased:
-            self.pending = self.pending._replace(is_leased=False)
-
-    def in_hand(self) -> InHand:
-        """What a turn finds when it begins, for `withdrawn`."""
-        return InHand(self.base, self.pending, self.withdrawals)
-
-    def withdrawn(self, found: InHand, form: Form) -> None:
-        """A turn has failed and will come again: what it has changed is taken back.
-
-        What may have arrived of it already is shown by the next read, and nothing of it arrives after the next write.
-
-        Args:
-            found: What the turn found when it began: what was pending before is still to be saved.
-            form: The form of the document.
-        """
-        is_first = self.withdrawals == found.withdrawals  # otherwise nothing of it is pending any more
-        pending = found.pending if is_first else self.pending
-        if is_first and pending is not None and found.base != self.base:
-            pending = rebased(self.id, pending, _without_mark(found.base), _without_mark(self.base), form)
-        if pending is not None and pending.raw == self.base and not pending.touch:
-            pending = None
-        before = self.target
-        self._take_back(pending)
-        if self.target != before:
-            self._retarget(before)
-
-    def _take_back(self, pending: Version | None) -> None:
-        self.pending, self.refusal = pending, None
-        self.sent.withdraw()
-        self.withdrawals += 1
-        self.told()
-
-    def _give_up(self, stored: Stored | None) -> None:
-        """Takes back what was changed under a lease, if a read shows that another writer has written meanwhile."""
-        if self.pending is None or not self.pending.is_leased:
-            return
-        rev = None if stored is None else stored.rev
-        if type(rev) is str and rev != self.rev and rev not in self.sent:  # who is no bot leaves `rev` alone
-            self._take_back(None)
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -336,8 +276,8 @@ class Replica(Moments):
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
         """Makes what was read the base of everything."""
-        pending, base = self.pending, _without_mark(self.base)
-        remote = None if stored is None else _without_mark(stored.body)
+        pending, base = self.pending, without_mark(self.base)
+        remote = None if stored is None else without_mark(stored.body)
         if pending is not None and remote != base:
             self.pending = rebased(self.id, pending, base, remote, form)
         self.is_written = self.is_written and remote is not None and remote == base
@@ -359,7 +299,7 @@ class Replica(Moments):
         if not write.is_exact:
             self.told()  # the next update must know in which form the values are stored
         self._agree(None if body is None else Stored(rev, write.revs, body))
-        self.is_written = _without_mark(body) is not None
+        self.is_written = without_mark(body) is not None
         self._saved(version)
 
     def _done_all_the_same(self, rev: str, write: Write, form: Form) -> None:
@@ -375,15 +315,3 @@ class Replica(Moments):
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
             self.pending = self.refusal = None
-
-    def _retarget(self, before: bytes | None) -> None:
-        """Called when the target has changed, and not by the bot.
-
-        Args:
-            before: What it was before.
-        """
-
-
-def _without_mark(body: bytes | None) -> bytes | None:
-    """What is stored of a document; a mark says that it does not exist."""
-    return None if body == BURIED else body
