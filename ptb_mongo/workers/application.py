@@ -17,7 +17,7 @@ from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD
 from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
 from ptb_mongo.workers.jobs import run_as_turns
-from ptb_mongo.workers.turn import TURN, Exclusive, Turn
+from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
 
 __all__ = ["SharedApplication"]
@@ -46,7 +46,8 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             change streams.
         lease_timeout: With `exclusive`, seconds after which the lease of a worker that has died expires; and how long
             a turn inside another one waits for its lease.
-        once: Whether `deliver` recognizes an update that was done before, for a day.
+        once: Whether `deliver` recognizes an update that was done before, for a day. With `exclusive`, "transaction"
+            saves that together with all that the update has changed: all or nothing, and nothing twice.
 
     Raises:
         ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
@@ -68,7 +69,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         consistency: Consistency = "stream",
         exclusive: bool | Exclusive = False,
         lease_timeout: float = 10,
-        once: bool = True,
+        once: Once = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,8 +77,10 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
         if not (isinstance(exclusive, bool) or exclusive in {"user", "chat"}):
             raise ConfigurationError(f"exclusive is False, True, 'user' or 'chat', not {exclusive!r}")
-        if not isinstance(once, bool):
-            raise ConfigurationError(f"once is True or False, not {once!r}")
+        if not (isinstance(once, bool) or once == "transaction"):
+            raise ConfigurationError(f"once is True, False or 'transaction', not {once!r}")
+        if once == "transaction" and not exclusive:
+            raise ConfigurationError("once='transaction' needs exclusive: 'user' or 'chat'")
         if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
             raise ConfigurationError(
                 f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"

@@ -17,10 +17,11 @@ from ptb_mongo.sync.marks import Mark
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
 
-__all__ = ["TURN", "Exclusive", "Turn", "leases_of_conversation"]
+__all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation"]
 
 Conversation = tuple[Handler, ConversationKey]
 Exclusive = Literal["user", "chat"]
+Once = bool | Literal["transaction"]
 
 
 @dataclass(eq=False, slots=True)

@@ -17,6 +17,7 @@ from telegram.ext import Application
 
 from ptb_mongo.errors import LeaseError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
@@ -28,7 +29,7 @@ from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.refresh import Refresh
 from ptb_mongo.workers.saving import acknowledged, offer
 from ptb_mongo.workers.timeouts import Timeouts
-from ptb_mongo.workers.turn import TURN, Exclusive, Turn
+from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
 __all__ = ["Consistency", "Worker"]
 
@@ -44,7 +45,7 @@ class Worker:
         consistency: Whether to rely on the change stream, or to read before each update.
         exclusive: Whose updates are handled one after the other; `None` if nobody's are.
         lease_timeout: Seconds after which an unrenewed lease expires.
-        once: Whether updates that are done are remembered.
+        once: Whether updates that are done are remembered; "transaction" if together with what they change.
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class Worker:
         exclusive: Exclusive | None,
         lease_timeout: float,
         *,
-        once: bool,
+        once: Once,
     ) -> None:
         self._application = application
         self._persistence = persistence
         self._exclusive = exclusive
         self._lease_timeout = lease_timeout
+        self._is_whole = once == "transaction"
         self._refresh = Refresh(application, persistence, strict=consistency == "strict" or exclusive is not None)
         self._background: set[asyncio.Task[None]] = set()
         self._reads: set[asyncio.Task[None]] = set()
@@ -76,7 +78,7 @@ class Worker:
                 states=self.conversations,
                 callback_data=getattr(application.bot, "callback_data_cache", None),
                 lease_timeout=lease_timeout if exclusive is not None else None,
-                once=once,
+                once=bool(once),
             )
         )
 
@@ -201,7 +203,7 @@ class Worker:
             return
         try:
             await self._check(turn, session)  # a process that was frozen must not save what is old by now
-            turn.is_saved = await self.save(turn)
+            turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
             self._check_hands(turn)
             if not turn.is_saved:
                 raise UnavailableError("the server has not acknowledged what this update has changed")
@@ -240,11 +242,39 @@ class Worker:
         if session.marks is None or turn.mark is None:
             return
         session.marks.done(turn.number)
+        if turn.mark.is_done:
+            return  # with what it has changed
         write = partial(session.marks.write, turn.number)
         if turn.hold.tickets:
             turn.hold.before_release = write
         else:
             self._run(self._background, write())
+
+    async def _save_whole(self, turn: Turn, session: Session) -> bool:
+        """Saves what an update has changed in one transaction, with the mark that it is done.
+
+        Where that is not possible, as one of the documents is refused, say, each is saved by itself.
+        """
+        changed: dict[Collection[Any], list[Replica]] = {}
+
+        def take(scope: Collection[Any], replica: Replica) -> None:
+            changed.setdefault(scope, []).append(replica)
+
+        offer(turn, session, self._persistence.store_data, take)
+        marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
+        if not turn.everything and not turn.errors:
+            try:
+                if await session.writer.transactions.save(changed, marks):
+                    self._timeouts.watch(turn)
+                    if turn.mark is not None:
+                        turn.mark.seen(turn.mark.now, is_done=True)
+                    return True
+            except BaseException:
+                for scope, replicas in changed.items():
+                    for replica in replicas:  # nothing of it may arrive later
+                        session.writer.submit(scope, replica)
+                raise
+        return await self.save(turn)
 
     async def save(self, turn: Turn) -> bool:
         """Saves what an update may have changed.
