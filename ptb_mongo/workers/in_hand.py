@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from telegram.ext import PersistenceInput
 
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import InHand
 from ptb_mongo.session import Session
@@ -58,10 +60,12 @@ class Hands:
                 if turn.everything and scope is not scopes.bot_data:
                     scope.void(key)
                 scope.withdraw(key, turn.found.get(replica, _unknown(replica)))
+                _see_to_it(session, scope, replica)
         for handler, conversation in turn.conversations:
             state = scopes.conversations.replicas.get((handler.name or "", conversation))
             if state is not None and state.is_loaded and not self._kept[state]:
                 scopes.conversations.withdraw(state, turn.found.get(state, _unknown(state)))
+                _see_to_it(session, scopes.conversations, state)
         if turn.keyboard:
             scopes.callback_data.withdraw(turn.keyboard)
 
@@ -77,3 +81,9 @@ def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator
 def _unknown(replica: Replica) -> InHand:
     """For a document that a turn has taken in hand only later, and changed since."""
     return InHand(replica.base, None, replica.withdrawals)
+
+
+def _see_to_it(session: Session, scope: Collection[Any], replica: Replica) -> None:
+    """Has written what is left to be: what was pending before, or what keeps an earlier write from arriving."""
+    if replica.is_unsaved:
+        session.writer.submit(scope, replica)

@@ -262,18 +262,12 @@ class Worker:
 
         offer(turn, session, self._persistence.store_data, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
-        if not turn.everything and not turn.errors:
-            try:
-                if await session.writer.transactions.save(changed, marks):
-                    self._timeouts.watch(turn)
-                    if turn.mark is not None:
-                        turn.mark.seen(turn.mark.now, is_done=True)
-                    return True
-            except BaseException:
-                for scope, replicas in changed.items():
-                    for replica in replicas:  # nothing of it may arrive later
-                        session.writer.submit(scope, replica)
-                raise
+        is_plain = not turn.everything and not turn.errors
+        if is_plain and await session.writer.transactions.save(changed, marks):
+            self._timeouts.watch(turn)
+            if turn.mark is not None:
+                turn.mark.seen(turn.mark.now, is_done=True)
+            return True
         return await self.save(turn)
 
     async def save(self, turn: Turn) -> bool:
