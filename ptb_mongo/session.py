@@ -30,6 +30,7 @@ from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
+from ptb_mongo.sync.marks import Marks
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.seen import Seen, ahead_of_us
 from ptb_mongo.sync.spilled import SpillFolder
@@ -110,6 +111,7 @@ class Session:
         seen: Notes who was seen, if something expires.
         orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        marks: The updates that are done; `None` where they are not remembered.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
@@ -159,6 +161,7 @@ class Session:
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
             self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
+        self.marks = Marks(driver, f"{settings.collection_prefix}updates") if sharing and sharing.once else None
 
     @classmethod
     async def open(
@@ -199,9 +202,10 @@ class Session:
             elif loads is not None and settings.spill_dir is None:
                 session._begin_loads(loads)
             names = session._format, settings.database, bot_id, session._name
-            is_alone, _ = await together(
+            is_alone, *_ = await together(
                 stored_format.begin(driver, *names, found, is_right=is_right),
                 driver.create_index(scopes.conversations.collection, "handler"),
+                *([session.marks.prepare()] if session.marks is not None else []),
             )
             session.vanishing.begins()
             session._found = found
@@ -378,6 +382,8 @@ class Session:
         """Ends the tasks and closes the client, if it is ours."""
         if self.leases is not None:
             await self.leases.close()
+        if self.marks is not None:
+            await self.marks.close()
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()
