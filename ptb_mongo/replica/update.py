@@ -97,6 +97,8 @@ def _changed_scalars(base: Document, local: Document, guards: Callable[[Keys], b
                 continue
             if not (type(old) in _SCALARS and type(new) in _SCALARS and addressable(key)):
                 return None
+            if same(old, new):  # NaN is not equal to itself
+                continue
             if guards((name, key)):
                 return None
             sets.append(((name, key), new))
