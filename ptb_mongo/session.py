@@ -42,6 +42,7 @@ __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = get_logger(__name__)
 _NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
+_SILENT: Final = 10.0  # seconds: no answer is waited for any longer
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
@@ -349,13 +350,20 @@ class Session:
         return Health(
             connected=not self.availability.is_unreachable,
             refresh=self.refresh_mode,
-            reason=self.availability.reason,
+            reason=self.availability.reason or self._silence(),
             refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
             waiting=len(self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),
         )
+
+    def _silence(self) -> str | None:
+        """Why documents wait although the server answers: it has no majority that acknowledges them, say."""
+        waits = self.writer.oldest_waiting()
+        if waits < _SILENT or self._settings.on_flush or self.writer.refused():
+            return None
+        return f"MongoDB has not acknowledged a save for {waits:.0f} s"
 
     async def drain(self, seconds: float) -> bool:
         """Saves what can be saved; returns whether all of it was tried, and not given up after some seconds.

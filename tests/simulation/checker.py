@@ -129,7 +129,8 @@ class Checker(Fairness):
                 before = own.seen
                 if before is not None and before.next is own:
                     before.next = None
-                if before is not None and before.author is life and not self.is_resolved(before):
+                is_there = before is not None and before.author is life and after.get(path) == before.value
+                if before is not None and is_there and not self.is_resolved(before):
                     kept[path] = before  # which was refused, say
         if (drop := view.nodes.get(WHOLE)) is not None and drop.stored_at is None:
             drop.lost, drop.withdrawn_at = True, now
