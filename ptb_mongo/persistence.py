@@ -243,7 +243,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         user_ids: Iterable[int] = (),
         chat_ids: Iterable[int] = (),
     ) -> None:
-        """Loads users and chats into an application, with one query for hundreds.
+        """Loads users and chats into an application, with one query for thousands.
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only

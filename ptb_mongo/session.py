@@ -215,7 +215,7 @@ class Session:
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
-            for replica in scope.replicas.values():
+            for replica in list(scope.replicas.in_use()):
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 
@@ -276,6 +276,11 @@ class Session:
         if self.reads or self._stream is None or self._stream.is_following:
             return self.reads
         return self._settings.sharing is not None or asyncio.get_running_loop().time() > self._is_new_until
+
+    @property
+    def stream(self) -> ChangeStream | None:
+        """What tells of others' changes, if a refresh relies on that."""
+        return None if self.reads or not self.refreshes else self._stream
 
     @property
     def is_stream_delayed(self) -> bool:

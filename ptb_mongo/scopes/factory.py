@@ -37,7 +37,7 @@ class Scopes:
     @property
     def are_unsaved(self) -> bool:
         """Whether something is to be written."""
-        return any(replica.is_unsaved for scope in self for replica in scope.replicas.values())
+        return any(replica.is_unsaved for scope in self for replica in scope.replicas.in_use())
 
     def told_all(self) -> None:
         """From now on documents may be written unnoticed."""
