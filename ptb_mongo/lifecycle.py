@@ -27,6 +27,10 @@ from ptb_mongo.errors import (
 )
 from ptb_mongo.health import Health
 from ptb_mongo.log import get_logger
+from ptb_mongo.people.forgetting import Forgetting
+from ptb_mongo.people.handing_out import handed_out
+from ptb_mongo.people.stored import Erased
+from ptb_mongo.people.subject import Subject
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -61,6 +65,7 @@ class Lifecycle:
         settings: What the persistence was made with.
         session: What is open; `None` if nothing is.
         is_running: Whether updates were handled since it was opened.
+        people: Forgets people.
     """
 
     def __init__(self, settings: Settings, bot: Callable[[], telegram.Bot | None]) -> None:
@@ -68,6 +73,7 @@ class Lifecycle:
         self.session: Session | None = None
         self.is_running = False
         self._bot = bot
+        self.people = Forgetting(lambda: self._scopes, lambda: self.session)
         self._scopes: Scopes | None = None  # kept when a running bot calls `flush`
         self._spilled_to: Path | None = None  # what is still known here, for the case that the process ends
         self._opening: asyncio.Lock | None = None
@@ -127,11 +133,13 @@ class Lifecycle:
                     self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to, loads
                 )
                 self._spilled_to = None
+                self.people.follow(self.session)
             return self.session
 
     @contextlib.asynccontextmanager
     async def loading(self, kinds: PersistenceInput) -> AsyncIterator[Session]:
         """The open session, which is closed if loading fails: PTB does not call `flush` after a start that failed."""
+        self.people.note_application()
         session = await self.open(None if self.is_running else kinds)
         session.exchange.first_read.goes_on()
         try:
@@ -264,6 +272,18 @@ class Lifecycle:
         self.is_running = True
         if self.session is not None:
             self.session.begin()
+
+    async def erase(self, subject: Subject) -> Erased:
+        """See `Forgetting.erase`; and what was left of them in a file for the next start goes, too."""
+        erased = await self.people.erase(await self.open(), self.settings.collection_prefix, subject)
+        if self._spilled_to is not None:
+            await self._spill(self._pending())
+        return erased
+
+    async def export(self, subject: Subject) -> dict[str, Any]:
+        """See `handed_out`."""
+        session = await self.open()
+        return await handed_out(session.driver, self.settings.collection_prefix, subject, self.people.parts())
 
     # -- saving -----------------------------------------------------------------------------------------
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, cast
+from operator import attrgetter
+from typing import Any, Generic, Literal, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.people.application import is_handling_update
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.scopes.data import DataScope, Offering
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session
 from ptb_mongo.sync.change_stream import ChangeStream
 from ptb_mongo.sync.saver_watch import SaverWatch
-from ptb_mongo.sync.tickets import SAVED
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
 __all__ = ["PTBInterface"]
+
+_USER_DATA, _CHAT_DATA, _BOT_DATA = map(attrgetter, ("user_data", "chat_data", "bot_data"))
 
 
 class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
@@ -120,7 +123,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("user_data", user_id)
-        return self._offer(lambda scopes: scopes.user_data, user_id, data)
+        return self._offer(_USER_DATA, user_id, data)
 
     def update_chat_data(self, chat_id: int, data: CD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in a chat's data.
@@ -129,7 +132,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("chat_data", chat_id)
-        return self._offer(lambda scopes: scopes.chat_data, chat_id, data)
+        return self._offer(_CHAT_DATA, chat_id, data)
 
     def update_bot_data(self, data: BD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in the bot's data.
@@ -137,7 +140,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
-        saved = self._offer(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), data)
+        saved = self._offer(_BOT_DATA, self._lifecycle.bot_id(), data)
         if not self._is_watched:
             return saved
         self._saver.hands_over("bot_data", self._lifecycle.bot_id())
@@ -146,13 +149,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
         """Saves the copy of an object, if it has changed."""
         if (session := self._lifecycle.session) is not None:
-            scope, writer = scope_of(session.scopes), session.writer
-            found = scope.offer(key, data, may_wait=writer.may_wait(scope))
-            if found is not Offering.AT_ONCE:
-                self._lifecycle.runs()
-                if found is Offering.UNCHANGED or (ticket := writer.submit(scope, found)) is None:
-                    return SAVED
-                return ticket.saved(found)
+            saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
+            if saved is not None:
+                if not self._lifecycle.is_running:
+                    self._lifecycle.runs()
+                return saved
 
         def stage(scopes: Scopes) -> Staged:
             scope = scope_of(scopes)
@@ -183,12 +184,18 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a user's document."""
         self._saver.hands_over("user_data", user_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.drop(user_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.user_data, drop(scopes.user_data, "user_data", user_id))
+        )
 
     def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a chat's document."""
         self._saver.hands_over("chat_data", chat_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.drop(chat_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.chat_data, drop(scopes.chat_data, "chat_data", chat_id))
+        )
 
     # -- refreshing -------------------------------------------------------------------------------------
 
@@ -197,6 +204,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         if not self._is_user_current(user_id, user_data):
             await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
             self._gives("user_data", user_id, user_data)
+        self._saw("user_data", user_id)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
@@ -204,6 +212,12 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
             await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
             self._gives("chat_data", chat_id, chat_data)
+        self._saw("chat_data", chat_id)
+
+    def _saw(self, scope: Literal["user_data", "chat_data"], key: int) -> None:
+        """Notes when somebody was last seen, if their data expires."""
+        if (session := self._lifecycle.session) is not None and session.seen is not None:
+            session.seen.note(scope, key, is_handling_update)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import telegram
 from telegram.ext import PersistenceInput
@@ -25,12 +25,15 @@ from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
-from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
+from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.seen import Seen, ahead_of_us
 from ptb_mongo.sync.spilled import SpillFolder
+from ptb_mongo.sync.vanishing import Vanishing
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.waiting import begun, cancel_and_wait, results_of, together, wait_at_most
 
@@ -83,6 +86,16 @@ def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
     return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, name)
 
 
+class Departing(Protocol):
+    """Notices what has expired; see `people.departing`."""
+
+    def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
+        """The collections that the change stream follows."""
+
+    async def close(self) -> None:
+        """Ends what runs."""
+
+
 class Session:
     """An open database; made by `Session.open`, of no use after `close`.
 
@@ -91,7 +104,11 @@ class Session:
         scopes: The scopes.
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
+        vanishing: Finds out whether the whole database has vanished.
         exchange: Moves data between the scopes and the database.
+        departures: Notices what has expired, if something does.
+        seen: Notes who was seen, if something expires.
+        orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
@@ -129,7 +146,15 @@ class Session:
         for scope in scopes:
             scope.on_refused_told = self.writer.retry
             scope.on_upgraded = partial(self.writer.submit, scope)
+        names = self._format, settings.database, bot_id
+        self.vanishing = Vanishing(driver, *names, scopes, self.writer.submit, self.availability)
+        self.reader.why_lost = self.vanishing.why
         self.exchange = Exchange(driver, self.reader, self.writer)
+        self.seen: Seen | None = None
+        self._expiry: asyncio.Task[None] | None = None
+        self._found: Mapping[str, Any] | None = None  # the format document
+        self.orders: Followed | None = None
+        self.departures: Departing | None = None
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
@@ -178,6 +203,10 @@ class Session:
                 stored_format.begin(driver, *names, found, is_right=is_right),
                 driver.create_index(scopes.conversations.collection, "handler"),
             )
+            session.vanishing.begins()
+            session._found = found
+            if settings.expire:
+                session.seen = Seen(driver, settings.expire, scopes.by_name, ahead_of_us(hello))
             if not is_alone:  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
@@ -194,6 +223,21 @@ class Session:
             if probe is not None:
                 await cancel_and_wait(probe)
         return session
+
+    @property
+    def driver(self) -> Driver:
+        """The database."""
+        return self._driver
+
+    @property
+    def expiring(self) -> tuple[str, ...]:
+        """The collections whose documents expire, without their prefix."""
+        return tuple(self._settings.expire)
+
+    @property
+    def format_collection(self) -> str:
+        """The collection of the format document."""
+        return self._format
 
     @property
     def _may_watch(self) -> bool:
@@ -245,10 +289,18 @@ class Session:
         self.exchange.first_read.forget()
         if self._sweeps:
             self.writer.graves.sweep_later(self.scopes)
+        if self.seen is not None or (self.bot_id and wanted_in(self._found)):
+            settings, names = self._settings, (self._settings.collection_prefix, self._format)
+            seeing_to = keep_indexes(self._driver, *names, settings.expire, self._found)
+            self._expiry = asyncio.get_running_loop().create_task(seeing_to, name="ptb_mongo expiry")
         if self._opened is None:
             return
         followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.followed
-        collections = {scope.collection: scope for scope in followed}
+        collections: dict[str, Followed] = {scope.collection: scope for scope in followed}
+        if self.orders is not None:
+            collections[self._format] = self.orders
+        if self.departures is not None:
+            collections = self.departures.around(collections)
         self._stream = ChangeStream(
             self._driver,
             self._name,
@@ -256,6 +308,7 @@ class Session:
             just_after(self._opened),
             self.availability,
             self.leases,
+            expire=self.seen is not None,
             election=self._opened.get("electionId"),
         )
 
@@ -328,6 +381,13 @@ class Session:
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()
+        await self.vanishing.close()
+        if self._expiry is not None:
+            await cancel_and_wait(self._expiry)
+        if self.departures is not None:
+            await self.departures.close()
+        if self.seen is not None:
+            await self.seen.close()
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()

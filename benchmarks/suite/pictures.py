@@ -204,7 +204,9 @@ def growth(left: Axes, right: Axes, series: Series) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.minorticks_off()
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: time(value)))
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g} x"))
+    right.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f} x" if value >= 1 else f"{value:.2g} x")
+    )
     left.legend(fontsize=8)
 
 

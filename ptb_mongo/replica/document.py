@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.codec import BURIED
+from ptb_mongo.codec import BURIED, load
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.offered import Pending
 from ptb_mongo.replica.rebase import rebased, stored_by
@@ -207,6 +207,22 @@ class Replica(Pending):
             if lasts:
                 self._settle_by(stored, form)
         self._has_failed(moment)
+
+    def vanished(self) -> bool:
+        """The document was lost together with all others: what is known of it is to be stored anew.
+
+        Returns:
+            Whether there is something to be stored.
+        """
+        target, pending = self.target, self.pending
+        self._know(read_at=self.reading())
+        self._agree(None)
+        self.sent, self.refusal, self.is_written = Sent(), None, False
+        if target is None or target == BURIED:
+            self._pending = None
+            return False
+        self._pending = Version(load(target), target) if pending is None else pending
+        return True
 
     # -- writing ----------------------------------------------------------------------------------------
 

@@ -145,6 +145,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
             if deleted:
                 self.quarantined.discard(document_id)
             return
+        if self.replicas.told_unused(key):
+            return
         replica = self.replicas.get(key)
         if replica is not None:
             if deleted and not self._loads and self._may_be_forgotten(replica):

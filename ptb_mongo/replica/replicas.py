@@ -67,6 +67,13 @@ class Replicas(dict[Any, R], Generic[R]):
         """Whether a document was loaded, is up to date as far as is known, and nobody has used it since."""
         return key in self._current.raws
 
+    def told_unused(self, key: Any) -> bool:
+        """A document may have been written by somebody; returns whether nobody uses it, and it needs no replica."""
+        if (raw := self._current.raws.pop(key, None)) is not None:
+            self._stale.raws[key] = raw
+            self._stale.lives[key] = self._current.lives.pop(key)
+        return raw is not None or key in self._stale.raws
+
     def in_use(self) -> ValuesView[R]:
         """Those that somebody uses: of no other one there is anything to save."""
         return super().values()

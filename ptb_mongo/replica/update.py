@@ -39,6 +39,7 @@ __all__ = ["Changes", "diff"]
 _CLASS: Final = "cls"
 _SPECIAL: Final = frozenset({TAG, _CLASS})
 _MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
+_CONTAINERS: Final = frozenset({dict, list})
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
 _SCALARS: Final = _EQUAL_IS_SAME | {float}
 
@@ -172,7 +173,7 @@ class _Difference:
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
         """Adds the changes between two values that stand at one path."""
-        if (pushed := pushed_as_stored(before, after)) is not None:
+        if type(before) in _CONTAINERS and (pushed := pushed_as_stored(before, after)) is not None:
             _push(path, *pushed, changes)
             return
         forms = self._forms(before, after, path, changes)

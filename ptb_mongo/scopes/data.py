@@ -118,19 +118,19 @@ class DataScope(UnusedData[T]):
             return self.stage_live(key, live)
         return self._stage(self._savable(key), obj)
 
-    def offer(self, key: int, copy: T, *, may_wait: bool) -> LiveReplica | Offering:
+    def offer(self, key: int, copy: T, *, may_wait: bool, looks: bool = True) -> LiveReplica | Offering:
         """Takes a copy of a live object that nobody changes any more, to be encoded later if it has changed.
 
         Args:
             key: The user's, chat's or bot's id.
             copy: The copy.
             may_wait: Whether it can be encoded later.
+            looks: Whether to look at it now, and so to know whether it has changed.
 
         Returns:
             What may have to be written, if the copy waits.
         """
-        # What marshal does not know may have been copied only in part: by its class.
-        if self.current is not None or (found := fingerprint(copy)) is None:
+        if self.current is not None:
             return Offering.AT_ONCE
         if (replica := self.replicas.get(key)) is None:
             try:
@@ -139,8 +139,12 @@ class DataScope(UnusedData[T]):
                 return Offering.AT_ONCE
         if key in self.quarantined or (self.unstorable and replica in self.unstorable):
             return Offering.AT_ONCE
-        if replica.is_unchanged(found):
-            return Offering.UNCHANGED
+        if looks:
+            # What marshal does not know may have been copied only in part: by its class.
+            if (found := fingerprint(copy)) is None:
+                return Offering.AT_ONCE
+            if replica.is_unchanged(found):
+                return Offering.UNCHANGED
         if not may_wait or replica.live is copy or not replica.may_be_offered:
             return Offering.AT_ONCE
         replica.offered(copy, self._taker)
@@ -148,7 +152,10 @@ class DataScope(UnusedData[T]):
 
     def _take_up(self, replica: LiveReplica, copy: T) -> None:
         """Stages a copy that was offered; what cannot be stored is told later."""
-        native, kind, found = None, self.codec.nature(copy), fingerprint(copy)
+        native, found = None, fingerprint(copy)
+        if found is not None and replica.is_unchanged(found):
+            return
+        kind = Nature.OTHER if found is None else self.codec.nature(copy)
         if kind is Nature.NATIVE and not self._excluded and type(copy) is self._type:
             native = self._native(replica, copy)
         try:
@@ -253,6 +260,44 @@ class DataScope(UnusedData[T]):
             # object again would restore what others have removed meanwhile.
             return self.stage(key, replica.live)
         return replica if replica.dropped() else None
+
+    def stage_unless_empty(self, key: int, live: T) -> LiveReplica | None:
+        """Takes a live object to be saved that was made after its document was deleted, if there is something in it."""
+        replica = self._savable(key)
+        return None if self._is_empty(self._plain_or_none(replica, live)) else self.stage_live(key, live)
+
+    def erased(self, key: int) -> LiveReplica | None:
+        """Deletes a document, whatever was changed since: the objects that were made of it are empty from now on.
+
+        Returns:
+            What is to be written.
+        """
+        replica = self.replicas.get(key)
+        held = [] if self.current is None else [self.current(key)]
+        if replica is not None:
+            held += [replica.live, *(one for one, _ in replica.handed_out)]
+        for live in held:
+            if live is not None:
+                self._make_empty(live)
+        if replica is None:
+            return None
+        self.quarantined.pop(key, None)
+        self.can_store(replica)
+        replica.replaced_by(None)
+        return replica if replica.dropped() else None
+
+    def _make_empty(self, live: Any) -> None:
+        if isinstance(live, dict):
+            dict.clear(live)
+        if type(live) is dict:
+            return
+        new = self._new()
+        try:
+            bring_into(live, self._body(live)["data"], self._body(new)["data"], self.codec.decode)
+        except Exception:  # noqa: BLE001  (it could not be stored; what of it has to go cannot be told)
+            if hasattr(live, "__dict__"):
+                vars(live).clear()
+                vars(live).update(vars(new))
 
     def _is_empty(self, plain: Document | None) -> bool:
         return plain is not None and same(plain["data"], self._empty["data"])

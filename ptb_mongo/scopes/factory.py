@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ptb_mongo.codec import Codec
@@ -33,6 +33,11 @@ class Scopes:
     def data(self) -> tuple[DataScope[Any], ...]:
         """The scopes with live objects."""
         return self.user_data, self.chat_data, self.bot_data
+
+    @property
+    def by_name(self) -> dict[str, Collection[Any]]:
+        """All of them, by their names without a prefix."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def are_unsaved(self) -> bool:

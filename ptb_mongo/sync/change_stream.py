@@ -22,7 +22,7 @@ from ptb_mongo.sync.lag import Lag
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait
 
-__all__ = ["ChangeStream", "just_after"]
+__all__ = ["ChangeStream", "Followed", "just_after"]
 
 _LOGGER = get_logger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
@@ -55,12 +55,16 @@ class Followed(Protocol):
         """Any document may have been written."""
 
 
-def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
+def events_of_others(
+    writer: str, collections: list[str], leases: str | None = None, *, expire: bool = False
+) -> list[dict[str, Any]]:
     """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
 
     An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may
     report one where we move keys of a small document. An insertion may be a copy of our document that somebody puts
     back, so `_note` compares its `rev`.
+
+    Where documents expire, that one was seen, and no more, is no news either.
 
     A collection that is put in the place of one of these, as `$out` does it and a `renameCollection`, has another name
     in the event: `to` says where it has gone.
@@ -72,7 +76,14 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
         {"ns.coll": {"$exists": False}},
         {"to.coll": {"$in": replaced}},
     ]
-    fields = {"ns": 1, "to": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
+    fields: dict[str, Any] = {
+        "ns": 1,
+        "to": 1,
+        "operationType": 1,
+        "documentKey": 1,
+        "fullDocument.rev": 1,
+        "wallTime": 1,
+    }
     if leases is not None:
         wanted.append({"ns.coll": leases, "operationType": {"$in": list(_ENDS)}})
         # The server may report the update of a small document as a replacement.
@@ -80,7 +91,14 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
         ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
         wanted.append({"ns.coll": leases, "operationType": {"$in": ["update", "replace"]}, "$or": ours_now})
         fields |= places
-    return [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
+    stages: list[dict[str, Any]] = [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
+    if not expire:
+        return stages
+    # A server (6.0.5) refuses to compare whole fields of an event in the `$match` that it rewrites.
+    changed = {"$eq": ["$updateDescription.updatedFields", {"seen_at": "$updateDescription.updatedFields.seen_at"}]}
+    nothing_else = {"$eq": ["$updateDescription.removedFields", []]}
+    fields["is_only_seen"] = {"$and": [changed, nothing_else]}
+    return [*stages, {"$match": {"is_only_seen": {"$ne": True}}}]
 
 
 def just_after(hello: Mapping[str, Any]) -> Timestamp:
@@ -99,6 +117,7 @@ class ChangeStream:
         start_at: The server's time from which on no event may be missed.
         availability: Told when the server is unreachable.
         leases: Is told of leases.
+        expire: Whether documents expire.
         election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
 
     Attributes:
@@ -115,11 +134,13 @@ class ChangeStream:
         availability: Availability,
         leases: Grants | None = None,
         *,
+        expire: bool = False,
         election: object = None,
     ) -> None:
         self._driver = driver
         self._collections = collections
-        self._pipeline = events_of_others(writer, list(collections), leases.collection if leases is not None else None)
+        leased = leases.collection if leases is not None else None
+        self._pipeline = events_of_others(writer, list(collections), leased, expire=expire)
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from ptb_mongo.codec import BURIED_FIELD, id_of
 from ptb_mongo.driver import Driver
@@ -16,19 +16,21 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
-from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.data import DataScope, Offering
 from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.first_read import FirstRead
 from ptb_mongo.sync.preloading import Preload
 from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.steps import Steps, ahead, portions
-from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.sync.tickets import SAVED, Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
 
 __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
+_LOOKED_AT: Final = 500  # documents that wait to be written, from which on copies are looked at later
+
 Offer = tuple[Replica, "Ticket | None"]
 """A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
 
@@ -199,6 +201,24 @@ class Exchange:
         return noted is not None and noted is scope.replicas.get(key)
 
     # -- saving -----------------------------------------------------------------------------------------
+
+    def offer_copy(self, scope: DataScope[Any], key: int, copy: Any) -> Coroutine[Any, Any, None] | None:
+        """Takes a copy that nobody changes any more, to be saved if it has changed.
+
+        Thousands of them come in one turn of the event loop. Whether the first of them have changed is told at once, as
+        then nobody has to wait.
+
+        Returns:
+            What waits until it is saved; `None` if it has to be staged at once.
+        """
+        writer = self._writer
+        may_wait = writer.may_wait(scope)
+        found = scope.offer(key, copy, may_wait=may_wait, looks=not may_wait or len(writer.waiting) < _LOOKED_AT)
+        if found is Offering.AT_ONCE:
+            return None
+        if found is Offering.UNCHANGED or (ticket := writer.submit(scope, found, is_save=False)) is None:
+            return SAVED
+        return ticket.saved(found)
 
     def offer(self, collection: Collection[Any], replica: Replica | None) -> Offer | None:
         """Hands a document to the writer, if there is something to write."""

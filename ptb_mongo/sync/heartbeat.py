@@ -75,8 +75,10 @@ class Heartbeat:
 
     def hands_over(self, key: Key) -> None:
         """PTB has copied an object."""
-        for objects in (self.given, self.taken, self.lost):
-            objects.pop(key, None)
+        self.given.pop(key, None)
+        if self.taken or self.lost:
+            self.taken.pop(key, None)
+            self.lost.pop(key, None)
 
     def awaits(self) -> None:
         """PTB has copied everything."""

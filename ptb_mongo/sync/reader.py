@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from ptb_mongo.codec import id_of
@@ -45,6 +45,9 @@ class DocumentCollection(Protocol):
             lasts: Whether a majority has it, so that no election undoes it.
         """
 
+    def lost(self, asked: Sequence[Any], raws: Sequence[bytes]) -> Sequence[Any]:
+        """Which of some documents that were stored are not among those that were read."""
+
     def could_not_be_used(self, replica: Any, error: Exception, moment: int | None = None) -> None:
         """A document made an error that is its own trouble.
 
@@ -65,11 +68,15 @@ class Reader:
     Args:
         driver: The database.
         availability: Whether the server answers.
+
+    Attributes:
+        why_lost: Says why documents are missing that were stored; `None` if they were deleted.
     """
 
     def __init__(self, driver: Driver, availability: Availability) -> None:
         self.driver = driver
         self._availability = availability
+        self.why_lost: Callable[[], Awaitable[RefusedError | None]] = _deleted
         self._batcher = Batcher(self._read_together, "ptb_mongo reader")
         self._turns = Turns()
         self._answers = 0
@@ -167,11 +174,16 @@ class Reader:
             await self._read_apart(wanted, asked, error)
             return
         lasts = in_doubt or not self.driver.may_roll_back
+        lost = {source: source.lost(wanted[source], raws) for source, raws in zip(asked, found, strict=True)}
+        why = await self.why_lost() if any(lost.values()) else None
         for (source, replicas), raws in zip(asked.items(), found, strict=True):
-            for some, their_raws in _portions(replicas, raws):
+            believed = replicas if why is None else [one for one in replicas if one[0] not in lost[source]]
+            for some, their_raws in _portions(believed, raws):
                 source.answered(some, their_raws, lasts=lasts)
-                if len(replicas) > _TOGETHER:
+                if len(believed) > _TOGETHER:
                     await asyncio.sleep(0)
+        if why is not None:
+            raise why
 
     async def _read_apart(
         self,
@@ -196,6 +208,10 @@ class Reader:
     async def close(self) -> None:
         """Cancels the read in progress."""
         await self._batcher.close()
+
+
+async def _deleted() -> None:
+    """What is missing was deleted."""
 
 
 def _portions(

@@ -62,6 +62,7 @@ class Sender:
         self._graves = graves
         self._availability = availability
         self._counters = counters
+        self._prepares = asyncio.Lock()  # each chunk in a turn of the event loop of its own
 
     async def send(self, run: Pass, replicas: Sequence[Replica], *, carefully: bool) -> None:
         """Writes documents until each is saved, or refused for its own sake.
@@ -170,8 +171,12 @@ class Sender:
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         """Writes some documents; returns those that have to be written again."""
         await self._read_stale(run, replicas)
-        with collector_paused():
-            prepared = self._prepared(run, replicas)
+        await self._prepares.acquire()
+        try:
+            with collector_paused():
+                prepared = self._prepared(run, replicas)
+        finally:  # what else there is to do comes first, and a part of that are answers
+            asyncio.get_running_loop().call_soon(self._prepares.release)
         if not prepared:
             return []
         try:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container, Coroutine, Generator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ptb_mongo.errors import DocumentError, RefusedError
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 
-__all__ = ["SAVED", "Saved", "Ticket", "Waiting"]
+__all__ = ["SAVED", "Queue", "Saved", "Ticket", "Waiting"]
 
 _LOGGER = get_logger(__name__)
+_SAME: Final = 0.05  # seconds; one object for thousands of documents, which the garbage collector would look through
 
 
 class _Nothing(Coroutine[Any, Any, None]):
@@ -85,6 +86,25 @@ class Waiting(NamedTuple):
     since: float
 
 
+class Queue(dict[Replica, Waiting]):
+    """The documents that are to be written, in the order in which they came."""
+
+    _newest: Waiting | None = None
+
+    def add(self, collection: Collection[Any], replica: Replica, now: float) -> None:
+        """Adds a document.
+
+        Args:
+            collection: Its collection.
+            replica: The document.
+            now: The time of the event loop's clock.
+        """
+        newest = self._newest
+        if newest is None or newest.collection is not collection or newest.since + _SAME < now:
+            newest = self._newest = Waiting(collection, now)
+        self[replica] = newest
+
+
 class _End(asyncio.Future[None]):
     """The end of a batch; a waiting save that is cancelled does not cancel it for the others."""
 
@@ -120,7 +140,7 @@ class Ticket:
         saved = Saved()
         saved.replica = replica
         self._saves.append(saved)
-        if self.is_over:
+        if self._end.done():
             self._tell()
         return saved
 

@@ -26,7 +26,7 @@ from ptb_mongo.sync.pauses import Pauses
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.sync.sender import Sender
-from ptb_mongo.sync.tickets import Ticket, Waiting
+from ptb_mongo.sync.tickets import Queue, Ticket, Waiting
 from ptb_mongo.waiting import Alarm, cancel_and_wait
 
 __all__ = ["Writer"]
@@ -36,7 +36,6 @@ _PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement befo
 _PAUSES_OF_COLLECTIONS: Final = 0.1, 5.0  # seconds: the first and the longest
 _PAUSES_OF_DOCUMENTS: Final = 1.0, 300.0
 _BLAMED: Final = 2
-_SAME: Final = 0.05  # seconds; one object for thousands of documents, which the garbage collector would look through
 
 
 class Writer:
@@ -86,15 +85,16 @@ class Writer:
         self._collections: Pauses[str] = Pauses(*_PAUSES_OF_COLLECTIONS)
         self._documents: Pauses[Replica] = Pauses(*_PAUSES_OF_DOCUMENTS)
         self.silent_since: float | None = None
-        self.waiting: dict[Replica, Waiting] = {}
-        self._newest: Waiting | None = None
+        self.waiting = Queue()
         availability.on_unreachable.append(self._stop_waiting)
         availability.waiting = lambda: len(self.waiting)
 
     # -- what is to be written --------------------------------------------------------------------------
 
-    def submit(self, collection: Collection[Any], replica: Replica) -> Ticket | None:
+    def submit(self, collection: Collection[Any], replica: Replica, *, is_save: bool = True) -> Ticket | None:
         """Adds a document to the next batch; if it is in flight already, the caller waits for the batch after that.
+
+        With `is_save`, it is known to have changed.
 
         Returns:
             What to wait for; `None` if nothing can be waited for now.
@@ -103,26 +103,25 @@ class Writer:
             replica.settled(replica.pending)
             return None
         if replica not in self.waiting:
-            now = self._loop.time()
-            if self._newest is None or self._newest.collection is not collection or self._newest.since + _SAME < now:
-                self._newest = Waiting(collection, now)
-            self.waiting[replica] = self._newest
-        self._counters.saves += not replica.is_offered  # otherwise it is not known yet whether it is one
+            self.waiting.add(collection, replica, self._loop.time())
+        self._counters.saves += is_save
         if self._held:
             return None
-        self._start()
-        if self._availability.is_unreachable or self._is_refused(collection):
+        if self._task is None or self._task.done() or not self._wake.is_set():
+            self._start()
+        if not self._is_awaited(collection):
             return None
         self._ticket.awaited.add(replica)
         return self._ticket
 
     def may_wait(self, collection: Collection[Any]) -> bool:
         """Whether a copy that is offered will be encoded soon, if it is not now."""
-        return not (self._held or self._closed or self._availability.is_unreachable or self._is_refused(collection))
+        return not (self._held or self._closed) and self._is_awaited(collection)
 
-    def _is_refused(self, collection: Collection[Any]) -> bool:
-        refusals = self._availability.refusals
-        return bool(refusals) and _saving(collection) in refusals
+    def _is_awaited(self, collection: Collection[Any]) -> bool:
+        """Whether saves wait for the server."""
+        known = self._availability
+        return not known.is_unreachable and not (known.refusals and _saving(collection) in known.refusals)
 
     def retry(self, replica: Replica) -> None:
         """Tries again what was refused for the document's own sake, as the stored document may have changed."""

@@ -31,10 +31,11 @@ class Side:
 
     Args:
         waits: Whether copies wait to be encoded.
+        looks: Whether those that wait are looked at when they are offered.
     """
 
-    def __init__(self, *, waits: bool) -> None:
-        self._waits = waits
+    def __init__(self, *, waits: bool, looks: bool = True) -> None:
+        self._waits, self._looks = waits, looks
         self.scope: DataScope[Any] = DataScope("user_data", "user_data", Codec(), Counters(), new=dict)
         ((_, self.live),) = self.scope.attached([self.stored(0)])
         self.scope.all_loaded()
@@ -54,7 +55,7 @@ class Side:
 
     def offers(self) -> None:
         made = copy.deepcopy(self.live)
-        found = self.scope.offer(USER, made, may_wait=True) if self._waits else Offering.AT_ONCE
+        found = self.scope.offer(USER, made, may_wait=True, looks=self._looks) if self._waits else Offering.AT_ONCE
         if found is Offering.AT_ONCE:
             try:
                 self.scope.stage(USER, made)
@@ -162,16 +163,18 @@ EVENTS: tuple[tuple[Any, ...], ...] = (
 )
 
 
-def _played(events: list[tuple[Any, ...]], *, waits: bool) -> Side:
-    side = Side(waits=waits)
+def _played(events: list[tuple[Any, ...]], *, waits: bool, looks: bool = True) -> Side:
+    side = Side(waits=waits, looks=looks)
     for what, *arguments in events:
         what(side, *arguments)
     return side
 
 
 def _compare(events: list[tuple[Any, ...]]) -> Side:
+    at_once = _played(events, waits=False).state()
+    assert _played(events, waits=True, looks=False).state() == at_once
     waiting = _played(events, waits=True)
-    assert waiting.state() == _played(events, waits=False).state()
+    assert waiting.state() == at_once
     return waiting
 
 
