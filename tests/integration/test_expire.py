@@ -86,7 +86,7 @@ async def bot(request: pytest.FixtureRequest, make: Callable[..., Any], handler:
             ([("old", 1.0, {"button": 1}), ("new", 2.0, {"button": 1})], {"one": "old", "two": "new"})
         )
         await bot.saves()
-        await until(lambda: session_of(bot)._expiry.done())
+        await until(session_of(bot)._expiry.done)
         assert indexes(database) == dict.fromkeys(ALL, 31_536_000)
         await until(lambda: not session_of(bot).must_read)
         yield bot
