@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import telegram
 from telegram.ext import PersistenceInput
@@ -25,7 +25,7 @@ from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
-from ptb_mongo.sync.change_stream import ChangeStream, Followed, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, Departing, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
@@ -86,16 +86,6 @@ def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
     if settings.spill_dir is None:
         return None
     return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, name)
-
-
-class Departing(Protocol):
-    """Notices what has expired; see `people.departing`."""
-
-    def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
-        """The collections that the change stream follows."""
-
-    async def close(self) -> None:
-        """Ends what runs."""
 
 
 class Session:

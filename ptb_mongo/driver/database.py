@@ -12,12 +12,13 @@ import bson
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
-from ptb_mongo.driver import codes, options, raw_writes, reads, statements, streams
+from ptb_mongo.driver import codes, options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, Selection, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
 from ptb_mongo.driver.operations import Failure, Operation, Updated
+from ptb_mongo.driver.raw_writes import RawWrites
 from ptb_mongo.driver.streams import Events
 from ptb_mongo.driver.transactions import Outcome, transact
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
@@ -26,7 +27,7 @@ from ptb_mongo.gc_pause import collector_paused
 __all__ = ["CODEC_OPTIONS", "Driver"]
 
 
-class Driver:
+class Driver(RawWrites):
     """A database on a real server, through Motor or PyMongo's async API.
 
     Args:
@@ -44,20 +45,6 @@ class Driver:
     ) -> None:
         self._connection = Connection(client, database, owned=owned, renew=renew)
         self.may_roll_back = False
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Any]:
-        """A session in which all reads see one point in time, for `raw_batches`; `None` if the server offers none."""
-        async with raw_writes.snapshot(self._connection) as session:
-            yield session
-
-    async def insert_raw(self, collection: str, raws: Sequence[bytes]) -> dict[int, Failure]:
-        """Inserts documents as they are; returns the failures by position, *outdated* for those that exist."""
-        return await self._connection.run(partial(raw_writes.insert, collection=collection, raws=raws))
-
-    async def replace_raw(self, collection: str, raws: Sequence[bytes]) -> dict[int, Failure]:
-        """Replaces documents, or inserts them; returns the failures by position."""
-        return await self._connection.run(partial(raw_writes.replace, collection=collection, raws=raws))
 
     async def hello(self) -> dict[str, Any]:
         """The server's description of itself.
@@ -297,28 +284,6 @@ class Driver:
         )
         check_writes(answer)
         return int(answer["n"])
-
-    async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
-        """Sets a field of all documents that match to the server's time, or removes it; returns how many matched.
-
-        It is no loss if a failover undoes it.
-        """
-        change = {"$unset": {field: ""}} if unset else {"$currentDate": {field: True}}
-        updates = [{"q": query, "u": change, "multi": True}]
-        answer = await self._connection.run(
-            lambda database: database.command(
-                "update", collection, updates=updates, ordered=False, writeConcern={"w": 1}, codec_options=OF_WRITES
-            )
-        )
-        check_writes(answer)
-        return int(answer["n"])
-
-    async def touch_some(
-        self, collection: str, query: Mapping[str, Any], field: str, limit: int, *, unset: bool = False
-    ) -> int:
-        """The same for the first documents that match; returns how many there were."""
-        ids = [one["_id"] async for one in self.find(collection, query, {"_id": 1}, limit=limit)]
-        return await self.touch(collection, {"_id": {"$in": ids}}, field, unset=unset) if ids else 0
 
     async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
         """Deletes all documents that match."""
