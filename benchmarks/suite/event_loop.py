@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from suite.bot import application, remember
-from suite.core import Line, Results, Run, Work, alternate, scaled, within
+from suite.core import Line, Results, Run, Work, alternate, at_most, scaled, within
 from suite.subjects import CLIENTS, DOCUMENT, IDLE, OURS, Idle, Ours, Raw, Subject, raw
 
 WORK = "event loop"
@@ -125,7 +125,7 @@ def lines(what: str, times: dict[str, list[float]], how: str, series: str) -> Re
         line = Line(WORK, f"longest block, {what}", driver)
         results.figures.append(line.compare("ms", times, name, raw(driver, how), within(20)))
         if IDLE in times:
-            results.figures.append(line.compare("ms", times, name, IDLE))
+            results.figures.append(line.compare("ms", times, name, IDLE, at_most(1.5)))
     return results
 
 

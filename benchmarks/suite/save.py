@@ -34,7 +34,7 @@ def figures(times: Times, users: int) -> Results:
         line = Line("save", f"{users:,} of {users:,} users, a field each", driver)
         for peer, target in (
             (raw(driver, UNGUARDED), None),  # what it costs that no write undoes those of others
-            (raw(driver, ONE), at_most(1.0)),
+            (raw(driver, ONE), at_most(0.9)),
             (raw(driver, CHUNKS), at_most(1.3)),
             (OTHER, at_least(10)),
             (PICKLE, at_least(15)),
