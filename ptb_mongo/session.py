@@ -277,6 +277,11 @@ class Session:
         return self._settings.sharing is not None or asyncio.get_running_loop().time() > self._is_new_until
 
     @property
+    def stream(self) -> ChangeStream | None:
+        """What tells of others' changes, if a refresh relies on that."""
+        return None if self.reads or not self.refreshes else self._stream
+
+    @property
     def is_stream_delayed(self) -> bool:
         """Whether the change stream tells of others' changes later than usual."""
         return self._stream is not None and self._stream.is_delayed

@@ -49,6 +49,7 @@ from ptb_mongo.codec.decoder import Decoder
 from ptb_mongo.codec.documents import BURIED, BURIED_FIELD, MAX_SIZE, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
+from ptb_mongo.codec.native import Nature, fingerprint
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
 from ptb_mongo.codec.plain import is_plain, load_plain
@@ -65,9 +66,11 @@ __all__ = [
     "OPTIONS",
     "TAG",
     "Codec",
+    "Nature",
     "Parts",
     "dump",
     "escape",
+    "fingerprint",
     "id_of",
     "is_plain",
     "load",
@@ -111,6 +114,8 @@ class Codec:
         self.import_trusted = trust.import_modules
         """Imports the modules in `trusted`, or raises a `ConfigurationError`."""
         self._encoder = Encoder(trust, bot)
+        self.nature = self._encoder.nature
+        """The nature of a value that has a fingerprint; see `native`."""
         self._decoder = Decoder(trust, bot)
 
     def encode(self, value: object) -> Any:

@@ -37,6 +37,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         replicas: The documents that are known, by their keys.
         quarantined: Why documents cannot be read, by their keys.
         unstorable: What the bot has changed and cannot be stored, and why.
+        told_later: What could not be staged of copies that had waited for it; the writer tells those that wait.
         on_upgraded: Called with a document whose data was brought into the form of today's bot, and is to be saved so.
         on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
         complete: Whether every document is known: one that is not in `replicas` does not exist.
@@ -51,6 +52,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self.replicas: Replicas[R] = Replicas(self.made_of_unused)
         self.quarantined = Quarantine(collection)
         self.unstorable: dict[Replica, DocumentError] = {}
+        self.told_later: dict[Replica, list[DocumentError]] = {}
         self.on_upgraded: Callable[[Replica], object] = lambda _: None
         self.on_refused_told: Callable[[Replica], None] = lambda _: None
         self.complete = self._was_complete = False

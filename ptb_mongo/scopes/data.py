@@ -7,22 +7,33 @@ An edit by others gets into the replica by a read, and from there into the live 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from typing import Any
 
-from ptb_mongo.codec import Codec, load
-from ptb_mongo.errors import DocumentError, QuarantinedError, UnavailableError, as_encode_error
+from ptb_mongo.codec import Codec, Nature, dump, fingerprint, load
+from ptb_mongo.errors import DocumentError, EncodeError, QuarantinedError, UnavailableError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, same
+from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.data_form import T
 from ptb_mongo.scopes.loadable import check_id
-from ptb_mongo.scopes.partial import with_parts
+from ptb_mongo.scopes.partial import Plain, with_parts
 from ptb_mongo.scopes.unused import UnusedData
 from ptb_mongo.types import ScopeName
 
-__all__ = ["DataScope"]
+__all__ = ["DataScope", "Offering"]
+
+
+class Offering(Enum):
+    """What becomes of a copy that is offered, if it does not wait to be encoded."""
+
+    UNCHANGED = 1
+    """It is what was staged last."""
+    AT_ONCE = 2
+    """It has to be staged at once."""
 
 
 class DataScope(UnusedData[T]):
@@ -31,6 +42,7 @@ class DataScope(UnusedData[T]):
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
+        self._taker = self._take_up  # made once, and not for each copy
         self.problems: list[DocumentError] = []
         """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self.current: Callable[[int], T | None] | None = None
@@ -106,6 +118,58 @@ class DataScope(UnusedData[T]):
             return self.stage_live(key, live)
         return self._stage(self._savable(key), obj)
 
+    def offer(self, key: int, copy: T, *, may_wait: bool) -> LiveReplica | Offering:
+        """Takes a copy of a live object that nobody changes any more, to be encoded later if it has changed.
+
+        Args:
+            key: The user's, chat's or bot's id.
+            copy: The copy.
+            may_wait: Whether it can be encoded later.
+
+        Returns:
+            What may have to be written, if the copy waits.
+        """
+        # What marshal does not know may have been copied only in part: by its class.
+        if self.current is not None or (found := fingerprint(copy)) is None:
+            return Offering.AT_ONCE
+        if (replica := self.replicas.get(key)) is None:
+            try:
+                replica = self._savable(key)
+            except DocumentError:
+                return Offering.AT_ONCE
+        if key in self.quarantined or (self.unstorable and replica in self.unstorable):
+            return Offering.AT_ONCE
+        if replica.is_unchanged(found):
+            return Offering.UNCHANGED
+        if not may_wait or replica.live is copy or not replica.may_be_offered:
+            return Offering.AT_ONCE
+        replica.offered(copy, self._taker)
+        return replica
+
+    def _take_up(self, replica: LiveReplica, copy: T) -> None:
+        """Stages a copy that was offered; what cannot be stored is told later."""
+        native, kind, found = None, self.codec.nature(copy), fingerprint(copy)
+        if kind is Nature.NATIVE and not self._excluded and type(copy) is self._type:
+            native = self._native(replica, copy)
+        try:
+            if self._stage(replica, copy, native) is not None:
+                self.counters.saves += 1
+        except DocumentError as error:
+            self.problems.append(error)
+        if self.problems:
+            self.told_later.setdefault(replica, []).extend(self.problems)
+            self.problems.clear()
+        elif kind is not Nature.OTHER and found is not None and replica not in self.unstorable:
+            replica.was_taken(found)
+
+    def _native(self, replica: LiveReplica, copy: T) -> Version | None:
+        """The version of a copy that is its own plain form; `None` if BSON refuses a number or a text in it."""
+        plain = {"data": copy, **self._schema(replica.target)}
+        try:
+            return Version(plain, dump(plain))
+        except EncodeError:
+            return None
+
     def _savable(self, key: int) -> LiveReplica:
         """The replica of a document that is to be saved or deleted; created if necessary.
 
@@ -123,9 +187,9 @@ class DataScope(UnusedData[T]):
         self._fill(replica)
         return self._stage(replica, live)
 
-    def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
+    def _stage(self, replica: LiveReplica, obj: T, native: Version | None = None) -> LiveReplica | None:
         try:
-            plain, bad, _ = self._plain(replica, obj)
+            plain, bad, _ = self._plain(replica, obj) if native is None or native.plain is None else Plain(native.plain)
             for again, _ in reversed(replica.handed_out):
                 if same(plain, self._plain_or_none(replica, again)):
                     # A copy of what was loaded at a second start, before any update.
@@ -138,7 +202,7 @@ class DataScope(UnusedData[T]):
                     plain,
                     self,
                     lambda: self._plain_or_none(replica, replica.live),
-                    lambda merged: self.version(replica, merged),
+                    lambda merged: self.version(replica, merged, native),
                 )
         except QuarantinedError:
             raise
@@ -201,7 +265,7 @@ class DataScope(UnusedData[T]):
             one = self.replicas[key]  # which takes half as long as `get`
         except KeyError:
             return False
-        return one.live is live and one.view is None and not (one.handed_out or one.is_stale)
+        return one.is_current(live)
 
     def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""
