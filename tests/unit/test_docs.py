@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,26 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     # Nothing is loaded from elsewhere.
     for page in (tmp_path / "site").rglob("*.html"):
         assert re.findall(r'(?:src|<link[^>]*href)="https?://[^"]*"', page.read_text(encoding="utf-8")) == [], page
+
+
+def test_the_messages_on_the_troubleshooting_page_are_those_of_the_package() -> None:
+    said = {words for file in (ROOT / "ptb_mongo").rglob("*.py") for words in words_of(file)}
+    page = text_of(ROOT / "docs/troubleshooting.md")
+    messages = re.findall(r"^\| [^|`]*`([^`]+)`", page, re.MULTILINE)
+    assert len(messages) >= 15
+    for message in messages:
+        for fragment in filter(
+            None,
+            (part.strip(" ;:.") for part in re.split(r"…|\(|'[^']*'|_id 42|data\.\w+|user_data| to save", message)),
+        ):
+            if fragment not in {",", ", , at", "at", "not authorized"}:
+                assert any(fragment in words for words in said), (message, fragment)
+
+
+def words_of(file: Path) -> Iterator[str]:
+    """What a module says: its texts, the placeholders of each left open."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.ClassDef):
+            yield node.name
