@@ -120,6 +120,7 @@ def test_the_tests_in_the_docs_pass(mongodb_server_uri: str, tmp_path: Path, mon
         (tmp_path / f"test_{name}.py").write_text(block.text, encoding="utf-8")
     settings = ["asyncio_mode = auto", "asyncio_default_fixture_loop_scope = function", "filterwarnings = error"]
     (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *settings]))
+    (tmp_path / "conftest.py").write_text(next(block.text for block in PYTHON if "pytest_plugins" in block.text))
     monkeypatch.setenv("MONGODB_URI", mongodb_server_uri)
     # when
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
@@ -256,7 +257,7 @@ def test_the_messages_on_the_troubleshooting_page_are_those_of_the_package() -> 
             None,
             (part.strip(" ;:.") for part in re.split(r"…|\(|'[^']*'|_id 42|data\.\w+|user_data| to save", message)),
         ):
-            if fragment not in {",", ", , at", "at", "not authorized"}:
+            if not message.startswith("{") and fragment not in {",", ", , at", "at", "not authorized"}:
                 assert any(fragment in words for words in said), (message, fragment)
 
 
