@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Generic, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast, overload
 
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 from telegram.ext import Application, ContextTypes, PersistenceInput
 
@@ -31,8 +30,10 @@ from ptb_mongo.types import BD, CD, UD, Exclude, Expire, Loading, Migrations, On
 
 __all__ = ["MongoPersistence"]
 
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorClient
 
-Client = str | AsyncIOMotorClient[Any] | AsyncMongoClient[Any]
+Client: TypeAlias = "str | AsyncIOMotorClient[Any] | AsyncMongoClient[Any]"
 
 
 class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):

@@ -1,4 +1,10 @@
-"""Fixtures for testing a bot on a real MongoDB; pytest finds them by itself where ptb_mongo is installed.
+"""Fixtures for testing a bot on a real MongoDB.
+
+They are used by a line in the `conftest.py` of the project's root::
+
+    pytest_plugins = ["ptb_mongo.testing"]
+
+They are not registered with pytest by themselves, as then every run of everybody who has this package would import it.
 
 The server is that of the environment variable MONGODB_URI, else one that is started once for the whole run; with
 pytest-xdist, once for each worker.
@@ -8,32 +14,31 @@ With `run_bot` as your own helper that builds the Application, handles the updat
         await run_bot(mongo_persistence(), "/add tea")
         replies = await run_bot(mongo_persistence(loading="lazy"), "/cart")
         assert replies == ["1 x tea"]
-
-Every pytest run of anybody who has ptb_mongo imports this module: it must be cheap and do nothing by itself.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, Final
 
 import pytest
+from pymongo import MongoClient
+from telegram.ext import PersistenceInput
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pymongo import MongoClient
-
-    from ptb_mongo import MongoPersistence
+from ptb_mongo.embedded import mongodb_uri
+from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.session import Session
 
 __all__ = ["mongo_persistence", "mongodb_database", "mongodb_server_uri"]
+
+_AT_THE_END: Final = dict[MongoPersistence[Any, Any, Any], AsyncGenerator[None, None]]()
+"""What closes a persistence. It is held here: a garbage collector would begin to close it, and not wait for that."""
 
 
 @pytest.fixture(scope="session")
 def mongodb_server_uri() -> Iterator[str]:
     """Connection string of the server that all tests of this run share; of this worker, with pytest-xdist."""
-    from ptb_mongo.embedded import mongodb_uri  # noqa: PLC0415 - see the module's docstring
-
     with mongodb_uri() as uri:
         yield uri
 
@@ -41,8 +46,6 @@ def mongodb_server_uri() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _mongodb_client(mongodb_server_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
     """Drops the databases: one client, as to connect takes longer than all that a short test does."""
-    from pymongo import MongoClient  # noqa: PLC0415 - see the module's docstring
-
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb_server_uri)
     with client:
         yield client
@@ -60,11 +63,35 @@ def mongodb_database(_mongodb_client: MongoClient[dict[str, Any]]) -> Iterator[s
 def mongo_persistence(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., MongoPersistence[Any, Any, Any]]:
     """Makes a `MongoPersistence` on this test's database, each call another one, as each start of a bot does.
 
-    Arguments are those of `MongoPersistence`, without the first two.
+    Arguments are those of `MongoPersistence`, without the first two. What a test has not flushed, as when it fails
+    before that, is closed when its event loop ends, and not saved.
     """
-    from ptb_mongo import MongoPersistence  # noqa: PLC0415 - see the module's docstring
 
     def make(**options: Any) -> MongoPersistence[Any, Any, Any]:
-        return MongoPersistence(mongodb_server_uri, mongodb_database, **options)
+        persistence = MongoPersistence(mongodb_server_uri, mongodb_database, **options)
+        _close_with_the_loop(persistence)
+        return persistence
 
     return make
+
+
+def _close_with_the_loop(persistence: MongoPersistence[Any, Any, Any]) -> None:
+    """Closes a persistence on the loop that it was opened on, before that ends: no fixture is sure to be run there."""
+    lifecycle = persistence._lifecycle  # noqa: SLF001  (of this package)
+    opened = lifecycle.open
+
+    async def closed_at_the_end() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:  # a loop that ends closes the generators which were begun on it
+            if persistence.session is not None:
+                await persistence.session.close()
+            _AT_THE_END.pop(persistence, None)
+
+    async def opens(loads: PersistenceInput | None = None) -> Session:
+        if persistence.session is None:
+            _AT_THE_END[persistence] = closed_at_the_end()
+            await anext(_AT_THE_END[persistence])
+        return await opened(loads)
+
+    lifecycle.open = opens  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from ptb_mongo.embedded import find_mongod
-from ptb_mongo.embedded.process import connect, dismiss, free_port, spawn
+from ptb_mongo.embedded.process import connect, free_port, spawn
 from ptb_mongo.errors import EmbeddedServerError
 
 
@@ -52,7 +52,7 @@ def guarded_mongod(
     finally:
         process.kill()
         process.wait()
-        dismiss(guard)
+        guard.dismiss()
 
 
 def _command(port: int, *words: Any, **fields: Any) -> None:

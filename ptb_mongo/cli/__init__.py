@@ -16,10 +16,11 @@ def main() -> None:
     """Runs the command line."""
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
-        sys.exit(f'ptb-mongo needs {" and ".join(missing)}: pip install "ptb-mongo[cli]"')
+        sys.exit(f'ptb-mongo needs {" and ".join(missing)}: pip install ".[cli]" in a clone of the repository')
     from ptb_mongo.cli.app import app  # noqa: PLC0415  (only where typer is installed)
-    from ptb_mongo.cli.terminal import write_error  # noqa: PLC0415
+    from ptb_mongo.cli.terminal import take_every_character, write_error  # noqa: PLC0415
 
+    take_every_character()
     try:
         app(prog_name="ptb-mongo")
     except Exception as error:  # noqa: BLE001  (Python would print it as it is)

@@ -28,7 +28,6 @@ __all__ = ["app"]
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="rich",
     cls=Commands,
     help="Looks after a bot's MongoDB. Set MONGODB_URI, and begin with [bold]ptb-mongo check[/].",

@@ -134,7 +134,7 @@ def _show_documents(out: Console, examination: Examination, *, sampled: bool) ->
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     table.add_column("collection")
-    for title in ("documents", "decoded", "unreadable"):
+    for title in ("documents", "tried", "unreadable"):
         table.add_column(title, justify="right")
     for kind, documents in examination.documents.items():
         bad = examination.unreadable[kind]

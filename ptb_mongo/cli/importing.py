@@ -237,7 +237,9 @@ async def _import(
         write_json(report_json(report, apply=wishes.apply))
     else:
         show_report(console(), report, apply=wishes.apply, overwrite=wishes.overwrite)
-    return FOUND if report.problems or any(tally.unreadable for tally in report.tallies.values()) else FINE
+    tallies = report.tallies.values()
+    is_empty = not any(tally.found for tally in tallies)  # a name that is not there, say
+    return FOUND if is_empty or report.problems or any(tally.unreadable for tally in tallies) else FINE
 
 
 async def _bot_id(database: Database, data: BotData, bot_id: int | None) -> int | None:

@@ -5,6 +5,7 @@ No command imports rich's `Text`, `Console` or `Pretty`, or prints by itself: a 
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,17 @@ from typer.core import TyperGroup
 
 from ptb_mongo.printable import printable, printable_json, printable_traceback
 
-__all__ = ["Commands", "Console", "Text", "Value", "console", "error_console", "write_error", "write_json"]
+__all__ = [
+    "Commands",
+    "Console",
+    "Text",
+    "Value",
+    "console",
+    "error_console",
+    "take_every_character",
+    "write_error",
+    "write_json",
+]
 
 _INDENT: Final = 4  # columns, as rich has it
 _READ: Final = ReprHighlighter()
@@ -130,9 +141,17 @@ def error_console() -> Console:
     return _Terminal(stderr=True)
 
 
+def take_every_character() -> None:
+    """Shows what the output's encoding lacks by its number: a Windows code page, or LANG=C, has no tea cups."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def write_json(value: object) -> None:
-    """Prints one line of JSON."""
-    sys.stdout.write(printable_json(json.dumps(value, ensure_ascii=False, default=str)) + "\n")
+    """Prints one line of JSON, in which characters that the output's encoding lacks are escaped as JSON does it."""
+    only_ascii = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    sys.stdout.write(printable_json(json.dumps(value, ensure_ascii=only_ascii, default=str)) + "\n")
     sys.stdout.flush()
 
 

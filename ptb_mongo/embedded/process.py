@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, Final
 
 from pymongo import MongoClient
 
-__all__ = ["connect", "dismiss", "free_port", "spawn"]
+__all__ = ["Guard", "connect", "free_port", "spawn"]
 
 _OPTIONS: Final = (
-    *("--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25"),
+    *("--bind_ip", "127.0.0.1", "--quiet", "--wiredTigerCacheSizeGB", "0.25"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
     # To drop a database waits for the journal, which else is written every 100 ms: most of a short test's time.
@@ -30,7 +30,7 @@ _PORTS: Final = range(20_000, 32_768)
 # Turns into mongod, after it has forked off a guard that waits for the pipe on its stdin to close. As a child
 # of mongod the guard knows from `getppid` whether that pid is still the server's, and there is no moment in
 # which the server runs unguarded. A byte before the end of the pipe says: leave the folder alone.
-_LAUNCHER = """
+_LAUNCHER: Final = """
 import os, shutil, signal, sys, time
 server, folder = os.getpid(), sys.argv[1]
 if os.fork():
@@ -48,9 +48,48 @@ if folder and not dismissed:
 """
 
 
+# The same where a process cannot be forked: a second process, with a moment in which the server runs unguarded.
+_GUARD: Final = """
+import os, shutil, signal, sys, time
+server, folder = int(sys.argv[1]), sys.argv[2]
+if not os.read(0, 1):
+    try:
+        os.kill(server, getattr(signal, "SIGKILL", signal.SIGTERM))
+    except OSError:
+        pass
+    for _ in range(100 if folder else 0):  # until the files are let go of
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            break
+        time.sleep(0.1)
+"""
+_PYTHON: Final = (sys.executable, "-I", "-S", "-c")
+
+
+class Guard:
+    """Ends a server when this process ends: it waits for a pipe to close.
+
+    Args:
+        write_end: Our end of the pipe.
+        process: The process that waits, if it is a child of ours.
+    """
+
+    def __init__(self, write_end: int, process: subprocess.Popen[bytes] | None) -> None:
+        self._write_end = write_end
+        self._process = process
+
+    def dismiss(self) -> None:
+        """Ends the guard, which leaves server and folder alone."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._write_end, b"x")
+        os.close(self._write_end)
+        if self._process is not None:
+            self._process.wait()
+
+
 def spawn(
     binary: Path, options: Sequence[str], log: BinaryIO, folder_to_remove: str
-) -> tuple[subprocess.Popen[bytes], int]:
+) -> tuple[subprocess.Popen[bytes], Guard]:
     """Starts a `mongod` that ends when this process does, however that comes about.
 
     Args:
@@ -60,30 +99,35 @@ def spawn(
         folder_to_remove: What the guard removes after the server has ended; nothing if empty.
 
     Returns:
-        The process, and what its guard watches, for `dismiss`.
+        The process, and its guard.
     """
+    command = [str(binary), *options, *_OPTIONS]
     read_end, write_end = os.pipe()
+    guard = None
     try:
-        process = subprocess.Popen(  # noqa: S603 - no shell, and options of our own
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, folder_to_remove, str(binary), *options, *_OPTIONS],
-            stdin=read_end,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # Ctrl-C is for the bot, which has yet to save its data
-        )
+        if hasattr(os, "fork"):
+            launcher = [*_PYTHON, _LAUNCHER, folder_to_remove, *command, "--nounixsocket"]
+            process = _started(launcher, stdin=read_end, stdout=log, stderr=log)
+        else:
+            process = _started(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            watching = [*_PYTHON, _GUARD, str(process.pid), folder_to_remove]
+            guard = _started(watching, stdin=read_end, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except BaseException:
         os.close(write_end)
         raise
     finally:
         os.close(read_end)
-    return process, write_end
+    return process, Guard(write_end, guard)
 
 
-def dismiss(guard: int) -> None:
-    """Ends a guard, which leaves the folder alone."""
-    with contextlib.suppress(BrokenPipeError):
-        os.write(guard, b"x")
-    os.close(guard)
+def _started(command: Sequence[str], **files: Any) -> subprocess.Popen[bytes]:
+    """Starts a process that Ctrl-C does not end: that is for the bot, which has yet to save its data."""
+    apart: dict[str, Any] = (
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        if sys.platform == "win32"
+        else {"start_new_session": True}
+    )
+    return subprocess.Popen(command, **files, **apart)  # noqa: S603 - no shell, and options of our own
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from ptb_mongo.embedded.binary import find_mongod
-from ptb_mongo.embedded.process import connect, dismiss, free_port, spawn
+from ptb_mongo.embedded.process import Guard, connect, free_port, spawn
 from ptb_mongo.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _LOG_LINES: Final = 10
 _LOG_LINE_WIDTH: Final = 400
 _EXIT_PORT_TAKEN: Final = 48
 _ALREADY_INITIALIZED: Final = 23
+_CAN_PAUSE: Final = hasattr(signal, "SIGSTOP")  # Windows cannot
 
 
 @contextlib.contextmanager
@@ -87,7 +88,7 @@ class EmbeddedMongo:
         self._port = port
         self._was_up = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: int | None = None
+        self._guard: Guard | None = None
         self._log_start = 0
 
     def __repr__(self) -> str:
@@ -174,7 +175,8 @@ class EmbeddedMongo:
         if self._process is None:
             return
         self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)  # a paused server would not notice
+        if _CAN_PAUSE:
+            self._process.send_signal(signal.SIGCONT)  # a paused server would not notice
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_STOP_TIMEOUT)
         self.kill()
@@ -188,12 +190,20 @@ class EmbeddedMongo:
         self._process = None
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open and are not answered, as when a network is cut."""
+        """Freeze the server: connections stay open and are not answered, as when a network is cut.
+
+        Raises:
+            EmbeddedServerError: Where processes cannot be stopped for a while, as on Windows.
+        """
+        if not _CAN_PAUSE:
+            raise EmbeddedServerError("A server cannot be paused here: this system has no SIGSTOP.")
         os.kill(self.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)  # its threads do not all stop at once
 
     def resume(self) -> None:
         """Let a paused server go on."""
+        if not _CAN_PAUSE:
+            return
         os.kill(self.pid, signal.SIGCONT)
 
     def close(self, *, keep_log: bool = False) -> None:
@@ -282,5 +292,5 @@ class EmbeddedMongo:
 
     def _dismiss_guard(self) -> None:
         if self._guard is not None:
-            dismiss(self._guard)
+            self._guard.dismiss()
             self._guard = None

@@ -192,7 +192,7 @@ class TestWorkers:
         assert order == sorted(order)
 
     def test_each_worker_behind_the_load_balancer_is_a_service(self) -> None:
-        yaml = pytest.importorskip("yaml", reason='pip install ".[docs]"')
+        yaml = pytest.importorskip("yaml", reason="pip install --group docs")
         folder = EXAMPLES / "workers"
         services = yaml.safe_load((folder / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
         balanced = re.findall(r"server (\S+):8080", (folder / "nginx.conf").read_text(encoding="utf-8"))
@@ -455,7 +455,7 @@ async def evaluate_until(evaluate: Callable[[str], Any], expression: str, expect
 class TestDockerCompose:
     async def test_its_bot_and_its_page_work_together(self, mongodb_server_uri: str, mongodb_database: str) -> None:
         # given its services' commands and settings, with our server and a free port in the place of theirs
-        yaml = pytest.importorskip("yaml", reason='pip install ".[docs]"')
+        yaml = pytest.importorskip("yaml", reason="pip install --group docs")
         file = yaml.safe_load((EXAMPLES.parent / "docker-compose.yml").read_text())
         bot, page, port = file["services"]["bot"], file["services"]["page"], str(free_port())
         assert bot["environment"]["MONGODB_URI"] == "mongodb://mongo:27017/tea_shop?directConnection=true"

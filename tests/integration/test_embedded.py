@@ -227,7 +227,8 @@ def test_a_server_that_is_not_ready_in_time_is_stopped_and_its_log_shown(tmp_pat
 
 
 CHILD = """
-import sys, time
+import os, signal, sys, time
+{before}
 from ptb_mongo.embedded import EmbeddedMongo
 with EmbeddedMongo() as server:
     print(server.pid, server.port, server.data_dir, flush=True)
@@ -235,11 +236,15 @@ with EmbeddedMongo() as server:
 """
 
 
-def run_child(then: str) -> tuple[subprocess.Popen[str], int, int, Path]:
+LIKE_WINDOWS = "del os.fork, signal.SIGSTOP"
+"""What differs there for us. It was not run on Windows."""
+
+
+def run_child(then: str, before: str = "") -> tuple[subprocess.Popen[str], int, int, Path]:
     """A process that starts a server; its pid, its port and its folder."""
     package = Path(__file__).parents[2]
     child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", CHILD.format(then=then)],
+        [sys.executable, "-W", "error", "-c", CHILD.format(then=then, before=before)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -250,9 +255,10 @@ def run_child(then: str) -> tuple[subprocess.Popen[str], int, int, Path]:
     return child, int(pid), int(port), Path(folder.strip())
 
 
-def test_the_server_and_its_folder_are_gone_after_the_parent_process_is_killed():
+@pytest.mark.parametrize("system", ["", LIKE_WINDOWS], ids=["here", "like Windows"])
+def test_the_server_and_its_folder_are_gone_after_the_parent_process_is_killed(system):
     # given
-    child, pid, port, folder = run_child(then="sys.stdin.read()")
+    child, pid, port, folder = run_child(then="sys.stdin.read()", before=system)
     with child:
         assert is_listening(port)
         assert folder.is_dir()
@@ -261,7 +267,7 @@ def test_the_server_and_its_folder_are_gone_after_the_parent_process_is_killed()
         # then
         wait_until(lambda: is_gone(pid))
         wait_until(lambda: not folder.exists())
-        assert not is_listening(port)
+        wait_until(lambda: not is_listening(port))
 
 
 def test_a_killed_parent_leaves_no_paused_server_and_no_open_output_behind():
@@ -277,9 +283,10 @@ def test_a_killed_parent_leaves_no_paused_server_and_no_open_output_behind():
         wait_until(lambda: not folder.exists())
 
 
-def test_a_parent_that_forgets_to_stop_it_leaves_nothing_behind():
+@pytest.mark.parametrize("system", ["", LIKE_WINDOWS], ids=["here", "like Windows"])
+def test_a_parent_that_forgets_to_stop_it_leaves_nothing_behind(system):
     # given: the process ends without leaving the context
-    child, pid, _, folder = run_child(then="import os; os._exit(3)")
+    child, pid, _, folder = run_child(then="os._exit(3)", before=system)
     with child:
         # then
         wait_until(lambda: is_gone(pid))
@@ -287,12 +294,19 @@ def test_a_parent_that_forgets_to_stop_it_leaves_nothing_behind():
         assert child.wait(10) == 3
 
 
-def test_it_ends_without_a_warning():
-    child, _, _, folder = run_child(then="pass")
+@pytest.mark.parametrize("system", ["", LIKE_WINDOWS], ids=["here", "like Windows"])
+def test_it_stops_and_starts_and_ends_without_a_warning(system):
+    child, _, _, folder = run_child(then="server.stop(); server.start(); server.kill(); server.start()", before=system)
     with child:
         assert child.communicate(timeout=10) == ("", "")
         assert child.returncode == 0
         assert not folder.exists()
+
+
+def test_where_a_server_cannot_be_paused_an_error_says_so():
+    child, _, _, _ = run_child(then="server.pause()", before=LIKE_WINDOWS)
+    with child:
+        assert "cannot be paused here" in child.communicate(timeout=10)[1]
 
 
 def test_a_replica_set_elects_another_primary_after_one_is_killed_and_takes_it_back():
@@ -375,7 +389,20 @@ def test_the_pytest_plugin_gives_each_test_a_database_of_its_own_and_drops_it(se
     package = Path(__file__).parents[2]
     # when
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:asyncio", *workers, str(test_file)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-W",
+            "error",
+            "-p",
+            "ptb_mongo.testing",
+            "-p",
+            "no:asyncio",
+            *workers,
+            str(test_file),
+        ],
         cwd=tmp_path,
         env={**os.environ, "MONGODB_URI": server.uri, "PYTHONPATH": str(package)},
         capture_output=True,

@@ -3,7 +3,7 @@
     python tests/ptb_suite/run.py                     # all of them, about a minute
     python tests/ptb_suite/run.py -k context_types    # some of them
 
-Needs `pip install -e ".[ptb-suite]"`. The tests come from the source distribution of the PTB that is installed, which
+Needs `pip install -e . --group ptb-suite`. The tests come from the source distribution of the installed PTB, which
 pip fetches from the package index into a temporary folder; `--sdist` names one that is there already. MongoDB is that
 of MONGODB_URI, else an embedded server. Nothing else is reached: a test that tries to call Telegram fails.
 

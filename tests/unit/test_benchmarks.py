@@ -97,7 +97,7 @@ async def test_subjects_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 def test_a_page_keeps_what_stands_around_its_figures() -> None:
-    pytest.importorskip("mongopersistence", reason='pip install ".[benchmarks]"')
+    pytest.importorskip("mongopersistence", reason="pip install --group benchmarks")
     from suite.page import BEGIN, END, between_markers
 
     page = between_markers(f"before\n{BEGIN}\nold\n{END}\nafter\n", "new")
@@ -107,7 +107,7 @@ def test_a_page_keeps_what_stands_around_its_figures() -> None:
 
 
 def test_figures_come_back_from_their_file_as_they_were(tmp_path) -> None:
-    pytest.importorskip("rich", reason='pip install ".[benchmarks]"')
+    pytest.importorskip("rich", reason="pip install --group benchmarks")
     from suite.report import dump, read
 
     results = Results([LINE.counts(1, "commands sent", no_more_than(0)), LINE.against(1, "B", "theirs", 2)], {"a": [1]})

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from pymongo.collection import Collection
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "examples/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Commands that need a container engine, a cloud, or the reader's own bot.
 NOT_HERE = {"docker", "gcloud", "uvicorn", "ptb-mongo"}
@@ -119,6 +120,7 @@ def test_the_tests_in_the_docs_pass(mongodb_server_uri: str, tmp_path: Path, mon
         (tmp_path / f"test_{name}.py").write_text(block.text, encoding="utf-8")
     settings = ["asyncio_mode = auto", "asyncio_default_fixture_loop_scope = function", "filterwarnings = error"]
     (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *settings]))
+    (tmp_path / "conftest.py").write_text(next(block.text for block in PYTHON if "pytest_plugins" in block.text))
     monkeypatch.setenv("MONGODB_URI", mongodb_server_uri)
     # when
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
@@ -136,19 +138,47 @@ def test_the_commands_in_the_docs_exist(block: Block) -> None:
                 del words[0]
             if not words or words[0] == "export" or words[0] in NOT_HERE:
                 continue
-            assert shutil.which(words[0]) or words[0] in {"pip", "python", "pytest"}, words[0]
+            assert shutil.which(words[0]) or words[0] in {"pip", "python", "pytest", "nox", "pre-commit", "."}, words[0]
             for word in words[1:]:
                 assert not word.startswith(("examples/", "docs/", "tests/")) or (ROOT / word).exists(), word
 
 
 def test_the_extras_in_the_docs_exist() -> None:
-    table = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    extras = set(re.findall(r"^([\w-]+) = \[", table, re.MULTILINE))
     named = {
-        extra for block in BASH for names in re.findall(r"\.\[([\w,-]+)\]", block.text) for extra in names.split(",")
+        extra for page in PAGES for names in re.findall(r"\.\[([\w,-]+)\]", text_of(page)) for extra in names.split(",")
     }
-    assert named >= {"examples", "test"}
-    assert named <= extras
+    assert named >= {"examples", "cli"}
+    assert named <= names_in_pyproject("project.optional-dependencies")
+
+
+def test_the_groups_in_the_docs_exist() -> None:
+    named = {group for page in PAGES for group in re.findall(r"--group ([\w-]+)", text_of(page))}
+    assert named >= {"dev", "fuzz"}
+    assert named <= names_in_pyproject("dependency-groups")
+
+
+def test_the_tasks_in_the_docs_exist() -> None:
+    tasks = set(
+        re.findall(r"^def ([a-z]\w*)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    named = {
+        task
+        for page in PAGES
+        for words in re.findall(r"nox -s ((?:(?:\w|-)+ ?)+)", text_of(page))
+        for task in words.partition("--")[0].split()
+        if task.islower()
+    }
+    assert named >= {"lint", "tests"}
+    assert named <= tasks
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def names_in_pyproject(table: str) -> set[str]:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition(f"[{table}]")[2].partition("\n[")[0]
+    return set(re.findall(r"^([\w-]+) = \[", text, re.MULTILINE))
 
 
 def test_the_command_line_knows_what_the_docs_say_to_it() -> None:
@@ -195,7 +225,7 @@ def test_links_lead_to_something(page: Path) -> None:
 
 def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("mkdocs", "material", "mkdocstrings"):
-        pytest.importorskip(module, reason='pip install ".[docs]"')
+        pytest.importorskip(module, reason="pip install --group docs")
     monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -215,3 +245,26 @@ def test_the_site_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     # Nothing is loaded from elsewhere.
     for page in (tmp_path / "site").rglob("*.html"):
         assert re.findall(r'(?:src|<link[^>]*href)="https?://[^"]*"', page.read_text(encoding="utf-8")) == [], page
+
+
+def test_the_messages_on_the_troubleshooting_page_are_those_of_the_package() -> None:
+    said = {words for file in (ROOT / "ptb_mongo").rglob("*.py") for words in words_of(file)}
+    page = text_of(ROOT / "docs/troubleshooting.md")
+    messages = re.findall(r"^\| [^|`]*`([^`]+)`", page, re.MULTILINE)
+    assert len(messages) >= 15
+    for message in messages:
+        for fragment in filter(
+            None,
+            (part.strip(" ;:.") for part in re.split(r"…|\(|'[^']*'|_id 42|data\.\w+|user_data| to save", message)),
+        ):
+            if not message.startswith("{") and fragment not in {",", ", , at", "at", "not authorized"}:
+                assert any(fragment in words for words in said), (message, fragment)
+
+
+def words_of(file: Path) -> Iterator[str]:
+    """What a module says: its texts, the placeholders of each left open."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.ClassDef):
+            yield node.name

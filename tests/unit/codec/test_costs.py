@@ -439,4 +439,4 @@ def test_honest_values_cost_no_more_than_their_bytes(value: Any, size: int) -> N
 
 
 def test_every_class_of_telegram_is_among_them() -> None:
-    assert len(TELEGRAM) > 250
+    assert len(TELEGRAM) > 180  # 189 under PTB 21.0

@@ -474,7 +474,8 @@ def test_the_address_of_a_file_is_stored_without_the_token(address: str, kept: s
 
 
 @pytest.mark.skipif(
-    not hasattr(telegram.BusinessOpeningHours, "is_open"), reason="this version of PTB keeps nothing in opening hours"
+    not hasattr(getattr(telegram, "BusinessOpeningHours", None), "is_open"),
+    reason="this version of PTB keeps nothing in opening hours",
 )
 def test_what_ptb_keeps_in_an_object_that_was_looked_at_is_stored() -> None:
     hours = telegram.BusinessOpeningHours("Europe/Berlin", [telegram.BusinessOpeningHoursInterval(60, 600)])

@@ -99,6 +99,8 @@ print(before, {library!r} in sys.modules)
         env={"PYTHONPATH": str(Path(__file__).parents[3])},
     )
 
+    if ran.stdout.split()[0] == "True":
+        pytest.skip(f"the installed version of a dependency, such as aiolimiter or httpx, imports {library}")
     assert ran.stdout.split() == ["False", "False"]
 
 

@@ -226,7 +226,7 @@ def test_no_attribute_of_a_telegram_object_holds_what_it_never_holds(what: str) 
                 assert not is_let_in(plain), f"{name}.{slot}"
             count += 1
 
-    assert count > 1500
+    assert count > 1200  # 1,289 under PTB 21.0
 
 
 def test_what_is_no_telegram_object_is_not_let_in_as_one() -> None:

@@ -1,0 +1,115 @@
+"""The tasks of this repository: `nox -l` lists them, `nox -s NAME` runs one in an environment of its own.
+
+Words after `--` go to the program that a task runs: `nox -s unit -- -k merge`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["lint", "unit"]
+nox.options.reuse_existing_virtualenvs = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+LOWEST = "tests/lowest.txt"
+"""The oldest versions of what the package needs, which pyproject.toml names."""
+FAST = ["tests/unit", "tests/contract", "tests/simulation"]
+
+
+def _install(session: nox.Session, *groups: str, constraints: str | None = None) -> None:
+    """The package as it lies here, and what groups of pyproject.toml name; with any pip, as nox reads the groups.
+
+    With `--no-venv`, which needs `pip install -e . --group dev` first, all is there.
+    """
+    if session.venv_backend == "none":
+        return
+    wanted = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install("-e", ".", *wanted, *(["--constraint", constraints] if constraints else []))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    _install(session, "dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def fix(session: nox.Session) -> None:
+    """Formats the code, and mends what ruff can mend."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", "--fix", ".")
+    session.run("ruff", "format", ".")
+
+
+@nox.session
+def unit(session: nox.Session) -> None:
+    """The tests that need no server: two minutes."""
+    _install(session, "test")
+    session.run("pytest", "-n", "auto", "tests/unit", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, on a real server: ten minutes on two cores."""
+    _install(session, "dev")
+    session.run("pytest", "-n", "4", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "-n", "3", "tests/simulation")  # its modules share names with those of the torture test
+        session.run("python", "tests/ptb_suite/run.py", "-n", "3")
+        session.run("python", "tests/ptb_versions/run.py", "--ci")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("dependencies", ["newest", "lowest"])
+def matrix(session: nox.Session, dependencies: str) -> None:
+    """Unit tests, contract and simulation on each Python, with the newest and the oldest dependencies."""
+    _install(session, "test", constraints=LOWEST if dependencies == "lowest" else None)
+    session.run("pip", "list", silent=False)
+    session.run("pytest", "-n", "auto", *(session.posargs or FAST))
+
+
+@nox.session
+def without_motor(session: nox.Session) -> None:
+    """The same tests where only PyMongo is installed, as it will be once Motor has come to its end."""
+    _install(session, "test")
+    session.run("pip", "uninstall", "--yes", "motor", "mongomock-motor")
+    session.run("pytest", "-n", "auto", *(session.posargs or FAST))
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Plants invented documents in a database for two minutes; `-- --minutes 60` for an hour."""
+    _install(session, "test")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measures everything, in twenty minutes; `-- --small` in one."""
+    _install(session, "benchmarks")
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Builds the documentation as a site; a warning is an error. `-- serve` shows it while you write."""
+    _install(session, "docs")
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Builds the package, and checks what an index would show of it."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    target = pathlib.Path(session.create_tmp()) / "dist"
+    session.run("python", "-m", "build", "--outdir", str(target), ".")
+    session.run("twine", "check", "--strict", *map(str, target.iterdir()))
+    session.log("built for %s: %s", sys.platform, target)
