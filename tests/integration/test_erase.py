@@ -16,6 +16,7 @@ from typing import Any
 import bson
 import pytest
 from bots import Bot, until
+from mongomock_motor import AsyncMongoMockClient
 from offline import offline_application
 from people import ADA, GROUP, SECRET, mentions
 from ptb_private import conversation_state
@@ -304,3 +305,19 @@ def test_a_message_with_the_number_of_a_user_is_not_theirs_where_the_handler_is_
     assert not Subject("user", ADA).owns_key((GROUP, ADA), (True, False))
     assert Subject("user", ADA).owns_key((ADA, 5), (False, True))
     assert Subject("chat", GROUP).owns_key((GROUP, 5), (True, False))
+
+
+async def test_without_a_real_server_people_are_erased_exported_and_seen() -> None:
+    client: Any = AsyncMongoMockClient()
+    bot = Bot(MongoPersistence(client, "people", expire={"user_data": timedelta(days=1)}))
+    async with bot.application:
+        await bot.hears(remember, user=ADA)
+        await bot.saves()
+        document = await client["people"]["user_data"].find_one({"_id": ADA})
+        assert "seen_at" in document
+        made = await bot.persistence.export(ADA)
+        assert made["user_data"][0]["data"] == {"note": SECRET}
+        erased = await bot.persistence.erase(bot.application, user_id=ADA)
+        assert erased.removed == {"user_data": 1, "chat_data": 1}
+        assert ADA not in bot.application.user_data
+    assert await client["people"]["user_data"].count_documents({}) == 0
