@@ -106,7 +106,7 @@ class Lifecycle:
 
     def _pending(self) -> list[Unsaved]:
         scopes = self._scopes or ()
-        return [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
+        return [(scope, one) for scope in scopes for one in scope.replicas.in_use() if one.pending is not None]
 
     # -- opening and closing ----------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Lifecycle:
             self._spilled_to = None
         return Kept(None, "")
 
-    def _runs(self) -> None:
+    def runs(self) -> None:
         """The bot handles updates, or saves."""
         self.is_running = True
         if self.session is not None:
@@ -283,7 +283,7 @@ class Lifecycle:
         Args:
             stage: Takes the data.
         """
-        self._runs()
+        self.runs()
         if self._scopes is None:
             return self._stage_and_save(stage)
         try:
@@ -297,7 +297,7 @@ class Lifecycle:
 
     async def _stage_and_save(self, stage: Callable[[Scopes], Staged]) -> None:
         session = await self.open()
-        self._runs()
+        self.runs()
         await self._save_staged(*stage(session.scopes))
 
     async def _save_staged(
@@ -326,7 +326,7 @@ class Lifecycle:
             live: The object.
             is_private: Whether the data of the user with the same id is refreshed next.
         """
-        self._runs()
+        self.runs()
         session, scopes = self.session, self._scopes
         if scopes is None or self.settings.refresh == "off":
             return

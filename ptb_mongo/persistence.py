@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -17,12 +17,14 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
-from ptb_mongo.lifecycle import Lifecycle
+from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.people.handing_out import handed_out
 from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.stored import Erased
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
+from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
 from ptb_mongo.types import BD, CD, UD, Exclude, Expire, Loading, Migrations, OnConflict, Refresh
@@ -205,6 +207,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """
         self._lifecycle.share(sharing)
 
+    def keep_jobs(self, jobs: LiveJobs) -> None:
+        """Connects the persistence with a queue whose jobs it stores; for `MongoJobQueue`."""
+        self._lifecycle.settings = replace(self._lifecycle.settings, jobs=jobs)
+
+    def save_staged(self, stage: Callable[[Scopes], Staged]) -> Coroutine[Any, Any, None]:
+        """See `Lifecycle.save`; for `MongoJobQueue`."""
+        return self._lifecycle.save(stage)
+
     @property
     def session(self) -> Session | None:
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
@@ -301,7 +311,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         user_ids: Iterable[int] = (),
         chat_ids: Iterable[int] = (),
     ) -> None:
-        """Loads users and chats into an application, with one query for hundreds.
+        """Loads users and chats into an application, with one query for thousands.
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only

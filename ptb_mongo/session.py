@@ -30,6 +30,7 @@ from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
+from ptb_mongo.sync.marks import Marks
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.seen import Seen, ahead_of_us
 from ptb_mongo.sync.spilled import SpillFolder
@@ -41,6 +42,7 @@ __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = get_logger(__name__)
 _NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
+_SILENT: Final = 10.0  # seconds: no answer is waited for any longer
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
@@ -65,7 +67,8 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
 
 
 def connect_scopes(scopes: Scopes, settings: Settings) -> None:
-    """Tells the scopes of the application of a worker, if there is one."""
+    """Tells the scopes of the queue of jobs, and of the application of a worker, if there are such."""
+    scopes.jobs.live = settings.jobs
     if (sharing := settings.sharing) is not None:
         for scope in scopes:
             scope.knows_absent = False  # most who have none here are others' new ones
@@ -99,6 +102,7 @@ class Session:
         seen: Notes who was seen, if something expires.
         orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        marks: The updates that are done; `None` where they are not remembered.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
@@ -148,6 +152,7 @@ class Session:
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
             self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
+        self.marks = Marks(driver, f"{settings.collection_prefix}updates") if sharing and sharing.once else None
 
     @classmethod
     async def open(
@@ -188,9 +193,10 @@ class Session:
             elif loads is not None and settings.spill_dir is None:
                 session._begin_loads(loads)
             names = session._format, settings.database, bot_id, session._name
-            is_alone, _ = await together(
+            is_alone, *_ = await together(
                 stored_format.begin(driver, *names, found, is_right=is_right),
                 driver.create_index(scopes.conversations.collection, "handler"),
+                *([session.marks.prepare()] if session.marks is not None else []),
             )
             session.vanishing.begins()
             session._found = found
@@ -248,7 +254,7 @@ class Session:
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
-            for replica in scope.replicas.values():
+            for replica in list(scope.replicas.in_use()):
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 
@@ -284,7 +290,7 @@ class Session:
             self._expiry = asyncio.get_running_loop().create_task(seeing_to, name="ptb_mongo expiry")
         if self._opened is None:
             return
-        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
+        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.followed
         collections: dict[str, Followed] = {scope.collection: scope for scope in followed}
         if self.orders is not None:
             collections[self._format] = self.orders
@@ -320,6 +326,11 @@ class Session:
         return self._settings.sharing is not None or asyncio.get_running_loop().time() > self._is_new_until
 
     @property
+    def stream(self) -> ChangeStream | None:
+        """What tells of others' changes, if a refresh relies on that."""
+        return None if self.reads or not self.refreshes else self._stream
+
+    @property
     def is_stream_delayed(self) -> bool:
         """Whether the change stream tells of others' changes later than usual."""
         return self._stream is not None and self._stream.is_delayed
@@ -329,13 +340,20 @@ class Session:
         return Health(
             connected=not self.availability.is_unreachable,
             refresh=self.refresh_mode,
-            reason=self.availability.reason,
+            reason=self.availability.reason or self._silence(),
             refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
             waiting=len(self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),
         )
+
+    def _silence(self) -> str | None:
+        """Why documents wait although the server answers: it has no majority that acknowledges them, say."""
+        waits = self.writer.oldest_waiting()
+        if waits < _SILENT or self._settings.on_flush or self.writer.refused():
+            return None
+        return f"MongoDB has not acknowledged a save for {waits:.0f} s"
 
     async def drain(self, seconds: float) -> bool:
         """Saves what can be saved; returns whether all of it was tried, and not given up after some seconds.
@@ -362,6 +380,8 @@ class Session:
         """Ends the tasks and closes the client, if it is ours."""
         if self.leases is not None:
             await self.leases.close()
+        if self.marks is not None:
+            await self.marks.close()
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()

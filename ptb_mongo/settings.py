@@ -16,6 +16,7 @@ from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
 from ptb_mongo.scopes.exclusion import Exclusion
+from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.types import EXPIRING, Exclude, Expire, Loading, Migrations, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
@@ -32,6 +33,7 @@ class Sharing(NamedTuple):
         states: The states of conversations that its handlers hold.
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+        once: Whether updates that are done are remembered.
     """
 
     user_data: Callable[[int], Any]
@@ -40,6 +42,7 @@ class Sharing(NamedTuple):
     states: States
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
+    once: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Settings:
     shutdown_timeout: float = 30.0
     spill_dir: Path | None = None
     sharing: Sharing | None = None
+    jobs: LiveJobs | None = None
 
     def check(self) -> None:
         """Refuses what cannot be used.

@@ -49,6 +49,7 @@ class SharedBot:
         *,
         concurrent: bool = False,
         buttons: int | bool = True,
+        job_queue: Any = None,
         **options: Any,
     ) -> None:
         self.persistence = persistence
@@ -61,6 +62,7 @@ class SharedBot:
             .updater(None)
             .application_class(SharedApplication, options)
             .concurrent_updates(concurrent)
+            .job_queue(job_queue)
             .persistence(persistence)
             .build()
         )

@@ -20,6 +20,7 @@ from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_o
 from ptb_mongo.driver.operations import Failure, Operation, Updated
 from ptb_mongo.driver.raw_writes import RawWrites
 from ptb_mongo.driver.streams import Events
+from ptb_mongo.driver.transactions import Outcome, transact
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
@@ -122,8 +123,8 @@ class Driver(RawWrites):
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """Sends writes, each a compare-and-set; deletions follow when all others are done.
 
-        Sends the same commands as a driver's bulk write, without its work for each request, and without its retries: if
-        the connection breaks, the caller has to read what was done before it sends anything again.
+        These are the commands of a bulk write, without its retries: if the connection breaks, the caller has to read
+        what was done before it sends anything again.
 
         Returns:
             The failures, by position.
@@ -143,6 +144,10 @@ class Driver(RawWrites):
         first = await self.write(collection, operations[:half])
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
+
+    async def transact(self, writes: Mapping[str, Sequence[Operation]], marks: Mapping[str, Any]) -> Outcome:
+        """See `transactions.transact`."""
+        return await self._connection.run(partial(transact, writes=writes, marks=marks))
 
     async def _write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         with collector_paused():
@@ -266,7 +271,6 @@ class Driver(RawWrites):
                 "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
             )
         )
-        # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
         made = {one["index"] for one in answer.get("upserted", ())}
         return Updated(answer["n"], made, refused_in(answer))
 
@@ -310,9 +314,7 @@ class Driver(RawWrites):
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
     ) -> AsyncGenerator[Events, None]:
-        """The events of the database's collections, as they happen.
-
-        Once the stream is open, and while nothing happens, a batch has no events, but a token to resume after.
+        """The events of the database's collections, as they happen; while nothing does, tokens to resume after.
 
         Args:
             pipeline: What to let through; must keep `_id`, the resume token.
@@ -336,10 +338,10 @@ class Driver(RawWrites):
                 raise UnavailableError(f"the change stream was interrupted: {error}") from error
             raise
 
-    async def create_index(self, collection: str, field: str) -> None:
+    async def create_index(self, collection: str, field: str, **options: Any) -> None:
         """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
         try:
-            await self._connection.run(lambda database: database[collection].create_index(field))
+            await self._connection.run(lambda database: database[collection].create_index(field, **options))
         except UnavailableError:  # it is built all the same, or at the next start
             pass
         except RefusedError as error:

@@ -315,15 +315,20 @@ class Collection(KnownDocuments[R]):
 
     # -- saving -----------------------------------------------------------------------------------------
 
-    def version(self, replica: Replica, plain: Document) -> Version | None:
+    def version(self, replica: Replica, plain: Document, known: Version | None = None) -> Version | None:
         """A version of a document to be saved; `None` if the stored one cannot be read, which was reported before.
+
+        Args:
+            replica: The document.
+            plain: What is to be stored.
+            known: A version whose bytes are known, which may be the same.
 
         Raises:
             EncodeError: If it is too large.
             QuarantinedError: If the stored document cannot be read.
         """
         try:
-            raw = dump(plain)
+            raw = known.raw if known is not None and known.plain is plain and known.raw is not None else dump(plain)
         except Exception as error:
             raise as_encode_error(error) from error
         if self.is_refused(replica):

@@ -5,6 +5,8 @@ its fields. Readers and writers ask it what to do, and tell it what has happened
 
 - `pending` is a whole version of the document that is to be stored instead of `base`. Whatever is learned of the
   database is merged into it, so what is sent is always the difference between `pending` and `base`.
+- A copy that is offered may wait to be encoded, until somebody asks for `pending` or something else happens: see
+  `Pending`.
 - Each write supposes the `rev` that `base` has, and gives the document a new one. So of all writes that suppose the
   same `rev` at most one is ever done, and none that supposes an older one: no duplicate of a request, and no request
   that was delayed.
@@ -23,15 +25,15 @@ from typing import Any
 
 from ptb_mongo.codec import BURIED, load
 from ptb_mongo.errors import DocumentError
-from ptb_mongo.replica.moments import Moments
-from ptb_mongo.replica.rebase import rebased, stored_by
+from ptb_mongo.replica.rebase import rebased, stored_by, without_mark
 from ptb_mongo.replica.sent import Sent
 from ptb_mongo.replica.versions import LATER, Form, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.withdrawals import Withdrawals
 
 __all__ = ["Replica"]
 
 
-class Replica(Moments):
+class Replica(Withdrawals):
     """The state of one document, and what is to be stored.
 
     Args:
@@ -39,11 +41,10 @@ class Replica(Moments):
         stored: What is stored; `None` if there is no document.
         known: Whether `stored` is known to be true; otherwise the document has to be read first.
 
-    Attributes:
+    Attributes (see also `Pending`):
         id: Its `_id`.
         base: The last version that the bot and the database agreed on; `None` if there is no document.
         rev, revs: Those of `base`; see `Stored`.
-        pending: The version to be stored instead; `None` if there is nothing to save.
         sent: By their new `rev`, the writes since the last settlement that may have been done.
         refusal: Why a version was refused for the document's own sake, and which one; `None` if none was since the last
             one was stored.
@@ -51,12 +52,11 @@ class Replica(Moments):
         is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
     """
 
-    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "pending", "refusal", "rev", "revs", "sent")
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
         self.id = document_id
-        self.pending: Version | None = None
         self.sent = Sent()
         self.refusal: Refusal | None = None
         self.is_insertion_in_doubt = self.is_written = False
@@ -92,11 +92,6 @@ class Replica(Moments):
         return self.base == BURIED
 
     @property
-    def target(self) -> bytes | None:
-        """The version that is to be in the database when everything is saved."""
-        return self.base if self.pending is None else self.pending.raw
-
-    @property
     def may_arrive(self) -> bool:
         """Whether an earlier write may still be done, as its answer is missing."""
         return bool(self.sent) and self.sent.may_arrive
@@ -119,9 +114,9 @@ class Replica(Moments):
             if version.raw == self.target:
                 return self.is_being_deleted
             if version.raw == self.base and not self.sent:
-                self.pending = self.refusal = None  # changed, and changed back before it was sent
+                self._pending = self.refusal = None  # changed, and changed back before it was sent
                 return False
-        self.pending = version
+        self._pending = version
         return True
 
     def taken_over(self, version: Version, sent: dict[str, Version], writer: str) -> None:
@@ -132,7 +127,7 @@ class Replica(Moments):
             sent: By their `rev`, the versions that may have been stored.
             writer: The `rev` of the last known write of a writer that may have stored that version later; may be empty.
         """
-        self.pending = version
+        self._pending = version
         later = {f"{writer}{LATER}": version} if writer else {}
         self.sent = Sent(
             {
@@ -152,16 +147,18 @@ class Replica(Moments):
         Returns:
             Whether that is new.
         """
+        self._take_up()
         before = self.refusal
         self.refusal = Refusal(error, None if tried is None else tried.raw, what)
         return before is None or str(before.error) != str(error) or before.what != what
 
     def settled(self, version: Version | None) -> None:
         """What was to be stored is stored already."""
+        self._take_up()
         self.refusal = None
         self.sent = Sent()
         if self.pending is version:
-            self.pending = None
+            self._pending = None
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -182,6 +179,7 @@ class Replica(Moments):
             return False
         before, was_loaded = self.target, self.is_loaded
         self._know(read_at=moment)
+        self._give_up(stored)
         if lasts:
             self._settle_by(stored, form)
         self._rebase(stored, form)
@@ -198,6 +196,7 @@ class Replica(Moments):
             form: The form of the document.
             lasts: Whether a majority has what it showed.
         """
+        self._take_up()
         if stored is not None and not self._is_too_old(moment):
             if not lasts and self._doubts(stored):
                 return
@@ -216,9 +215,9 @@ class Replica(Moments):
         self._agree(None)
         self.sent, self.refusal, self.is_written = Sent(), None, False
         if target is None or target == BURIED:
-            self.pending = None
+            self._pending = None
             return False
-        self.pending = Version(load(target), target) if pending is None else pending
+        self._pending = Version(load(target), target) if pending is None else pending
         return True
 
     # -- writing ----------------------------------------------------------------------------------------
@@ -267,6 +266,7 @@ class Replica(Moments):
 
     def refused(self, rev: str) -> None:
         """The server has refused a write: it was not done, and will not be."""
+        self._take_up()
         self.sent.pop(rev, None)
 
     # -- inside -----------------------------------------------------------------------------------------
@@ -296,18 +296,22 @@ class Replica(Moments):
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
         """Makes what was read the base of everything."""
-        pending, base = self.pending, _without_mark(self.base)
-        remote = None if stored is None else _without_mark(stored.body)
+        pending, base = self.pending, without_mark(self.base)
+        remote = None if stored is None else without_mark(stored.body)
         if pending is not None and remote != base:
-            self.pending = rebased(self.id, pending, base, remote, form)
+            self._pending = rebased(self.id, pending, base, remote, form)
         self.is_written = self.is_written and remote is not None and remote == base
         self._agree(stored)
 
     def _done(self, rev: str, write: Write, form: Form) -> None:
         """A write was done: both sides agree on what it stored, merged with what was read of others meanwhile."""
         version = write.version
+        if write.is_withdrawn and version is not None:
+            self._done_all_the_same(rev, write, form)
+            return
         if version is None:
             self.rev, self.revs = rev, write.revs
+            self.base = BURIED if write.buries else self.base
             return
         body = stored_by(write, self.id, self.base, form)
         if body is None and write.buries:
@@ -315,23 +319,19 @@ class Replica(Moments):
         if not write.is_exact:
             self.told()  # the next update must know in which form the values are stored
         self._agree(None if body is None else Stored(rev, write.revs, body))
-        self.is_written = _without_mark(body) is not None
+        self.is_written = without_mark(body) is not None
         self._saved(version)
+
+    def _done_all_the_same(self, rev: str, write: Write, form: Form) -> None:
+        """A write was done that stores what was taken back: what is pending now is not based on that."""
+        body = stored_by(write, self.id, self.base, form)
+        if body is None and write.buries:
+            body = BURIED
+        self._rebase(None if body is None else Stored(rev, write.revs, body), form)
+        self.told()
 
     def _saved(self, version: Version | None) -> None:
         """A version is stored: if it is still the pending one, nothing is left to do."""
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
-            self.pending = self.refusal = None
-
-    def _retarget(self, before: bytes | None) -> None:
-        """Called when the target has changed, and not by the bot.
-
-        Args:
-            before: What it was before.
-        """
-
-
-def _without_mark(body: bytes | None) -> bytes | None:
-    """What is stored of a document; a mark says that it does not exist."""
-    return None if body == BURIED else body
+            self._pending = self.refusal = None

@@ -129,6 +129,10 @@ class ChangeStream:
         leases: Is told of leases.
         expire: Whether documents expire.
         election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
+
+    Attributes:
+        is_following: Whether it is open, and has told of everything that happened before it was; otherwise reads must
+            tell it.
     """
 
     def __init__(
@@ -154,13 +158,9 @@ class ChangeStream:
         self._lag = Lag()
         self._availability = availability
         self._since = self._batches = 0
+        self.is_following = False
         self._has_failed = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
-
-    @property
-    def is_following(self) -> bool:
-        """Whether it is open, and has told of everything that happened before it was; otherwise reads must tell it."""
-        return self._batches > 1
 
     @property
     def is_delayed(self) -> bool:
@@ -197,6 +197,7 @@ class ChangeStream:
                     for change in events:
                         self._note_safely(change)
                     self._batches += 1
+                    self.is_following = self._batches > 1
                     if token is not None:
                         self._token, self._start_at = token, None
                     if opened is None:
@@ -207,11 +208,11 @@ class ChangeStream:
             if opened is None:
                 raise
             # Because of an election, say. A stream that breaks again and again is not reopened at once.
-            self._batches = 0
+            self._batches, self.is_following = 0, False
             await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
             return
         finally:
-            self._batches = 0
+            self._batches, self.is_following = 0, False
         self._token = self._start_at = None  # it ended because the database was dropped
 
     async def _note_election(self) -> None:

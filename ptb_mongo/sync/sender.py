@@ -19,14 +19,17 @@ from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.claims import Claims
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import DIVIDED, OperationMaker, Prepared
 from ptb_mongo.sync.passes import Pass
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.transactions import Transactions
 
 __all__ = ["Sender"]
 
 _CHUNK: Final = 500
+_AT_ONCE: Final = 4  # chunks in flight: the server has something to do while the next one is prepared
 # So many documents in a row are refused although each is sent alone: it is not for their sake.
 _ALL: Final = 2
 _ALL_SINCE_THEN: Final = 16  # if others were accepted just before
@@ -44,6 +47,9 @@ class Sender:
         graves: Removes the marks of deleted documents.
         availability: Whether the server answers.
         counters: Counts what happens.
+
+    Attributes:
+        transactions: Saves what one update has changed.
     """
 
     def __init__(
@@ -61,6 +67,9 @@ class Sender:
         self._graves = graves
         self._availability = availability
         self._counters = counters
+        self._prepares = asyncio.Lock()  # each chunk in a turn of the event loop of its own
+        self._claims = Claims()
+        self.transactions = Transactions(driver, reader, operations, graves, self._claims, counters)
 
     async def send(self, run: Pass, replicas: Sequence[Replica], *, carefully: bool) -> None:
         """Writes documents until each is saved, or refused for its own sake.
@@ -86,11 +95,12 @@ class Sender:
     async def _send_in_chunks(self, run: Pass, replicas: Sequence[Replica]) -> None:
         failed_before = False
         while replicas:
-            chunks = [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
+            chunks = _chunks(replicas)
             tasks: list[asyncio.Task[list[Replica]]] = []
+            places = asyncio.Semaphore(_AT_ONCE)
             try:
                 for chunk in chunks:
-                    tasks.append(asyncio.create_task(self._send_chunk(run, chunk)))
+                    tasks.append(asyncio.create_task(self._send_when_free(places, run, chunk)))
                     await asyncio.sleep(0)  # a chunk is prepared in one go: other tasks run before the next one
                 await asyncio.wait(tasks)
             finally:
@@ -106,6 +116,10 @@ class Sender:
                 else:
                     left += result
             replicas = left
+
+    async def _send_when_free(self, places: asyncio.Semaphore, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
+        async with places:
+            return await self._send_chunk(run, replicas)
 
     async def _send_carefully(self, run: Pass, replicas: Sequence[Replica]) -> None:
         """Sends a single document, then two, four, ... until something is refused, and then begins anew."""
@@ -163,9 +177,17 @@ class Sender:
 
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         """Writes some documents; returns those that have to be written again."""
+        async with self._claims.hold(replicas):
+            return await self._send_claimed(run, replicas)
+
+    async def _send_claimed(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         await self._read_stale(run, replicas)
-        with collector_paused():
-            prepared = self._prepared(run, replicas)
+        await self._prepares.acquire()
+        try:
+            with collector_paused():
+                prepared = self._prepared(run, replicas)
+        finally:  # what else there is to do comes first, and a part of that are answers
+            asyncio.get_running_loop().call_soon(self._prepares.release)
         if not prepared:
             return []
         try:
@@ -175,6 +197,7 @@ class Sender:
                 replica.unknown(one.rev)
             raise
         self._availability.mark_reachable(writes=True)
+        run.is_answered = True
         if refusal := _refusal_of_all(failures, len(prepared)):
             for replica, one in prepared.items():
                 replica.refused(one.rev)
@@ -272,6 +295,10 @@ class Sender:
 
     def _made(self, run: Pass, replica: Replica) -> Prepared | None:
         return self._operations.make(run.collection, replica, run.version(replica), run.attempts.get(replica, 0))
+
+
+def _chunks(replicas: Sequence[Replica]) -> list[Sequence[Replica]]:
+    return [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
 
 
 def _named(error: Exception) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import telegram
 from telegram import Update
@@ -22,7 +22,20 @@ from ptb_mongo.replica.values import MISSING
 from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Conversations", "Handler", "check_ptb", "conversation_handlers", "held_by", "ids_in", "state_of"]
+__all__ = [
+    "TIMEOUT_JOB",
+    "Conversations",
+    "Handler",
+    "cancel_timeout",
+    "check_ptb",
+    "conversation_handlers",
+    "held_by",
+    "ids_in",
+    "state_of",
+]
+
+TIMEOUT_JOB: Final = "conversation_timeout:"
+"""What the id of a job begins with that all workers know, and that is stored for the timeout of a conversation."""
 
 Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
@@ -120,12 +133,12 @@ class Conversations:
                 held.pop(key, None)
             else:
                 held[key] = state
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """See `States.went_on`."""
         for one in self.named(handler):
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
@@ -204,9 +217,9 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
     return None if is_over(result) else result
 
 
-def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:
+def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
     """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
-    if job is not None:
+    if job is not None and not job.job.id.startswith(TIMEOUT_JOB):
         with contextlib.suppress(LookupError):  # it is about to run, and will find that it is void
             job.schedule_removal()
