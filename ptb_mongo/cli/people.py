@@ -26,7 +26,7 @@ from ptb_mongo.cli.exporting import export_app
 from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.handing_out import as_text, handed_out
-from ptb_mongo.people.orders import ordered
+from ptb_mongo.people.orders import order, ordered
 from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.stored import Erased, Found, counts, delete_all, find, lasting
 from ptb_mongo.people.subject import Subject
@@ -101,7 +101,7 @@ async def _erase(
         erased = Erased(found=counts(lasting(found)))
         if apply:
             # A bot that runs forgets them, too, and even if nothing is stored yet.
-            async with ordered(driver, database.format_collection, subject):
+            async with ordered(driver, database.format_collection, order(subject)):
                 erased.note_left(await delete_all(driver, prefix, subject, found))
             if spill_dir is not None:
                 where = spill_dir, database.name, prefix, subject

@@ -10,7 +10,7 @@ from typing import Any
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.people.application import AnyApplication, Held, calling_application
 from ptb_mongo.people.departing import Departures
-from ptb_mongo.people.orders import Orders, ordered
+from ptb_mongo.people.orders import Orders, order, ordered
 from ptb_mongo.people.stored import Erased, counts, delete_all, find, lasting
 from ptb_mongo.people.subject import KeyParts, Subject, unknown
 from ptb_mongo.replica.collection import Collection
@@ -136,7 +136,10 @@ class Forgetting:
         # First, as other workers begin to delete as soon as they hear of it.
         found = [one async for one in find(session.driver, prefix, subject, parts)]
         erased = Erased(found=counts(lasting(found)))
-        async with ordered(session.driver, session.format_collection, subject):
+        given = order(subject)
+        if isinstance(session.orders, Orders):
+            session.orders.given.add(given["number"])
+        async with ordered(session.driver, session.format_collection, given):
             await Exchange.outcomes(self.forget(subject))
             erased.note_left(await delete_all(session.driver, prefix, subject, found, parts))
         return erased

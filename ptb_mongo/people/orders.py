@@ -20,22 +20,29 @@ from ptb_mongo.sync.vanishing import ORDER, Vanishing
 
 __all__ = ["Orders", "order", "ordered"]
 
-_FIELDS: Final = ["erase", "id", "number"]
+_FIELDS: Final = ["erase", "id", "number", "at"]
 _KINDS: Final = ("user", "chat")
 _OLD: Final = dtm.timedelta(minutes=10)
+_LATE: Final = dtm.timedelta(seconds=10)
+"""After this an order is not carried out any more: by then whoever was erased may have come back. What was stored of
+them before is found to be missing, as after any deletion."""
 
 
 def order(subject: Subject) -> dict[str, Any]:
-    """The `_id` of an order to forget somebody."""
-    return {"erase": subject.kind, "id": subject.id, "number": uuid.uuid4().hex}
+    """The `_id` of an order to forget somebody, given now."""
+    now = dtm.datetime.now(dtm.timezone.utc)
+    return {"erase": subject.kind, "id": subject.id, "number": uuid.uuid4().hex, "at": now}
 
 
 def _subject_of(document_id: object) -> Subject | None:
     """Whom an order is about; `None` if it is none."""
     if type(document_id) is not dict or list(document_id) != _FIELDS:
         return None
-    kind, number = document_id["erase"], whole_number(document_id["id"])
-    return Subject(kind, number) if kind in _KINDS and number is not None else None
+    kind, number, at = document_id["erase"], whole_number(document_id["id"]), document_id["at"]
+    if kind not in _KINDS or number is None or not isinstance(at, dtm.datetime):
+        return None
+    age = dtm.datetime.now(dtm.timezone.utc) - (at if at.tzinfo else at.replace(tzinfo=dtm.timezone.utc))
+    return Subject(kind, number) if abs(age) < _LATE else None
 
 
 def _number_of(document_id: object) -> str | None:
@@ -52,11 +59,15 @@ class Orders:
     Args:
         forget: Forgets somebody.
         vanishing: Stores everything anew.
+
+    Attributes:
+        given: The numbers of the orders of this process, which carries them out by itself.
     """
 
     def __init__(self, forget: Callable[[Subject], object], vanishing: Vanishing) -> None:
         self._forget = forget
         self._vanishing = vanishing
+        self.given: set[object] = set()
 
     def told(self, document_id: Any, *, deleted: bool = False) -> None:
         """See `sync.change_stream.Followed`."""
@@ -64,11 +75,11 @@ class Orders:
             return
         if (number := _number_of(document_id)) is not None:
             self._vanishing.told(number)
-        elif (subject := _subject_of(document_id)) is not None:
+        elif (subject := _subject_of(document_id)) is not None and document_id["number"] not in self.given:
             self._forget(subject)
 
     def is_own(self, document_id: Any, rev: Any) -> bool:  # noqa: ARG002
-        """See `sync.change_stream.Followed`; whoever gives an order may carry it out twice."""
+        """See `sync.change_stream.Followed`; that is found out by their numbers."""
         return False
 
     def told_all(self) -> None:
@@ -77,16 +88,15 @@ class Orders:
 
 
 @asynccontextmanager
-async def ordered(driver: Driver, collection: str, subject: Subject) -> AsyncIterator[None]:
+async def ordered(driver: Driver, collection: str, document_id: dict[str, Any]) -> AsyncIterator[None]:
     """Tells every process to forget somebody; afterwards nothing is left of that.
 
     Args:
         driver: The database.
         collection: The collection of orders.
-        subject: Whom.
+        document_id: The order.
     """
-    now = dtm.datetime.now(dtm.timezone.utc)
-    document_id = order(subject)
+    now = document_id["at"]
     await driver.insert_if_missing(collection, document_id, {"at": now})
     try:
         yield

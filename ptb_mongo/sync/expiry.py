@@ -120,23 +120,33 @@ async def keep_indexes(
     try:
         if wanted_in(form) != wanted:
             await driver.set_fields(format_collection, "format", {"expires": wanted}, insert={})
-        for change in await changes(driver, prefix, wanted):
-            await apply(driver, change)
-            _LOGGER.info("%s: documents expire after %s seconds, and did after %s", *_shown(change))
+        is_seen_to = await _see_to(driver, prefix, wanted)
         for name in wanted:
             # Until now, nobody has looked for them: for all that is known they were here just now.
+            if not is_seen_to:  # without an index, to look for a few at a time would take the square of their number
+                await driver.touch(f"{prefix}{name}", {SEEN_AT: None}, SEEN_AT)
             while await _touch_some(driver, f"{prefix}{name}", {SEEN_AT: None}):
                 pass
     except NotImplementedError:
         _LOGGER.warning("Nothing expires: this server has no such indexes")
+    except PersistenceError as error:
+        _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+
+
+async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> bool:
+    """Makes the indexes as they are wanted; returns whether this user may."""
+    try:
+        for change in await changes(driver, prefix, wanted):
+            await apply(driver, change)
+            _LOGGER.info("%s: documents expire after %s seconds, and did after %s", *_shown(change))
     except RefusedError as error:
         _LOGGER.error(  # noqa: TRY400
-            "The indexes for expire are not as they should be, and this user may not change them: ptb-mongo indexes "
+            "The indexes for expire may not be as they should be, and this user may not see to them: ptb-mongo indexes "
             "--apply, as a user who may, does. %s",
             error,
         )
-    except PersistenceError as error:
-        _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+        return False
+    return True
 
 
 def _shown(change: Change) -> tuple[str, object, object]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 from bots import Bot, until
+from mongomock_motor import AsyncMongoMockClient
 from offline import offline_application
 from people import ADA, GROUP, SECRET, mentions
 from ptb_private import conversation_state
 from telegram.ext import ConversationHandler, MessageHandler, filters
-from workers import SharedBot, running
+from test_cli_hostile_text import HOSTILE
+from workers import SharedBot, running, text
 
 from ptb_mongo import ConfigurationError, MongoPersistence
+from ptb_mongo.people.orders import order
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.sync.spill import Spilled, claim, write
 
@@ -233,6 +237,47 @@ async def test_all_workers_forget_at_once(
         assert database.user_data.find_one({"_id": ADA})["data"] == {"again": 1}
 
 
+async def test_a_worker_erases_the_user_whose_update_it_handles(
+    worker: Callable[..., SharedBot], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptb_mongo.sync.graves.LATE", 0.1)
+    one = worker("strict", [make_handler()])
+    async with running(one):
+        await one.hears(remember, user=ADA)
+
+        async def act(context: Any) -> None:
+            context.user_data["last"] = SECRET
+            await one.persistence.erase(context.application, user_id=ADA)
+
+        await one.takes(text(user=ADA), lambda _, context: act(context))
+        await until(lambda: mentions(database) == [])
+        assert not one.errors
+
+
+async def test_an_order_that_comes_late_or_is_none_erases_nobody(start: Any, database: Any) -> None:
+    bot: Bot = await start()
+    await bot.hears(remember, user=ADA)
+    await bot.saves()
+    await bot.sees(lambda data: data.get("note") == SECRET, user=ADA)
+    await until(lambda: not bot.persistence.session.must_read)  # type: ignore[union-attr]
+    good = order(Subject("user", ADA))
+    for odd in (
+        {**good, "at": good["at"] - timedelta(seconds=30)},
+        {**good, "at": "now"},
+        {**good, "erase": "all"},
+        {**good, "id": str(ADA)},
+        {**good, "more": 1},
+        {"restore": "bot", "number": 5},
+        HOSTILE,
+    ):
+        database.ptb_mongo.insert_one({"_id": odd})
+    database.user_data.update_one({"_id": ADA}, {"$set": {"data.seen": 1}})
+    await bot.sees(lambda data: data.get("seen") == 1, user=ADA)  # what came before was looked at
+    assert bot.application.user_data[ADA]["note"] == SECRET
+    database.ptb_mongo.insert_one({"_id": good})
+    await until(lambda: ADA not in bot.application.user_data)
+
+
 # -- whose ------------------------------------------------------------------------------------------------
 
 WHOSE = [
@@ -260,3 +305,19 @@ def test_a_message_with_the_number_of_a_user_is_not_theirs_where_the_handler_is_
     assert not Subject("user", ADA).owns_key((GROUP, ADA), (True, False))
     assert Subject("user", ADA).owns_key((ADA, 5), (False, True))
     assert Subject("chat", GROUP).owns_key((GROUP, 5), (True, False))
+
+
+async def test_without_a_real_server_people_are_erased_exported_and_seen() -> None:
+    client: Any = AsyncMongoMockClient()
+    bot = Bot(MongoPersistence(client, "people", expire={"user_data": timedelta(days=1)}))
+    async with bot.application:
+        await bot.hears(remember, user=ADA)
+        await bot.saves()
+        document = await client["people"]["user_data"].find_one({"_id": ADA})
+        assert "seen_at" in document
+        made = await bot.persistence.export(ADA)
+        assert made["user_data"][0]["data"] == {"note": SECRET}
+        erased = await bot.persistence.erase(bot.application, user_id=ADA)
+        assert erased.removed == {"user_data": 1, "chat_data": 1}
+        assert ADA not in bot.application.user_data
+    assert await client["people"]["user_data"].count_documents({}) == 0

@@ -21,7 +21,7 @@ from pymongo import MongoClient
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from workers import SharedBot, running
 
-from ptb_mongo import ConfigurationError, MongoPersistence
+from ptb_mongo import ConfigurationError, MongoPersistence, RefusedError
 from ptb_mongo.embedded import EmbeddedMongo
 
 OTHER = 7
@@ -303,6 +303,23 @@ async def test_the_indexes_follow_what_the_bot_wants(make: Callable[..., Any], d
         await until(lambda: indexes(database) == {})
         assert database.user_data.count_documents({"seen_at": {"$exists": True}}) == 0
     assert database.ptb_mongo.find_one({"_id": "format"})["expires"] == {}
+
+
+async def test_a_bot_that_may_not_make_indexes_says_who_does_and_goes_on(
+    make: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(*_: Any) -> Any:
+        raise RefusedError("not authorized", 13)
+
+    monkeypatch.setattr("ptb_mongo.sync.expiry.changes", refused)
+    database.user_data.insert_one({"_id": 1, "data": {}})
+    async with started(make(expire={"user_data": YEAR})) as bot:
+        await until(session_of(bot)._expiry.done)
+        await bot.hears(remember)
+        await bot.saves()
+    assert "ptb-mongo indexes --apply" in caplog.text
+    assert database.user_data.count_documents({"seen_at": {"$type": "date"}}) == 2
+    assert database.ptb_mongo.find_one({"_id": "format"})["expires"] == {"user_data": 31_536_000}
 
 
 async def test_a_bot_without_expire_asks_for_no_indexes(make: Callable[..., Any], database: Any) -> None:
