@@ -7,11 +7,10 @@ An edit by others gets into the replica by a read, and from there into the live 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from enum import Enum
 from typing import Any
 
-from ptb_mongo.codec import Codec, Nature, dump, fingerprint, load
-from ptb_mongo.errors import DocumentError, EncodeError, QuarantinedError, UnavailableError, as_encode_error
+from ptb_mongo.codec import Codec, dump, load
+from ptb_mongo.errors import DocumentError, QuarantinedError, UnavailableError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.live import LiveReplica
@@ -20,34 +19,20 @@ from ptb_mongo.replica.values import Document, same
 from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.data_form import T
 from ptb_mongo.scopes.loadable import check_id
+from ptb_mongo.scopes.offering import OfferedData
 from ptb_mongo.scopes.partial import Plain, with_parts
-from ptb_mongo.scopes.unused import UnusedData
 from ptb_mongo.types import ScopeName
 
-__all__ = ["DataScope", "Offering"]
+__all__ = ["DataScope"]
 
 
-class Offering(Enum):
-    """What becomes of a copy that is offered, if it does not wait to be encoded."""
-
-    UNCHANGED = 1
-    """It is what was staged last."""
-    AT_ONCE = 2
-    """It has to be staged at once."""
-
-
-class DataScope(UnusedData[T]):
+class DataScope(OfferedData[T]):
     """One of `user_data`, `chat_data` and `bot_data`; for its arguments see `DataForm`."""
 
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
-        self._taker = self._take_up  # made once, and not for each copy
-        self.problems: list[DocumentError] = []
-        """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self._void: set[int] = set()  # whose object PTB has dropped in a turn that was withdrawn
-        self.current: Callable[[int], T | None] | None = None
-        """Returns the object that handlers change now, if there is one; set where each update is saved separately."""
 
     # -- which documents are known ----------------------------------------------------------------------
 
@@ -118,65 +103,6 @@ class DataScope(UnusedData[T]):
         if self.current is not None and (live := self.current(key)) is not None:
             return self.stage_live(key, live)
         return self._stage(self._savable(key), obj)
-
-    def offer(self, key: int, copy: T, *, may_wait: bool, looks: bool = True) -> LiveReplica | Offering:
-        """Takes a copy of a live object that nobody changes any more, to be encoded later if it has changed.
-
-        Args:
-            key: The user's, chat's or bot's id.
-            copy: The copy.
-            may_wait: Whether it can be encoded later.
-            looks: Whether to look at it now, and so to know whether it has changed.
-
-        Returns:
-            What may have to be written, if the copy waits.
-        """
-        if self.current is not None:
-            return Offering.AT_ONCE
-        if (replica := self.replicas.get(key)) is None:
-            try:
-                replica = self._savable(key)
-            except DocumentError:
-                return Offering.AT_ONCE
-        if key in self.quarantined or (self.unstorable and replica in self.unstorable):
-            return Offering.AT_ONCE
-        if looks:
-            # What marshal does not know may have been copied only in part: by its class.
-            if (found := fingerprint(copy)) is None:
-                return Offering.AT_ONCE
-            if replica.is_unchanged(found):
-                return Offering.UNCHANGED
-        if not may_wait or replica.live is copy or not replica.may_be_offered:
-            return Offering.AT_ONCE
-        replica.offered(copy, self._taker)
-        return replica
-
-    def _take_up(self, replica: LiveReplica, copy: T) -> None:
-        """Stages a copy that was offered; what cannot be stored is told later."""
-        native, found = None, fingerprint(copy)
-        if found is not None and replica.is_unchanged(found):
-            return
-        kind = Nature.OTHER if found is None else self.codec.nature(copy)
-        if kind is Nature.NATIVE and not self._excluded and type(copy) is self._type:
-            native = self._native(replica, copy)
-        try:
-            if self._stage(replica, copy, native) is not None:
-                self.counters.saves += 1
-        except DocumentError as error:
-            self.problems.append(error)
-        if self.problems:
-            self.told_later.setdefault(replica, []).extend(self.problems)
-            self.problems.clear()
-        elif kind is not Nature.OTHER and found is not None and replica not in self.unstorable:
-            replica.was_taken(found)
-
-    def _native(self, replica: LiveReplica, copy: T) -> Version | None:
-        """The version of a copy that is its own plain form; `None` if BSON refuses a number or a text in it."""
-        plain = {"data": copy, **self._schema(replica.target)}
-        try:
-            return Version(plain, dump(plain))
-        except EncodeError:
-            return None
 
     def _savable(self, key: int) -> LiveReplica:
         """The replica of a document that is to be saved or deleted; created if necessary.

@@ -16,8 +16,9 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
-from ptb_mongo.scopes.data import DataScope, Offering
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.newest import Newest
+from ptb_mongo.scopes.offering import Offering
 from ptb_mongo.sync.first_read import FirstRead
 from ptb_mongo.sync.preloading import Preload
 from ptb_mongo.sync.reader import DocumentCollection, Reader

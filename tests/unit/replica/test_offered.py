@@ -19,7 +19,8 @@ from ptb_mongo.codec import Codec, dump
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.live import LiveReplica
-from ptb_mongo.scopes.data import DataScope, Offering
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.offering import Offering
 from ptb_mongo.sync.operations import OperationMaker
 
 USER = 1
