@@ -1,8 +1,9 @@
 """What several workers cost, and what they bring: `python benchmarks/workers.py`.
 
-The cost of an update is measured in one process: plain python-telegram-bot, and `SharedApplication` in both modes and
-with the lease. Throughput is that of processes, each of which handles the updates of many users at once: one of them
-against several. All do the same work in turns, and what counts is the median of the ratios within each round.
+The cost of an update is measured in one process: plain python-telegram-bot, and `SharedApplication` in both modes, with
+leases, and with a transaction. Throughput is that of processes, each of which handles the updates of many users at
+once: one of them against several. All do the same work in turns, and what counts is the median of the ratios within
+each round.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ MODES: dict[str, dict[str, Any]] = {
     "stream": {"consistency": "stream"},
     "strict": {"consistency": "strict"},
     "exclusive": {"consistency": "strict", "exclusive": True},
+    "chat": {"exclusive": "chat"},
+    "transaction": {"exclusive": "chat", "once": "transaction"},
 }
 USERS = 200
+_NUMBERS = itertools.count(10**9)  # each update is a new one, which nobody has handled before
 AT_ONCE = 20  # updates in a round of the first part; and what a worker handles at the same time in the second
 
 
@@ -67,7 +71,10 @@ def handling(app: App, updates: Iterator[Update], *, saved: bool = False) -> Wor
     async def once() -> float:
         begun = time.perf_counter()
         for update in itertools.islice(updates, AT_ONCE):
-            await app.process_update(update)
+            if isinstance(app, SharedApplication):
+                await app.deliver(Update(next(_NUMBERS), message=update.message))
+            else:
+                await app.process_update(update)
             if saved:
                 await app.update_persistence()
         return (time.perf_counter() - begun) / AT_ONCE

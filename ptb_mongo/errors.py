@@ -18,6 +18,7 @@ __all__ = [
     "EmbeddedServerError",
     "EncodeError",
     "FormatError",
+    "LeaseError",
     "PersistenceError",
     "QuarantinedError",
     "RefusedError",
@@ -51,6 +52,10 @@ class EmbeddedServerError(PersistenceError):
 
 class UnavailableError(PersistenceError, ConnectionError):
     """The MongoDB server does not answer."""
+
+
+class LeaseError(PersistenceError):
+    """A lease could not be had in time, or was lost: another worker changes the same data."""
 
 
 class RefusedError(PersistenceError):

@@ -28,9 +28,6 @@ from ptb_mongo.errors import (
 from ptb_mongo.health import Health
 from ptb_mongo.log import get_logger
 from ptb_mongo.people.forgetting import Forgetting
-from ptb_mongo.people.handing_out import handed_out
-from ptb_mongo.people.stored import Erased
-from ptb_mongo.people.subject import Subject
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -273,17 +270,10 @@ class Lifecycle:
         if self.session is not None:
             self.session.begin()
 
-    async def erase(self, subject: Subject) -> Erased:
-        """See `Forgetting.erase`; and what was left of them in a file for the next start goes, too."""
-        erased = await self.people.erase(await self.open(), self.settings.collection_prefix, subject)
+    async def spill_again(self) -> None:
+        """Writes the file of what is unsaved anew, if there is one: somebody was erased."""
         if self._spilled_to is not None:
             await self._spill(self._pending())
-        return erased
-
-    async def export(self, subject: Subject) -> dict[str, Any]:
-        """See `handed_out`."""
-        session = await self.open()
-        return await handed_out(session.driver, self.settings.collection_prefix, subject, self.people.parts())
 
     # -- saving -----------------------------------------------------------------------------------------
 

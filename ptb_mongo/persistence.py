@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.people.handing_out import handed_out
+from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.stored import Erased
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
@@ -256,7 +259,13 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """
         subject = Subject.of(user_id, chat_id)
         self._lifecycle.people.note_application(application)
-        return await self._lifecycle.erase(subject)
+        session, prefix = await self._lifecycle.open(), self._lifecycle.settings.collection_prefix
+        erased = await self._lifecycle.people.erase(session, prefix, subject)
+        await self._lifecycle.spill_again()
+        if (folder := self._lifecycle.settings.spill_dir) is not None:
+            where = folder, self._lifecycle.settings.database, prefix, subject, self._lifecycle.people.parts()
+            erased.note_spilled(await asyncio.to_thread(erase_spilled, *where))
+        return erased
 
     async def export(self, user_id: int | None = None, *, chat_id: int | None = None) -> dict[str, Any]:
         """Everything that is stored of a user, or of a chat, as a person may read it: ready for `json.dumps`.
@@ -271,7 +280,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             UnavailableError: If no server answers.
         """
-        return await self._lifecycle.export(Subject.of(user_id, chat_id))
+        subject = Subject.of(user_id, chat_id)
+        session, prefix = await self._lifecycle.open(), self._lifecycle.settings.collection_prefix
+        return await handed_out(session.driver, prefix, subject, self._lifecycle.people.parts())
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import telegram
 from telegram.ext import PersistenceInput
@@ -25,11 +25,12 @@ from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
-from ptb_mongo.sync.change_stream import ChangeStream, Followed, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, Departing, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
 from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
+from ptb_mongo.sync.marks import Marks
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.seen import Seen, ahead_of_us
 from ptb_mongo.sync.spilled import SpillFolder
@@ -41,6 +42,7 @@ __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = get_logger(__name__)
 _NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
+_SILENT: Final = 10.0  # seconds: no answer is waited for any longer
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
@@ -86,16 +88,6 @@ def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
     return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, name)
 
 
-class Departing(Protocol):
-    """Notices what has expired; see `people.departing`."""
-
-    def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
-        """The collections that the change stream follows."""
-
-    async def close(self) -> None:
-        """Ends what runs."""
-
-
 class Session:
     """An open database; made by `Session.open`, of no use after `close`.
 
@@ -110,6 +102,7 @@ class Session:
         seen: Notes who was seen, if something expires.
         orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
+        marks: The updates that are done; `None` where they are not remembered.
         reads: Whether a refresh reads each document, stale or not.
         refreshes: Whether a refresh does anything.
     """
@@ -159,6 +152,7 @@ class Session:
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
             self.leases = Leases(driver, collection, self._name, sharing.lease_timeout)
+        self.marks = Marks(driver, f"{settings.collection_prefix}updates") if sharing and sharing.once else None
 
     @classmethod
     async def open(
@@ -199,9 +193,10 @@ class Session:
             elif loads is not None and settings.spill_dir is None:
                 session._begin_loads(loads)
             names = session._format, settings.database, bot_id, session._name
-            is_alone, _ = await together(
+            is_alone, *_ = await together(
                 stored_format.begin(driver, *names, found, is_right=is_right),
                 driver.create_index(scopes.conversations.collection, "handler"),
+                *([session.marks.prepare()] if session.marks is not None else []),
             )
             session.vanishing.begins()
             session._found = found
@@ -345,13 +340,20 @@ class Session:
         return Health(
             connected=not self.availability.is_unreachable,
             refresh=self.refresh_mode,
-            reason=self.availability.reason,
+            reason=self.availability.reason or self._silence(),
             refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
             waiting=len(self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),
         )
+
+    def _silence(self) -> str | None:
+        """Why documents wait although the server answers: it has no majority that acknowledges them, say."""
+        waits = self.writer.oldest_waiting()
+        if waits < _SILENT or self._settings.on_flush or self.writer.refused():
+            return None
+        return f"MongoDB has not acknowledged a save for {waits:.0f} s"
 
     async def drain(self, seconds: float) -> bool:
         """Saves what can be saved; returns whether all of it was tried, and not given up after some seconds.
@@ -378,6 +380,8 @@ class Session:
         """Ends the tasks and closes the client, if it is ours."""
         if self.leases is not None:
             await self.leases.close()
+        if self.marks is not None:
+            await self.marks.close()
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()

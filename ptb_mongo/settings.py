@@ -33,6 +33,7 @@ class Sharing(NamedTuple):
         states: The states of conversations that its handlers hold.
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+        once: Whether updates that are done are remembered.
     """
 
     user_data: Callable[[int], Any]
@@ -41,6 +42,7 @@ class Sharing(NamedTuple):
     states: States
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
+    once: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from suite.save import saving
 from suite.subjects import IDLE, OURS, Counted, Idle, Ours, Persistence
 
 NOTHING = ", nothing changed"
-# To start that many coroutines takes PTB nearly a tenth of what a save takes: see the idle persistence in the table.
-ACCEPTED = 0.25
+ACCEPTED = 0.25  # of few users, the round trip of a save is the larger part
 
 
 def offering(subject: Persistence, users: dict[int, Any]) -> Work:

@@ -10,6 +10,7 @@ import ptb_mongo
 from ptb_mongo.cli.backing_up import backup, restore_backup
 from ptb_mongo.cli.check import check
 from ptb_mongo.cli.exporting import export_app
+from ptb_mongo.cli.import_jobs import import_jobs
 from ptb_mongo.cli.importing import import_app
 from ptb_mongo.cli.indexes import indexes
 from ptb_mongo.cli.people import erase_app
@@ -34,6 +35,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
 )
 app.command()(check)
+import_app.command("jobs")(import_jobs)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
 show_app.command("jobs")(show_jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -26,6 +27,7 @@ from ptb_mongo.cli.terminal import Console, Text, console, write_json
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.handing_out import as_text, handed_out
 from ptb_mongo.people.orders import ordered
+from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.stored import Erased, Found, counts, delete_all, find, lasting
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.people.traces import Trace, search
@@ -40,6 +42,9 @@ erase_app = typer.Typer(no_args_is_help=True, help="Erase a person, or a chat, f
 Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this, only what is found is shown")]
 Search = Annotated[
     bool, typer.Option("--search", help="List where others' data mentions the id; that is left as it is")
+]
+SpillDir = Annotated[
+    Path | None, typer.Option("--spill-dir", show_default=False, help="The bot's spill_dir: files of what is unsaved")
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="List at most so many mentions")]
 JsonFile = Annotated[
@@ -58,12 +63,13 @@ def erase_user(
     apply: Apply = False,
     search: Search = False,
     limit: Limit = 1000,
+    spill_dir: SpillDir = None,
     as_json: Json = False,
 ) -> None:
     """Erase a user: their data, the private chat's, conversations, jobs, leases."""
     target = Target.of(uri, database, collection_prefix, None)
     subject = Subject.of(user_id, None)
-    run(_erase(target, subject, apply=apply, limit=limit if search else 0, as_json=as_json))
+    run(_erase(target, subject, apply=apply, limit=limit if search else 0, spill_dir=spill_dir, as_json=as_json))
 
 
 @erase_app.command("chat", context_settings=_NEGATIVE)
@@ -76,15 +82,18 @@ def erase_chat(
     apply: Apply = False,
     search: Search = False,
     limit: Limit = 1000,
+    spill_dir: SpillDir = None,
     as_json: Json = False,
 ) -> None:
     """Erase a chat: its data, conversations, jobs; groups have negative ids."""
     target = Target.of(uri, database, collection_prefix, None)
     subject = Subject.of(None, chat_id)
-    run(_erase(target, subject, apply=apply, limit=limit if search else 0, as_json=as_json))
+    run(_erase(target, subject, apply=apply, limit=limit if search else 0, spill_dir=spill_dir, as_json=as_json))
 
 
-async def _erase(target: Target, subject: Subject, *, apply: bool, limit: int, as_json: bool) -> int:
+async def _erase(
+    target: Target, subject: Subject, *, apply: bool, limit: int, spill_dir: Path | None, as_json: bool
+) -> int:
     async with target.open() as database:
         await database.format()  # raises if it is a newer one
         driver, prefix = database.driver, database.prefix
@@ -94,6 +103,9 @@ async def _erase(target: Target, subject: Subject, *, apply: bool, limit: int, a
             # A bot that runs forgets them, too, and even if nothing is stored yet.
             async with ordered(driver, database.format_collection, subject):
                 erased.note_left(await delete_all(driver, prefix, subject, found))
+            if spill_dir is not None:
+                where = spill_dir, database.name, prefix, subject
+                erased.note_spilled(await asyncio.to_thread(erase_spilled, *where))
         traces, is_all = await _traces(database, subject, limit, quiet=as_json) if limit else ([], True)
     if as_json:
         write_json(_as_json(subject, erased, traces if limit else None, applied=apply))
@@ -133,7 +145,7 @@ def _shown_id(document_id: Any) -> Any:
 
 
 def _show(out: Console, subject: Subject, found: list[Found], erased: Erased, *, applied: bool) -> None:
-    if not found and not erased.left:
+    if not found and not erased.left and not erased.total:
         out.print(Text(f"Nothing is stored of {subject}."))
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)

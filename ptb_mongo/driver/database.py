@@ -12,20 +12,22 @@ import bson
 from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
-from ptb_mongo.driver import codes, options, raw_writes, reads, statements, streams
+from ptb_mongo.driver import codes, options, reads, statements, streams
 from ptb_mongo.driver.batches import ByIds, Selection, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
 from ptb_mongo.driver.operations import Failure, Operation, Updated
+from ptb_mongo.driver.raw_writes import RawWrites
 from ptb_mongo.driver.streams import Events
+from ptb_mongo.driver.transactions import Outcome, transact
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 
 __all__ = ["CODEC_OPTIONS", "Driver"]
 
 
-class Driver:
+class Driver(RawWrites):
     """A database on a real server, through Motor or PyMongo's async API.
 
     Args:
@@ -43,20 +45,6 @@ class Driver:
     ) -> None:
         self._connection = Connection(client, database, owned=owned, renew=renew)
         self.may_roll_back = False
-
-    @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Any]:
-        """A session in which all reads see one point in time, for `raw_batches`; `None` if the server offers none."""
-        async with raw_writes.snapshot(self._connection) as session:
-            yield session
-
-    async def insert_raw(self, collection: str, raws: Sequence[bytes]) -> dict[int, Failure]:
-        """Inserts documents as they are; returns the failures by position, *outdated* for those that exist."""
-        return await self._connection.run(partial(raw_writes.insert, collection=collection, raws=raws))
-
-    async def replace_raw(self, collection: str, raws: Sequence[bytes]) -> dict[int, Failure]:
-        """Replaces documents, or inserts them; returns the failures by position."""
-        return await self._connection.run(partial(raw_writes.replace, collection=collection, raws=raws))
 
     async def hello(self) -> dict[str, Any]:
         """The server's description of itself.
@@ -135,8 +123,8 @@ class Driver:
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """Sends writes, each a compare-and-set; deletions follow when all others are done.
 
-        Sends the same commands as a driver's bulk write, without its work for each request, and without its retries: if
-        the connection breaks, the caller has to read what was done before it sends anything again.
+        These are the commands of a bulk write, without its retries: if the connection breaks, the caller has to read
+        what was done before it sends anything again.
 
         Returns:
             The failures, by position.
@@ -156,6 +144,10 @@ class Driver:
         first = await self.write(collection, operations[:half])
         second = await self.write(collection, operations[half:])
         return first | {half + index: failure for index, failure in second.items()}
+
+    async def transact(self, writes: Mapping[str, Sequence[Operation]], marks: Mapping[str, Any]) -> Outcome:
+        """See `transactions.transact`."""
+        return await self._connection.run(partial(transact, writes=writes, marks=marks))
 
     async def _write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         with collector_paused():
@@ -279,7 +271,6 @@ class Driver:
                 "update", collection, updates=statements, ordered=False, writeConcern={"w": "majority"}
             )
         )
-        # If two upserts insert a document at once, the server retries one of them (MongoDB manual, upserts).
         made = {one["index"] for one in answer.get("upserted", ())}
         return Updated(answer["n"], made, refused_in(answer))
 
@@ -293,28 +284,6 @@ class Driver:
         )
         check_writes(answer)
         return int(answer["n"])
-
-    async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
-        """Sets a field of all documents that match to the server's time, or removes it; returns how many matched.
-
-        It is no loss if a failover undoes it.
-        """
-        change = {"$unset": {field: ""}} if unset else {"$currentDate": {field: True}}
-        updates = [{"q": query, "u": change, "multi": True}]
-        answer = await self._connection.run(
-            lambda database: database.command(
-                "update", collection, updates=updates, ordered=False, writeConcern={"w": 1}, codec_options=OF_WRITES
-            )
-        )
-        check_writes(answer)
-        return int(answer["n"])
-
-    async def touch_some(
-        self, collection: str, query: Mapping[str, Any], field: str, limit: int, *, unset: bool = False
-    ) -> int:
-        """The same for the first documents that match; returns how many there were."""
-        ids = [one["_id"] async for one in self.find(collection, query, {"_id": 1}, limit=limit)]
-        return await self.touch(collection, {"_id": {"$in": ids}}, field, unset=unset) if ids else 0
 
     async def delete_all(self, collection: str, query: Mapping[str, Any]) -> None:
         """Deletes all documents that match."""
@@ -345,9 +314,7 @@ class Driver:
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
     ) -> AsyncGenerator[Events, None]:
-        """The events of the database's collections, as they happen.
-
-        Once the stream is open, and while nothing happens, a batch has no events, but a token to resume after.
+        """The events of the database's collections, as they happen; while nothing does, tokens to resume after.
 
         Args:
             pipeline: What to let through; must keep `_id`, the resume token.
@@ -371,10 +338,10 @@ class Driver:
                 raise UnavailableError(f"the change stream was interrupted: {error}") from error
             raise
 
-    async def create_index(self, collection: str, field: str) -> None:
+    async def create_index(self, collection: str, field: str, **options: Any) -> None:
         """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
         try:
-            await self._connection.run(lambda database: database[collection].create_index(field))
+            await self._connection.run(lambda database: database[collection].create_index(field, **options))
         except UnavailableError:  # it is built all the same, or at the next start
             pass
         except RefusedError as error:

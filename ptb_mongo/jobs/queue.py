@@ -6,7 +6,7 @@ import contextlib
 import datetime as dtm
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -70,6 +70,9 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         ...     .persistence(MongoPersistence("mongodb://localhost:27017", "my_bot"))
         ... )
     """
+
+    runs_turns: Final = True
+    """For a `SharedApplication`: jobs are turns of their users and chats already."""
 
     def __init__(
         self,

@@ -69,6 +69,11 @@ class Erased:
         self.marks = sum(one.is_mark for one in left)
         self.removed = {name: max(0, number - there.get(name, 0)) for name, number in self.found.items()}
 
+    def note_spilled(self, number: int) -> None:
+        """Notes what was unsaved in files, and is gone."""
+        if number:
+            self.found["spill_dir"] = self.removed["spill_dir"] = number
+
     @property
     def total(self) -> int:
         """How many documents are gone."""

@@ -25,15 +25,15 @@ from typing import Any
 
 from ptb_mongo.codec import BURIED, load
 from ptb_mongo.errors import DocumentError
-from ptb_mongo.replica.offered import Pending
-from ptb_mongo.replica.rebase import rebased, stored_by
+from ptb_mongo.replica.rebase import rebased, stored_by, without_mark
 from ptb_mongo.replica.sent import Sent
 from ptb_mongo.replica.versions import LATER, Form, Refusal, Stored, Version, Write, revs_beneath
+from ptb_mongo.replica.withdrawals import Withdrawals
 
 __all__ = ["Replica"]
 
 
-class Replica(Pending):
+class Replica(Withdrawals):
     """The state of one document, and what is to be stored.
 
     Args:
@@ -52,7 +52,7 @@ class Replica(Pending):
         is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
     """
 
-    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "refusal", "rev", "revs", "sent")
+    __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "rev", "revs", "sent")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
@@ -90,11 +90,6 @@ class Replica(Pending):
     def is_buried(self) -> bool:
         """Whether the document was deleted, and only a mark is stored."""
         return self.base == BURIED
-
-    @property
-    def target(self) -> bytes | None:
-        """The version that is to be in the database when everything is saved."""
-        return self.base if self.pending is None else self.pending.raw
 
     @property
     def may_arrive(self) -> bool:
@@ -184,6 +179,7 @@ class Replica(Pending):
             return False
         before, was_loaded = self.target, self.is_loaded
         self._know(read_at=moment)
+        self._give_up(stored)
         if lasts:
             self._settle_by(stored, form)
         self._rebase(stored, form)
@@ -300,8 +296,8 @@ class Replica(Pending):
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
         """Makes what was read the base of everything."""
-        pending, base = self.pending, _without_mark(self.base)
-        remote = None if stored is None else _without_mark(stored.body)
+        pending, base = self.pending, without_mark(self.base)
+        remote = None if stored is None else without_mark(stored.body)
         if pending is not None and remote != base:
             self._pending = rebased(self.id, pending, base, remote, form)
         self.is_written = self.is_written and remote is not None and remote == base
@@ -310,8 +306,12 @@ class Replica(Pending):
     def _done(self, rev: str, write: Write, form: Form) -> None:
         """A write was done: both sides agree on what it stored, merged with what was read of others meanwhile."""
         version = write.version
+        if write.is_withdrawn and version is not None:
+            self._done_all_the_same(rev, write, form)
+            return
         if version is None:
             self.rev, self.revs = rev, write.revs
+            self.base = BURIED if write.buries else self.base
             return
         body = stored_by(write, self.id, self.base, form)
         if body is None and write.buries:
@@ -319,23 +319,19 @@ class Replica(Pending):
         if not write.is_exact:
             self.told()  # the next update must know in which form the values are stored
         self._agree(None if body is None else Stored(rev, write.revs, body))
-        self.is_written = _without_mark(body) is not None
+        self.is_written = without_mark(body) is not None
         self._saved(version)
+
+    def _done_all_the_same(self, rev: str, write: Write, form: Form) -> None:
+        """A write was done that stores what was taken back: what is pending now is not based on that."""
+        body = stored_by(write, self.id, self.base, form)
+        if body is None and write.buries:
+            body = BURIED
+        self._rebase(None if body is None else Stored(rev, write.revs, body), form)
+        self.told()
 
     def _saved(self, version: Version | None) -> None:
         """A version is stored: if it is still the pending one, nothing is left to do."""
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
             self._pending = self.refusal = None
-
-    def _retarget(self, before: bytes | None) -> None:
-        """Called when the target has changed, and not by the bot.
-
-        Args:
-            before: What it was before.
-        """
-
-
-def _without_mark(body: bytes | None) -> bytes | None:
-    """What is stored of a document; a mark says that it does not exist."""
-    return None if body == BURIED else body

@@ -139,6 +139,19 @@ class LiveReplica(Replica):
         self.handed_out = ()
         return self.staged(Version(None, None))
 
+    def undone(self, live: Any, plain: bytes | None) -> None:
+        """What handlers have changed in the object was taken back: it is to catch up with the target, keeping nothing.
+
+        Args:
+            live: The object; `None` if PTB has dropped it.
+            plain: What it encodes to; `None` if it cannot be encoded.
+        """
+        self.live, self.is_replaced = live, False
+        if live is None:
+            self.view = None if self.target in {None, BURIED} else BURIED
+        elif plain is not None:
+            self.view = plain
+
     # -- what the bot has changed -----------------------------------------------------------------------
 
     def staged_copy(

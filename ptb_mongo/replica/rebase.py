@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.codec import dump
+from ptb_mongo.codec import BURIED, dump
 from ptb_mongo.replica.versions import Form, Version, Write
 
-__all__ = ["rebased", "stored_by"]
+__all__ = ["rebased", "stored_by", "without_mark"]
 
 
 def rebased(document_id: Any, pending: Version, base: bytes | None, remote: bytes | None, form: Form) -> Version | None:
@@ -46,3 +46,8 @@ def stored_by(write: Write, document_id: Any, base: bytes | None, form: Form) ->
     if base is None or base == write.base:
         return version.raw
     return dump(form.merged(document_id, form.canonical(write.base), version.plain, form.canonical(base)))
+
+
+def without_mark(body: bytes | None) -> bytes | None:
+    """What is stored of a document; a mark says that it does not exist."""
+    return None if body == BURIED else body

@@ -34,6 +34,11 @@ class Sent(dict[str, Write]):
         return any(write.may_arrive for write in self.values())
 
     @property
+    def may_insert(self) -> bool:
+        """Whether an insertion may still be done, as its answer is missing."""
+        return any(write.may_arrive and write.base is None for write in self.values())
+
+    @property
     def is_in_doubt(self) -> bool:
         """Whether only a read of what a majority has shows what became of one."""
         return any(write.is_in_doubt for write in self.values())
@@ -43,6 +48,11 @@ class Sent(dict[str, Write]):
         if (write := self.get(rev)) is not None:
             self[rev] = write._replace(is_in_doubt=True)
         return write
+
+    def withdraw(self) -> None:
+        """What they store is taken back."""
+        for rev, write in self.items():
+            self[rev] = write._replace(is_withdrawn=True)
 
     def missed(self, rev: str) -> None:
         """A write did not match; or it was done, and others have written since."""
@@ -67,6 +77,8 @@ class Sent(dict[str, Write]):
         is_shown = stored is not None and rev in revs_in(stored)
         if last is not None and (last.version is None or (last.deletes and not last.buries and is_shown)):
             last = None  # it has only set a `rev`
+        if last is not None and last.is_withdrawn:
+            last = None  # it counts as another writer's
         open_ = {rev: write for rev, write in self.items() if rev not in done and write.may_arrive}
         left = Sent({rev: write for rev, write in open_.items() if _may_be_done(write, stored)})
         lost_insertion = any(write.base is None for rev, write in open_.items() if rev not in left)

@@ -93,11 +93,9 @@ def _changed_scalars(base: Document, local: Document, guards: Callable[[Keys], b
         if list(before) != list(after):
             return None
         for (key, old), new in zip(before.items(), after.values(), strict=True):
-            if _is_same(old, new):
+            if _is_same(old, new) or (old != old and same(old, new)):  # noqa: PLR0124  (NaN)
                 continue
-            if not (type(old) in _SCALARS and type(new) in _SCALARS and addressable(key)):
-                return None
-            if guards((name, key)):
+            if type(old) not in _SCALARS or type(new) not in _SCALARS or not addressable(key) or guards((name, key)):
                 return None
             sets.append(((name, key), new))
     return sets

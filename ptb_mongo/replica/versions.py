@@ -13,6 +13,7 @@ __all__ = [
     "PARTIAL",
     "REMEMBERED_WRITERS",
     "Form",
+    "InHand",
     "Refusal",
     "Stored",
     "Version",
@@ -39,12 +40,29 @@ class Version(NamedTuple):
         raw: The same as bytes.
         touch: Whether it is written even if nothing has changed, so that others notice.
         yields: Whether it is old, so that the database wins conflicts.
+        is_leased: Whether a lease protects the document: if another writer has written it all the same, the lease was
+            lost, and this version is given up.
     """
 
     plain: Document | None
     raw: bytes | None
     touch: bool = False
     yields: bool = False
+    is_leased: bool = False
+
+
+class InHand(NamedTuple):
+    """A document as a turn finds it when it begins.
+
+    Attributes:
+        base: What is stored.
+        pending: What others have changed, and is not stored yet.
+        withdrawals: How often changes of it were taken back before.
+    """
+
+    base: bytes | None
+    pending: Version | None
+    withdrawals: int
 
 
 class Refusal(NamedTuple):
@@ -87,6 +105,7 @@ class Write(NamedTuple):
         is_exact: Whether the document then equals `version`, and has no values in another form of the same.
         may_arrive: Whether it may still be done, as its answer is missing.
         is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
+        is_withdrawn: Whether what it stores was taken back: if it is done, that is no change of the bot's any more.
     """
 
     version: Version | None
@@ -97,6 +116,7 @@ class Write(NamedTuple):
     is_exact: bool = True
     may_arrive: bool = True
     is_in_doubt: bool = False
+    is_withdrawn: bool = False
 
     @property
     def deletes(self) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import telegram
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.codec import BURIED, Codec, load
@@ -19,7 +20,7 @@ from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import Document
-from ptb_mongo.replica.versions import Version
+from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.loadable import check_form, check_loadable
 from ptb_mongo.types import CDCData
 
@@ -28,6 +29,7 @@ __all__ = ["QUERY", "CallbackDataScope"]
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 QUERY: Final = "query:"
 """What the `_id` of a callback query begins with."""
+_DROPPED: Final = "dropped by another worker"
 _OF_A_QUERY: Final = frozenset({"position", "keyboard"})
 _OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
 _LAST_POSITION: Final = 2**62  # others follow it, and must be numbers of 64 bits
@@ -51,6 +53,7 @@ class CallbackDataScope(Collection[Replica]):
         """PTB's cache, where other workers use the same keyboards; otherwise `None`."""
         self.cache_size: int | None = None
         """How many keyboards PTB's cache holds, and how many queries; `None` if that is not known."""
+        self._may_evict = False  # whether PTB's cache is full
         self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
 
     def key_of(self, document_id: Any) -> str:
@@ -132,6 +135,7 @@ class CallbackDataScope(Collection[Replica]):
         seen.update({uuid: accessed_at for uuid, accessed_at, _ in used})
         seen.update({f"{QUERY}{query}": 0.0 for query in new})
         gone: list[str] = []
+        self._may_evict = len(keyboards) >= cache.maxsize or len(queries) >= cache.maxsize
         if len(seen) != len(keyboards) + len(queries):
             held = {uuid for uuid, _, _ in keyboards} | {f"{QUERY}{query}" for query in queries}
             gone = [document_id for document_id in seen if document_id not in held]
@@ -170,6 +174,8 @@ class CallbackDataScope(Collection[Replica]):
         if version is None:
             return False
         self.can_store(replica)
+        if self.live is not None and replica.target not in {None, BURIED, version.raw}:
+            version = version._replace(touch=True)  # a click does not bring back what another worker has dropped
         return replica.staged(version)
 
     def _is_to_be_deleted(self, replica: Replica) -> bool:
@@ -181,7 +187,8 @@ class CallbackDataScope(Collection[Replica]):
                 self.forget(replica)
             return False
         self.can_store(replica)
-        return not self.is_refused(replica) and replica.staged(Version(None, None))
+        # The cache is full: what it has let go may still be in use by another worker.
+        return not self.is_refused(replica) and replica.staged(Version(None, None, yields=self._may_evict))
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
         """The documents of all keyboards and queries, by `_id` and without their positions; or the errors."""
@@ -234,21 +241,45 @@ class CallbackDataScope(Collection[Replica]):
             self._positions.update({document_id: number for number, document_id in enumerate(ordered)})
 
     def deletable(self, replica: Replica) -> Document:
-        """See `Collection.deletable`; another worker may have used a keyboard that this one drops."""
-        known = load(replica.base) if replica.base is not None and self.live is not None else {}
+        """See `Collection.deletable`; another worker may have used a keyboard that this one's cache has let go."""
+        yields = self.live is not None and replica.pending is not None and replica.pending.yields
+        known = load(replica.base) if replica.base is not None and yields else {}
         return {"accessed_at": {"$lte": known["accessed_at"]}} if "accessed_at" in known else {}
-
-    def still_deletes(self, base: bytes | None, remote: bytes) -> bool:
-        """See `Collection.still_deletes`."""
-        if self.live is None or base is None:
-            return True
-        return not _accessed_at(remote) > _accessed_at(base)
 
     def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
         """See `Collection.is_needless`."""
         return True
 
     # -- keyboards of other workers ---------------------------------------------------------------------
+
+    def clicked(self, query_id: str) -> str:
+        """The id of the keyboard that a callback query came from; empty if PTB's cache knows of none."""
+        return self.live.persistence_data[1].get(query_id, "") if self.live is not None else ""
+
+    @staticmethod
+    def is_gone(replica: Replica) -> bool:
+        """Whether nothing is stored of a keyboard any more."""
+        return replica.target in {None, BURIED}
+
+    def _lose(self, document_id: str, cache: CallbackDataCache) -> None:
+        """Another worker has dropped a keyboard, or its cache has let it go; nothing refers to a query."""
+        if document_id.startswith(QUERY):
+            return
+        self._seen.pop(document_id, None)
+        self._positions.pop(document_id, None)
+        # PTB drops the keyboard of a query.
+        cache.load_persistence_data(([], {_DROPPED: document_id}))
+        cache.drop_data(telegram.CallbackQuery(_DROPPED, telegram.User(0, "", is_bot=False), ""))
+
+    def withdraw(self, uuid: str) -> None:
+        """A turn has failed that a click on a keyboard began: if it has dropped the keyboard, that is taken back."""
+        replica = self.replicas.get(uuid)
+        if replica is None or self.live is None or any(one == uuid for one, _, _ in self.live.persistence_data[0]):
+            return
+        if replica.is_being_deleted:
+            replica.withdrawn(InHand(replica.base, None, replica.withdrawals), self)
+        if not replica.is_unsaved:
+            self.live.load_persistence_data(self.fetched([replica]))
 
     def fetched(self, replicas: Iterable[Replica]) -> CDCData:
         """Those keyboards, of some that were just read for PTB's cache, that are stored."""
@@ -265,6 +296,7 @@ class CallbackDataScope(Collection[Replica]):
                     if "buttons" in body:
                         found.append(_keyboard(replica.id, body))
                         self._positions[replica.id] = body["position"]
+                        self._seen[replica.id] = body["accessed_at"]  # whoever puts it into PTB's cache may drop it
                         continue
                 except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
                     self.could_not_be_used(replica, error)
@@ -274,7 +306,10 @@ class CallbackDataScope(Collection[Replica]):
     def arrived(self, replica: Replica, before: bytes | None, rev: Any) -> None:  # noqa: ARG002
         """See `Collection.arrived`."""
         after = replica.target
-        if self.live is None or after in {None, before} or replica.id not in self._seen:
+        if self.live is None or after == before or replica.id not in self._seen:
+            return
+        if after in {None, BURIED}:
+            self._lose(replica.id, self.live)
             return
         body = self.codec.decode(load(after or BURIED))
         if "buttons" in body:  # another worker has changed an object that buttons share, say
@@ -294,11 +329,6 @@ def _is_keyboard(body: Document) -> bool:
     if type(buttons) is not dict or type(objects) is not list or not all(type(uuid) is str for uuid in buttons):
         return False
     return all(type(index) is int and 0 <= index < len(objects) for index in buttons.values())
-
-
-def _accessed_at(raw: bytes) -> float:
-    value = load(raw).get("accessed_at")
-    return value if type(value) is float else 0.0
 
 
 def _keyboard(uuid: str, body: Document) -> tuple[str, float, dict[str, Any]]:

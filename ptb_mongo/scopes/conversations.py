@@ -15,7 +15,7 @@ from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING, Document
-from ptb_mongo.replica.versions import Version
+from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_id, check_loadable
 from ptb_mongo.types import ConversationDict, ConversationKey
@@ -25,6 +25,7 @@ __all__ = ["ConversationScope", "States", "is_over"]
 _FIELDS: Final = ("handler", "key", "state")
 _USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
+_MOST_ENDED: Final = 1000  # of each worker, and as many more as are going on
 _MOST_OF_ONE_HASH: Final = 100  # honest keys are ids: hardly ever do two of them have one hash
 _Key = tuple[str, ConversationKey]
 
@@ -83,6 +84,7 @@ class ConversationScope(Collection[Replica]):
         self.live: States | None = None
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
         self._loaded_handlers: set[str] = set()
+        self._ended: dict[_Key, None] = {}  # those that are not going on, in the order of their last use
         self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown until now
 
     def key_of(self, document_id: Any) -> _Key:
@@ -230,12 +232,36 @@ class ConversationScope(Collection[Replica]):
         replica.staged(Version(load(replica.base), replica.base, touch=True))
         return replica
 
+    def withdraw(self, replica: Replica, found: InHand) -> None:
+        """Takes back what a turn has made of a conversation, in the handler, too.
+
+        Args:
+            replica: The conversation.
+            found: What the turn found when it began.
+        """
+        replica.withdrawn(found, self)
+        self.can_store(replica)
+        if self.live is not None:
+            self.live.arrived(*self.key_of(replica.id), None if self._is_over(replica) else self._state(replica))
+
     def _state(self, replica: Replica) -> Any:
         return self.codec.decode(load(replica.target or BURIED)).get("state")
 
     def _is_over(self, replica: Replica) -> bool:
         """Whether there is no conversation, or one that was marked as ended and is about to be deleted."""
         return replica.target is None or load(replica.target).get("state") is None
+
+    def left(self, handler: str, key: ConversationKey) -> None:
+        """An update of a conversation is done: of those that are not going on, only so many are remembered."""
+        self._ended.pop((handler, key), None)
+        self._ended[handler, key] = None
+        if len(self._ended) <= _MOST_ENDED:
+            return
+        oldest = next(iter(self._ended))
+        del self._ended[oldest]
+        replica = self.replicas.get(oldest)
+        if replica is not None and replica.base is None and self._may_be_forgotten(replica):
+            del self.replicas[oldest]
 
     def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
         """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""

@@ -17,7 +17,7 @@ from ptb_mongo.health import Counters
 from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, same
-from ptb_mongo.replica.versions import Version
+from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.data_form import T
 from ptb_mongo.scopes.loadable import check_id
 from ptb_mongo.scopes.partial import Plain, with_parts
@@ -45,6 +45,7 @@ class DataScope(UnusedData[T]):
         self._taker = self._take_up  # made once, and not for each copy
         self.problems: list[DocumentError] = []
         """What could not be staged of objects that otherwise were; whoever stages takes them out."""
+        self._void: set[int] = set()  # whose object PTB has dropped in a turn that was withdrawn
         self.current: Callable[[int], T | None] | None = None
         """Returns the object that handlers change now, if there is one; set where each update is saved separately."""
 
@@ -240,6 +241,9 @@ class DataScope(UnusedData[T]):
         Raises:
             DocumentError: If it cannot be.
         """
+        if key in self._void:
+            self._void.discard(key)
+            return None
         replica = self._savable(key)
         if self.is_refused(replica):
             return None
@@ -301,6 +305,33 @@ class DataScope(UnusedData[T]):
 
     def _is_empty(self, plain: Document | None) -> bool:
         return plain is not None and same(plain["data"], self._empty["data"])
+
+    def withdraw(self, key: int, found: InHand) -> None:
+        """Takes back what a turn has changed, in the live object, too.
+
+        Args:
+            key: The user's, chat's or bot's id.
+            found: What the turn found when it began.
+        """
+        replica = self.replica(key, key)
+        live = self.current(key) if self.current is not None else replica.live
+        plain = None if live is None else self._plain_or_none(replica, live)
+        is_as_found = replica.pending is None or replica.pending is found.pending
+        if plain is not None and is_as_found and replica.view is None and same(plain, replica.target_plain(self)):
+            return  # others who have it in hand lose nothing
+        replica.withdrawn(found, self)
+        self.can_store(replica)
+        replica.undone(live, None if plain is None else dump(plain))
+        self._fill(replica)
+
+    def void(self, key: int) -> None:
+        """If PTB has dropped an object, its next save pass is not to delete the document: the turn was withdrawn."""
+        if self.current is not None and self.current(key) is None:
+            self._void.add(key)
+
+    def not_void(self, key: int) -> None:
+        """PTB drops an object anew."""
+        self._void.discard(key)
 
     # -- refreshing -------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from ptb_mongo.sync.lag import Lag
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait
 
-__all__ = ["ChangeStream", "Followed", "just_after"]
+__all__ = ["ChangeStream", "Departing", "Followed", "just_after"]
 
 _LOGGER = get_logger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
@@ -53,6 +53,16 @@ class Followed(Protocol):
 
     def told_all(self) -> None:
         """Any document may have been written."""
+
+
+class Departing(Protocol):
+    """Notices what has expired; see `people.departing`."""
+
+    def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
+        """The collections that the change stream follows."""
+
+    async def close(self) -> None:
+        """Ends what runs."""
 
 
 def events_of_others(

@@ -85,7 +85,7 @@ async def apply(driver: Driver, change: Change) -> None:
     keys = {SEEN_AT: 1}
     if change.wanted is None:
         # Otherwise they would be long ago when somebody wants an index again.
-        while await driver.touch_some(change.collection, {SEEN_AT: {"$type": "date"}}, SEEN_AT, _CHUNK, unset=True):
+        while await _touch_some(driver, change.collection, {SEEN_AT: {"$type": "date"}}, unset=True):
             pass
         await driver.command({"dropIndexes": change.collection, "index": keys})
     elif change.now is None:
@@ -96,6 +96,12 @@ async def apply(driver: Driver, change: Change) -> None:
     else:
         index = {"keyPattern": keys, "expireAfterSeconds": change.wanted}
         await driver.command({"collMod": change.collection, "index": index})
+
+
+async def _touch_some(driver: Driver, collection: str, query: Mapping[str, Any], *, unset: bool = False) -> int:
+    """Sets, or removes, `seen_at` of the first documents that match; returns how many there were."""
+    ids = [one["_id"] async for one in driver.find(collection, query, {"_id": 1}, limit=_CHUNK)]
+    return await driver.touch(collection, {"_id": {"$in": ids}}, SEEN_AT, unset=unset) if ids else 0
 
 
 async def keep_indexes(
@@ -119,7 +125,7 @@ async def keep_indexes(
             _LOGGER.info("%s: documents expire after %s seconds, and did after %s", *_shown(change))
         for name in wanted:
             # Until now, nobody has looked for them: for all that is known they were here just now.
-            while await driver.touch_some(f"{prefix}{name}", {SEEN_AT: None}, SEEN_AT, _CHUNK):
+            while await _touch_some(driver, f"{prefix}{name}", {SEEN_AT: None}):
                 pass
     except NotImplementedError:
         _LOGGER.warning("Nothing expires: this server has no such indexes")

@@ -76,7 +76,8 @@ def _next_one_holds_it(timeout: float) -> _Pipeline:
         {
             "$set": {
                 "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
-                "until": _if("$free", _if("$next", _later(timeout), None), "$until"),
+                # Not a whole period anew: who has died while it waited keeps nobody waiting for longer than that.
+                "until": _if("$free", {"$ifNull": ["$next.until", None]}, "$until"),
                 "waiting": _if("$free", _waiting_without("$next.ticket", timeout), "$waiting"),
             }
         },

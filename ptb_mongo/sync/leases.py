@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.errors import PersistenceError, UnavailableError
 from ptb_mongo.log import get_logger
 from ptb_mongo.sync.batching import Batcher
+from ptb_mongo.sync.holds import Hold, LeaseTicket
 from ptb_mongo.sync.lease_reads import LeaseReads, SeenLease
 from ptb_mongo.sync.lease_updates import acquiring, handing_over, renewing, shown
 from ptb_mongo.sync.reader import DocumentCollection
@@ -36,41 +36,13 @@ SHORTEST: Final = 0.5
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
 _RENEWALS: Final = 3  # during `timeout`
+_SURE: Final = 0.9  # the part of `timeout` for which a lease is not in doubt: clocks do not go exactly alike
 # Seconds by which a request for leases is ahead of a read that they should protect: the server takes as long for them.
 _HEAD_START: Final = 0.002
 _FOR_EACH: Final = 0.0001
 
 Read = Callable[[Mapping[DocumentCollection, Sequence[SeenLease]]], Coroutine[Any, Any, None]]
 """Reads some leases, and after them what they protect."""
-
-
-@dataclass(eq=False, slots=True)
-class _Ticket:
-    """One update's place at one lease.
-
-    Attributes:
-        key: The lease's `_id`.
-        name: The worker's name and the number of the ticket.
-        update_id: The update.
-        told: Set when the lease was handed over, or when it is time to ask again.
-        asked: Set when the server has been asked for the lease.
-        held: Whether this ticket holds the lease.
-        left: Milliseconds until the lease of another holder expires.
-        lost: Whether this ticket held the lease, let it expire, and another one took over.
-        error: Why the server refuses to change the lease.
-        may_be_read: Set when the server has probably changed the lease, or has answered.
-    """
-
-    key: str
-    name: str
-    update_id: int
-    told: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    left: int = 0
-    held: bool = False
-    lost: bool = False
-    error: PersistenceError | None = None
-    may_be_read: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Leases:
@@ -89,7 +61,7 @@ class Leases:
         self._worker = worker
         self._timeout = timeout
         self._numbers = itertools.count(1)
-        self._tickets: dict[str, _Ticket] = {}
+        self._tickets: dict[str, LeaseTicket] = {}
         self._acquired = Batcher(self._acquire_together, "ptb_mongo leases, acquired")
         self._released = Batcher(self._release_together, "ptb_mongo leases, released")
         self._reads = LeaseReads(collection)
@@ -97,7 +69,7 @@ class Leases:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def hold(self, keys: Collection[str], update_id: int, read: Read | None = None) -> AsyncIterator[bool]:
+    async def hold(self, keys: Collection[str], update_id: int, read: Read | None = None) -> AsyncIterator[Hold]:
         """Acquires leases when it is the turn of this update, and releases them at the end, without waiting for that.
 
         Args:
@@ -106,29 +78,41 @@ class Leases:
             read: Reads what a lease protects, after the lease; called if there is just one, while that is asked for.
 
         Yields:
-            Whether that was read while the lease was held.
+            The leases.
 
         Raises:
             UnavailableError: If the server is unreachable.
         """
-        tickets: list[_Ticket] = []
-        is_read = False
+        hold = Hold()
+        now = asyncio.get_running_loop().time
         try:
             for key in sorted(keys):
-                ticket = _Ticket(key, f"{self._worker}:{next(self._numbers)}", update_id)
-                tickets.append(ticket)
+                ticket = LeaseTicket(key, f"{self._worker}:{next(self._numbers)}", update_id, hold, now())
+                hold.tickets.append(ticket)
                 self._tickets[ticket.name] = ticket
                 self._start_renewals()
                 if read is not None and len(keys) == 1:
-                    is_read = await self._acquire_and_read(ticket, read)
+                    hold.is_read = await self._acquire_and_read(ticket, read)
                 else:
                     await self._acquire(ticket)
-            yield is_read
+            yield hold
         finally:
-            for ticket in tickets:
+            for ticket in hold.tickets:
                 del self._tickets[ticket.name]
-            if tickets:  # nobody here waits for that; `close` does
-                self._run(self._leave(tickets))
+            if hold.tickets:  # nobody here waits for that; `close` does
+                self._run(self._leave(hold))
+
+    async def confirm(self, hold: Hold) -> bool:
+        """Whether leases were held until now; the server is asked only if they may have expired.
+
+        Raises:
+            UnavailableError: If that cannot be told now.
+        """
+        ends = asyncio.get_running_loop().time() - _SURE * self._timeout
+        doubtful = [ticket for ticket in hold.tickets if not ticket.lost and ticket.since <= ends]
+        if doubtful and not hold.lost.is_set():
+            await _in_time(self._renew(doubtful))
+        return not hold.lost.is_set()
 
     async def close(self) -> None:
         """Waits for the leases that are being released, and ends the renewals."""
@@ -155,7 +139,7 @@ class Leases:
 
     # -- acquiring --------------------------------------------------------------------------------------
 
-    async def _acquire_and_read(self, ticket: _Ticket, read: Read) -> bool:
+    async def _acquire_and_read(self, ticket: LeaseTicket, read: Read) -> bool:
         """Acquires a lease and reads what it protects; returns whether that was read while it was held."""
         lease = SeenLease(ticket.key)
 
@@ -171,7 +155,7 @@ class Leases:
         finally:
             await cancel_and_wait(reading)
 
-    async def _acquire(self, ticket: _Ticket) -> None:
+    async def _acquire(self, ticket: LeaseTicket) -> None:
         while True:
             ticket.told.clear()
             ticket.asked.clear()
@@ -184,7 +168,7 @@ class Leases:
             if ticket.held:
                 return
 
-    async def _acquire_together(self, tickets: list[_Ticket]) -> None:
+    async def _acquire_together(self, tickets: list[LeaseTicket]) -> None:
         def may_be_read() -> None:
             for ticket in tickets:
                 ticket.may_be_read.set()
@@ -197,13 +181,13 @@ class Leases:
             for ticket in tickets:
                 ticket.asked.set()
 
-    async def _acquire_at_most_twice(self, tickets: list[_Ticket]) -> None:
+    async def _acquire_at_most_twice(self, tickets: list[LeaseTicket]) -> None:
         try:
             await self._acquire_free(tickets)
         except UnavailableError:  # there may be another primary by now
             await self._acquire_free(tickets)
 
-    async def _acquire_free(self, tickets: list[_Ticket]) -> None:
+    async def _acquire_free(self, tickets: list[LeaseTicket]) -> None:
         updates = [({"_id": ticket.key}, acquiring(ticket.name, ticket.update_id, self._timeout)) for ticket in tickets]
         done = await self._driver.update_each(self.collection, updates, upsert=True)
         for position, ticket in enumerate(tickets):
@@ -216,7 +200,7 @@ class Leases:
                 ticket.held = ticket.held or lease.get("holder") == ticket.name
                 ticket.left = int(lease.get("left", 0))
 
-    async def _found(self, tickets: Collection[_Ticket]) -> dict[str, dict[str, Any]]:
+    async def _found(self, tickets: Collection[LeaseTicket]) -> dict[str, dict[str, Any]]:
         """The leases that some tickets are for, as far as they can be told."""
         query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
         fields = shown([ticket.name for ticket in tickets], self._timeout)
@@ -224,9 +208,12 @@ class Leases:
 
     # -- releasing --------------------------------------------------------------------------------------
 
-    async def _leave(self, tickets: list[_Ticket]) -> None:
+    async def _leave(self, hold: Hold) -> None:
+        tickets = hold.tickets
         for ticket in tickets:
             await ticket.asked.wait()
+        if hold.before_release is not None:
+            await hold.before_release()
         try:
             await self._released.submit(tickets)
         except UnavailableError:
@@ -235,10 +222,10 @@ class Leases:
             keys = ", ".join(ticket.key for ticket in tickets)
             _LOGGER.error("The leases %s could not be released, and will expire: %s", keys, error)  # noqa: TRY400
 
-    async def _release_together(self, several: list[list[_Ticket]]) -> None:
+    async def _release_together(self, several: list[list[LeaseTicket]]) -> None:
         await _in_time(self._release_each([ticket for tickets in several for ticket in tickets]))
 
-    async def _release_each(self, tickets: list[_Ticket]) -> None:
+    async def _release_each(self, tickets: list[LeaseTicket]) -> None:
         mine: list[dict[str, Any]] = [{"_id": ticket.key, "holder": ticket.name, "waiting": []} for ticket in tickets]
         if await self._driver.delete_each(self.collection, mine) == len(tickets):
             return
@@ -254,7 +241,7 @@ class Leases:
         nobodys: list[dict[str, Any]] = [{"_id": ticket.key, "holder": None, "waiting": []} for ticket in tickets]
         await self._driver.delete_each(self.collection, nobodys)
 
-    async def _release_later(self, tickets: list[_Ticket]) -> None:
+    async def _release_later(self, tickets: list[LeaseTicket]) -> None:
         """Retries until the lease has expired."""
 
         def failed(_: BaseException) -> None:
@@ -281,7 +268,7 @@ class Leases:
                 reason = error if isinstance(error, PersistenceError) else type(error).__name__
                 _LOGGER.warning("%d leases could not be renewed: %s", len(tickets), reason)
 
-    async def _renew(self, tickets: list[_Ticket]) -> None:
+    async def _renew(self, tickets: list[LeaseTicket]) -> None:
         updates = [
             (
                 {"_id": ticket.key, "$or": [{"holder": ticket.name}, {"waiting.ticket": ticket.name}]},
@@ -289,19 +276,24 @@ class Leases:
             )
             for ticket in tickets
         ]
+        begun = asyncio.get_running_loop().time()
         done = await self._driver.update_each(self.collection, updates)
         for position, error in done.refused.items():
             _LOGGER.warning("The lease %r could not be renewed: %s", tickets[position].key, error)
         if done.matched == len(updates):
+            for ticket in tickets:
+                ticket.since = begun
             return
         held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
         found = await self._found(tickets)
         for ticket in tickets:
             document = found.get(ticket.key, {})
             if ticket.name not in self._tickets or document.get("holder") == ticket.name:
-                continue  # it was released, or is still held
+                ticket.since = begun  # it was released, or is still held
+                continue
             if ticket in held:
                 ticket.lost = True
+                ticket.hold.lost.set()
                 _LOGGER.error(
                     "The lease %r was lost: this worker did not renew it for %g s, and another one may have handled "
                     "updates in the meantime",

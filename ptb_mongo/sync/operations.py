@@ -89,11 +89,13 @@ class OperationMaker:
             self._count += 1
             replica.stamping(rev)
             return Prepared(rev, Update(replica.id, _has(replica.rev), Changes(), rev), is_first=True)
-        buries = not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
+        deletes = version is not None and version.plain is None
+        buries = deletes and not replica.is_buried and (replica.is_insertion_in_doubt or self._buries())
         operation: Operation | None
-        if version is not None and version.plain is None:
+        if deletes:
             operation = _deletion(collection, replica, rev, buries=buries)
         elif replica.base is None:
+            buries = version is None
             operation = _insertion(collection, replica, version, rev)
         else:
             operation = _update(collection, replica, version, rev, _MOST_PATHS if attempt >= DIVIDED else _MANY_PATHS)
@@ -109,7 +111,8 @@ class OperationMaker:
 
 def _insertion(collection: Collection[Any], replica: Replica, version: Version | None, rev: str) -> Operation | None:
     if version is None or version.plain is None:
-        return None  # an update that may still arrive will match no document
+        # An update that may still arrive will match no document; an insertion will not, if there is a mark.
+        return Insert(replica.id, {BURIED_FIELD: True, "rev": rev}) if replica.sent.may_insert else None
     if version.plain == collection.canonical(None) and not replica.may_arrive:
         return None  # it equals what a missing document stands for
     return Insert(replica.id, {**version.plain, "rev": rev})

@@ -19,10 +19,12 @@ from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.claims import Claims
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import DIVIDED, OperationMaker, Prepared
 from ptb_mongo.sync.passes import Pass
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.transactions import Transactions
 
 __all__ = ["Sender"]
 
@@ -45,6 +47,9 @@ class Sender:
         graves: Removes the marks of deleted documents.
         availability: Whether the server answers.
         counters: Counts what happens.
+
+    Attributes:
+        transactions: Saves what one update has changed.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Sender:
         self._availability = availability
         self._counters = counters
         self._prepares = asyncio.Lock()  # each chunk in a turn of the event loop of its own
+        self._claims = Claims()
+        self.transactions = Transactions(driver, reader, operations, graves, self._claims, counters)
 
     async def send(self, run: Pass, replicas: Sequence[Replica], *, carefully: bool) -> None:
         """Writes documents until each is saved, or refused for its own sake.
@@ -170,6 +177,10 @@ class Sender:
 
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         """Writes some documents; returns those that have to be written again."""
+        async with self._claims.hold(replicas):
+            return await self._send_claimed(run, replicas)
+
+    async def _send_claimed(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         await self._read_stale(run, replicas)
         await self._prepares.acquire()
         try:

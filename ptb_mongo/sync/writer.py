@@ -72,6 +72,7 @@ class Writer:
         self._operations = OperationMaker(name, buries)
         self.graves = Graves(driver, self.submit)
         self._sender = Sender(driver, reader, self._operations, self.graves, availability, counters)
+        self.transactions = self._sender.transactions
         self._availability = availability
         self._counters = counters
         self._held = held

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator
-from functools import partial
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from telegram import Bot, Message
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
-from ptb_mongo.errors import ConfigurationError, PersistenceError, UnavailableError
+from ptb_mongo.errors import ConfigurationError, PersistenceError
 from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD, ConversationKey
 from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
-from ptb_mongo.workers.turn import TURN, Turn
+from ptb_mongo.workers.jobs import run_as_turns
+from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
 
 __all__ = ["SharedApplication"]
@@ -40,9 +41,13 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         consistency: "stream" reads only documents that the change stream has reported, which takes some milliseconds;
             while the stream is delayed, it reads as "strict" does. "strict" reads the documents of each update's user,
             chat and conversations: for updates of one user that reach two workers within those milliseconds.
-        exclusive: Whether the updates of one user are handled one after the other across all workers, in their order
-            among those that wait. Reads as "strict" does, and needs change streams.
-        lease_timeout: With `exclusive`, seconds after which the lease of a worker that has died expires.
+        exclusive: "user" (or `True`) if the updates of one user are handled one after the other across all workers, in
+            their order among those that wait; "chat" if those of one group are, too. Reads as "strict" does, and needs
+            change streams.
+        lease_timeout: With `exclusive`, seconds after which the lease of a worker that has died expires; and how long
+            a turn inside another one waits for its lease.
+        once: Whether `deliver` recognizes an update that was done before, for a day. With `exclusive`, "transaction"
+            saves that together with all that the update has changed: all or nothing, and nothing twice.
 
     Raises:
         ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
@@ -62,15 +67,20 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         self,
         *,
         consistency: Consistency = "stream",
-        exclusive: bool = False,
+        exclusive: bool | Exclusive = False,
         lease_timeout: float = 10,
+        once: Once = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if consistency not in {"stream", "strict"}:
             raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
-        if not isinstance(exclusive, bool):
-            raise ConfigurationError(f"exclusive is True or False, not {exclusive!r}")
+        if not (isinstance(exclusive, bool) or exclusive in {"user", "chat"}):
+            raise ConfigurationError(f"exclusive is False, True, 'user' or 'chat', not {exclusive!r}")
+        if not (isinstance(once, bool) or once == "transaction"):
+            raise ConfigurationError(f"once is True, False or 'transaction', not {once!r}")
+        if once == "transaction" and not exclusive:
+            raise ConfigurationError("once='transaction' needs exclusive: 'user' or 'chat'")
         if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
             raise ConfigurationError(
                 f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"
@@ -84,7 +94,13 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         check_ptb()
         self.lease_timeout = lease_timeout
         self._is_initialized = False
-        self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
+        whose: Exclusive | None = None
+        if exclusive:
+            whose = "chat" if exclusive == "chat" else "user"
+        self._worker = Worker(self, persistence, consistency, whose, lease_timeout, once=once)
+        queue = kwargs.get("job_queue")
+        if queue is not None and not getattr(queue, "runs_turns", False):
+            run_as_turns(queue, self._worker.handle)
 
     # -- updates ----------------------------------------------------------------------------------------
 
@@ -94,32 +110,74 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         Errors of the database go to the error handlers.
         """
         try:
-            await self._take(update)
+            await self._take(update, comes_again=False)
         except PersistenceError as error:
             await self.process_error(update, error)
 
     async def deliver(self, update: object) -> None:
         """Handles an update that is delivered again if this raises an error: for a webhook that answers itself.
 
-        Answer 200 when this returns, and 503 when it raises: Telegram then sends the update again, later and maybe
-        to another worker. Errors in handlers go to the error handlers, and are not raised.
+        Answer 200 when this returns: the update was handled, and all that it has changed is saved; or both was so
+        before. Answer 503 when it raises: Telegram then sends the update again, later and maybe to another worker. What
+        it has changed until then is taken back. Errors in handlers go to the error handlers, and are not raised.
 
         Raises:
             UnavailableError: If what others have changed could not be read, if no lease could be acquired, or if
                 the server has not acknowledged what this update has changed.
+            LeaseError: If the lease was lost before that, or another update has failed that changed the same data.
             RefusedError: If the server refuses to give a lease, or to read the button that was clicked.
         """
-        if not await self._take(update):
-            raise UnavailableError("the server has not acknowledged what this update has changed")
+        await self._take(update, comes_again=True)
 
-    async def _take(self, update: object) -> bool:
+    async def _take(self, update: object, *, comes_again: bool) -> None:
         if not self._is_initialized:
             await super().process_update(update)  # raises an error
-            return True
-        session = await self._worker.opened()
-        update = await self._worker.with_callback_data(update, session)
-        turn = Turn.of(update, self._worker.conversations)
-        return await self._worker.handle(turn, session, partial(super().process_update, update))
+            return
+        turn = Turn.of(update, self._worker.conversations, comes_again=comes_again)
+        process = super().process_update
+        await self._worker.handle(turn, lambda: process(turn.update))
+
+    # -- turns ------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, user_id: int | None = None, chat_id: int | None = None) -> AsyncIterator[Turn]:
+        """Does what an update has done to it: for a job, a broadcast, a web page, or somebody else's data in a handler.
+
+        At the beginning, the user's and the chat's leases are acquired (with `exclusive`), and what others have
+        changed is merged into `user_data[user_id]` and `chat_data[chat_id]`. At the end, what was changed is saved and
+        acknowledged. If something raises, inside or at the end, it is taken back.
+
+        Jobs of a `JobQueue` that have a user or a chat run as turns by themselves, and need none.
+
+        Args:
+            user_id: Whose data is changed, if it is a user's.
+            chat_id: And of which chat, if of one.
+
+        Raises:
+            UnavailableError: If the server is unreachable, or has not acknowledged what was changed.
+            LeaseError: If the lease was lost meanwhile. Inside another turn, also if it is not free within
+                `lease_timeout` seconds: two that wait for each other's lease would wait for ever.
+            RuntimeError: If the application is not initialized.
+
+        Example:
+            >>> async def refer(update, context):
+            ...     async with context.application.turn(user_id=int(context.args[0])):
+            ...         friend = context.application.user_data[int(context.args[0])]
+            ...         friend["referred"] = friend.get("referred", 0) + 1
+        """
+        if not self._is_initialized:
+            raise RuntimeError("this application is not initialized: call initialize() before turn()")
+        if user_id is None and chat_id is None:
+            raise ConfigurationError("a turn needs a user_id, a chat_id, or both")
+        turn = Turn.of_ids(user_id, chat_id, comes_again=True)
+        async with self._worker.turn(turn):
+            yield turn
+
+    @property
+    def current_turn(self) -> Turn | None:
+        """The turn that this task's handler runs in; `None` outside. Its `lost` is an event: see `Turn`."""
+        turn = TURN.get()
+        return turn if turn is not None and not turn.is_over else None
 
     async def run_in_turn(
         self,
@@ -140,21 +198,23 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
         turn.user_ids.update(_ids(user_id))
         turn.chat_ids.update(_ids(chat_id))
-        return await self._worker.handle(turn, await self._worker.opened(), job)
+        return await self._worker.handle(turn, job)
 
     # -- within an update -------------------------------------------------------------------------------
 
     def drop_user_data(self, user_id: int) -> None:
         """See `Application.drop_user_data`; within an update, the document is deleted before that is done."""
         super().drop_user_data(user_id)
-        if turn := TURN.get():
+        self._worker.drops("user_data", user_id)
+        if turn := self.current_turn:
             turn.everything = True
             turn.user_ids.add(user_id)
 
     def drop_chat_data(self, chat_id: int) -> None:
         """See `Application.drop_chat_data`; within an update, the document is deleted before that is done."""
         super().drop_chat_data(chat_id)
-        if turn := TURN.get():
+        self._worker.drops("chat_data", chat_id)
+        if turn := self.current_turn:
             turn.everything = True
             turn.chat_ids.add(chat_id)
 
@@ -163,7 +223,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     ) -> None:
         """See `Application.migrate_chat_data`; within an update, both documents are written before that is done."""
         super().migrate_chat_data(message, old_chat_id, new_chat_id)
-        if turn := TURN.get():
+        if turn := self.current_turn:
             new = new_chat_id if message is None else message.migrate_to_chat_id or message.chat.id
             turn.chat_ids.update(_ids(new))
 
@@ -172,7 +232,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     ) -> None:
         """See `Application.mark_data_for_update_persistence`; within an update, saved before that is done."""
         super().mark_data_for_update_persistence(chat_ids, user_ids)
-        if turn := TURN.get():
+        if turn := self.current_turn:
             turn.chat_ids.update(_ids(chat_ids))
             turn.user_ids.update(_ids(user_ids))
 
@@ -185,8 +245,8 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     ) -> asyncio.Task[RT]:
         """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is done."""
         task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
-        turn = TURN.get()
-        if turn is not None and update is turn.update:
+        turn = self.current_turn
+        if turn is not None and update is not None and update is turn.update:
             task.add_done_callback(lambda _: self._worker.save_later(turn))
         return task
 

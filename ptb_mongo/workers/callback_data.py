@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from telegram import CallbackQuery, InlineKeyboardButton, Message, Update
+from telegram import Bot, CallbackQuery, InlineKeyboardButton, Message, Update
 from telegram.ext import CallbackDataCache, InvalidCallbackData
 
-__all__ = ["missing_keyboards", "with_objects"]
+__all__ = ["missing_keyboards", "with_data", "with_objects"]
 
 _UUID: Final = re.compile("[0-9a-f]{32}")  # a button may hold anything: a manipulated client can send any text
 
@@ -40,18 +40,23 @@ def with_objects(update: Update, cache: CallbackDataCache) -> Update:
     # Without its message, in which some buttons may have their objects already.
     alone = CallbackQuery(query.id, query.from_user, query.chat_instance, data=text)
     cache.process_callback_query(alone)
+    return with_data(update, query, alone.data, cache.bot)
+
+
+def with_data(update: Update, query: CallbackQuery, data: Any, bot: Bot) -> Update:
+    """The same click, with another object behind its button."""
     found = CallbackQuery(
         query.id,
         query.from_user,
         query.chat_instance,
         message=query.message,
-        data=alone.data,
+        data=data,
         inline_message_id=query.inline_message_id,
         api_kwargs=dict(query.api_kwargs),
     )
     again = Update(update.update_id, callback_query=found, api_kwargs=dict(update.api_kwargs))
-    found.set_bot(cache.bot)
-    again.set_bot(cache.bot)
+    found.set_bot(bot)
+    again.set_bot(bot)
     return again
 
 

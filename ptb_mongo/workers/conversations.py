@@ -26,6 +26,7 @@ __all__ = [
     "TIMEOUT_JOB",
     "Conversations",
     "Handler",
+    "cancel_timeout",
     "check_ptb",
     "conversation_handlers",
     "held_by",
@@ -132,12 +133,12 @@ class Conversations:
                 held.pop(key, None)
             else:
                 held[key] = state
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """See `States.went_on`."""
         for one in self.named(handler):
-            _cancel_timeout(one, key)
+            cancel_timeout(one, key)
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
         """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
@@ -216,7 +217,7 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
     return None if is_over(result) else result
 
 
-def _cancel_timeout(handler: Handler, key: ConversationKey) -> None:
+def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
     """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
     if job is not None and not job.job.id.startswith(TIMEOUT_JOB):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from telegram.ext import PersistenceInput
@@ -13,9 +13,12 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
-from ptb_mongo.workers.turn import Turn
+from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.workers.turn import Turn, leases_of_conversation
 
-__all__ = ["acknowledged", "offer", "scopes_of"]
+Submit = Callable[[Collection[Any], Replica], "Ticket | None"]
+
+__all__ = ["acknowledged", "arrived", "offer", "scopes_of"]
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -30,25 +33,27 @@ def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tup
     return scopes
 
 
-def offer(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+def offer(turn: Turn, session: Session, kinds: PersistenceInput, submit: Submit | None = None) -> list[Offer]:
     """Hands to the writer what an update may have changed, without waiting.
 
     Args:
         turn: The update; collects the errors.
         session: The open session.
         kinds: The kinds of data to be stored.
+        submit: Takes a document instead of the writer.
     """
-    offered = [*_offer_data(turn, session, kinds), *_offer_states(turn, session)]
+    submit = submit or session.writer.submit
+    offered = [*_offer_data(turn, session, kinds, submit), *_offer_states(turn, session, submit)]
     callback_data = session.scopes.callback_data
     if kinds.callback_data and (cache := callback_data.live) is not None:
         staged, errors = callback_data.stage_changed(cache)
         turn.errors += errors
         for replica in staged:
-            offered += _unsaved(session, callback_data, replica)
+            offered += _unsaved(submit, callback_data, replica)
     return offered
 
 
-def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput, submit: Submit) -> list[Offer]:
     offered: list[Offer] = []
     for scope, keys in scopes_of(turn, session, kinds):
         for key in keys:
@@ -61,11 +66,19 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[O
                 continue
             turn.errors += scope.problems
             scope.problems.clear()
-            offered += _unsaved(session, scope, scope.replicas.get(key))
+            replica = scope.replicas.get(key)
+            if replica is not None and turn.comes_again and _is_leased(turn, key, scope is session.scopes.user_data):
+                replica.leased()
+            offered += _unsaved(submit, scope, replica)
     return offered
 
 
-def _offer_states(turn: Turn, session: Session) -> list[Offer]:
+def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
+    """Whether a lease protects the data of a user or chat; that of a private chat is protected by its user's."""
+    return f"user:{key}" in turn.leases or (not is_user and f"chat:{key}" in turn.leases)
+
+
+def _offer_states(turn: Turn, session: Session, submit: Submit) -> list[Offer]:
     scope = session.scopes.conversations
     offered: list[Offer] = []
     for handler, key in turn.conversations:
@@ -79,15 +92,18 @@ def _offer_states(turn: Turn, session: Session) -> list[Offer]:
         except DocumentError as error:
             turn.errors.append(error)
             continue
-        offered += _unsaved(session, scope, replica)
+        needed = leases_of_conversation(handler, key, turn.user_ids)
+        if replica is not None and turn.comes_again and turn.leases and needed <= turn.leases:
+            replica.leased()
+        offered += _unsaved(submit, scope, replica)
     return offered
 
 
-def _unsaved(session: Session, scope: Collection[Any], replica: Replica | None) -> list[Offer]:
+def _unsaved(submit: Submit, scope: Collection[Any], replica: Replica | None) -> list[Offer]:
     """What to wait for until a document is written; also if another update has submitted it before."""
     if replica is None or not replica.is_unsaved or replica.is_refused:
         return []
-    return [(replica, session.writer.submit(scope, replica))]
+    return [(replica, submit(scope, replica))]
 
 
 async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
@@ -103,9 +119,19 @@ async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
             every = False
             continue
         try:
-            await ticket.outcome(replica)
+            every = await arrived(ticket, replica) and every
         except (DocumentError, RefusedError) as error:
             turn.errors.append(error)
-        if not ticket.acknowledged and replica.is_unsaved:
-            every = False
+            every = every and (ticket.acknowledged or not replica.is_unsaved)
     return every
+
+
+async def arrived(ticket: Ticket, replica: Replica) -> bool:
+    """Waits until the server has answered, or is unreachable; returns whether it has stored a document.
+
+    Raises:
+        DocumentError: If the document was refused.
+        RefusedError: If the server refuses everything for now.
+    """
+    await ticket.outcome(replica)
+    return ticket.acknowledged or not replica.is_unsaved

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from telegram import Update
 
 from ptb_mongo.errors import DocumentError, RefusedError
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.versions import InHand
+from ptb_mongo.sync.holds import Hold
+from ptb_mongo.sync.marks import Mark
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
 
-__all__ = ["TURN", "Turn"]
+__all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation"]
 
 Conversation = tuple[Handler, ConversationKey]
+Exclusive = Literal["user", "chat"]
+Once = bool | Literal["transaction"]
 
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One update that is being handled, or the timeout of a conversation.
+    """An update that is being handled, the timeout of a conversation, a job, or what a program does of itself.
+
+    `SharedApplication.turn` gives one, and `SharedApplication.current_turn` that of a running handler. What is meant
+    for them is `lost`; everything else is for the worker.
 
     Attributes:
-        update: The update; `None` for a timeout.
+        lost: Set when its lease was lost: another worker may change the same data now, and what this one changes will
+            not be saved.
+        update: The update; `None` if there is none.
         user_ids, chat_ids: Whose data is saved when it is done.
         conversations: The conversations that it may concern.
         read: Whether to read them, stale or not.
+        comes_again: Whether what it has changed is taken back if it fails, as it will come again.
         timeouts: Their timeout jobs before the handlers ran.
         leases: The leases that it holds.
+        hold: The same, with what became of them.
         is_read: Whether what it concerns was read when its lease was acquired.
+        is_over: Whether it has ended.
+        is_done: Whether the update was done before.
+        is_saved: Whether the server has acknowledged all that it has changed.
+        mark: Where it stands whether the update was done before; `None` if that is not asked for.
         everything: Whether PTB's own save pass has to run, because something was dropped or moved.
+        found: The documents in its hands, as it found them.
+        keyboard: The keyboard that was clicked; empty if none was.
         errors: The errors of single documents.
     """
 
@@ -38,16 +58,24 @@ class Turn:
     chat_ids: set[int] = field(default_factory=set)
     conversations: list[Conversation] = field(default_factory=list)
     read: bool = False
+    comes_again: bool = False
     timeouts: dict[Conversation, Any] = field(default_factory=dict)
     leases: frozenset[str] = frozenset()
+    hold: Hold = field(default_factory=Hold)
     is_read: bool = False
+    is_over: bool = False
+    is_done: bool = False
     everything: bool = False
+    is_saved: bool = False
+    mark: Mark | None = None
+    found: dict[Replica, InHand] = field(default_factory=dict)
+    keyboard: str = ""
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
 
     @classmethod
-    def of(cls, update: object, conversations: Conversations) -> Turn:
+    def of(cls, update: object, conversations: Conversations, *, comes_again: bool = False) -> Turn:
         """What an update concerns."""
-        turn = cls(update)
+        turn = cls(update, comes_again=comes_again)
         if isinstance(update, Update):
             if update.effective_user:
                 turn.user_ids.add(update.effective_user.id)
@@ -65,24 +93,54 @@ class Turn:
         turn.user_ids.update(user)
         return turn
 
+    @classmethod
+    def of_ids(cls, user_id: int | None, chat_id: int | None, *, comes_again: bool) -> Turn:
+        """What a job, or a program of itself, does to the data of a user, a chat, or both."""
+        turn = cls(None, comes_again=comes_again)
+        turn.user_ids.update(() if user_id is None else (user_id,))
+        turn.chat_ids.update(() if chat_id is None else (chat_id,))
+        return turn
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """See the class."""
+        return self.hold.lost
+
     @property
     def number(self) -> int:
-        """Its place among the updates that wait: timeouts sort first."""
+        """Its place among the updates that wait: timeouts, and what a program does of itself, sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
 
-    def lease_keys(self) -> frozenset[str]:
+    def without(self, around: Turn) -> None:
+        """Leaves to the turn in whose handler it runs what that one has in hand already."""
+        self.user_ids -= around.user_ids
+        self.chat_ids -= around.chat_ids
+        self.conversations = [one for one in self.conversations if one not in around.conversations]
+
+    def lease_keys(self, exclusive: Exclusive) -> frozenset[str]:
         """The leases it needs: of its user, or else of its chat, and those that its conversations need besides."""
-        keys = {f"user:{user_id}" for user_id in self.user_ids} or {f"chat:{chat_id}" for chat_id in self.chat_ids}
+        keys = {f"user:{user_id}" for user_id in self.user_ids}
+        if exclusive == "chat" or not keys or self.update is None:
+            keys |= {f"chat:{chat_id}" for chat_id in self.chat_ids - self.user_ids}  # unless it is a private chat
         for handler, key in self.conversations:
-            if handler.per_user:
-                continue
-            chats, _ = ids_in(handler, key)
-            keys |= {
-                f"chat:{chat_id}" for chat_id in chats if chat_id not in self.user_ids
-            }  # unless it is a private chat
-            if not chats:
-                keys.add(f"message:{key[0]}")
+            keys |= leases_of_conversation(handler, key, self.user_ids)
         return frozenset(keys)
+
+
+def leases_of_conversation(handler: Handler, key: ConversationKey, user_ids: set[int]) -> frozenset[str]:
+    """The leases that protect a conversation, besides that of the user.
+
+    Args:
+        handler: Its handler.
+        key: Its key.
+        user_ids: The users whose leases are held: a private chat needs none besides.
+    """
+    if handler.per_user:
+        return frozenset()
+    chats, _ = ids_in(handler, key)
+    if not chats:
+        return frozenset({f"message:{key[0]}"})
+    return frozenset(f"chat:{chat_id}" for chat_id in chats if chat_id not in user_ids)
 
 
 TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)

@@ -1,39 +1,39 @@
 """What one of several workers does for an update, before and after its handlers.
 
-It merges in what other workers have changed, and saves what the update has changed before that counts as done.
+It merges in what other workers have changed, and saves what the update has changed before that counts as done. What
+comes again if it fails leaves nothing behind then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from telegram import Update
 from telegram.ext import Application
 
-from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
+from ptb_mongo.errors import LeaseError, UnavailableError
 from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
-from ptb_mongo.sync.reader import DocumentCollection
 from ptb_mongo.sync.retry import retry_forever
-from ptb_mongo.types import ConversationKey
-from ptb_mongo.waiting import cancel_and_wait
-from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
-from ptb_mongo.workers.conversations import TIMEOUT_JOB, Conversations, Handler, state_of
-from ptb_mongo.workers.saving import acknowledged, offer, scopes_of
-from ptb_mongo.workers.turn import TURN, Turn
+from ptb_mongo.waiting import cancel_and_wait, wait_at_most
+from ptb_mongo.workers.conversations import Conversations
+from ptb_mongo.workers.in_hand import Hands
+from ptb_mongo.workers.keyboards import Keyboards
+from ptb_mongo.workers.refresh import Refresh
+from ptb_mongo.workers.saving import acknowledged, offer
+from ptb_mongo.workers.timeouts import Timeouts
+from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
 __all__ = ["Consistency", "Worker"]
 
 Consistency = Literal["stream", "strict"]
-
-_ROUNDS: Final = 3
-_TURNS: Final = 8  # of the event loop, in which an event that has arrived gets from the socket to the scope
 
 
 class Worker:
@@ -43,7 +43,9 @@ class Worker:
         application: The application.
         persistence: Its persistence.
         consistency: Whether to rely on the change stream, or to read before each update.
-        lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+        exclusive: Whose updates are handled one after the other; `None` if nobody's are.
+        lease_timeout: Seconds after which an unrenewed lease expires.
+        once: Whether updates that are done are remembered; "transaction" if together with what they change.
     """
 
     def __init__(
@@ -51,14 +53,23 @@ class Worker:
         application: Application[Any, Any, Any, Any, Any, Any],
         persistence: MongoPersistence[Any, Any, Any],
         consistency: Consistency,
-        lease_timeout: float | None,
+        exclusive: Exclusive | None,
+        lease_timeout: float,
+        *,
+        once: Once,
     ) -> None:
         self._application = application
         self._persistence = persistence
-        self._strict = consistency == "strict" or lease_timeout is not None
-        self._saves: set[asyncio.Task[None]] = set()
+        self._exclusive = exclusive
+        self._lease_timeout = lease_timeout
+        self._is_whole = once == "transaction"
+        self._refresh = Refresh(application, persistence, strict=consistency == "strict" or exclusive is not None)
+        self._background: set[asyncio.Task[None]] = set()
         self._reads: set[asyncio.Task[None]] = set()
+        self._hands = Hands()
+        self._timeouts = Timeouts(self.handle)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
+        self.keyboards = Keyboards(persistence)
         persistence.share(
             Sharing(
                 user_data=application.user_data.get,
@@ -66,7 +77,8 @@ class Worker:
                 bot_data=lambda _: application.bot_data,
                 states=self.conversations,
                 callback_data=getattr(application.bot, "callback_data_cache", None),
-                lease_timeout=lease_timeout,
+                lease_timeout=lease_timeout if exclusive is not None else None,
+                once=bool(once),
             )
         )
 
@@ -89,29 +101,56 @@ class Worker:
 
     # -- one update -------------------------------------------------------------------------------------
 
-    async def handle(self, turn: Turn, session: Session, handlers: Callable[[], Awaitable[None]]) -> bool:
+    async def handle(self, turn: Turn, handlers: Callable[[], Awaitable[None]]) -> bool:
         """Merges in what others have changed, runs the handlers, and saves what they have changed.
 
         Args:
             turn: The update.
-            session: What is open.
             handlers: Runs the handlers.
 
         Returns:
-            Whether the server has acknowledged what was changed.
+            Whether the server has acknowledged what was changed; always so for what comes again.
 
         Raises:
-            UnavailableError: If what others have changed could not be read.
+            UnavailableError: If what others have changed could not be read; for what comes again, also if not all was
+                acknowledged.
+            LeaseError: For what comes again, if its lease was lost.
         """
+        async with self.turn(turn):
+            if not turn.is_done:
+                await handlers()
+        return turn.is_saved
+
+    @contextlib.asynccontextmanager
+    async def turn(self, turn: Turn) -> AsyncIterator[None]:
+        """The same for whatever is done inside."""
+        session = await self.opened()
         session.begin()
-        async with await self._lease(turn, TURN.get(), session):
+        if turn.comes_again and session.availability.is_unreachable:
+            raise UnavailableError("MongoDB is unreachable")
+        around = TURN.get()
+        if around is not None and around.is_over:
+            around = None  # this task was begun by its handlers, and goes on
+        async with await self._lease(turn, around, session):
             token = TURN.set(turn)
             try:
-                await self._bring_in(turn, session)
-                await handlers()
-                return await self.save(turn)
+                if around is not None:
+                    turn.without(around)
+                await self._refresh.bring_in(turn, session)
+                self._timeouts.before(turn)
+                self._hands.take(turn, session, self._persistence.store_data)
+                await self.keyboards.bring_in(turn, session, read=self._refresh.reads(session))
+                try:
+                    yield
+                except BaseException:
+                    await self._fails(turn, session)
+                    raise
+                if not turn.is_done:
+                    await self._ends(turn, session)
             finally:
+                turn.is_over = True
                 turn.leases = frozenset()
+                self._hands.leave(turn, session)
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, around: Turn | None, session: Session) -> AsyncExitStack:
@@ -124,111 +163,112 @@ class Worker:
 
         Raises:
             UnavailableError: If the server is unreachable.
+            LeaseError: If a lease is not free in time, and those of the update around are held meanwhile.
         """
         stack = AsyncExitStack()
-        if session.leases is not None:
+        if session.leases is not None and self._exclusive is not None:
             if session.availability.is_unreachable:
                 raise UnavailableError("MongoDB is unreachable")
             held = around.leases if around is not None else frozenset()
-            wanted = turn.lease_keys() - held
+            wanted = turn.lease_keys(self._exclusive) - held
+            # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
+            read = None if turn.conversations else partial(self._refresh.with_leases, turn, session)
+            entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
-                # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
-                read = None if turn.conversations else partial(self._read_with_leases, turn, session)
-                turn.is_read = await stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
+                # Two handlers may wait for each other's lease, and would do so for ever.
+                turn.hold = await (wait_at_most(self._lease_timeout, entering) if held and wanted else entering)
+            except asyncio.TimeoutError as error:
+                raise LeaseError(
+                    f"the lease {_named(wanted)} was not free for {self._lease_timeout:g} s, while the lease "
+                    f"{_named(held)} was held: its holder may wait for that one"
+                ) from error
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)
                 raise
+            turn.is_read = turn.hold.is_read
             turn.leases = wanted | held
         return stack
 
-    async def _read_with_leases(
-        self, turn: Turn, session: Session, leases: Mapping[DocumentCollection, Sequence[Any]]
-    ) -> None:
-        wanted: dict[DocumentCollection, Sequence[Any]] = {**leases, **self._outdated_data(turn, session, read=True)}
-        await session.reader.refresh(wanted, every=True)
-
-    def _outdated_data(self, turn: Turn, session: Session, *, read: bool) -> dict[DocumentCollection, list[Any]]:
-        wanted: dict[DocumentCollection, list[Any]] = {}
-        for scope, keys in scopes_of(turn, session, self._persistence.store_data):
-            if replicas := [replica for key in keys if (replica := scope.outdated(key, read=read))]:
-                wanted[scope] = replicas
-        return wanted
-
-    async def with_callback_data(self, update: object, session: Session) -> object:
-        """The update, with the objects of buttons that another worker has sent.
-
-        Raises:
-            UnavailableError: If they cannot be read.
-        """
-        scope = session.scopes.callback_data
-        if scope.live is None or not isinstance(update, Update) or not self._persistence.store_data.callback_data:
-            return update
-        missing = missing_keyboards(update)
-        if not missing:
-            return update
-        replicas = [scope.replica(uuid, uuid) for uuid in missing]
-        try:
-            await session.reader.refresh({scope: replicas}, every=True)
-        except BaseException:
-            for replica in replicas:
-                scope.forget(replica)
-            raise
-        scope.live.load_persistence_data(scope.fetched(replicas))
-        return with_objects(update, scope.live)
-
-    async def _bring_in(self, turn: Turn, session: Session) -> None:
-        """Merges in what others have changed; without I/O if nothing is stale.
-
-        While the change stream is delayed, because this machine or the server is busy, everything is read.
-
-        Raises:
-            UnavailableError: If it cannot be read, and what is loaded does not suffice.
-        """
-        if not (self._strict or session.must_read):
-            await _let_events_in()
-        read = self._strict or session.must_read or turn.read or session.is_stream_delayed
-        for _ in range(0 if turn.is_read else _ROUNDS):
-            wanted = self._outdated_data(turn, session, read=read)
-            if states := self._outdated_states(turn, session, read=read):
-                wanted[session.scopes.conversations] = states
-            if not wanted or not await self._read(wanted, session, read=read) or read:
-                break  # otherwise more documents may have become stale during the read
-        for scope, keys in scopes_of(turn, session, self._persistence.store_data):
-            for key in keys:
-                scope.catch_up(key)
-        turn.timeouts = {
-            (handler, key): handler.timeout_jobs.get(key)
-            for handler, key in turn.conversations
-            if handler.conversation_timeout
-        }
-
-    def _outdated_states(self, turn: Turn, session: Session, *, read: bool) -> list[Replica]:
-        outdated = []
-        for handler, key in turn.conversations:
-            replica = session.scopes.conversations.outdated(handler.name or "", key, read=read)
-            if replica is None:
-                continue
-            state = state_of(handler, key)
-            if replica.is_loaded or state is not None:  # a state that was changed here and is not saved yet stays
-                try:
-                    staged = session.scopes.conversations.stage_now(handler.name or "", key, state)
-                    session.exchange.offer(session.scopes.conversations, staged)
-                except DocumentError as error:
-                    turn.errors.append(error)
-            outdated.append(replica)
-        return outdated
-
-    async def _read(self, wanted: Mapping[DocumentCollection, list[Any]], session: Session, *, read: bool) -> bool:
-        """Reads documents; returns whether that was possible."""
-        try:
-            await session.reader.refresh(wanted, every=read)
-        except (UnavailableError, RefusedError) as error:
-            if self._strict or not all(replica.is_loaded for replicas in wanted.values() for replica in replicas):
-                raise UnavailableError(f"what others have changed cannot be read: {error}") from error
-            return False
-        return True
-
     # -- after ------------------------------------------------------------------------------------------
+
+    async def _ends(self, turn: Turn, session: Session) -> None:
+        """Saves what a turn has changed.
+
+        Raises:
+            UnavailableError: For what comes again, if not all was acknowledged.
+            LeaseError: For what comes again, if its lease was lost.
+        """
+        if not turn.comes_again:
+            turn.is_saved = await self.save(turn)
+            return
+        try:
+            await self._check(turn, session)  # a process that was frozen must not save what is old by now
+            turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
+            self._check_hands(turn)
+            if not turn.is_saved:
+                raise UnavailableError("the server has not acknowledged what this update has changed")
+            self._mark(turn, session)
+            await self._check(turn, session)
+            for replica in turn.found:
+                replica.unleased()
+        except BaseException:
+            self._withdraw(turn, session)
+            raise
+
+    async def _fails(self, turn: Turn, session: Session) -> None:
+        """What was to be done inside has failed: it comes again, or what it has changed until then is saved."""
+        if turn.comes_again:
+            self._withdraw(turn, session)
+        else:
+            await self.save(turn)
+
+    async def _check(self, turn: Turn, session: Session) -> None:
+        self._check_hands(turn)
+        if session.leases is not None and not await session.leases.confirm(turn.hold):
+            raise LeaseError(f"the lease {turn.hold.lost_keys} was lost before its update was saved")
+
+    def _check_hands(self, turn: Turn) -> None:
+        if self._hands.were_emptied(turn):
+            raise LeaseError(
+                "what this update has changed was taken back, as another one has failed, or held its lease"
+            )
+
+    def _withdraw(self, turn: Turn, session: Session) -> None:
+        self._hands.withdraw(turn, session, self._persistence.store_data)
+        self._timeouts.withdraw(turn)
+
+    def _mark(self, turn: Turn, session: Session) -> None:
+        """Notes that an update is done; the other workers hear of it before they get its lease."""
+        if session.marks is None or turn.mark is None:
+            return
+        session.marks.done(turn.number)
+        if turn.mark.is_done:
+            return  # with what it has changed
+        write = partial(session.marks.write, turn.number)
+        if turn.hold.tickets:
+            turn.hold.before_release = write
+        else:
+            self._run(self._background, write())
+
+    async def _save_whole(self, turn: Turn, session: Session) -> bool:
+        """Saves what an update has changed in one transaction, with the mark that it is done.
+
+        Where that is not possible, as one of the documents is refused, say, each is saved by itself.
+        """
+        changed: dict[Collection[Any], list[Replica]] = {}
+
+        def take(scope: Collection[Any], replica: Replica) -> None:
+            changed.setdefault(scope, []).append(replica)
+
+        offer(turn, session, self._persistence.store_data, take)
+        marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
+        is_plain = not turn.everything and not turn.errors
+        if is_plain and await session.writer.transactions.save(changed, marks):
+            self._timeouts.watch(turn)
+            if turn.mark is not None:
+                turn.mark.seen(turn.mark.now, is_done=True)
+            return True
+        return await self.save(turn)
 
     async def save(self, turn: Turn) -> bool:
         """Saves what an update may have changed.
@@ -238,7 +278,7 @@ class Worker:
         """
         session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
         done = await acknowledged(turn, offer(turn, session, self._persistence.store_data))
-        self._watch_timeouts(turn)
+        self._timeouts.watch(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
@@ -248,21 +288,11 @@ class Worker:
             await self._application.process_error(turn.update, error)
         return done
 
-    # -- conversations that time out --------------------------------------------------------------------
-
-    def _watch_timeouts(self, turn: Turn) -> None:
-        """Makes the timeout of a conversation run like an update, so that the other workers hear of it."""
-        for (handler, key), before in turn.timeouts.items():
-            job = handler.timeout_jobs.get(key)
-            if job is not None and job is not before and not job.job.id.startswith(TIMEOUT_JOB):
-                job.callback = partial(self._time_is_over, handler, key, job.callback)
-
-    async def _time_is_over(
-        self, handler: Handler, key: ConversationKey, callback: Callable[[Any], Awaitable[None]], context: Any
-    ) -> None:
-        session = self.session
-        if session is not None:  # the timeout may be void by now, as another worker has continued the conversation
-            await self.handle(Turn.of_timeout(handler, key), session, partial(callback, context))
+    def drops(self, kind: Literal["user_data", "chat_data"], key: int) -> None:
+        """PTB drops the data of a user or chat, and is to delete it with its next save pass."""
+        if self.session is not None:
+            scopes = self.session.scopes
+            (scopes.user_data if kind == "user_data" else scopes.chat_data).not_void(key)
 
     # -- in the background ------------------------------------------------------------------------------
 
@@ -276,7 +306,7 @@ class Worker:
         """Saves what a background task of an update may have changed; called when the task is done."""
         session = self.session
         if session is not None:
-            self._run(self._saves, self.save(turn))
+            self._run(self._background, self.save(turn))
 
     def _read_in_background(self, replica: Replica) -> None:
         session = self.session
@@ -288,14 +318,12 @@ class Worker:
         """Waits for the saves in progress."""
         for read in [*self._reads]:
             await cancel_and_wait(read)
-        while self._saves:
-            await asyncio.wait(self._saves)
+        while self._background:
+            await asyncio.wait(self._background)
 
 
-async def _let_events_in() -> None:
-    """Lets events that have arrived, even if still in the sockets, be processed before the update."""
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
+def _named(keys: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(keys)))
 
 
 def _ignore(_: BaseException) -> None:

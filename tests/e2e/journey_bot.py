@@ -134,6 +134,13 @@ async def count(_: Update, context: Any) -> None:
     context.user_data["count"] = before + 1
 
 
+async def count_slowly(update: Update, context: Any) -> None:
+    before = context.user_data.get("count", 0)
+    await update.effective_chat.send_message("begun")
+    await asyncio.sleep(0.3)
+    context.user_data["count"] = before + 1
+
+
 async def report_update(update: Update, context: Any) -> None:
     """Nobody wants an update: it comes again, or this worker was told too late of what another has done."""
     user, late = update.effective_user.id, ""
@@ -203,6 +210,7 @@ def application_of(options: dict[str, Any]) -> Application[Any, Any, Any, Any, A
         builder = builder.application_class(SharedApplication, options["shared"])
     application = builder.persistence(persistence).updater(None).build()
     application.add_handler(MessageHandler(filters.Text(["count"]), count))
+    application.add_handler(MessageHandler(filters.Text(["count slowly"]), count_slowly))
     application.add_handler(journey())
     application.add_handler(TypeHandler(Update, report_update))
     application.add_error_handler(report_error)

@@ -113,8 +113,19 @@ class Worker:
     async def kill(self) -> None:
         """Ends it at once."""
         if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             await self._process.wait()
+
+    def freeze(self) -> None:
+        """Stops it, as a laptop that is closed, or a platform between two requests."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> int:
         """Ends it as an administrator does; gives the exit status."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from bots import Bot, until
 from offline import offline_application
@@ -21,6 +23,7 @@ from workers import SharedBot, running
 
 from ptb_mongo import ConfigurationError, MongoPersistence
 from ptb_mongo.people.subject import Subject
+from ptb_mongo.sync.spill import Spilled, claim, write
 
 BOB = 77
 
@@ -160,6 +163,30 @@ async def test_only_one_id_is_taken(bot: Bot) -> None:
     for ids in ({}, {"user_id": 1, "chat_id": 2}, {"user_id": "1"}, {"user_id": True}, {"user_id": 2**63}):
         with pytest.raises(ConfigurationError):
             await bot.persistence.erase(bot.application, **ids)
+
+
+async def test_what_earlier_processes_could_not_save_of_them_is_gone(
+    client: Any, mongodb_database: str, tmp_path: Path, run: Any
+) -> None:
+    def left(name: str) -> None:
+        some = [("user_data", ADA), ("user_data", BOB), ("conversations", {"handler": "x", "key": [ADA, ADA]})]
+        spilled = [Spilled(collection, one, None, bson.encode({"data": SECRET}), {}) for collection, one in some]
+        write(tmp_path, mongodb_database, "", name, spilled)
+
+    def unsaved() -> list[Any]:
+        return [one.id for file in claim(tmp_path, mongodb_database, "") for one in file.documents()]
+
+    persistence: Any = MongoPersistence(client, mongodb_database, spill_dir=tmp_path)
+    bot = Bot(persistence)
+    async with bot.application:
+        left("one")  # of another worker, which was killed since
+        erased = await persistence.erase(bot.application, user_id=ADA)
+    assert erased.removed == {"spill_dir": 2}
+    assert unsaved() == [BOB]
+    left("two")
+    ran = await asyncio.to_thread(run, "erase", "user", str(ADA), "--apply", "--spill-dir", str(tmp_path))
+    assert ran.exit_code == 0
+    assert unsaved() == [BOB, BOB]
 
 
 # -- several processes ------------------------------------------------------------------------------------

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from bots import until
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Message, Update, User
-from telegram.ext import InvalidCallbackData
+from telegram.ext import CallbackDataCache, InvalidCallbackData
 from workers import USER, SharedBot, click, message, running, text
 
-from ptb_mongo import MongoPersistence
+from ptb_mongo import MongoPersistence, UnavailableError
 
 BOT = User(123456, "Offline", is_bot=True)
 
@@ -167,19 +168,100 @@ async def test_a_keyboard_that_is_no_longer_needed_here_stays_if_it_was_used_in_
         assert (await clicked(one, used)).callback_query.data == "used"
 
 
-async def test_a_keyboard_that_was_dropped_in_another_worker_is_stored_whole_when_it_is_used(worker, database):
-    one, two = worker(), worker()
+MODES = [{"consistency": "stream"}, {"consistency": "strict"}, {"exclusive": True}]
+
+
+@pytest.fixture
+def any_worker(mongo_persistence: Callable[..., MongoPersistence[Any, Any, Any]]) -> Callable[..., SharedBot]:
+    return lambda **options: SharedBot(mongo_persistence(), **options)
+
+
+def drops(update: Update, context: Any) -> None:
+    context.drop_callback_data(update.callback_query)
+
+
+def clears(_: Update, context: Any) -> None:
+    context.bot.callback_data_cache.clear_callback_data()
+
+
+@pytest.mark.parametrize("act", [drops, clears])
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_keyboard_that_was_dropped_in_another_worker_is_valid_nowhere(any_worker, database, mode, act):
+    one, two, three = any_worker(**mode), any_worker(**mode), any_worker(**mode)
+    async with running(one, two, three):
+        markup, left = await keyboard(one, "buy"), await keyboard(one, "left")
+        uuid = CallbackDataCache.extract_uuids(markup.inline_keyboard[0][0].callback_data)[0]
+        assert (await clicked(three, markup)).callback_query.data == "buy"
+
+        assert (await clicked(two, markup, act=act)).callback_query.data == "buy"
+
+        assert database.callback_data.count_documents({"_id": uuid, "buttons": {"$exists": True}}) == 0
+        if mode == MODES[0]:  # after its window
+            for bot in (one, three):
+                scope = bot.persistence.session.scopes.callback_data
+                await until(lambda scope=scope: scope.replicas[uuid].is_stale)
+        for bot in (one, two, three):
+            assert isinstance((await clicked(bot, markup)).callback_query.data, InvalidCallbackData)
+        assert database.callback_data.count_documents({"_id": uuid, "buttons": {"$exists": True}}) == 0
+        assert (await clicked(one, left)).callback_query.data == "left"
+
+
+async def test_a_keyboard_that_is_dropped_is_not_kept_because_another_worker_was_clicked_later(any_worker, database):
+    one, two = any_worker(consistency="strict"), any_worker(consistency="strict")
     async with running(one, two):
-        markup = await keyboard(one, "x")
-        update = await clicked(two, markup)
-        await two.takes(text(), lambda _, context: context.drop_callback_data(update.callback_query))
-        assert database.callback_data.count_documents({"buttons": {"$exists": True}}) == 0
+        markup = await keyboard(one, "buy")
+        uuid = CallbackDataCache.extract_uuids(markup.inline_keyboard[0][0].callback_data)[0]
+        click_in_two = await clicked(two, markup)
+        await clicked(one, markup)  # which `two` has not heard of
 
-        await clicked(one, markup)
+        await two.takes(text(), lambda _, context: context.drop_callback_data(click_in_two.callback_query))
 
-        stored = database.callback_data.find_one({"buttons": {"$exists": True}})
-        assert {"position", "accessed_at", "buttons", "objects"} < stored.keys()
-        assert (await clicked(two, markup)).callback_query.data == "x"
+        assert database.callback_data.count_documents({"_id": uuid, "buttons": {"$exists": True}}) == 0
+        assert isinstance((await clicked(one, markup)).callback_query.data, InvalidCallbackData)
+
+
+async def test_of_two_clicks_at_once_only_one_finds_a_button_that_is_meant_for_once(any_worker):
+    one, two = any_worker(exclusive=True), any_worker(exclusive=True)
+    async with running(one, two):
+        markup = await keyboard(one, "buy")
+        await clicked(two, markup)
+
+        def buys(update: Update, context: Any) -> None:
+            if update.callback_query.data == "buy":
+                context.drop_callback_data(update.callback_query)
+
+        updates = await asyncio.gather(*(clicked(bot, markup, act=buys) for bot in (one, two, one, two)))
+
+        assert [update.callback_query.data for update in updates].count("buy") == 1
+
+
+async def test_a_click_that_comes_again_finds_the_button_that_its_first_run_has_dropped(
+    traffic, mongodb_database, database
+):
+    persistence: Any = MongoPersistence(traffic.uri, mongodb_database, shutdown_timeout=2)
+    bot = SharedBot(persistence, consistency="strict")
+    async with running(bot):
+        markup = await keyboard(bot, "buy")
+        update = click(markup.inline_keyboard[0][0].callback_data, on=with_keyboard(markup))
+        bot.application.bot.insert_callback_data(update)
+
+        async def fails(update: Update, context: Any) -> None:
+            drops(update, context)
+            context.user_data["bought"] = 1
+            await traffic.does("stall")
+
+        with pytest.raises(UnavailableError):
+            await bot.delivers(update, fails)
+        await traffic.does("cut", "forward")
+        await until(lambda: bot.persistence.health().connected and not bot.persistence.health().waiting)
+        again = click(markup.inline_keyboard[0][0].callback_data, on=with_keyboard(markup))
+        bot.application.bot.insert_callback_data(again)
+        seen: list[Any] = []
+
+        await bot.delivers(again, lambda update, _: seen.append(update.callback_query.data))
+
+        assert seen == ["buy"]
+        assert database.user_data.find_one({"_id": USER, "data": {"$exists": True}}) is None
 
 
 async def test_an_update_without_keyboards_writes_none(worker, database):

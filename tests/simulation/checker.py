@@ -13,6 +13,7 @@ What the rules of merging allow, though it looks like a fault, is named in `fair
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -110,6 +111,33 @@ class Checker(Fairness):
                     what = f"{name_of(document, path)} became {new!r}, which nobody has written"
                     self.violated("invented", f"{life}: {what}")
         view.leaves = after
+
+    def withdrawn(self, life: Life, document: Document, after: Leaves) -> None:
+        """A turn has failed: what it has changed, and is not stored, is taken back.
+
+        Args:
+            life: The worker.
+            document: What the turn had in hand.
+            after: What is in memory now.
+        """
+        view, now = self._view(life, document), asyncio.get_running_loop().time()
+        kept: dict[Path, Node] = {}
+        for path, own in [*view.own.items()]:
+            if not self.is_resolved(own) and after.get(path) != own.value:
+                own.lost, own.withdrawn_at = True, now
+                del view.own[path]
+                before = own.seen
+                if before is not None and before.next is own:
+                    before.next = None
+                is_there = before is not None and before.author is life and after.get(path) == before.value
+                if before is not None and is_there and not self.is_resolved(before):
+                    kept[path] = before  # which was refused, say
+        if (drop := view.nodes.get(WHOLE)) is not None and drop.stored_at is None:
+            drop.lost, drop.withdrawn_at = True, now
+            del view.nodes[WHOLE]
+        self.saw(life, document, after, "a turn that has failed")
+        view.own |= kept
+        view.nodes |= kept
 
     def acknowledged(self, life: Life, nodes: Sequence[Node], how: str) -> None:
         """A process was told that these are stored."""

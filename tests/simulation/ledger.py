@@ -97,14 +97,15 @@ class Ledger:
     ) -> list[Node]:
         """What a process has written there that looks like this, the newest first; what a request may hold, if given.
 
-        A request that arrives late, or once more, holds nothing that its process has changed since it was sent.
+        A request that arrives late, or once more, holds nothing that its process has changed since it was sent; nor
+        anything that it had taken back before.
         """
         found = [node for node in reversed(self._nodes.get((document, path), {}).get(value, ())) if node.author is life]
         if value is ABSENT:
             for length in range(len(path) - 1, -1, -1):
                 above = self._nodes.get((document, path[:length]), {}).get(ABSENT, ())
                 found += [node for node in reversed(above) if node.author is life]
-        return found if request is None else [node for node in found if node.since <= request.sent]
+        return found if request is None else [one for one in found if one.since <= request.sent <= one.withdrawn_at]
 
     def _store(self, node: Node, request: Request | None) -> None:
         self._stored.setdefault(node.document, {})[node.path] = node

@@ -235,8 +235,8 @@ MUTANTS = (
     Mutant(
         "deliver does not wait for what an update has changed",
         "workers.saving:_unsaved",
-        "return [(replica, session.writer.submit(scope, replica))]",
-        "return [one for one in [session.writer.submit(scope, replica)] if not one]",
+        "return [(replica, submit(scope, replica))]",
+        "return [one for one in [submit(scope, replica)] if not one]",
         2,
     ),
     Mutant(
@@ -249,21 +249,21 @@ MUTANTS = (
     Mutant(
         "deliver does not wait for the states of conversations",
         "workers.worker:offer",
-        "*_offer_states(turn, session)]",
+        "*_offer_states(turn, session, submit)]",
         "]",
         78,
     ),
     Mutant(
         "strict consistency does not read",
-        "workers.worker:Worker._bring_in",
-        "read = self._strict or session.must_read",
-        "read = session.must_read",
+        "workers.refresh:Refresh.reads",
+        "return self._strict or session.must_read",
+        "return session.must_read",
         197,
     ),
     Mutant(
         "handlers run without a lease",
         "workers.worker:Worker._lease",
-        "wanted = turn.lease_keys() - held",
+        "wanted = turn.lease_keys(self._exclusive) - held",
         "wanted = frozenset()",
         17,
     ),
@@ -326,7 +326,7 @@ MUTANTS = (
     Mutant(
         "a strict worker reads no more than others",
         "workers.worker:Worker.__init__",
-        'consistency == "strict" or lease_timeout is not None',
+        'consistency == "strict" or exclusive is not None',
         "False",
         149,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,6 +64,7 @@ class Node:
         lost: Whether it has lost a conflict, or is gone for another reason that is fair.
         was_missing: Whether nothing was stored there when it was made.
         next: What its author has written in its place.
+        withdrawn_at: The loop's time when its author has taken it back: no request may hold it that is sent later.
     """
 
     document: Document
@@ -80,6 +82,7 @@ class Node:
     lost: bool = False
     was_missing: bool = False
     next: Node | None = None
+    withdrawn_at: float = math.inf
 
     def __repr__(self) -> str:
         what = "nothing" if self.value is ABSENT else self.value

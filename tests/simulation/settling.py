@@ -69,7 +69,7 @@ class Settling:
                     await self._wait_for(bot.run(bot.process.update(user_id, (), 0)))
                 await self._wait_for(bot.run(bot.process.save()))
                 await asyncio.sleep(0.1)
-            if all(change.collection == "leases" for change in world.mongod.history[before:]):
+            if all(change.collection in {"leases", "updates"} for change in world.mongod.history[before:]):
                 return
         world.checker.violated("restless", "each save pass writes something")
 

@@ -164,7 +164,7 @@ class Worker(Process):
             await self.application.deliver(Update(delivery.number, message=message))
         except PersistenceError as error:
             world.note(f"{self} cannot handle update {delivery.number} of {user_id}: {error}")
-            self._left += self._storable_of(delivery.nodes, delivery.spoiled)
+            self._take_back(user_id)
         else:
             world.note(f"{self} has handled update {delivery.number} of {user_id}")
             nodes = self._storable_of(delivery.nodes, delivery.spoiled)
@@ -172,6 +172,13 @@ class Worker(Process):
             self._offered += nodes
         finally:
             del self._deliveries[delivery.number]
+
+    def _take_back(self, user_id: int) -> None:
+        """What an update has changed that failed is no longer in memory."""
+        for where in ("user", "chat", "bot"):
+            document, obj = self._data(where, user_id)
+            self.world.checker.withdrawn(self, document, self.leaves(document, obj))
+        self.world.checker.withdrawn(self, self.conversation(user_id), self._leaves_of_state(user_id))
 
     def _storable_of(self, nodes: Sequence[Node], spoiled: Collection[Document] = frozenset()) -> list[Node]:
         """Those of some changes for which no error was told."""

@@ -1,0 +1,115 @@
+"""Which updates are done: Telegram delivers again what it had no answer to, though it may have been handled.
+
+There is one document for each update that was delivered and is saved, for a day. It is read together with the data, and
+written in the background, those of many updates together; under a lease, before that is given back. So it says nothing
+of an update whose worker has died between the two: only a transaction does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import bson
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.driver.decoding import ANYTHING
+from ptb_mongo.errors import PersistenceError
+from ptb_mongo.log import get_logger
+from ptb_mongo.replica.moments import Moments
+from ptb_mongo.sync.batching import Batcher
+
+__all__ = ["Mark", "Marks"]
+
+_LOGGER = get_logger(__name__)
+_REMEMBERED: Final = 24 * 60 * 60
+"""Seconds for which it is known that an update is done: Telegram keeps updates for so long."""
+_RECENT: Final = 1000  # updates that this worker itself knows to be done
+
+
+class Mark(Moments):
+    """Whether an update is done, as one read shows it.
+
+    Args:
+        update_id: The update.
+
+    Attributes:
+        id: The same.
+        is_done: Whether it was done.
+        is_in_doubt: See `Replica`; none of its reads is.
+    """
+
+    is_in_doubt: Final = False
+
+    def __init__(self, update_id: int) -> None:
+        super().__init__(known=False)
+        self.told()
+        self.id = update_id
+        self.is_done = False
+
+    def seen(self, moment: int, *, is_done: bool) -> None:
+        """A read that began at a moment shows whether it is done."""
+        self.is_done = is_done
+        self._know(moment)
+
+
+class Marks:
+    """The updates that are done; for a `Reader`, a `DocumentCollection`.
+
+    Args:
+        driver: The database.
+        collection: Where they are.
+    """
+
+    fields = ("at",)
+
+    def __init__(self, driver: Driver, collection: str) -> None:
+        self.collection = collection
+        self._driver = driver
+        self._recent: dict[int, None] = {}
+        self._written = Batcher(self._write_together, "ptb_mongo updates that are done")
+
+    async def prepare(self) -> None:
+        """Has the server forget them in time."""
+        await self._driver.create_index(self.collection, "at", expireAfterSeconds=_REMEMBERED)
+
+    def is_recent(self, update_id: int) -> bool:
+        """Whether an update was done by this worker, a short time ago."""
+        return update_id in self._recent
+
+    def done(self, update_id: int) -> None:
+        """An update is done."""
+        self._recent[update_id] = None
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    async def write(self, update_id: int) -> None:
+        """Lets the other workers know that an update is done; if that is not possible, it may be handled once more."""
+        try:
+            await self._written.submit(update_id)
+        except PersistenceError as error:
+            _LOGGER.warning("That update %d is done is not stored: %s", update_id, error)
+
+    def lost(self, asked: Sequence[Mark], raws: Sequence[bytes]) -> list[Mark]:  # noqa: ARG002
+        """See `DocumentCollection.lost`; most updates were never handled before."""
+        return []
+
+    async def _write_together(self, update_ids: list[int]) -> None:
+        at = [{"$set": {"at": "$$NOW"}}]
+        await self._driver.update_each(self.collection, [({"_id": one}, at) for one in update_ids], upsert=True)
+
+    async def close(self) -> None:
+        """Ends what is in progress."""
+        await self._written.close()
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def answered(self, asked: Iterable[tuple[Mark, int]], raws: Iterable[bytes], *, lasts: bool) -> None:  # noqa: ARG002
+        """See `DocumentCollection.answered`."""
+        found: set[Any] = {bson.decode(raw, ANYTHING)["_id"] for raw in raws}
+        for mark, moment in asked:
+            mark.seen(moment, is_done=mark.id in found)
+
+    def could_not_be_used(self, mark: Mark, error: Exception, moment: int | None = None) -> None:  # noqa: ARG002
+        """See `DocumentCollection.could_not_be_used`; who cannot be told to be done, is not."""
+        mark.seen(mark.now if moment is None else moment, is_done=False)

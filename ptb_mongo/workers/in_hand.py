@@ -1,0 +1,89 @@
+"""The documents that a turn has in hand: as it finds them when it begins, and taken back when it fails.
+
+Turns that overlap in one object, as those of a group may, cannot be told apart in it: so what one takes back, the
+others lose, too. They find out before they save, and fail with it; all come again. Only where one of them does not come
+again, as an update of PTB's own updater, nothing is taken back, and what is pending is saved.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from telegram.ext import PersistenceInput
+
+from ptb_mongo.replica.collection import Collection
+from ptb_mongo.replica.document import Replica
+from ptb_mongo.replica.versions import InHand
+from ptb_mongo.session import Session
+from ptb_mongo.workers.saving import scopes_of
+from ptb_mongo.workers.turn import Turn
+
+__all__ = ["Hands"]
+
+
+class Hands:
+    """What the turns of one worker have in hand."""
+
+    def __init__(self) -> None:
+        self._kept: Counter[Replica] = Counter()  # by turns that do not come again
+
+    def take(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
+        """A turn begins: what others have changed is merged in."""
+        for replica in _replicas(turn, session, kinds):
+            turn.found[replica] = replica.in_hand()
+            if not turn.comes_again:
+                self._kept[replica] += 1
+
+    def leave(self, turn: Turn, session: Session) -> None:
+        """A turn has ended."""
+        for handler, key in turn.conversations:
+            session.scopes.conversations.left(handler.name or "", key)
+        if not turn.comes_again:
+            self._kept.subtract(turn.found.keys())
+            self._kept += Counter()  # without those that nobody has in hand any more
+
+    @staticmethod
+    def were_emptied(turn: Turn) -> bool:
+        """Whether something that a turn has in hand was taken back since it began."""
+        return any(replica.withdrawals != found.withdrawals for replica, found in turn.found.items())
+
+    def withdraw(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
+        """A turn has failed, and will come again."""
+        scopes = session.scopes
+        for scope, keys in scopes_of(turn, session, kinds):
+            for key in keys:
+                replica = scope.replica(key, key)
+                if self._kept[replica]:
+                    continue
+                if turn.everything and scope is not scopes.bot_data:
+                    scope.void(key)
+                scope.withdraw(key, turn.found.get(replica, _unknown(replica)))
+                _see_to_it(session, scope, replica)
+        for handler, conversation in turn.conversations:
+            state = scopes.conversations.replicas.get((handler.name or "", conversation))
+            if state is not None and state.is_loaded and not self._kept[state]:
+                scopes.conversations.withdraw(state, turn.found.get(state, _unknown(state)))
+                _see_to_it(session, scopes.conversations, state)
+        if turn.keyboard:
+            scopes.callback_data.withdraw(turn.keyboard)
+
+
+def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator[Replica]:
+    for scope, keys in scopes_of(turn, session, kinds):
+        for key in keys:
+            yield scope.replica(key, key)
+    for handler, conversation in turn.conversations:
+        yield session.scopes.conversations.of(handler.name or "", conversation)
+
+
+def _unknown(replica: Replica) -> InHand:
+    """For a document that a turn has taken in hand only later, and changed since."""
+    return InHand(replica.base, None, replica.withdrawals)
+
+
+def _see_to_it(session: Session, scope: Collection[Any], replica: Replica) -> None:
+    """Has written what is left to be: what was pending before, or what keeps an earlier write from arriving."""
+    if replica.is_unsaved:
+        session.writer.submit(scope, replica)

@@ -1,0 +1,76 @@
+"""The objects behind buttons, before handlers run: brought in from other workers, and gone if those dropped them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from telegram import Bot, CallbackQuery, Update
+from telegram.ext import CallbackDataCache, InvalidCallbackData
+
+from ptb_mongo.persistence import MongoPersistence
+from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.session import Session
+from ptb_mongo.workers.callback_data import missing_keyboards, with_data, with_objects
+from ptb_mongo.workers.turn import Turn
+
+__all__ = ["Keyboards"]
+
+
+class Keyboards:
+    """The keyboards that updates refer to.
+
+    Args:
+        persistence: Says whether they are stored.
+    """
+
+    def __init__(self, persistence: MongoPersistence[Any, Any, Any]) -> None:
+        self._persistence = persistence
+
+    async def bring_in(self, turn: Turn, session: Session, *, read: bool) -> None:
+        """Puts the objects of buttons into an update, or what stands for them where another worker has dropped them.
+
+        Args:
+            turn: The update.
+            session: What is open.
+            read: Whether to read a keyboard that is known, stale or not.
+
+        Raises:
+            UnavailableError: If they cannot be read.
+        """
+        scope, update = session.scopes.callback_data, turn.update
+        if scope.live is None or not isinstance(update, Update) or not self._persistence.store_data.callback_data:
+            return
+        if missing := missing_keyboards(update):
+            turn.update = update = await self._with_missing(update, missing, session, scope.live)
+        elif update.callback_query is not None:
+            update = await self._without_dropped(update, update.callback_query, session, scope.live.bot, read=read)
+            turn.update = update
+        if update.callback_query is not None:
+            turn.keyboard = scope.clicked(update.callback_query.id)
+
+    @staticmethod
+    async def _with_missing(update: Update, missing: list[str], session: Session, cache: CallbackDataCache) -> Update:
+        scope = session.scopes.callback_data
+        replicas = [scope.replica(uuid, uuid) for uuid in missing]
+        try:
+            await session.reader.refresh({scope: replicas}, every=True)
+        except BaseException:
+            for replica in replicas:
+                scope.forget(replica)
+            raise
+        cache.load_persistence_data(scope.fetched(replicas))
+        return with_objects(update, cache)
+
+    @staticmethod
+    async def _without_dropped(
+        update: Update, query: CallbackQuery, session: Session, bot: Bot, *, read: bool
+    ) -> Update:
+        scope: CallbackDataScope = session.scopes.callback_data
+        replica = scope.replicas.get(scope.clicked(query.id))
+        if replica is None or not (read or replica.is_stale) or replica.is_unsaved:
+            return update
+        await session.reader.refresh({scope: [replica]}, every=read)
+        if not scope.is_gone(replica):
+            return update
+        scope.forget(replica)
+        return with_data(update, query, InvalidCallbackData(), bot)

@@ -1,0 +1,304 @@
+"""What `deliver` has raised for comes again: nothing of it is left, and nothing of it is done later.
+
+The kind: a worker that was cut off, frozen, or told nothing, and has something unsaved that others have overtaken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from bots import until
+from disturbed import WRITES, Traffic
+from telegram import Update
+from telegram.ext import ConversationHandler, MessageHandler, filters
+from workers import USER, SharedBot, running, text
+
+from ptb_mongo import LeaseError, MongoPersistence, PersistenceError, UnavailableError
+
+GROUP = -100
+OTHER = 7
+MODES = [{"consistency": "stream"}, {"consistency": "strict"}, {"exclusive": True}]
+NAMES = ["stream", "strict", "exclusive"]
+
+
+def count(_: object, context: Any) -> None:
+    context.user_data["n"] = context.user_data.get("n", 0) + 1
+
+
+def conversation() -> ConversationHandler[Any]:
+    async def start(_: Update, __: Any) -> int:
+        return 1
+
+    async def end(_: Update, __: Any) -> int:
+        return ConversationHandler.END
+
+    start_it, end_it = MessageHandler(filters.Regex("start"), start), MessageHandler(filters.Regex("end"), end)
+    return ConversationHandler([start_it], {1: [end_it]}, [], name="order", persistent=True)
+
+
+@pytest.fixture
+def cut_off(traffic: Traffic, mongodb_database: str) -> Callable[..., SharedBot]:
+    """Makes a worker whose traffic may be disturbed, and which soon gives up waiting."""
+
+    def make(handlers: Any = (), **options: Any) -> SharedBot:
+        persistence: Any = MongoPersistence(traffic.uri, mongodb_database, shutdown_timeout=2)
+        return SharedBot(persistence, handlers, **options)
+
+    return make
+
+
+@pytest.fixture
+def free(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., SharedBot]:
+    """Makes another worker, which nothing disturbs."""
+
+    def make(handlers: Any = (), **options: Any) -> SharedBot:
+        return SharedBot(MongoPersistence(mongodb_server_uri, mongodb_database), handlers, **options)
+
+    return make
+
+
+async def goes_on(bot: SharedBot) -> None:
+    """Until a worker is connected again, and has nothing left to write."""
+    health = bot.persistence.health
+    await until(lambda: health().connected and health().waiting == 0)
+
+
+@pytest.fixture(autouse=True)
+async def calm(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 1.5)
+    yield
+    await traffic.calm()
+
+
+@pytest.mark.parametrize("mode", MODES, ids=NAMES)
+async def test_who_was_cut_off_before_a_save_does_not_undo_what_others_have_answered(
+    cut_off, free, traffic, database, mode
+):
+    mode = {**mode, "lease_timeout": 1}
+    one, two = cut_off([conversation()], **mode), free([conversation()], **mode)
+    async with running(one, two):
+        await one.delivers(text("start"), count)
+
+        async def is_cut_off(update: Update, context: Any) -> None:
+            count(update, context)
+            await traffic.does("stall")
+
+        again = text("end")
+        with pytest.raises(PersistenceError):
+            await one.delivers(again, is_cut_off)
+        assert one.application.user_data[USER] == {"n": 1}
+        await two.delivers(again, count)
+        await two.delivers(text("start"), count)
+        await two.delivers(text("end"), count)
+        await traffic.does("cut", "forward")
+        await goes_on(one)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 4}
+        assert database.conversations.find_one({"state": {"$exists": True}}) is None
+        replica = one.persistence.session.scopes.user_data.replicas[USER]
+        await until(lambda: replica.is_stale or replica.rev == database.user_data.find_one(USER)["rev"])
+        await one.delivers(text("start"), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 5}
+        assert database.conversations.find_one({"state": 1}) is not None
+
+
+async def test_an_insertion_that_arrives_late_brings_nothing_back(cut_off, free, traffic, database):
+    one, two = cut_off(consistency="strict"), free(consistency="strict")
+    async with running(one, two):
+        await traffic.does("hold", commands=WRITES, collections=["user_data"])
+        with pytest.raises(UnavailableError):
+            await one.delivers(text(), count)
+        await goes_on(one)  # it has made sure that the first one can do nothing
+
+        await traffic.does("release")
+
+        assert database.user_data.find_one({"_id": USER, "data": {"$exists": True}}) is None
+        await two.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await one.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+
+
+@pytest.mark.parametrize("mode", MODES[1:], ids=NAMES[1:])
+async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_written_again(
+    cut_off, free, traffic, database, mode
+):
+    mode = {**mode, "lease_timeout": 1}
+    one, two = cut_off(**mode), free(**mode)
+    async with running(one, two):
+        await one.delivers(text(), count)
+        await traffic.does("lose_answer", commands=WRITES, collections=["user_data"], close=False)
+        with pytest.raises(UnavailableError):
+            await one.delivers(text(), count)
+        for _ in range(3):
+            await two.delivers(text(), count)
+        await goes_on(one)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 5}
+        await one.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 6}
+
+
+async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_saves_nothing(free, database, caplog):
+    mode = {"exclusive": True, "lease_timeout": 0.6}
+    one, two = free(**mode), free(**mode)
+    async with running(one, two):
+        await one.delivers(text(), count)
+
+        def blocks(update: Update, context: Any) -> None:
+            count(update, context)
+            time.sleep(0.9)  # nobody renews anything meanwhile
+            # As another worker does, which has found the lease to be expired.
+            database.leases.update_one({"_id": f"user:{USER}"}, {"$set": {"holder": "another:1"}})
+            database.user_data.update_one({"_id": USER}, {"$set": {"data.n": 6, "rev": "another:1"}})
+
+        with pytest.raises(LeaseError, match=f"user:{USER}"):
+            await one.delivers(text(), blocks)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 6}
+        assert one.application.user_data[USER] == {"n": 1}
+        assert f"user:{USER}" in caplog.text
+        database.leases.delete_many({})
+        await two.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 7}
+
+
+async def test_a_handler_is_told_that_its_lease_was_lost(free, database):
+    bot = free(exclusive=True, lease_timeout=0.6)
+    async with running(bot):
+
+        async def waits(update: Update, context: Any) -> None:
+            count(update, context)
+            database.leases.update_one({"_id": f"user:{USER}"}, {"$set": {"holder": "another:1"}})
+            await context.application.current_turn.lost.wait()
+
+        with pytest.raises(LeaseError):
+            await bot.delivers(text(), waits)
+
+        assert database.user_data.find_one({"_id": USER, "data": {"$exists": True}}) is None
+        assert bot.application.user_data[USER] == {}
+        assert bot.application.current_turn is None
+
+
+async def test_a_write_under_a_lease_gives_way_to_another_workers_although_nobody_has_noticed(free, database):
+    bot = free(exclusive=True)
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        def overtaken(update: Update, context: Any) -> None:
+            count(update, context)
+            database.user_data.update_one({"_id": USER}, {"$set": {"data.n": 6, "rev": "another:1"}})
+
+        with pytest.raises(LeaseError):
+            await bot.delivers(text(), overtaken)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 6}
+        await bot.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 7}
+
+
+async def test_an_edit_of_another_service_is_merged_under_a_lease_as_ever(free, database):
+    bot = free(exclusive=True)
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        def edited(update: Update, context: Any) -> None:
+            count(update, context)
+            database.user_data.update_one({"_id": USER}, {"$set": {"data.vip": True}})
+
+        await bot.delivers(text(), edited)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 2, "vip": True}
+
+
+async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut_off, traffic, database):
+    bot = cut_off(consistency="strict", concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    def add(name: str) -> Callable[[Any], None]:
+        return lambda context: context.chat_data.update({name: 1})
+
+    async with running(bot):
+
+        async def slow(_: Update, context: Any) -> None:
+            add("slow")(context)
+            begun.set()
+            await go_on.wait()
+
+        update = text(user=OTHER, chat=GROUP)
+        first = asyncio.create_task(bot.delivers(update, slow))
+        await begun.wait()
+        again = text(chat=GROUP)
+
+        async def fails(_: Update, context: Any) -> None:
+            add("quick")(context)
+            await traffic.does("stall")
+
+        with pytest.raises(UnavailableError):
+            await bot.delivers(again, fails)
+        await traffic.does("forward")
+        await goes_on(bot)
+        go_on.set()
+        with pytest.raises(LeaseError):
+            await first
+
+        for one, name in ((update, "slow"), (again, "quick")):
+            await bot.delivers(one, lambda _, context, name=name: add(name)(context))
+        assert database.chat_data.find_one(GROUP)["data"] == {"slow": 1, "quick": 1}
+
+
+async def test_what_does_not_come_again_is_kept_though_an_update_beside_it_fails(cut_off, traffic, database):
+    bot = cut_off(consistency="strict", concurrent=True)
+    async with running(bot):
+        await bot.delivers(text(chat=GROUP), lambda _, context: context.chat_data.update(first=1))
+
+        async def is_cut_off(_: Update, context: Any) -> None:
+            context.chat_data["kept"] = 1
+            await traffic.does("stall")
+
+        await bot.takes(text(user=OTHER, chat=GROUP), is_cut_off)
+        with pytest.raises(UnavailableError):
+            await bot.delivers(text(chat=GROUP), lambda _, context: context.chat_data.update(never=1))
+        await traffic.does("forward")
+        await goes_on(bot)
+
+        assert database.chat_data.find_one(GROUP)["data"] == {"first": 1, "kept": 1}
+
+
+async def drops_in_a_turn(application: Any) -> None:
+    async with application.turn(user_id=USER):
+        application.drop_user_data(USER)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+async def test_what_an_update_drops_that_fails_stays(cut_off, traffic, database, fails):
+    bot = cut_off(consistency="strict")
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        async def drops(_: Update, context: Any) -> None:
+            context.application.drop_user_data(USER)
+            context.application.user_data[USER]["anew"] = 1
+            if fails == "after":
+                await traffic.does("stall")
+
+        if fails == "after":
+            with pytest.raises(UnavailableError):
+                await bot.delivers(text(), drops)
+            await traffic.does("cut", "forward")
+        else:
+            with pytest.raises(ZeroDivisionError):
+                await drops_in_a_turn(bot.application)
+        await goes_on(bot)
+        await bot.application.update_persistence()
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await bot.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+        await bot.delivers(text(), lambda _, context: context.application.drop_user_data(USER))
+        assert database.user_data.find_one({"_id": USER, "data": {"$exists": True}}) is None
