@@ -19,7 +19,7 @@ TICK = 0.001
 AT_ONCE = 64
 FEW = 10_000
 ONE, FIND = "bulk_write", "find().to_list()"
-ACCEPTED = 20
+ACCEPTED = 25  # on a machine that others use, too, a single stretch without the processor counts
 
 
 async def longest_block(work: Awaitable[Any]) -> float:

@@ -73,7 +73,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     if figure.ratio is not None and figure.target is not None and figure.target.kind == "overhead":
         ratio = f"{figure.ratio - 1:+.1%}"
     elif figure.ratio is not None:
-        faster = figure.target is not None and figure.target.at_least
+        faster = figure.target is not None and figure.target.at_least and not figure.unit.endswith("/s")
         ratio = f"{number(figure.ratio)} x" + (" faster" if faster else "")
     return (
         figure.work,

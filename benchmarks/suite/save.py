@@ -9,7 +9,8 @@ from suite.subjects import CHUNK, CLIENTS, OTHER, OURS, PICKLE, Raw, Subject, pe
 
 UNGUARDED, ONE = "bulk_write without guards", "bulk_write"
 CHUNKS, UNGUARDED_CHUNKS = "bulk_write in parallel chunks", "bulk_write in parallel chunks without guards"
-ACCEPTED_ONE, ACCEPTED_CHUNKS, ACCEPTED_OTHER = 3, 6, 2.5
+# Of 2,000 users, where all that a save does once weighs more: 1.3 to 1.6, 3.4 to 3.9 and 5.3 to 5.8 were measured.
+ACCEPTED_ONE, ACCEPTED_CHUNKS, ACCEPTED_OTHER = 2.2, 5.0, 3.5
 
 
 def saving(subject: Subject, users: dict[int, dict[str, object]]) -> Work:
