@@ -254,7 +254,7 @@ class Session:
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
-            for replica in list(scope.replicas.in_use()):
+            for replica in scope.replicas.in_use():
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 

@@ -74,9 +74,9 @@ class Replicas(dict[Any, R], Generic[R]):
             self._stale.lives[key] = self._current.lives.pop(key)
         return raw is not None or key in self._stale.raws
 
-    def in_use(self) -> ValuesView[R]:
-        """Those that somebody uses: of no other one there is anything to save."""
-        return super().values()
+    def in_use(self) -> list[R]:
+        """Those that somebody uses now: of no other one there is anything to save."""
+        return list(super().values())
 
     def told_all(self) -> None:
         """Any document may have been written by somebody."""
