@@ -322,11 +322,11 @@ def nested(levels: int, inside: Any) -> Any:
 
 def test_a_value_of_any_depth_costs_no_more_than_its_size():
     value = nested(50_000, [Basket() for _ in range(1000)])
-    began = time.perf_counter()
+    began = time.process_time()
     codec = Codec()
     explained = codec.explained(value, EncodeError("it is nested too deeply"), "user_data")
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert len(explained.reason) < 4000
     assert f"{HERE}.Basket" in explained.reason
     while value.__class__ in (list, dict) and len(value) == 1:  # Python would free it by a recursion
@@ -335,10 +335,10 @@ def test_a_value_of_any_depth_costs_no_more_than_its_size():
 
 def test_a_document_of_any_depth_costs_no_more_than_its_size():
     plain = nested(50_000, {"_py": "class", "v": "gone.Away"})
-    began = time.perf_counter()
+    began = time.process_time()
     explained = Codec().explained_unreadable(plain, DecodeError("it is nested too deeply"), "user_data")
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert len(explained.reason) < 4000
     assert "gone.Away" in explained.reason
     while plain.__class__ in (list, dict) and "_py" not in plain:
@@ -347,22 +347,22 @@ def test_a_document_of_any_depth_costs_no_more_than_its_size():
 
 def test_a_value_with_very_many_objects_is_named_in_a_few_lines():
     value = {f"key {number}": [Basket(Level.GOLD)] for number in range(100_000)}
-    began = time.perf_counter()
+    began = time.process_time()
 
     reason = refused(value)
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert len(reason) < 4000
     assert "more" in reason
 
 
 def test_a_document_with_very_many_classes_is_named_in_a_few_lines():
     plain = {f"k{number}": {"_py": "class", "v": f"gone{number}.Away" + "x" * 200} for number in range(20_000)}
-    began = time.perf_counter()
+    began = time.process_time()
 
     reason = unreadable(plain)
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert len(reason) < 8000
     assert "19,990 values of other kinds" in reason
 
