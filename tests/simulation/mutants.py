@@ -151,7 +151,7 @@ MUTANTS = (
         "sync.operations:_update",
         "return Update(replica.id, _has(replica.rev), changes",
         "return Update(replica.id, {}, changes",
-        91,
+        101,
     ),
     Mutant(
         "the writes of others are not remembered",
