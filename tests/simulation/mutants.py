@@ -151,7 +151,7 @@ MUTANTS = (
         "sync.operations:_update",
         "return Update(replica.id, _has(replica.rev), changes",
         "return Update(replica.id, {}, changes",
-        91,
+        101,
     ),
     Mutant(
         "the writes of others are not remembered",
@@ -209,7 +209,7 @@ MUTANTS = (
         "driver.database:Driver.raw_documents",
         "if lasting and self.may_roll_back:",
         "if False:",
-        614,
+        452,
     ),
     Mutant(
         "what others make is not noticed",
@@ -258,7 +258,7 @@ MUTANTS = (
         "workers.refresh:Refresh.reads",
         "return self._strict or session.must_read",
         "return session.must_read",
-        197,
+        433,
     ),
     Mutant(
         "handlers run without a lease",
