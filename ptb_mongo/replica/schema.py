@@ -88,6 +88,13 @@ class Steps:
         """Whether some functions were not applied to a document's data, if it has any."""
         return len(self) > _number(value_of(raw, SCHEMA))
 
+    def are_done(self, body: Document) -> bool:
+        """Whether nothing is left to do for a decoded document, and its number is one."""
+        try:
+            return _number(body.get(SCHEMA)) >= len(self)
+        except DecodeError:
+            return False
+
     def applied(self, body: Document) -> Document:
         """A decoded document after all functions that are left; the same object if none is.
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from ptb_mongo.codec import is_plain, load_plain, part
 from ptb_mongo.replica.live import LiveReplica
-from ptb_mongo.replica.schema import SCHEMA
 from ptb_mongo.replica.versions import stored_in
 from ptb_mongo.scopes.data_form import DataForm, T
 
@@ -104,8 +103,8 @@ class UnusedData(DataForm[T]):
 
     def _is_usable(self, body: dict[str, Any]) -> bool:
         """Whether a decoded document is of the form that it has usually, and nothing is known of it."""
-        key, number = body.get("_id"), body.get(SCHEMA)
-        is_of_today = not self._steps or (type(number) is int and number >= len(self._steps))
+        key = body.get("_id")
+        is_of_today = not self._steps or self._steps.are_done(body)
         return type(key) is int and type(body.get("data")) is dict and is_of_today and self.replicas.has_none_of([key])
 
     def made_of_unused(self, key: int, raw: bytes, live: Any) -> LiveReplica:
