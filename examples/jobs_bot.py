@@ -1,9 +1,9 @@
-"""Reminders that a restart does not forget: the jobs lie in MongoDB, next to the bot's data.
+"""Reminders that a restart does not forget: the jobs lie in MongoDB, in the bot's own database.
 
     pip install -e ".[examples,examples-web]" && python examples/jobs_bot.py
 
 Offline, on an embedded MongoDB (or the one in MONGODB_URI), the bot is killed while a reminder waits. With BOT_TOKEN
-and MONGODB_URI in the environment it is the real bot. `job_store.py` is the part to take home.
+and MONGODB_URI in the environment it is the real bot.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from job_store import JobStore
 from offline import PATIENCE
 from other_bots import AnyBot, builder
 from pymongo import MongoClient
-from reminders import add_handlers
+from reminders import add_handlers, ring
 from stage import Stage
 
-from ptb_mongo import MongoPersistence
+from ptb_mongo import MongoJobQueue, MongoPersistence
 from ptb_mongo.embedded import mongodb_uri
 
 DATABASE = "reminders"
@@ -31,8 +30,12 @@ DATABASE = "reminders"
 
 def run_bot(uri: str, database: str) -> None:
     """Runs the bot until SIGTERM or Ctrl-C."""
-    application = builder().persistence(MongoPersistence(uri, database, update_interval=1)).build()
-    application.job_queue.scheduler.add_jobstore(JobStore(application, uri, f"{database}_jobs"))
+    application = (
+        builder()
+        .persistence(MongoPersistence(uri, database, update_interval=1))
+        .job_queue(MongoJobQueue(callbacks=[ring]))
+        .build()
+    )
     add_handlers(application)
     application.run_polling()
 
@@ -52,8 +55,8 @@ async def play(stage: Stage, client: MongoClient[dict[str, Any]], uri: str, data
         await telegram.confirmed()
         await telegram.kill_bot()
         await stage.note(f"kill -9 {first}", "bold red")
-        jobs = client[f"{database}_jobs"]["jobs"]
-        await stage.query("db.jobs.find().sort({ next_run_time: 1 })", list(jobs.find().sort("next_run_time", 1)))
+        jobs = client[database]["jobs"]
+        await stage.query("db.jobs.find().sort({ next_run: 1 })", list(jobs.find().sort("next_run", 1)))
 
         await asyncio.sleep(2)
         await stage.act("2 · Two seconds later", "One reminder came due while no bot was there.")
@@ -79,7 +82,6 @@ def main() -> None:
             asyncio.run(play(Stage(), client, uri, database))
         finally:
             client.drop_database(database)
-            client.drop_database(f"{database}_jobs")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The bot of `jobs_bot.py`: it reminds of things. Jobs name its functions by this module, so they stand in one."""
+"""The bot of `jobs_bot.py`: it reminds of things. A stored job names its callback by this module."""
 
 from __future__ import annotations
 
@@ -24,12 +24,7 @@ async def remind(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
         await update.message.reply_text(USAGE)
         return
     context.job_queue.run_once(
-        ring,
-        when,
-        data=what,
-        user_id=update.effective_user.id,
-        chat_id=update.effective_chat.id,
-        job_kwargs={"misfire_grace_time": None},  # better late, when the bot is back, than not at all
+        ring, when, data=what, user_id=update.effective_user.id, chat_id=update.effective_chat.id
     )
     await update.message.reply_text(f"In {when}: {what}")
 

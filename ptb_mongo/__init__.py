@@ -4,6 +4,8 @@
 >>> persistence = MongoPersistence("mongodb://localhost:27017", "my_bot")
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ptb_mongo.errors import (
     ConfigurationError,
     DecodeError,
@@ -25,6 +27,9 @@ from ptb_mongo.replica.values import MISSING
 from ptb_mongo.types import Conflict
 from ptb_mongo.workers import SharedApplication
 
+if TYPE_CHECKING:
+    from ptb_mongo.jobs import MongoJobQueue
+
 __all__ = [
     "MISSING",
     "ConfigurationError",
@@ -36,6 +41,7 @@ __all__ = [
     "FormatError",
     "Health",
     "LeaseError",
+    "MongoJobQueue",
     "MongoPersistence",
     "PersistenceError",
     "QuarantinedError",
@@ -47,3 +53,17 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs APScheduler when it is used, and not before."""
+    if name == "MongoJobQueue":
+        try:
+            from ptb_mongo.jobs import MongoJobQueue  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"MongoJobQueue needs APScheduler, as PTB's JobQueue does ({error}): "
+                'pip install "python-telegram-bot[job-queue]"'
+            ) from error
+        return MongoJobQueue
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

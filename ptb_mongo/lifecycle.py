@@ -27,6 +27,7 @@ from ptb_mongo.errors import (
 )
 from ptb_mongo.health import Health
 from ptb_mongo.log import get_logger
+from ptb_mongo.people.forgetting import Forgetting
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -61,6 +62,7 @@ class Lifecycle:
         settings: What the persistence was made with.
         session: What is open; `None` if nothing is.
         is_running: Whether updates were handled since it was opened.
+        people: Forgets people.
     """
 
     def __init__(self, settings: Settings, bot: Callable[[], telegram.Bot | None]) -> None:
@@ -68,6 +70,7 @@ class Lifecycle:
         self.session: Session | None = None
         self.is_running = False
         self._bot = bot
+        self.people = Forgetting(lambda: self._scopes, lambda: self.session)
         self._scopes: Scopes | None = None  # kept when a running bot calls `flush`
         self._spilled_to: Path | None = None  # what is still known here, for the case that the process ends
         self._opening: asyncio.Lock | None = None
@@ -103,7 +106,7 @@ class Lifecycle:
 
     def _pending(self) -> list[Unsaved]:
         scopes = self._scopes or ()
-        return [(scope, one) for scope in scopes for one in scope.replicas.values() if one.pending is not None]
+        return [(scope, one) for scope in scopes for one in scope.replicas.in_use() if one.pending is not None]
 
     # -- opening and closing ----------------------------------------------------------------------------
 
@@ -127,11 +130,13 @@ class Lifecycle:
                     self.settings, self._scopes, self.bot_id(), self._token(), self._spilled_to, loads
                 )
                 self._spilled_to = None
+                self.people.follow(self.session)
             return self.session
 
     @contextlib.asynccontextmanager
     async def loading(self, kinds: PersistenceInput) -> AsyncIterator[Session]:
         """The open session, which is closed if loading fails: PTB does not call `flush` after a start that failed."""
+        self.people.note_application()
         session = await self.open(None if self.is_running else kinds)
         session.exchange.first_read.goes_on()
         try:
@@ -259,11 +264,16 @@ class Lifecycle:
             self._spilled_to = None
         return Kept(None, "")
 
-    def _runs(self) -> None:
+    def runs(self) -> None:
         """The bot handles updates, or saves."""
         self.is_running = True
         if self.session is not None:
             self.session.begin()
+
+    async def spill_again(self) -> None:
+        """Writes the file of what is unsaved anew, if there is one: somebody was erased."""
+        if self._spilled_to is not None:
+            await self._spill(self._pending())
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -273,7 +283,7 @@ class Lifecycle:
         Args:
             stage: Takes the data.
         """
-        self._runs()
+        self.runs()
         if self._scopes is None:
             return self._stage_and_save(stage)
         try:
@@ -287,7 +297,7 @@ class Lifecycle:
 
     async def _stage_and_save(self, stage: Callable[[Scopes], Staged]) -> None:
         session = await self.open()
-        self._runs()
+        self.runs()
         await self._save_staged(*stage(session.scopes))
 
     async def _save_staged(
@@ -316,7 +326,7 @@ class Lifecycle:
             live: The object.
             is_private: Whether the data of the user with the same id is refreshed next.
         """
-        self._runs()
+        self.runs()
         session, scopes = self.session, self._scopes
         if scopes is None or self.settings.refresh == "off":
             return

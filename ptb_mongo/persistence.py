@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -16,11 +17,17 @@ from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
 from ptb_mongo.health import Health
-from ptb_mongo.lifecycle import Lifecycle
+from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.people.handing_out import handed_out
+from ptb_mongo.people.spilled import erase_spilled
+from ptb_mongo.people.stored import Erased
+from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
+from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
-from ptb_mongo.types import BD, CD, UD, Exclude, Loading, Migrations, OnConflict, Refresh
+from ptb_mongo.types import BD, CD, UD, Exclude, Expire, Loading, Migrations, OnConflict, Refresh
 
 __all__ = ["MongoPersistence"]
 
@@ -63,6 +70,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         exclude: Paths of what is never stored, in dicts and in objects, for instance `{"user_data": {"cache",
             "session.lock", "prefs.*.cache"}}`; a dot in a key is `%2E`. PTB copies the values all the same, before it
             hands over the data: what cannot be copied, a connection, say, must be kept elsewhere.
+        expire: How long after the last update from there documents are forgotten: `{"user_data": timedelta(days=365),
+            "conversations": timedelta(days=30)}`, likewise "chat_data" and "callback_data". MongoDB deletes them, and
+            they leave the bot's memory. Without it, nothing expires.
         shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
             before `flush`. As long as something is saved, it goes on.
         spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has
@@ -97,6 +107,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None: ...
@@ -119,6 +130,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None: ...
@@ -140,6 +152,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         migrations: Migrations | None = None,
         collection_prefix: str = "",
         exclude: Exclude | None = None,
+        expire: Expire | None = None,
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
@@ -160,6 +173,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             on_flush=on_flush,
             collection_prefix=collection_prefix,
             exclude=dict(exclude or {}),
+            expire=dict(expire or {}),
             shutdown_timeout=shutdown_timeout,
             spill_dir=Path(spill_dir).absolute() if spill_dir is not None else None,
         )
@@ -193,6 +207,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """
         self._lifecycle.share(sharing)
 
+    def keep_jobs(self, jobs: LiveJobs) -> None:
+        """Connects the persistence with a queue whose jobs it stores; for `MongoJobQueue`."""
+        self._lifecycle.settings = replace(self._lifecycle.settings, jobs=jobs)
+
+    def save_staged(self, stage: Callable[[Scopes], Staged]) -> Coroutine[Any, Any, None]:
+        """See `Lifecycle.save`; for `MongoJobQueue`."""
+        return self._lifecycle.save(stage)
+
     @property
     def session(self) -> Session | None:
         """What is open between `initialize` and `flush`; for `SharedApplication`."""
@@ -205,6 +227,62 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             UnavailableError: If no server answers.
         """
         return await self._lifecycle.open()
+
+    # -- people -----------------------------------------------------------------------------------------
+
+    async def erase(
+        self,
+        application: Application[Any, Any, Any, Any, Any, Any],
+        *,
+        user_id: int | None = None,
+        chat_id: int | None = None,
+    ) -> Erased:
+        """Erases a user, or a chat: what is stored, and what this process and all other workers hold in memory.
+
+        Of a user, that is `user_data`, the `chat_data` of the private chat, conversations, jobs and leases. Mentions in
+        other people's data stay; `ptb-mongo erase user 42 --search` lists them.
+
+        Args:
+            application: The application that this persistence belongs to.
+            user_id: The user.
+            chat_id: The chat, instead.
+
+        Returns:
+            How much was found, and is gone.
+
+        Raises:
+            UnavailableError: If no server answers; call it again later.
+
+        Example:
+            >>> async def forget_me(update, context):
+            ...     await persistence.erase(context.application, user_id=update.effective_user.id)
+        """
+        subject = Subject.of(user_id, chat_id)
+        self._lifecycle.people.note_application(application)
+        session, prefix = await self._lifecycle.open(), self._lifecycle.settings.collection_prefix
+        erased = await self._lifecycle.people.erase(session, prefix, subject)
+        await self._lifecycle.spill_again()
+        if (folder := self._lifecycle.settings.spill_dir) is not None:
+            where = folder, self._lifecycle.settings.database, prefix, subject, self._lifecycle.people.parts()
+            erased.note_spilled(await asyncio.to_thread(erase_spilled, *where))
+        return erased
+
+    async def export(self, user_id: int | None = None, *, chat_id: int | None = None) -> dict[str, Any]:
+        """Everything that is stored of a user, or of a chat, as a person may read it: ready for `json.dumps`.
+
+        Dates stand as texts in ISO 8601, decimals as texts, Telegram objects as the Bot API has them, other objects as
+        their attributes.
+
+        Args:
+            user_id: The user.
+            chat_id: The chat, instead.
+
+        Raises:
+            UnavailableError: If no server answers.
+        """
+        subject = Subject.of(user_id, chat_id)
+        session, prefix = await self._lifecycle.open(), self._lifecycle.settings.collection_prefix
+        return await handed_out(session.driver, prefix, subject, self._lifecycle.people.parts())
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 
@@ -233,7 +311,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         user_ids: Iterable[int] = (),
         chat_ids: Iterable[int] = (),
     ) -> None:
-        """Loads users and chats into an application, with one query for hundreds.
+        """Loads users and chats into an application, with one query for thousands.
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, cast
+from operator import attrgetter
+from typing import Any, Generic, Literal, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.people.application import is_handling_update
+from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
+from ptb_mongo.session import Session
+from ptb_mongo.sync.change_stream import ChangeStream
 from ptb_mongo.sync.saver_watch import SaverWatch
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
 __all__ = ["PTBInterface"]
+
+_USER_DATA, _CHAT_DATA, _BOT_DATA = map(attrgetter, ("user_data", "chat_data", "bot_data"))
 
 
 class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
@@ -32,6 +39,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
         self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
+        self._is_user_current: Check = never
+        self._is_chat_current: Check = never
+        self._is_bot_current: Check = never
+        self._quick_in: Session | None = None
+        self._bot_id = 0
 
     @property
     def _is_watched(self) -> bool:
@@ -101,7 +113,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     # -- saving -----------------------------------------------------------------------------------------
     #
     # PTB copies an object and calls one of these in the same step; it awaits the result later, when the object may have
-    # changed. So the data is taken when they are called, not when they are awaited.
+    # changed. So the data is taken when they are called, not when they are awaited. Whether it has changed is known
+    # then; if it has, and the copy is a private one, it is encoded later: thousands at once would block the loop.
 
     def update_user_data(self, user_id: int, data: UD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in a user's data.
@@ -110,7 +123,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("user_data", user_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.stage(user_id, data)))
+        return self._offer(_USER_DATA, user_id, data)
 
     def update_chat_data(self, chat_id: int, data: CD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in a chat's data.
@@ -119,7 +132,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             DocumentError: If it cannot be stored; all others are saved.
         """
         self._saver.hands_over("chat_data", chat_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.stage(chat_id, data)))
+        return self._offer(_CHAT_DATA, chat_id, data)
 
     def update_bot_data(self, data: BD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in the bot's data.
@@ -127,15 +140,26 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
-
-        def stage(scopes: Scopes) -> Staged:
-            return _staged(scopes.bot_data, scopes.bot_data.stage(self._lifecycle.bot_id(), data))
-
-        saved = self._lifecycle.save(stage)
+        saved = self._offer(_BOT_DATA, self._lifecycle.bot_id(), data)
         if not self._is_watched:
             return saved
         self._saver.hands_over("bot_data", self._lifecycle.bot_id())
         return self._saver.begins(saved)
+
+    def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
+        """Saves the copy of an object, if it has changed."""
+        if (session := self._lifecycle.session) is not None:
+            saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
+            if saved is not None:
+                if not self._lifecycle.is_running:
+                    self._lifecycle.runs()
+                return saved
+
+        def stage(scopes: Scopes) -> Staged:
+            scope = scope_of(scopes)
+            return _staged(scope, scope.stage(key, data))
+
+        return self._lifecycle.save(stage)
 
     def update_conversation(
         self, name: str, key: ConversationKey, new_state: object | None
@@ -160,34 +184,61 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a user's document."""
         self._saver.hands_over("user_data", user_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.user_data, scopes.user_data.drop(user_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.user_data, drop(scopes.user_data, "user_data", user_id))
+        )
 
     def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a chat's document."""
         self._saver.hands_over("chat_data", chat_id)
-        return self._lifecycle.save(lambda scopes: _staged(scopes.chat_data, scopes.chat_data.drop(chat_id)))
+        drop = self._lifecycle.people.drop
+        return self._lifecycle.save(
+            lambda scopes: _staged(scopes.chat_data, drop(scopes.chat_data, "chat_data", chat_id))
+        )
 
     # -- refreshing -------------------------------------------------------------------------------------
 
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
-        await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
-        self._gives("user_data", user_id, user_data)
+        if not self._is_user_current(user_id, user_data):
+            await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+            self._gives("user_data", user_id, user_data)
+        self._saw("user_data", user_id)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
-        await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
-        self._gives("chat_data", chat_id, chat_data)
+        if not self._is_chat_current(chat_id, chat_data):
+            is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
+            await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
+            self._gives("chat_data", chat_id, chat_data)
+        self._saw("chat_data", chat_id)
+
+    def _saw(self, scope: Literal["user_data", "chat_data"], key: int) -> None:
+        """Notes when somebody was last seen, if their data expires."""
+        if (session := self._lifecycle.session) is not None and session.seen is not None:
+            session.seen.note(scope, key, is_handling_update)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
-        await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
-        self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+        if not self._is_bot_current(self._bot_id, bot_data):
+            await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
+            self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
 
     def _gives(self, scope: str, key: int, live: Any) -> None:
         if self._is_watched:
             self._saver.gives(scope, key, live)
+        session = self._lifecycle.session
+        if session is not None and session is not self._quick_in and (stream := session.stream) is not None:
+            self._quicken(session, stream)
+
+    def _quicken(self, session: Session, stream: ChangeStream) -> None:
+        """From now on, most refreshes are done in one step."""
+        self._quick_in, self._bot_id = session, session.bot_id
+        what = self._lifecycle, session, stream, self._saver if self._is_watched else None
+        self._is_user_current = quick_refresh(*what, "user_data", session.scopes.user_data)
+        self._is_chat_current = quick_refresh(*what, "chat_data", session.scopes.chat_data)
+        self._is_bot_current = quick_refresh(*what, "bot_data", session.scopes.bot_data)
 
     def _save_live(self, scope: str, key: int, live: Any) -> Coroutine[Any, Any, None]:
         def stage(scopes: Scopes) -> Staged:

@@ -25,13 +25,16 @@ from ptb_mongo.scopes.factory import Scopes, make_scopes
 from ptb_mongo.settings import Settings
 from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
-from ptb_mongo.sync.change_stream import ChangeStream, just_after
+from ptb_mongo.sync.change_stream import ChangeStream, Departing, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
+from ptb_mongo.sync.expiry import keep_indexes, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.marks import Marks
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.seen import Seen, ahead_of_us
 from ptb_mongo.sync.spilled import SpillFolder
+from ptb_mongo.sync.vanishing import Vanishing
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.waiting import begun, cancel_and_wait, results_of, together, wait_at_most
 
@@ -64,7 +67,8 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
 
 
 def connect_scopes(scopes: Scopes, settings: Settings) -> None:
-    """Tells the scopes of the application of a worker, if there is one."""
+    """Tells the scopes of the queue of jobs, and of the application of a worker, if there are such."""
+    scopes.jobs.live = settings.jobs
     if (sharing := settings.sharing) is not None:
         for scope in scopes:
             scope.knows_absent = False  # most who have none here are others' new ones
@@ -92,7 +96,11 @@ class Session:
         scopes: The scopes.
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
+        vanishing: Finds out whether the whole database has vanished.
         exchange: Moves data between the scopes and the database.
+        departures: Notices what has expired, if something does.
+        seen: Notes who was seen, if something expires.
+        orders: The orders that other processes give, if somebody carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
         marks: The updates that are done; `None` where they are not remembered.
         reads: Whether a refresh reads each document, stale or not.
@@ -131,7 +139,15 @@ class Session:
         for scope in scopes:
             scope.on_refused_told = self.writer.retry
             scope.on_upgraded = partial(self.writer.submit, scope)
+        names = self._format, settings.database, bot_id
+        self.vanishing = Vanishing(driver, *names, scopes, self.writer.submit, self.availability)
+        self.reader.why_lost = self.vanishing.why
         self.exchange = Exchange(driver, self.reader, self.writer)
+        self.seen: Seen | None = None
+        self._expiry: asyncio.Task[None] | None = None
+        self._found: Mapping[str, Any] | None = None  # the format document
+        self.orders: Followed | None = None
+        self.departures: Departing | None = None
         self.leases: Leases | None = None
         if (sharing := settings.sharing) is not None and sharing.lease_timeout is not None:
             collection = f"{settings.collection_prefix}leases"
@@ -182,6 +198,10 @@ class Session:
                 driver.create_index(scopes.conversations.collection, "handler"),
                 *([session.marks.prepare()] if session.marks is not None else []),
             )
+            session.vanishing.begins()
+            session._found = found
+            if settings.expire:
+                session.seen = Seen(driver, settings.expire, scopes.by_name, ahead_of_us(hello))
             if not is_alone:  # requests of an earlier process may still arrive
                 session._may_be_late = max(session._may_be_late, asyncio.get_running_loop().time() + LATE)
                 session._sweeps = True
@@ -198,6 +218,21 @@ class Session:
             if probe is not None:
                 await cancel_and_wait(probe)
         return session
+
+    @property
+    def driver(self) -> Driver:
+        """The database."""
+        return self._driver
+
+    @property
+    def expiring(self) -> tuple[str, ...]:
+        """The collections whose documents expire, without their prefix."""
+        return tuple(self._settings.expire)
+
+    @property
+    def format_collection(self) -> str:
+        """The collection of the format document."""
+        return self._format
 
     @property
     def _may_watch(self) -> bool:
@@ -219,7 +254,7 @@ class Session:
 
     def _submit_unsaved(self) -> None:
         for scope in self.scopes:
-            for replica in scope.replicas.values():
+            for replica in list(scope.replicas.in_use()):
                 if replica.is_unsaved:
                     self.writer.submit(scope, replica)
 
@@ -249,10 +284,18 @@ class Session:
         self.exchange.first_read.forget()
         if self._sweeps:
             self.writer.graves.sweep_later(self.scopes)
+        if self.seen is not None or (self.bot_id and wanted_in(self._found)):
+            settings, names = self._settings, (self._settings.collection_prefix, self._format)
+            seeing_to = keep_indexes(self._driver, *names, settings.expire, self._found)
+            self._expiry = asyncio.get_running_loop().create_task(seeing_to, name="ptb_mongo expiry")
         if self._opened is None:
             return
-        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.data
-        collections = {scope.collection: scope for scope in followed}
+        followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.followed
+        collections: dict[str, Followed] = {scope.collection: scope for scope in followed}
+        if self.orders is not None:
+            collections[self._format] = self.orders
+        if self.departures is not None:
+            collections = self.departures.around(collections)
         self._stream = ChangeStream(
             self._driver,
             self._name,
@@ -260,6 +303,7 @@ class Session:
             just_after(self._opened),
             self.availability,
             self.leases,
+            expire=self.seen is not None,
             election=self._opened.get("electionId"),
         )
 
@@ -280,6 +324,11 @@ class Session:
         if self.reads or self._stream is None or self._stream.is_following:
             return self.reads
         return self._settings.sharing is not None or asyncio.get_running_loop().time() > self._is_new_until
+
+    @property
+    def stream(self) -> ChangeStream | None:
+        """What tells of others' changes, if a refresh relies on that."""
+        return None if self.reads or not self.refreshes else self._stream
 
     @property
     def is_stream_delayed(self) -> bool:
@@ -336,6 +385,13 @@ class Session:
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()
+        await self.vanishing.close()
+        if self._expiry is not None:
+            await cancel_and_wait(self._expiry)
+        if self.departures is not None:
+            await self.departures.close()
+        if self.seen is not None:
+            await self.seen.close()
         await self.reader.close()
         await self.writer.close()
         await self._driver.close()

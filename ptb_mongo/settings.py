@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dtm
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple, get_args
+from typing import Any, Final, NamedTuple, get_args
 
 from telegram.ext import CallbackDataCache
 
@@ -15,9 +16,13 @@ from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
 from ptb_mongo.scopes.exclusion import Exclusion
-from ptb_mongo.types import Exclude, Loading, Migrations, OnConflict, Refresh, ScopeName
+from ptb_mongo.scopes.jobs import LiveJobs
+from ptb_mongo.types import EXPIRING, Exclude, Expire, Loading, Migrations, OnConflict, Refresh, ScopeName
 
 __all__ = ["Settings", "Sharing"]
+
+_SHORTEST: Final = dtm.timedelta(seconds=1)
+_LONGEST: Final = dtm.timedelta(seconds=2**31 - 1)  # what an index takes
 
 
 class Sharing(NamedTuple):
@@ -56,9 +61,11 @@ class Settings:
     on_flush: bool = False
     collection_prefix: str = ""
     exclude: Exclude = field(default_factory=dict)
+    expire: Expire = field(default_factory=dict)
     shutdown_timeout: float = 30.0
     spill_dir: Path | None = None
     sharing: Sharing | None = None
+    jobs: LiveJobs | None = None
 
     def check(self) -> None:
         """Refuses what cannot be used.
@@ -75,6 +82,10 @@ class Settings:
             if isinstance(keys, str):  # which is a collection of its letters
                 raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
             Exclusion(keys)
+        for name, period in self.expire.items():
+            _one_of("a key of expire", name, EXPIRING)
+            if not isinstance(period, dtm.timedelta) or not _SHORTEST <= period <= _LONGEST:
+                raise ConfigurationError(f"expire takes a timedelta from a second to 68 years, not {period!r}")
 
     def shared(self, sharing: Sharing) -> Settings:
         """The same for one of several workers.

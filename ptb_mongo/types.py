@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dtm
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 __all__ = [
     "BD",
     "CD",
+    "EXPIRING",
     "UD",
     "CDCData",
     "Conflict",
     "ConversationDict",
     "ConversationKey",
     "Exclude",
+    "Expire",
     "Loading",
     "Migrations",
     "OnConflict",
@@ -36,6 +39,13 @@ Loading = Literal["eager", "lazy"]
 Refresh = Literal["auto", "watch", "read", "off"]
 Exclude = Mapping[ScopeName, "set[str] | frozenset[str]"]
 """What is never stored, by scope: paths of keys and attributes, such as "cache", "session.lock", "prefs.*.cache"."""
+
+Expiring = Literal["user_data", "chat_data", "conversations", "callback_data"]
+EXPIRING: Final[tuple[Expiring, ...]] = get_args(Expiring)
+"""The collections whose documents may expire."""
+
+Expire = Mapping[Expiring, dtm.timedelta]
+"""By collection, how long after the last update from there a document is forgotten."""
 
 Migrations = Mapping[ScopeName, "Sequence[Callable[[Any], Any]]"]
 """By scope, functions from the data to the data, in the order in which they were written."""

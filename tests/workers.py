@@ -49,7 +49,7 @@ class SharedBot:
         *,
         concurrent: bool = False,
         buttons: int | bool = True,
-        jobs: Any = None,
+        job_queue: Any = None,
         **options: Any,
     ) -> None:
         self.persistence = persistence
@@ -62,7 +62,7 @@ class SharedBot:
             .updater(None)
             .application_class(SharedApplication, options)
             .concurrent_updates(concurrent)
-            .job_queue(jobs)
+            .job_queue(job_queue)
             .persistence(persistence)
             .build()
         )

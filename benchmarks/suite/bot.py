@@ -57,10 +57,15 @@ async def answer(update: Update, context: CallbackContext[Any, Any, Any, Any]) -
         await context.bot.send_message(update.effective_chat.id, f"Your score: {context.user_data['score']}")
 
 
-def application(persistence: BasePersistence[Any, Any, Any] | None, handler: Any, concurrent_updates: int = 1) -> App:
+def application(
+    persistence: BasePersistence[Any, Any, Any] | None,
+    handler: Any,
+    concurrent_updates: int = 1,
+    job_queue: Any = None,
+) -> App:
     """An application that is built, and not initialized yet."""
     bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=True)
-    builder = Application.builder().bot(bot).updater(None).job_queue(None).concurrent_updates(concurrent_updates)
+    builder = Application.builder().bot(bot).updater(None).job_queue(job_queue).concurrent_updates(concurrent_updates)
     if persistence is not None:
         builder = builder.persistence(persistence)
     made: App = builder.build()

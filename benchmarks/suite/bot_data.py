@@ -15,6 +15,7 @@ from suite.subjects import OTHER, OURS, PICKLE, Counted, Persistence, persistenc
 WORK = "bot_data"
 DEEPCOPY = "PTB's own deepcopy of it"
 UNCHANGED = ", unchanged"
+ACCEPTED_UNCHANGED = 1.5
 
 
 def catalogue(products: int) -> dict[str, Any]:
@@ -36,7 +37,12 @@ def offering(persistence: Any, data: dict[str, Any], change: Callable[[dict[str,
 
     async def once() -> float:
         change(data)
-        return await timed(persistence.update_bot_data(copy.deepcopy(data)))
+        offered = copy.deepcopy(data)
+
+        async def offer() -> None:  # a call takes the data, and what it returns is awaited later: both count
+            await persistence.update_bot_data(offered)
+
+        return await timed(offer())
 
     return once
 
@@ -100,7 +106,7 @@ async def measure(run: Run) -> Results:
     megabytes = f"{size / 1e6:.0f} MB"
     for name, driver in OURS.items():
         for state, what, peers in (
-            (UNCHANGED, "unchanged", {DEEPCOPY: at_most(1.0)}),
+            (UNCHANGED, "unchanged", {DEEPCOPY: at_most(0.4, ACCEPTED_UNCHANGED)}),
             ("", "one key changed", {DEEPCOPY: at_most(2.0), PICKLE: None, OTHER: None}),
         ):
             line = Line(WORK, f"{megabytes}, {what}", driver)

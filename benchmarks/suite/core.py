@@ -22,6 +22,10 @@ Times = dict[str, list[float]]
 Work = Callable[[], Awaitable[float]]
 
 
+TOLERANCE = 1.5
+"""How many times worse than its target a value may be in the small form."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What must be reached.
@@ -31,7 +35,8 @@ class Target:
             something or is a time.
         limit: The worst that is good enough.
         at_least: Whether more is better.
-        accepted: What is accepted by the small form, where it is known that the target cannot be reached, and why.
+        accepted: What the small form accepts where the target is known to be missed: what was measured there, and some
+            room, so that it cannot get worse unnoticed.
     """
 
     kind: Literal["ratio", "overhead", "count", "time"]
@@ -44,14 +49,20 @@ class Target:
         return value >= self.limit if self.at_least else value <= self.limit
 
     def far_off(self, value: float) -> bool:
-        """Whether a value is worse than twice the target; a time never is, as it depends on the machine."""
+        """Whether a value is worse than 1.5 times the target; a time never is, as it depends on the machine."""
         if self.kind == "time":
             return False
+        worst = self.worst
+        return value < worst if self.at_least else value > worst
+
+    @property
+    def worst(self) -> float:
+        """The worst value that the small form accepts."""
         if self.accepted is not None:
-            return value > self.accepted
+            return self.accepted
         if self.kind == "overhead":
-            return value - 1 > (self.limit - 1) * 2
-        return value < self.limit / 2 if self.at_least else value > self.limit * 2
+            return 1 + (self.limit - 1) * TOLERANCE
+        return self.limit / TOLERANCE if self.at_least else self.limit * TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class Figure:
 
     @property
     def far_off(self) -> bool:
-        """Whether the target is missed by more than its double."""
+        """Whether the target is missed by more than the small form accepts."""
         return self.target is not None and self.target.far_off(self.judged)
 
 
@@ -104,6 +115,11 @@ class Results:
 
     figures: list[Figure] = field(default_factory=list)
     series: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, others: Results) -> None:
+        """Appends what another group, or another part of this one, has measured."""
+        self.figures += others.figures
+        self.series |= others.series
 
 
 @dataclass(frozen=True)
@@ -132,9 +148,9 @@ def at_most(ratio: float, accepted: float | None = None) -> Target:
     return Target("ratio", ratio, accepted=accepted)
 
 
-def at_least(ratio: float) -> Target:
+def at_least(ratio: float, accepted: float | None = None) -> Target:
     """So many times faster than the peer."""
-    return Target("ratio", ratio, at_least=True)
+    return Target("ratio", ratio, at_least=True, accepted=accepted)
 
 
 def overhead(share: float, accepted: float | None = None) -> Target:
@@ -142,9 +158,9 @@ def overhead(share: float, accepted: float | None = None) -> Target:
     return Target("overhead", 1 + share, accepted=None if accepted is None else 1 + accepted)
 
 
-def no_more_than(count: float) -> Target:
+def no_more_than(count: float, accepted: float | None = None) -> Target:
     """A count, of commands or documents, may be that."""
-    return Target("count", count)
+    return Target("count", count, accepted=accepted)
 
 
 def within(time: float) -> Target:
@@ -173,10 +189,21 @@ class Line:
         """Two figures that need no rounds."""
         return Figure(self.work, self.measure, self.driver, ours, unit, peer, theirs, ours / theirs, target)
 
-    def compare(self, unit: str, times: Times, ours: str, peer: str, target: Target | None = None) -> Figure:
-        """Two subjects that were measured in the same rounds."""
+    def compare(
+        self, unit: str, times: Times, ours: str, peer: str, target: Target | None = None, *, counts: bool = False
+    ) -> Figure:
+        """Two subjects that were measured in the same rounds.
+
+        Args:
+            unit: Of what was measured.
+            times: By subject, what each round took.
+            ours: Our subject.
+            peer: The other.
+            target: What must be reached.
+            counts: Whether it is no times that were measured, but how much was done in one.
+        """
         mine, theirs = times[ours], times[peer]
-        faster = target is not None and target.at_least
+        faster = target is not None and target.at_least and not counts
         ratio = statistics.median(ratios(theirs, mine) if faster else ratios(mine, theirs))
         median = statistics.median
         return Figure(self.work, self.measure, self.driver, median(mine), unit, peer, median(theirs), ratio, target)

@@ -184,12 +184,39 @@ def size(left: Axes, right: Axes, series: Series) -> None:
     bars(right, medians({name: [value] for name, value in series["memory"]["bytes"].items()}), lambda v: f"{v:,.0f} B")
 
 
+def growth(left: Axes, right: Axes, series: Series) -> None:
+    """How a save grows with what it has to do: in time, and as multiples of the least."""
+    colours = (_OURS, _RAW, _PICKLE, _OTHER)
+    for (name, line), shade in zip(series["growth"].items(), colours, strict=True):
+        seconds = [statistics.median(rounds) for rounds in line["seconds"]]
+        steps = [size / line["sizes"][0] for size in line["sizes"]]
+        label = f"{name}, from {line['sizes'][0]:,} on"
+        left.plot(steps, seconds, "o-", color=shade, label=label, markersize=5, linewidth=2)
+        multiples = [one / seconds[0] for one in seconds]
+        right.plot(steps, multiples, "o-", color=shade, markersize=5, linewidth=2)
+    left.set_title("How long a save takes")
+    right.set_title("The same, as multiples of the least")
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid()
+        axes.set_xlabel("how many times as much there is")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.minorticks_off()
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: time(value)))
+    right.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f} x" if value >= 1 else f"{value:.2g} x")
+    )
+    left.legend(fontsize=8)
+
+
 PICTURES: dict[str, tuple[Callable[[Axes, Axes, Series], None], set[str]]] = {
     "performance-save": (save, {"save", "save_one"}),
     "performance-load": (load, {"load", "start"}),
     "performance-refresh": (refresh, {"refresh_changed", "one_update"}),
     "performance-many": (many, {"many"}),
     "performance-size": (size, {"size", "memory"}),
+    "performance-growth": (growth, {"growth"}),
 }
 
 

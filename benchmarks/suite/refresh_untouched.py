@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
-from suite.core import Line, Results, Run, Work, alternate, no_more_than, scaled, within
+from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_than, scaled, within
 from suite.subjects import IDLE, OTHER, OURS, PICKLE, Counted, Idle, Other, Ours, Persistence, Pickle
 
 WORK = "refresh, untouched"
+GOAL = 2.4  # 0.7 µs, on a machine on which an idle persistence takes 0.29
+# A coroutine that looks up one document and what tells of changes, notes what an update gets, and ends. Five times what
+# PTB's own empty coroutine takes was measured; more where an application takes turns with others.
+ACCEPTED = 8
 
 
 async def refresh(persistence: Any, user: Any, chat: Any, bot: Any, times: int) -> None:
@@ -20,14 +25,14 @@ async def refresh(persistence: Any, user: Any, chat: Any, bot: Any, times: int) 
 
 
 def refreshing(subject: Persistence, user: Any, times: int) -> Work:
-    """One round: seconds for the three refreshes of one update."""
+    """One round: seconds of this process for the three refreshes of one update; nothing is awaited."""
     chat: dict[str, Any] = {}
     bot: dict[str, Any] = {}
 
     async def once() -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         await refresh(subject.persistence, user, chat, bot, times)
-        return (time.perf_counter() - begun) / times
+        return (time.process_time() - begun) / times
 
     return once
 
@@ -58,6 +63,8 @@ async def measure(run: Run) -> Results:
         users = await subject.load()
         await subject.persistence.get_chat_data()
         works[subject.name] = refreshing(subject, users.get(1, {}), times)
+        await works[subject.name]()
+    await asyncio.sleep(0.5)  # the change streams open meanwhile, as they do in a bot that runs
     found = scaled(await alternate(works, run.of(9, 3)), 1e6)
     for subject in subjects:
         await subject.close()
@@ -66,7 +73,8 @@ async def measure(run: Run) -> Results:
         line = Line(WORK, "user, chat and bot, before an update", driver)
         sent = await commands(run, name, times)
         results.figures += [
-            line.compare("µs", found, name, IDLE, within(10)),
+            line.compare("µs", found, name, IDLE, within(0.7)),
+            line.compare("µs", found, name, IDLE, at_most(GOAL, ACCEPTED)),
             line.compare("µs", found, name, OTHER),
             line.counts(sent, "commands", no_more_than(0)),
         ]

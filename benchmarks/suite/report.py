@@ -59,7 +59,11 @@ def target(figure: Figure) -> str:
 
 def verdict(figure: Figure) -> str:
     """Whether it is."""
-    return {None: "", True: "met", False: "missed"}[figure.met]
+    if figure.met is not False or figure.target is None or figure.target.accepted is None:
+        return {None: "", True: "met", False: "missed"}[figure.met]
+    wanted = figure.target
+    bound = f"+{wanted.accepted - 1:.0%}" if wanted.kind == "overhead" else number(wanted.accepted)
+    return f"missed; in the small form {'≥' if wanted.at_least else '≤'} {bound}"
 
 
 def cells(figure: Figure) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ from suite.save import saving
 from suite.subjects import IDLE, OURS, Counted, Idle, Ours, Persistence
 
 NOTHING = ", nothing changed"
-# To start 10,000 coroutines takes PTB about a tenth of what a save takes, whatever they do: see the idle persistence
-# in the table. So the target is out of reach.
-ACCEPTED = 0.6
+ACCEPTED = 0.6  # of few users, the round trip of a save is the larger part
+ACCEPTED_IDLE = 6
 
 
 def offering(subject: Persistence, users: dict[int, Any]) -> Work:
@@ -58,7 +57,7 @@ async def measure(run: Run) -> Results:
         line = Line("save, nothing changed", f"{count:,} users offered", OURS[name])
         results.figures += [
             line.compare("ms", scaled(times, 1e3), name + NOTHING, name, at_most(0.1, ACCEPTED)),
-            line.compare("ms", scaled(times, 1e3), name + NOTHING, IDLE),
+            line.compare("ms", scaled(times, 1e3), name + NOTHING, IDLE, at_most(1.3, ACCEPTED_IDLE)),
             line.counts(await commands(run, name), "commands", no_more_than(0)),
         ]
     return results

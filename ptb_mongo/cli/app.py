@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 import ptb_mongo
+from ptb_mongo.cli.backing_up import backup, restore_backup
 from ptb_mongo.cli.check import check
 from ptb_mongo.cli.exporting import export_app
+from ptb_mongo.cli.import_jobs import import_jobs
 from ptb_mongo.cli.importing import import_app
+from ptb_mongo.cli.indexes import indexes
+from ptb_mongo.cli.people import erase_app
 from ptb_mongo.cli.repair import repair
 from ptb_mongo.cli.rewriting import migrate, rename_class
 from ptb_mongo.cli.show import show_app
+from ptb_mongo.cli.show_jobs import show_jobs
 from ptb_mongo.cli.stats import stats
 from ptb_mongo.cli.terminal import Commands
 from ptb_mongo.cli.watch import watch
@@ -30,9 +35,15 @@ app = typer.Typer(
     epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
 )
 app.command()(check)
+import_app.command("jobs")(import_jobs)
 app.add_typer(import_app, name="import")
 app.add_typer(export_app, name="export")
+show_app.command("jobs")(show_jobs)
 app.add_typer(show_app, name="show")
+app.command()(backup)
+app.command("restore")(restore_backup)
+app.add_typer(erase_app, name="erase")
+app.command()(indexes)
 app.command()(stats)
 app.command()(watch)
 app.command()(repair)

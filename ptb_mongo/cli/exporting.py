@@ -33,12 +33,14 @@ from ptb_mongo.migration.exporting import collect, write_pickle
 
 __all__ = ["export_app"]
 
-export_app = typer.Typer(no_args_is_help=True, help="Write the data into a file for another persistence.")
+export_app = typer.Typer(
+    no_args_is_help=True, help="Write data into a file: all of it for another persistence, or a person's."
+)
 
 
 @export_app.callback()
 def _export() -> None:
-    """Keeps `pickle` a command of its own, though it is the only one."""
+    """Groups the commands."""
 
 
 @export_app.command("pickle")

@@ -49,8 +49,10 @@ from ptb_mongo.codec.decoder import Decoder
 from ptb_mongo.codec.documents import BURIED, BURIED_FIELD, MAX_SIZE, Parts, dump, id_of, load, load_each, part
 from ptb_mongo.codec.encoder import Encoder, sort_elements
 from ptb_mongo.codec.keys import TAG, escape, unescape
+from ptb_mongo.codec.native import Nature, fingerprint
 from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.pickling import restore
+from ptb_mongo.codec.plain import is_plain, load_plain
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
@@ -64,20 +66,21 @@ __all__ = [
     "OPTIONS",
     "TAG",
     "Codec",
+    "Nature",
     "Parts",
     "dump",
     "escape",
+    "fingerprint",
     "id_of",
+    "is_plain",
     "load",
     "load_each",
+    "load_plain",
     "part",
     "restore",
     "sort_elements",
     "unescape",
 ]
-
-_TAG_IN_BYTES = f"{TAG}\x00".encode()  # whatever its type: a tag that is no text is an error, not data
-_ESCAPE_IN_BYTES = b"%"
 
 
 class Codec:
@@ -111,6 +114,8 @@ class Codec:
         self.import_trusted = trust.import_modules
         """Imports the modules in `trusted`, or raises a `ConfigurationError`."""
         self._encoder = Encoder(trust, bot)
+        self.nature = self._encoder.nature
+        """The nature of a value that has a fingerprint; see `native`."""
         self._decoder = Decoder(trust, bot)
 
     def encode(self, value: object) -> Any:
@@ -217,7 +222,7 @@ class Codec:
 
         The bytes tell in C whether there is anything to decode: most documents hold no tag and no escape.
         """
-        if _TAG_IN_BYTES not in raw and _ESCAPE_IN_BYTES not in raw:
+        if is_plain(raw):
             self._decoder.doubtful = False
             return body
         decoded: dict[str, Any] = self._decoder.document(body)

@@ -32,6 +32,7 @@ from ptb_mongo.codec.options import OPTIONS
 from ptb_mongo.codec.parts import fraction, range_of
 from ptb_mongo.codec.restoring import Restorer
 from ptb_mongo.codec.subclasses import BASE_TAGS
+from ptb_mongo.codec.telegram_reader import TelegramReader
 from ptb_mongo.codec.trust import Trust
 from ptb_mongo.codec.versions import VERSION, stands_for_member
 from ptb_mongo.errors import DecodeError
@@ -54,6 +55,7 @@ class Decoder:
         self._trust = trust
         self._bot = bot
         self._objects = ObjectRestorer(trust)
+        self._telegram_reader = TelegramReader(trust)
         self._packed_levels = 0
         self._spending = Spending()
         self.doubtful = False
@@ -80,7 +82,7 @@ class Decoder:
             "zoneinfo": lambda tagged: zoneinfo.ZoneInfo(_field(tagged, "v", str)),
             "enum": self._enum,
             "class": lambda tagged: self._trust.resolve(tagged["v"]),
-            "telegram": lambda tagged: self._pickle(tagged, "pickle"),
+            "telegram": self._telegram,
             "pickle": lambda tagged: self._pickle(tagged, "v"),
             "bot": self._running_bot,
             **{tag: partial(self._inert, make) for tag, make in INERT.items()},
@@ -255,6 +257,14 @@ class Decoder:
             if stands_for_member(tagged["cls"], tagged.get("v")):
                 return tagged["v"]
             raise
+
+    def _telegram(self, tagged: dict[str, Any]) -> Any:
+        """A Telegram object; most are such that they need no proof of being usable."""
+        pickled, version = tagged.get("pickle"), tagged.get("ptb")
+        found = None
+        if type(pickled) is bytes and type(version) is str and version == VERSION:
+            found = self._telegram_reader.read(pickled, self._bot())
+        return self._pickle(tagged, "pickle") if found is None else found
 
     def _pickle(self, tagged: dict[str, Any], field: str) -> Any:
         is_known = "ptb" in tagged

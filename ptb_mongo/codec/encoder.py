@@ -22,6 +22,7 @@ from ptb_mongo.codec.hashing import MANY_KEYS, check_collisions
 from ptb_mongo.codec.inert import inert_form
 from ptb_mongo.codec.keys import TAG, escape
 from ptb_mongo.codec.left_out import IN_ONE_PIECE, OF_ITS_OWN, LeftOut, PartOf
+from ptb_mongo.codec.native import Nature, nature
 from ptb_mongo.codec.object_forms import Cycle, ObjectForms
 from ptb_mongo.codec.opaque import OpaqueForms
 from ptb_mongo.codec.options import OPTIONS
@@ -100,6 +101,10 @@ class Encoder:
         finally:
             self.doubtful = self.doubtful or self._objects.doubtful
 
+    def nature(self, value: object) -> Nature:
+        """The nature of a value that has a fingerprint."""
+        return nature(value, self._is_name, self._unescaped)
+
     def encode(self, value: Any, depth: int) -> Any:
         """The plain form of a value that stands at `depth` levels of BSON."""
         encode = self._by_type.get(type(value))
@@ -138,6 +143,9 @@ class Encoder:
         if name is not None and name == key and len(self._unescaped) < _REMEMBERED_KEYS:
             self._unescaped.add(key)
         return name
+
+    def _is_name(self, key: Any) -> bool:
+        return type(key) is str and self._escape(key) == key
 
     def _pairs(self, value: dict[Any, Any], depth: int) -> Any:
         _check_hashes(value)

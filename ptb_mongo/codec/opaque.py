@@ -104,6 +104,12 @@ class _View:
         Raises:
             ValueError: If the whole is too large.
         """
+        kind = type(value)
+        if kind is str and value.isascii():
+            self._parts += len(value) // _PART_OF_A_TEXT
+            return value
+        if kind is bool or kind is float or kind is dtm.datetime or (kind is int and MIN_INT64 <= value <= MAX_INT64):
+            return value
         if isinstance(value, (dict, list, tuple)):
             self._parts += 1 + len(value)
             self._deepest = max(self._deepest, depth)
@@ -118,15 +124,14 @@ class _View:
             return str.__str__(value).encode("utf-8", "replace").decode()
         if isinstance(value, int) and not isinstance(value, bool):
             return int(value) if MIN_INT64 <= value <= MAX_INT64 else float(value)
-        if type(value) in {bool, float, dtm.datetime}:
-            return value
         self._hides = self._hides or value is not None  # PTB looks into no tuple, so this may hold anything
         return None
 
     def _of_dict(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         view = {}
         for key, item in value.items():
-            name, plain = escape(key), self.of(item, depth)
+            is_name = type(key) is str and key.isidentifier() and key != TAG
+            name, plain = key if is_name else escape(key), self.of(item, depth)
             self._hides = self._hides or name is None
             if name is not None and plain is not None:
                 view[name] = without_token(plain) if name == _FILE_PATH and type(plain) is str else plain

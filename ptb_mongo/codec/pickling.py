@@ -24,6 +24,7 @@ from ptb_mongo.codec.objects import without_alias
 from ptb_mongo.codec.parts import PARTS, enum_key
 from ptb_mongo.codec.shapes import shape_of
 from ptb_mongo.codec.telegram_objects import telegram_state
+from ptb_mongo.codec.telegram_writer import written
 from ptb_mongo.codec.trust import DEFAULT_NONE, Trust
 from ptb_mongo.errors import DecodeError, EncodeError
 
@@ -68,6 +69,8 @@ def dumps(value: object, *, trust: Trust, bot: telegram.Bot | None) -> Pickled:
     Raises:
         EncodeError: If it holds something that is not trusted, or that cannot be pickled.
     """
+    if isinstance(value, telegram.TelegramObject) and (data := written(value, trust, bot, restore)) is not None:
+        return Pickled(data, doubtful=False, holds_telegram=True)
     buffer = io.BytesIO()
     try:
         pickler = _Pickler(buffer, trust, bot)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Selection", "elements", "identity", "numbered", "split", "unnumbered"]
+
+_LENGTH: Final = struct.Struct("<I").unpack_from
+_FIRST_BATCH: Final = b"\x04firstBatch\x00"
 
 
 class ByIds(NamedTuple):
@@ -58,8 +62,26 @@ def split(batch: bytes) -> list[bytes]:
     documents = []
     start, end = 0, len(batch)
     while start < end:
-        length = int.from_bytes(batch[start : start + 4], "little")
+        (length,) = _LENGTH(batch, start)
         documents.append(batch[start : start + length])
+        start += length
+    return documents
+
+
+def elements(cursor: bytes | memoryview) -> list[bytes]:
+    """The documents of the first batch in the field `cursor` of an answer.
+
+    The driver would make an object of each of them first.
+    """
+    raw = bytes(cursor)
+    documents = []
+    start = raw.index(_FIRST_BATCH) + len(_FIRST_BATCH)
+    (length,) = _LENGTH(raw, start)
+    start, end = start + 4, start + length - 1
+    while start < end:
+        start = raw.index(b"\x00", start) + 1  # after the type and the position
+        (length,) = _LENGTH(raw, start)
+        documents.append(raw[start : start + length])
         start += length
     return documents
 

@@ -18,6 +18,7 @@ from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
 from ptb_mongo.driver.operations import Failure, Operation, Updated
+from ptb_mongo.driver.raw_writes import RawWrites
 from ptb_mongo.driver.streams import Events
 from ptb_mongo.driver.transactions import Outcome, transact
 from ptb_mongo.errors import PersistenceError, RefusedError, UnavailableError
@@ -26,7 +27,7 @@ from ptb_mongo.gc_pause import collector_paused
 __all__ = ["CODEC_OPTIONS", "Driver"]
 
 
-class Driver:
+class Driver(RawWrites):
     """A database on a real server, through Motor or PyMongo's async API.
 
     Args:
@@ -57,11 +58,11 @@ class Driver:
         return answer
 
     async def raw_batches(
-        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str], **options: Any
     ) -> AsyncIterator[list[bytes]]:
         """The documents that match, as BSON bytes with `_id` first and only these fields (all, if none is named)."""
         async with contextlib.aclosing(
-            self._connection.each(lambda database: reads.batches(database[collection], query, fields))
+            self._connection.each(lambda database: reads.batches(database[collection], query, fields, **options))
         ) as batches:
             async for raws in batches:
                 yield raws

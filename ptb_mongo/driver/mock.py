@@ -77,10 +77,10 @@ class MockDriver(Driver):
         return "mongomock has none"
 
     async def raw_batches(
-        self, collection: str, query: Mapping[str, Any], fields: Sequence[str]
+        self, collection: str, query: Mapping[str, Any], fields: Sequence[str], **_: Any
     ) -> AsyncIterator[list[bytes]]:
         """See `Driver.raw_batches`."""
-        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1)).to_list(None)
+        documents = await self._database[collection].find(query, dict.fromkeys(fields, 1) or None).to_list(None)
         yield [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
 
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:  # noqa: ARG002
@@ -94,6 +94,15 @@ class MockDriver(Driver):
     async def _by_ids(self, wanted: ByIds) -> list[bytes]:
         query = {"_id": {"$in": wanted.ids}}
         return [raw async for raws in self.raw_batches(wanted.collection, query, wanted.fields) for raw in raws]
+
+    async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Driver.command`; mongomock has none."""
+        raise NotImplementedError(next(iter(command)))
+
+    async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
+        """See `Driver.touch`."""
+        change = {"$unset": {field: ""}} if unset else {"$set": {field: datetime.now(timezone.utc)}}
+        return int((await self._database[collection].update_many(query, change)).matched_count)
 
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """See `Driver.write`; one by one, as mongomock does not report which of several were done."""

@@ -12,13 +12,14 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.driver.batches import ByIds, Selection, numbered, split, unnumbered
+from ptb_mongo.driver.batches import ByIds, Selection, elements, numbered, split, unnumbered
 from ptb_mongo.driver.decoding import RAW
 from ptb_mongo.driver.streams import kill
 
 __all__ = ["batches", "documents", "documents_of_several", "first_documents", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
+_TOGETHER: Final = 10_000  # documents in one batch: while they are used, the next batch comes
 _ALL: Final = 2**31 - 1  # documents in the first batch; the server ends it at 16 MB
 
 
@@ -27,20 +28,27 @@ async def batches(
 ) -> AsyncIterator[list[bytes]]:
     """The documents that match, with `_id` first and only these fields (all, if none is named)."""
     projection = dict.fromkeys(fields, 1) or None
+    options.setdefault("batch_size", _TOGETHER)
     async for batch in collection.find_raw_batches(query, projection=projection, **options):
         yield split(batch)
 
 
 async def documents(database: Any, wanted: ByIds) -> list[bytes]:
-    """Documents of one collection, by their ids."""
+    """Documents of one collection, by their ids, in one round trip unless they are more than 16 MB.
+
+    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
+    """
+    query = {"find": wanted.collection, "filter": {"_id": {"$in": wanted.ids}}}
+    fields = {"projection": dict.fromkeys(wanted.fields, 1)} if wanted.fields else {}
+    cursor = (await _retried(database, {**query, **fields, "batchSize": len(wanted.ids) + 1}))["cursor"]
+    if not cursor["id"]:
+        return elements(cursor.raw)
+    await kill(database, cursor)
     return await _by_ids(database[wanted.collection], wanted)
 
 
 async def documents_of_several(database: Any, wanted: Sequence[ByIds]) -> list[list[bytes]]:
-    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB.
-
-    A driver's own cursor of raw batches always takes an empty batch first, and so a second round trip.
-    """
+    """Documents of several collections, by their ids, in one round trip unless they are more than 16 MB."""
     selections = [Selection(one.collection, {"_id": {"$in": one.ids}}, one.fields) for one in wanted]
     found, is_all = await _batch_of_several(database, selections, _ALL)
     return found if is_all else [await documents(database, one) for one in wanted]

@@ -20,6 +20,7 @@ from ptb_mongo.waiting import awaited, wait_at_most
 __all__ = ["Events", "is_sharded", "kill", "may_have_any", "of_replica_set", "of_sharded_cluster", "why_none"]
 
 _KILLING: Final = 0.5  # seconds
+_TOGETHER: Final = 500  # events in one batch, which is decoded and told of without a pause
 _AWAIT_MS: Final = 500  # that the server waits for events; closing the driver takes as long
 
 
@@ -84,7 +85,12 @@ async def of_replica_set(
             if not cursor["id"]:
                 return
             answer = await command(
-                "getMore", cursor["id"], collection="$cmd.aggregate", maxTimeMS=await_ms, session=session
+                "getMore",
+                cursor["id"],
+                collection="$cmd.aggregate",
+                batchSize=_TOGETHER,
+                maxTimeMS=await_ms,
+                session=session,
             )
             await_ms = _AWAIT_MS
     except (GeneratorExit, asyncio.CancelledError):  # otherwise the cursor is gone

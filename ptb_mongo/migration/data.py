@@ -8,10 +8,14 @@ from typing import Any, Final, Literal
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.types import CDCData, ConversationKey
 
-__all__ = ["KINDS", "BotData", "Kind"]
+__all__ = ["KINDS", "STORED", "BotData", "Kind"]
 
-Kind = Literal["user_data", "chat_data", "bot_data", "conversations", "callback_data"]
+Kind = Literal["user_data", "chat_data", "bot_data", "conversations", "callback_data", "jobs"]
 KINDS: Final[tuple[Kind, ...]] = ("user_data", "chat_data", "bot_data", "conversations", "callback_data")
+"""What a persistence of PTB keeps, and moves in and out."""
+
+STORED: Final[tuple[Kind, ...]] = (*KINDS, "jobs")
+"""What lies in a bot's database."""
 
 
 @dataclass(slots=True)

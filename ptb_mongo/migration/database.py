@@ -99,6 +99,7 @@ class Database:
             **self.data_scopes,
             "conversations": scopes.conversations,
             "callback_data": scopes.callback_data,
+            "jobs": scopes.jobs,
         }
 
     @classmethod

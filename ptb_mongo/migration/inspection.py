@@ -14,7 +14,7 @@ from typing import Any, Final
 from ptb_mongo.codec import Codec, load
 from ptb_mongo.codec.troubles import UNREADABLE
 from ptb_mongo.errors import DecodeError, PersistenceError, RefusedError
-from ptb_mongo.migration.data import KINDS, Kind
+from ptb_mongo.migration.data import KINDS, STORED, Kind
 from ptb_mongo.migration.database import Database, Stored
 from ptb_mongo.migration.privileges import WATCH, granting, missing_actions
 
@@ -161,9 +161,12 @@ async def examine(
         advance: Called now and then with the kind, the number of documents, and how many there are in all.
     """
     result = Examination()
-    for kind in KINDS:
+    for kind in STORED:
         collection = database.scopes[kind].collection
-        total = result.documents[kind] = (await database.driver.command({"count": collection}))["n"]
+        total = (await database.driver.command({"count": collection}))["n"]
+        if kind == "jobs" and not total:
+            continue
+        result.documents[kind] = total
         wanted = total if sample is None else min(sample, total)
         seen, before = 0, len(result.problems)
         async for stored in _documents(database, kind, sample):
@@ -185,7 +188,7 @@ async def bad_documents(
     database: Database, *, advance: Callable[[Kind, int], None] = lambda *_: None
 ) -> AsyncIterator[tuple[Kind, Stored]]:
     """The documents that cannot be read."""
-    for kind in KINDS:
+    for kind in STORED:
         seen = 0
         async for stored in database.read(kind):
             seen += 1

@@ -9,7 +9,7 @@ from typing import Any, Final
 from ptb_mongo.codec import TAG, unescape
 from ptb_mongo.codec.shapes import PYDANTIC_SLOTS
 from ptb_mongo.errors import RefusedError
-from ptb_mongo.migration.data import KINDS, Kind
+from ptb_mongo.migration.data import STORED, Kind
 from ptb_mongo.migration.database import Database
 
 __all__ = ["KeyUse", "Storage", "conversation_states", "key_uses", "storage", "writes_by_day"]
@@ -63,14 +63,16 @@ class KeyUse:
 async def storage(database: Database) -> dict[Kind, Storage]:
     """How many documents there are, and how large they are."""
     result: dict[Kind, Storage] = {}
-    for kind in KINDS:
+    for kind in STORED:
         collection = database.scopes[kind].collection
         try:
             (stats,) = [
                 one async for one in database.driver.aggregate(collection, [{"$collStats": {"storageStats": {}}}])
             ]
         except RefusedError:  # no such collection, or no right to know
-            result[kind] = Storage((await database.driver.command({"count": collection}))["n"])
+            documents = (await database.driver.command({"count": collection}))["n"]
+            if documents or kind != "jobs":
+                result[kind] = Storage(documents)
             continue
         found = stats["storageStats"]
         result[kind] = Storage(found["count"], found["size"], found["storageSize"], found["totalIndexSize"])

@@ -7,7 +7,7 @@ read, and the writer asks what is to be written.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from ptb_mongo.codec import BURIED, BURIED_FIELD, MAX_SIZE, Codec, Parts, dump, id_of, load, load_each, part
@@ -49,6 +49,9 @@ class Collection(KnownDocuments[R]):
 
     last: bool = False
     """Whether its documents are written after all others: if the process dies between, the update is handled again."""
+
+    stamp: Callable[[Replica, Any], Any] | None = None
+    """Adds to a write that the document was seen, where documents expire."""
 
     ended: Document = {}  # noqa: RUF012
     """Fields that are set before a document is deleted, in the same batch as other writes; none by default."""
@@ -257,6 +260,14 @@ class Collection(KnownDocuments[R]):
 
     # -- reading ----------------------------------------------------------------------------------------
 
+    def lost(self, asked: Sequence[R], raws: Sequence[bytes]) -> list[R]:
+        """Which of some documents that were stored are not among those that were read."""
+        if len(raws) >= len(asked):
+            return []
+        known = [replica for replica in asked if replica.base is not None and not replica.is_buried]
+        found = {self.named(raw)[1] for raw in raws} if known else set()
+        return [replica for replica in known if self.key_of(replica.id) not in found]
+
     def answered(self, asked: Iterable[tuple[R, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
         """Documents were read.
 
@@ -304,15 +315,20 @@ class Collection(KnownDocuments[R]):
 
     # -- saving -----------------------------------------------------------------------------------------
 
-    def version(self, replica: Replica, plain: Document) -> Version | None:
+    def version(self, replica: Replica, plain: Document, known: Version | None = None) -> Version | None:
         """A version of a document to be saved; `None` if the stored one cannot be read, which was reported before.
+
+        Args:
+            replica: The document.
+            plain: What is to be stored.
+            known: A version whose bytes are known, which may be the same.
 
         Raises:
             EncodeError: If it is too large.
             QuarantinedError: If the stored document cannot be read.
         """
         try:
-            raw = dump(plain)
+            raw = known.raw if known is not None and known.plain is plain and known.raw is not None else dump(plain)
         except Exception as error:
             raise as_encode_error(error) from error
         if self.is_refused(replica):

@@ -129,6 +129,7 @@ class Strategies:
         by_pattern = on_conflict.get(scope, {}) if isinstance(on_conflict, Mapping) else {"**": on_conflict}
         patterns = [_Pattern(pattern, strategy) for pattern, strategy in by_pattern.items()]
         self._patterns = sorted(patterns, key=lambda pattern: pattern.rank, reverse=True)
+        self._is_local = all(pattern.strategy == "local" for pattern in patterns)
         self.scope: Final = scope
         self.encode = encode
         self.decode = decode
@@ -144,7 +145,7 @@ class Strategies:
 
     def guards(self, keys: Keys) -> bool:
         """Whether a value may be written only if nobody else has changed it, as the bot's need not stay then."""
-        return bool(self._patterns) and self.of(keys) != "local"
+        return not self._is_local and self.of(keys) != "local"
 
     def accumulates(self, keys: Keys) -> bool:
         """See `Resolver.accumulates`."""

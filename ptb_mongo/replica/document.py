@@ -5,6 +5,8 @@ its fields. Readers and writers ask it what to do, and tell it what has happened
 
 - `pending` is a whole version of the document that is to be stored instead of `base`. Whatever is learned of the
   database is merged into it, so what is sent is always the difference between `pending` and `base`.
+- A copy that is offered may wait to be encoded, until somebody asks for `pending` or something else happens: see
+  `Pending`.
 - Each write supposes the `rev` that `base` has, and gives the document a new one. So of all writes that suppose the
   same `rev` at most one is ever done, and none that supposes an older one: no duplicate of a request, and no request
   that was delayed.
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.codec import BURIED
+from ptb_mongo.codec import BURIED, load
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.replica.rebase import rebased, stored_by, without_mark
 from ptb_mongo.replica.sent import Sent
@@ -39,11 +41,10 @@ class Replica(Withdrawals):
         stored: What is stored; `None` if there is no document.
         known: Whether `stored` is known to be true; otherwise the document has to be read first.
 
-    Attributes:
+    Attributes (see also `Pending`):
         id: Its `_id`.
         base: The last version that the bot and the database agreed on; `None` if there is no document.
         rev, revs: Those of `base`; see `Stored`.
-        pending: The version to be stored instead; `None` if there is nothing to save.
         sent: By their new `rev`, the writes since the last settlement that may have been done.
         refusal: Why a version was refused for the document's own sake, and which one; `None` if none was since the last
             one was stored.
@@ -56,7 +57,6 @@ class Replica(Withdrawals):
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(known=known)
         self.id = document_id
-        self.pending: Version | None = None
         self.sent = Sent()
         self.refusal: Refusal | None = None
         self.is_insertion_in_doubt = self.is_written = False
@@ -114,9 +114,9 @@ class Replica(Withdrawals):
             if version.raw == self.target:
                 return self.is_being_deleted
             if version.raw == self.base and not self.sent:
-                self.pending = self.refusal = None  # changed, and changed back before it was sent
+                self._pending = self.refusal = None  # changed, and changed back before it was sent
                 return False
-        self.pending = version
+        self._pending = version
         return True
 
     def taken_over(self, version: Version, sent: dict[str, Version], writer: str) -> None:
@@ -127,7 +127,7 @@ class Replica(Withdrawals):
             sent: By their `rev`, the versions that may have been stored.
             writer: The `rev` of the last known write of a writer that may have stored that version later; may be empty.
         """
-        self.pending = version
+        self._pending = version
         later = {f"{writer}{LATER}": version} if writer else {}
         self.sent = Sent(
             {
@@ -147,16 +147,18 @@ class Replica(Withdrawals):
         Returns:
             Whether that is new.
         """
+        self._take_up()
         before = self.refusal
         self.refusal = Refusal(error, None if tried is None else tried.raw, what)
         return before is None or str(before.error) != str(error) or before.what != what
 
     def settled(self, version: Version | None) -> None:
         """What was to be stored is stored already."""
+        self._take_up()
         self.refusal = None
         self.sent = Sent()
         if self.pending is version:
-            self.pending = None
+            self._pending = None
 
     # -- reading ----------------------------------------------------------------------------------------
 
@@ -194,12 +196,29 @@ class Replica(Withdrawals):
             form: The form of the document.
             lasts: Whether a majority has what it showed.
         """
+        self._take_up()
         if stored is not None and not self._is_too_old(moment):
             if not lasts and self._doubts(stored):
                 return
             if lasts:
                 self._settle_by(stored, form)
         self._has_failed(moment)
+
+    def vanished(self) -> bool:
+        """The document was lost together with all others: what is known of it is to be stored anew.
+
+        Returns:
+            Whether there is something to be stored.
+        """
+        target, pending = self.target, self.pending
+        self._know(read_at=self.reading())
+        self._agree(None)
+        self.sent, self.refusal, self.is_written = Sent(), None, False
+        if target is None or target == BURIED:
+            self._pending = None
+            return False
+        self._pending = Version(load(target), target) if pending is None else pending
+        return True
 
     # -- writing ----------------------------------------------------------------------------------------
 
@@ -247,6 +266,7 @@ class Replica(Withdrawals):
 
     def refused(self, rev: str) -> None:
         """The server has refused a write: it was not done, and will not be."""
+        self._take_up()
         self.sent.pop(rev, None)
 
     # -- inside -----------------------------------------------------------------------------------------
@@ -279,7 +299,7 @@ class Replica(Withdrawals):
         pending, base = self.pending, without_mark(self.base)
         remote = None if stored is None else without_mark(stored.body)
         if pending is not None and remote != base:
-            self.pending = rebased(self.id, pending, base, remote, form)
+            self._pending = rebased(self.id, pending, base, remote, form)
         self.is_written = self.is_written and remote is not None and remote == base
         self._agree(stored)
 
@@ -314,4 +334,4 @@ class Replica(Withdrawals):
         """A version is stored: if it is still the pending one, nothing is left to do."""
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
-            self.pending = self.refusal = None
+            self._pending = self.refusal = None

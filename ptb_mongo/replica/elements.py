@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from ptb_mongo.codec import TAG
-from ptb_mongo.replica.values import Document, Path, addressable, elements_inside, fingerprints
+from ptb_mongo.replica.values import Document, Path, addressable, elements_inside, fingerprints, same
 
 __all__ = [
     "GUARDED_DOCUMENT",
@@ -21,6 +21,7 @@ __all__ = [
     "fields_guard",
     "push_guard",
     "pushed",
+    "pushed_as_stored",
     "set_change",
     "set_guard",
 ]
@@ -85,6 +86,33 @@ class Remove(NamedTuple):
 ArrayChange = Push | Add | Remove
 
 
+def pushed_as_stored(before: object, after: object) -> tuple[Path, list[Any], Push] | None:
+    """How a list or a deque becomes another by `$push`, if all that stays is stored in our form; otherwise `None`.
+
+    Nothing is taken apart for that: a long history is compared in C.
+
+    Args:
+        before: The value as it is stored.
+        after: What it is to be.
+
+    Returns:
+        Where the array lies in the value, what is stored there, and the push.
+    """
+    was, wanted = elements_inside(before), elements_inside(after)
+    if was is None or wanted is None or was.is_set or not was.is_like(wanted):
+        return None
+    old, new = was.items, wanted.items
+    if was.maxlen is not None and len(old) > was.maxlen:
+        return None
+    cut = _cut(old, new)
+    if cut is None:
+        return None
+    kept = old[cut:], new[: len(old) - cut]
+    if not same(*kept) or (len(kept[0]) < _WORTH and _size(kept[0]) < _WORTH):  # each takes a byte at least
+        return None
+    return was.inner, old, Push(new[len(old) - cut :], len(new) if cut else None)
+
+
 def pushed(known: list[Any], wanted: list[Any]) -> Push | None:
     """How one list becomes another by `$push`; `None` if it does not, or if that saves nothing.
 
@@ -100,7 +128,7 @@ def pushed(known: list[Any], wanted: list[Any]) -> Push | None:
     return Push(items, len(wanted) if cut else None)
 
 
-def _cut(old: list[bytes], new: list[bytes]) -> int | None:
+def _cut(old: list[Any], new: list[Any]) -> int | None:
     """How many elements went at the front, if nothing but that and appending has happened."""
     at = max(len(old) - len(new), 0)
     for _ in range(_ATTEMPTS):

@@ -14,6 +14,7 @@ from ptb_mongo.errors import DecodeError, DocumentError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.forms import DocumentForm
 from ptb_mongo.replica.quarantine import Quarantine
+from ptb_mongo.replica.replicas import Replicas
 
 __all__ = ["MOST_MADE_BY_OTHERS", "KnownDocuments", "R"]
 
@@ -36,6 +37,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         replicas: The documents that are known, by their keys.
         quarantined: Why documents cannot be read, by their keys.
         unstorable: What the bot has changed and cannot be stored, and why.
+        told_later: What could not be staged of copies that had waited for it; the writer tells those that wait.
         on_upgraded: Called with a document whose data was brought into the form of today's bot, and is to be saved so.
         on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
         complete: Whether every document is known: one that is not in `replicas` does not exist.
@@ -47,9 +49,10 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
         super().__init__(codec)
         self.collection = collection
-        self.replicas: dict[Any, R] = {}
+        self.replicas: Replicas[R] = Replicas(self.made_of_unused)
         self.quarantined = Quarantine(collection)
         self.unstorable: dict[Replica, DocumentError] = {}
+        self.told_later: dict[Replica, list[DocumentError]] = {}
         self.on_upgraded: Callable[[Replica], object] = lambda _: None
         self.on_refused_told: Callable[[Replica], None] = lambda _: None
         self.complete = self._was_complete = False
@@ -69,6 +72,10 @@ class KnownDocuments(DocumentForm, Generic[R]):
         """Whether the bot holds nothing that was made of a document."""
         return replica.base is None
 
+    def made_of_unused(self, key: Any, raw: bytes, live: Any) -> R:
+        """The replica of a document that was loaded, and not used until now; see `Replicas`."""
+        raise NotImplementedError
+
     # -- which documents are known ----------------------------------------------------------------------
 
     def replica(self, key: Any, document_id: Any) -> R:
@@ -82,8 +89,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def forget(self, replica: R) -> None:
         """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
-        if not is_nothing or replica in self.unstorable or not self.is_needless(replica):
-            return
+        if not is_nothing or self._loads or replica in self.unstorable or not self.is_needless(replica):
+            return  # a read in progress may be older
         with contextlib.suppress(DecodeError):  # then it is none of those
             key = self.key_of(replica.id)
             if self.replicas.get(key) is replica:  # what was spilled has one of its own
@@ -100,9 +107,23 @@ class KnownDocuments(DocumentForm, Generic[R]):
             yield
         finally:
             self._loads = [one for one in self._loads if one is not began]
-            if self._is_overtaken and not self._loads:
-                self._is_overtaken = False
-                self.told_all()
+            self._end_load()
+
+    @contextlib.contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Marks the time of a read of documents that have no replica: one that is written meanwhile gets one."""
+        read: dict[Any, int] = {}
+        self._loads.append(read)
+        try:
+            yield
+        finally:
+            self._loads = [one for one in self._loads if one is not read]
+            self._end_load()
+
+    def _end_load(self) -> None:
+        if self._is_overtaken and not self._loads:
+            self._is_overtaken = False
+            self.told_all()
 
     def misses_some(self) -> None:
         """From now on a document without a replica may exist."""
@@ -123,6 +144,8 @@ class KnownDocuments(DocumentForm, Generic[R]):
         except DecodeError:
             if deleted:
                 self.quarantined.discard(document_id)
+            return
+        if self.replicas.told_unused(key):
             return
         replica = self.replicas.get(key)
         if replica is not None:
@@ -175,5 +198,4 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self.misses_some()
         self._was_complete = was_complete
         self._is_overtaken = bool(self._loads)
-        for replica in self.replicas.values():
-            replica.told()
+        self.replicas.told_all()

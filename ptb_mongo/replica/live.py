@@ -52,7 +52,7 @@ class LiveReplica(Replica):
         view: The version that the live object is based on, if it lags behind the target; otherwise `None`.
     """
 
-    __slots__ = ("_brings", "handed_out", "is_replaced", "live", "view")
+    __slots__ = ("_brings", "_taken", "handed_out", "is_replaced", "live", "view")
 
     def __init__(self, document_id: Any, stored: Stored | None = None, *, known: bool = True) -> None:
         super().__init__(document_id, stored, known=known)
@@ -62,8 +62,13 @@ class LiveReplica(Replica):
         # An object that PTB makes itself, as it was given none for what is stored, is based on nothing.
         self.view: bytes | None = None if stored is None or stored.body == BURIED else BURIED
         self._brings: list[_Bring] = []
+        self._taken: tuple[bytes, bytes] | None = None  # the fingerprint of the last copy, and what it encodes to
 
     # -- which object -----------------------------------------------------------------------------------
+
+    def is_current(self, live: Any) -> bool:
+        """Whether an object is the one that handlers change, and holds all that is known of the document."""
+        return self.live is live and self.view is None and not self.handed_out and self._told_at <= self._read_at
 
     def attached(self, live: Any, *, is_again: bool) -> None:
         """An object was created from the target.
@@ -72,6 +77,7 @@ class LiveReplica(Replica):
             live: The object.
             is_again: Whether everything was loaded before: then PTB may use the object, or its caller only reads it.
         """
+        self._take_up()
         if is_again:
             self._hand_out((live, self.target))
         else:
@@ -79,6 +85,7 @@ class LiveReplica(Replica):
 
     def left(self) -> None:
         """The application has ended: if another one goes on with the same persistence, its objects are empty."""
+        self._take_up()
         if _handed_out_as(None, self.handed_out) is None:
             self._hand_out(_NOTHING)
 
@@ -93,6 +100,8 @@ class LiveReplica(Replica):
             form: The form of the document.
             plain: Returns what the object encodes to; `None` if it cannot be encoded.
         """
+        if self.live is not live:
+            self._take_up()
         handed_out, self.handed_out = self.handed_out, ()
         if self.live is live:
             return
@@ -112,6 +121,7 @@ class LiveReplica(Replica):
 
     def replaced_by(self, live: Any) -> None:
         """PTB has dropped the object, and made this new one; or dropped that one as well, if it is `None`."""
+        self._take_up()
         self.is_replaced = live is not None
         if live is not None:
             self.live, self.handed_out = live, ()
@@ -124,6 +134,7 @@ class LiveReplica(Replica):
 
     def dropped(self) -> bool:
         """The document is to be deleted; returns whether that needs a write."""
+        self._take_up()
         self._watch(self.live if self.is_replaced else None, None)
         self.handed_out = ()
         return self.staged(Version(None, None))
@@ -179,6 +190,23 @@ class LiveReplica(Replica):
             if self.view is not None:
                 self.view = dump(plain)
         return self.staged(version)
+
+    @property
+    def may_be_offered(self) -> bool:
+        """Whether a copy of the object can be based on nothing but the target, and so need not be encoded at once."""
+        return self.view is None and not (self._brings or self.handed_out or self.is_replaced)
+
+    def was_taken(self, fingerprint: bytes) -> None:
+        """What has just been staged is a copy with that fingerprint, on which alone its form depends."""
+        target = self.target
+        self._taken = None if target is None or target == BURIED else (fingerprint, target)
+
+    def is_unchanged(self, fingerprint: bytes) -> bool:
+        """Whether a copy is the same that was staged last, and nothing has happened since but that it was saved."""
+        taken = self._taken
+        if taken is None or taken[0] != fingerprint or self.is_offered or not self.may_be_offered:
+            return False
+        return self.target is taken[1]
 
     def _missing_in(self, copy: Document, live_now: Callable[[], Document | None]) -> _Bring | None:
         """The earliest merge into the live object that a copy of it lacks."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptb_mongo.replica.moments import Moments
+from ptb_mongo.replica.offered import Pending
 from ptb_mongo.replica.rebase import rebased, without_mark
 from ptb_mongo.replica.sent import Sent
 from ptb_mongo.replica.versions import Form, InHand, Refusal, Stored, Version
@@ -12,19 +12,18 @@ from ptb_mongo.replica.versions import Form, InHand, Refusal, Stored, Version
 __all__ = ["Withdrawals"]
 
 
-class Withdrawals(Moments):
+class Withdrawals(Pending):
     """The part of a `Replica` that takes changes back; for its other fields see there.
 
     Attributes:
         withdrawals: How often pending changes were taken back.
     """
 
-    __slots__ = ("pending", "refusal", "withdrawals")
+    __slots__ = ("refusal", "withdrawals")
 
     id: Any
     base: bytes | None
     rev: Any
-    pending: Version | None
     sent: Sent
     refusal: Refusal | None
 
@@ -40,12 +39,12 @@ class Withdrawals(Moments):
     def leased(self) -> None:
         """What is pending was changed under a lease; see `Version`."""
         if self.pending is not None:
-            self.pending = self.pending._replace(is_leased=True)
+            self._pending = self.pending._replace(is_leased=True)
 
     def unleased(self) -> None:
         """The lease was given back: what is still pending, as it was refused, is merged with what others write."""
         if self.pending is not None and self.pending.is_leased:
-            self.pending = self.pending._replace(is_leased=False)
+            self._pending = self.pending._replace(is_leased=False)
 
     def in_hand(self) -> InHand:
         """What a turn finds when it begins, for `withdrawn`."""
@@ -72,7 +71,7 @@ class Withdrawals(Moments):
             self._retarget(before)
 
     def _take_back(self, pending: Version | None) -> None:
-        self.pending, self.refusal = pending, None
+        self._pending, self.refusal = pending, None
         self.sent.withdraw()
         self.withdrawals += 1
         self.told()

@@ -24,10 +24,11 @@ from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.loadable import check_form, check_loadable
 from ptb_mongo.types import CDCData
 
-__all__ = ["CallbackDataScope"]
+__all__ = ["QUERY", "CallbackDataScope"]
 
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
-_QUERY: Final = "query:"
+QUERY: Final = "query:"
+"""What the `_id` of a callback query begins with."""
 _DROPPED: Final = "dropped by another worker"
 _OF_A_QUERY: Final = frozenset({"position", "keyboard"})
 _OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
@@ -65,7 +66,7 @@ class CallbackDataScope(Collection[Replica]):
         """See `Collection.check`."""
         position = body.get("position")
         if type(position) is int and 0 <= position <= _LAST_POSITION:
-            is_query = key.startswith(_QUERY)
+            is_query = key.startswith(QUERY)
             if is_query and type(body.get("keyboard")) is str and body.keys() <= _OF_A_QUERY:
                 return
             if not is_query and body.keys() <= _OF_A_KEYBOARD and _is_keyboard(body):
@@ -102,14 +103,14 @@ class CallbackDataScope(Collection[Replica]):
                     continue
                 position = self._positions[replica.id] = body["position"]
                 if "keyboard" in body:
-                    queries.append((position, replica.id.removeprefix(_QUERY), body["keyboard"]))
+                    queries.append((position, replica.id.removeprefix(QUERY), body["keyboard"]))
                 else:
                     keyboards.append((position, _keyboard(replica.id, body)))
         if not keyboards and not queries:
             return None
         keyboards.sort(key=lambda keyboard: keyboard[0] if self.live is None else keyboard[1][1])
         self._seen = {uuid: accessed_at for _, (uuid, accessed_at, _) in keyboards}
-        self._seen |= {f"{_QUERY}{query}": 0.0 for _, query, _ in queries}
+        self._seen |= {f"{QUERY}{query}": 0.0 for _, query, _ in queries}
         return [keyboard for _, keyboard in keyboards], {query: keyboard for _, query, keyboard in sorted(queries)}
 
     def stage_all(self, data: CDCData) -> Staged:
@@ -120,7 +121,7 @@ class CallbackDataScope(Collection[Replica]):
         if self.live is None:
             keyboards, queries = data
             self._place([uuid for uuid, _, _ in keyboards])
-            self._place([f"{_QUERY}{query}" for query in queries])
+            self._place([f"{QUERY}{query}" for query in queries])
         # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
         known = self.replicas if self.live is None else self._seen
         return self._stage(plain, [one for one in known if one not in plain and one in self.replicas])
@@ -130,13 +131,13 @@ class CallbackDataScope(Collection[Replica]):
         keyboards, queries = cache.persistence_data
         seen = self._seen
         used = [keyboard for keyboard in keyboards if seen.get(keyboard[0]) != keyboard[1]]
-        new = {query: keyboard for query, keyboard in queries.items() if f"{_QUERY}{query}" not in seen}
+        new = {query: keyboard for query, keyboard in queries.items() if f"{QUERY}{query}" not in seen}
         seen.update({uuid: accessed_at for uuid, accessed_at, _ in used})
-        seen.update({f"{_QUERY}{query}": 0.0 for query in new})
+        seen.update({f"{QUERY}{query}": 0.0 for query in new})
         gone: list[str] = []
         self._may_evict = len(keyboards) >= cache.maxsize or len(queries) >= cache.maxsize
         if len(seen) != len(keyboards) + len(queries):
-            held = {uuid for uuid, _, _ in keyboards} | {f"{_QUERY}{query}" for query in queries}
+            held = {uuid for uuid, _, _ in keyboards} | {f"{QUERY}{query}" for query in queries}
             gone = [document_id for document_id in seen if document_id not in held]
             for document_id in gone:
                 del seen[document_id]
@@ -199,7 +200,7 @@ class CallbackDataScope(Collection[Replica]):
             except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
                 plain[uuid] = _as_document_error(error)
         for query, keyboard in queries.items():
-            document_id = f"{_QUERY}{query}"
+            document_id = f"{QUERY}{query}"
             try:
                 plain[document_id] = self._loadable(document_id, {"keyboard": keyboard})
             except Exception as error:  # noqa: BLE001  (likewise)
@@ -262,7 +263,7 @@ class CallbackDataScope(Collection[Replica]):
 
     def _lose(self, document_id: str, cache: CallbackDataCache) -> None:
         """Another worker has dropped a keyboard, or its cache has let it go; nothing refers to a query."""
-        if document_id.startswith(_QUERY):
+        if document_id.startswith(QUERY):
             return
         self._seen.pop(document_id, None)
         self._positions.pop(document_id, None)

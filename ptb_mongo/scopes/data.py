@@ -7,30 +7,42 @@ An edit by others gets into the replica by a read, and from there into the live 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from typing import Any
 
-from ptb_mongo.codec import Codec, dump, load
-from ptb_mongo.errors import DocumentError, QuarantinedError, UnavailableError, as_encode_error
+from ptb_mongo.codec import Codec, Nature, dump, fingerprint, load
+from ptb_mongo.errors import DocumentError, EncodeError, QuarantinedError, UnavailableError, as_encode_error
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.live import LiveReplica
 from ptb_mongo.replica.patch import bring_into
 from ptb_mongo.replica.values import Document, same
-from ptb_mongo.replica.versions import InHand
-from ptb_mongo.scopes.data_form import DataForm, T
+from ptb_mongo.replica.versions import InHand, Version
+from ptb_mongo.scopes.data_form import T
 from ptb_mongo.scopes.loadable import check_id
-from ptb_mongo.scopes.partial import with_parts
+from ptb_mongo.scopes.partial import Plain, with_parts
+from ptb_mongo.scopes.unused import UnusedData
 from ptb_mongo.types import ScopeName
 
-__all__ = ["DataScope"]
+__all__ = ["DataScope", "Offering"]
 
 
-class DataScope(DataForm[T]):
+class Offering(Enum):
+    """What becomes of a copy that is offered, if it does not wait to be encoded."""
+
+    UNCHANGED = 1
+    """It is what was staged last."""
+    AT_ONCE = 2
+    """It has to be staged at once."""
+
+
+class DataScope(UnusedData[T]):
     """One of `user_data`, `chat_data` and `bot_data`; for its arguments see `DataForm`."""
 
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
+        self._taker = self._take_up  # made once, and not for each copy
         self.problems: list[DocumentError] = []
         """What could not be staged of objects that otherwise were; whoever stages takes them out."""
         self._void: set[int] = set()  # whose object PTB has dropped in a turn that was withdrawn
@@ -51,6 +63,10 @@ class DataScope(DataForm[T]):
 
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
         """Objects for documents that were read; they become the live ones."""
+        if not self._was_loaded:
+            unused = self.attached_unused(raws)
+            yield from zip(unused.keys, unused.data, strict=True)
+            raws = unused.others
         for replica, body in self.loaded(raws):
             if "data" in body or replica.live is not None:
                 live = body["data"] if "data" in body else self._new()
@@ -103,6 +119,65 @@ class DataScope(DataForm[T]):
             return self.stage_live(key, live)
         return self._stage(self._savable(key), obj)
 
+    def offer(self, key: int, copy: T, *, may_wait: bool, looks: bool = True) -> LiveReplica | Offering:
+        """Takes a copy of a live object that nobody changes any more, to be encoded later if it has changed.
+
+        Args:
+            key: The user's, chat's or bot's id.
+            copy: The copy.
+            may_wait: Whether it can be encoded later.
+            looks: Whether to look at it now, and so to know whether it has changed.
+
+        Returns:
+            What may have to be written, if the copy waits.
+        """
+        if self.current is not None:
+            return Offering.AT_ONCE
+        if (replica := self.replicas.get(key)) is None:
+            try:
+                replica = self._savable(key)
+            except DocumentError:
+                return Offering.AT_ONCE
+        if key in self.quarantined or (self.unstorable and replica in self.unstorable):
+            return Offering.AT_ONCE
+        if looks:
+            # What marshal does not know may have been copied only in part: by its class.
+            if (found := fingerprint(copy)) is None:
+                return Offering.AT_ONCE
+            if replica.is_unchanged(found):
+                return Offering.UNCHANGED
+        if not may_wait or replica.live is copy or not replica.may_be_offered:
+            return Offering.AT_ONCE
+        replica.offered(copy, self._taker)
+        return replica
+
+    def _take_up(self, replica: LiveReplica, copy: T) -> None:
+        """Stages a copy that was offered; what cannot be stored is told later."""
+        native, found = None, fingerprint(copy)
+        if found is not None and replica.is_unchanged(found):
+            return
+        kind = Nature.OTHER if found is None else self.codec.nature(copy)
+        if kind is Nature.NATIVE and not self._excluded and type(copy) is self._type:
+            native = self._native(replica, copy)
+        try:
+            if self._stage(replica, copy, native) is not None:
+                self.counters.saves += 1
+        except DocumentError as error:
+            self.problems.append(error)
+        if self.problems:
+            self.told_later.setdefault(replica, []).extend(self.problems)
+            self.problems.clear()
+        elif kind is not Nature.OTHER and found is not None and replica not in self.unstorable:
+            replica.was_taken(found)
+
+    def _native(self, replica: LiveReplica, copy: T) -> Version | None:
+        """The version of a copy that is its own plain form; `None` if BSON refuses a number or a text in it."""
+        plain = {"data": copy, **self._schema(replica.target)}
+        try:
+            return Version(plain, dump(plain))
+        except EncodeError:
+            return None
+
     def _savable(self, key: int) -> LiveReplica:
         """The replica of a document that is to be saved or deleted; created if necessary.
 
@@ -120,9 +195,9 @@ class DataScope(DataForm[T]):
         self._fill(replica)
         return self._stage(replica, live)
 
-    def _stage(self, replica: LiveReplica, obj: T) -> LiveReplica | None:
+    def _stage(self, replica: LiveReplica, obj: T, native: Version | None = None) -> LiveReplica | None:
         try:
-            plain, bad, _ = self._plain(replica, obj)
+            plain, bad, _ = self._plain(replica, obj) if native is None or native.plain is None else Plain(native.plain)
             for again, _ in reversed(replica.handed_out):
                 if same(plain, self._plain_or_none(replica, again)):
                     # A copy of what was loaded at a second start, before any update.
@@ -135,7 +210,7 @@ class DataScope(DataForm[T]):
                     plain,
                     self,
                     lambda: self._plain_or_none(replica, replica.live),
-                    lambda merged: self.version(replica, merged),
+                    lambda merged: self.version(replica, merged, native),
                 )
         except QuarantinedError:
             raise
@@ -190,6 +265,44 @@ class DataScope(DataForm[T]):
             return self.stage(key, replica.live)
         return replica if replica.dropped() else None
 
+    def stage_unless_empty(self, key: int, live: T) -> LiveReplica | None:
+        """Takes a live object to be saved that was made after its document was deleted, if there is something in it."""
+        replica = self._savable(key)
+        return None if self._is_empty(self._plain_or_none(replica, live)) else self.stage_live(key, live)
+
+    def erased(self, key: int) -> LiveReplica | None:
+        """Deletes a document, whatever was changed since: the objects that were made of it are empty from now on.
+
+        Returns:
+            What is to be written.
+        """
+        replica = self.replicas.get(key)
+        held = [] if self.current is None else [self.current(key)]
+        if replica is not None:
+            held += [replica.live, *(one for one, _ in replica.handed_out)]
+        for live in held:
+            if live is not None:
+                self._make_empty(live)
+        if replica is None:
+            return None
+        self.quarantined.pop(key, None)
+        self.can_store(replica)
+        replica.replaced_by(None)
+        return replica if replica.dropped() else None
+
+    def _make_empty(self, live: Any) -> None:
+        if isinstance(live, dict):
+            dict.clear(live)
+        if type(live) is dict:
+            return
+        new = self._new()
+        try:
+            bring_into(live, self._body(live)["data"], self._body(new)["data"], self.codec.decode)
+        except Exception:  # noqa: BLE001  (it could not be stored; what of it has to go cannot be told)
+            if hasattr(live, "__dict__"):
+                vars(live).clear()
+                vars(live).update(vars(new))
+
     def _is_empty(self, plain: Document | None) -> bool:
         return plain is not None and same(plain["data"], self._empty["data"])
 
@@ -224,8 +337,11 @@ class DataScope(DataForm[T]):
 
     def is_current(self, key: int, live: T) -> bool:
         """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
-        one = self.replicas.get(key)
-        return one is not None and one.live is live and one.view is None and not (one.handed_out or one.is_stale)
+        try:
+            one = self.replicas[key]  # which takes half as long as `get`
+        except KeyError:
+            return False
+        return one.is_current(live)
 
     def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""

@@ -27,6 +27,8 @@ __all__ = ["DataForm", "T"]
 
 _LOGGER = get_logger(__name__)
 
+_SCHEMA_IN_BYTES = SCHEMA.encode()  # nearly no document has any
+
 T = TypeVar("T")
 
 
@@ -98,7 +100,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         """
         if self._steps:
             return {SCHEMA: self._steps.number_of(raw)}
-        known = None if raw is None else value_of(raw, SCHEMA)
+        known = None if raw is None or _SCHEMA_IN_BYTES not in raw else value_of(raw, SCHEMA)
         return {SCHEMA: known} if self._steps.counts(known) else {}
 
     def upgraded(self, body: Document) -> Document:

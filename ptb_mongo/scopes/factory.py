@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ptb_mongo.codec import Codec
@@ -12,6 +12,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.jobs import JobScope
 from ptb_mongo.types import Exclude, Migrations, OnConflict, ScopeName
 
 __all__ = ["Scopes", "make_scopes"]
@@ -26,6 +27,7 @@ class Scopes:
     bot_data: DataScope[Any]
     conversations: ConversationScope
     callback_data: CallbackDataScope
+    jobs: JobScope
 
     @property
     def data(self) -> tuple[DataScope[Any], ...]:
@@ -33,17 +35,29 @@ class Scopes:
         return self.user_data, self.chat_data, self.bot_data
 
     @property
+    def by_name(self) -> dict[str, Collection[Any]]:
+        """All of them, by their names without a prefix."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
     def are_unsaved(self) -> bool:
         """Whether something is to be written."""
-        return any(replica.is_unsaved for scope in self for replica in scope.replicas.values())
+        return any(replica.is_unsaved for scope in self for replica in scope.replicas.in_use())
 
     def told_all(self) -> None:
         """From now on documents may be written unnoticed."""
-        for scope in self if self.conversations.live is not None else self.data:
+        for scope in self if self.conversations.live is not None else self.followed:
             scope.told_all()
 
+    @property
+    def followed(self) -> tuple[Collection[Any], ...]:
+        """The scopes of a plain bot that others may write while it runs."""
+        return self.data if self.jobs.live is None else (*self.data, self.jobs)
+
     def __iter__(self) -> Iterator[Collection[Any]]:
-        return iter((*self.data, self.conversations, self.callback_data))
+        # Without a queue that stores jobs, a collection of that name may be somebody else's.
+        jobs = (self.jobs,) if self.jobs.live is not None or self.jobs.replicas else ()
+        return iter((*self.data, self.conversations, self.callback_data, *jobs))
 
 
 def make_scopes(
@@ -88,4 +102,5 @@ def make_scopes(
         bot_data=data_scope("bot_data"),
         conversations=ConversationScope(f"{prefix}conversations", codec, counts),
         callback_data=CallbackDataScope(f"{prefix}callback_data", codec, counts),
+        jobs=JobScope(f"{prefix}jobs", codec, counts),
     )

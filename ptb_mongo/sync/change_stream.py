@@ -22,7 +22,7 @@ from ptb_mongo.sync.lag import Lag
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait
 
-__all__ = ["ChangeStream", "just_after"]
+__all__ = ["ChangeStream", "Departing", "Followed", "just_after"]
 
 _LOGGER = get_logger(__name__)
 _LIFETIME: Final = 1.0  # seconds before a stream that broke is opened again
@@ -55,12 +55,26 @@ class Followed(Protocol):
         """Any document may have been written."""
 
 
-def events_of_others(writer: str, collections: list[str], leases: str | None = None) -> list[dict[str, Any]]:
+class Departing(Protocol):
+    """Notices what has expired; see `people.departing`."""
+
+    def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
+        """The collections that the change stream follows."""
+
+    async def close(self) -> None:
+        """Ends what runs."""
+
+
+def events_of_others(
+    writer: str, collections: list[str], leases: str | None = None, *, expire: bool = False
+) -> list[dict[str, Any]]:
     """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
 
     An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may
     report one where we move keys of a small document. An insertion may be a copy of our document that somebody puts
     back, so `_note` compares its `rev`.
+
+    Where documents expire, that one was seen, and no more, is no news either.
 
     A collection that is put in the place of one of these, as `$out` does it and a `renameCollection`, has another name
     in the event: `to` says where it has gone.
@@ -72,7 +86,14 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
         {"ns.coll": {"$exists": False}},
         {"to.coll": {"$in": replaced}},
     ]
-    fields = {"ns": 1, "to": 1, "operationType": 1, "documentKey": 1, "fullDocument.rev": 1, "wallTime": 1}
+    fields: dict[str, Any] = {
+        "ns": 1,
+        "to": 1,
+        "operationType": 1,
+        "documentKey": 1,
+        "fullDocument.rev": 1,
+        "wallTime": 1,
+    }
     if leases is not None:
         wanted.append({"ns.coll": leases, "operationType": {"$in": list(_ENDS)}})
         # The server may report the update of a small document as a replacement.
@@ -80,7 +101,14 @@ def events_of_others(writer: str, collections: list[str], leases: str | None = N
         ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
         wanted.append({"ns.coll": leases, "operationType": {"$in": ["update", "replace"]}, "$or": ours_now})
         fields |= places
-    return [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
+    stages: list[dict[str, Any]] = [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
+    if not expire:
+        return stages
+    # A server (6.0.5) refuses to compare whole fields of an event in the `$match` that it rewrites.
+    changed = {"$eq": ["$updateDescription.updatedFields", {"seen_at": "$updateDescription.updatedFields.seen_at"}]}
+    nothing_else = {"$eq": ["$updateDescription.removedFields", []]}
+    fields["is_only_seen"] = {"$and": [changed, nothing_else]}
+    return [*stages, {"$match": {"is_only_seen": {"$ne": True}}}]
 
 
 def just_after(hello: Mapping[str, Any]) -> Timestamp:
@@ -99,7 +127,12 @@ class ChangeStream:
         start_at: The server's time from which on no event may be missed.
         availability: Told when the server is unreachable.
         leases: Is told of leases.
+        expire: Whether documents expire.
         election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
+
+    Attributes:
+        is_following: Whether it is open, and has told of everything that happened before it was; otherwise reads must
+            tell it.
     """
 
     def __init__(
@@ -111,11 +144,13 @@ class ChangeStream:
         availability: Availability,
         leases: Grants | None = None,
         *,
+        expire: bool = False,
         election: object = None,
     ) -> None:
         self._driver = driver
         self._collections = collections
-        self._pipeline = events_of_others(writer, list(collections), leases.collection if leases is not None else None)
+        leased = leases.collection if leases is not None else None
+        self._pipeline = events_of_others(writer, list(collections), leased, expire=expire)
         self._leases = leases
         self._start_at: Timestamp | None = start_at
         self._token: Mapping[str, Any] | None = None
@@ -123,13 +158,9 @@ class ChangeStream:
         self._lag = Lag()
         self._availability = availability
         self._since = self._batches = 0
+        self.is_following = False
         self._has_failed = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ptb_mongo watcher")
-
-    @property
-    def is_following(self) -> bool:
-        """Whether it is open, and has told of everything that happened before it was; otherwise reads must tell it."""
-        return self._batches > 1
 
     @property
     def is_delayed(self) -> bool:
@@ -166,6 +197,7 @@ class ChangeStream:
                     for change in events:
                         self._note_safely(change)
                     self._batches += 1
+                    self.is_following = self._batches > 1
                     if token is not None:
                         self._token, self._start_at = token, None
                     if opened is None:
@@ -176,11 +208,11 @@ class ChangeStream:
             if opened is None:
                 raise
             # Because of an election, say. A stream that breaks again and again is not reopened at once.
-            self._batches = 0
+            self._batches, self.is_following = 0, False
             await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
             return
         finally:
-            self._batches = 0
+            self._batches, self.is_following = 0, False
         self._token = self._start_at = None  # it ended because the database was dropped
 
     async def _note_election(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ptb_mongo.codec import BURIED_FIELD, id_of
@@ -15,18 +16,20 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.conversations import ConversationScope
-from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.data import DataScope, Offering
 from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.first_read import FirstRead
+from ptb_mongo.sync.preloading import Preload
 from ptb_mongo.sync.reader import DocumentCollection, Reader
-from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.sync.steps import Steps, ahead, portions
+from ptb_mongo.sync.tickets import SAVED, Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
 
 __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
-_BATCH: Final = 250  # documents that are merged without a pause; more would block other tasks for too long
+_LOOKED_AT: Final = 500  # documents that wait to be written, from which on copies are looked at later
 
 Offer = tuple[Replica, "Ticket | None"]
 """A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
@@ -57,7 +60,9 @@ class Exchange:
         async for raws in self._driver.raw_batches(collection.collection, query, collection.fields):
             yield raws
 
-    async def _for_load(self, collection: Collection[Any], query: Mapping[str, Any]) -> AsyncIterator[list[bytes]]:
+    async def _for_load(
+        self, collection: Collection[Any], query: Mapping[str, Any]
+    ) -> AsyncGenerator[list[bytes], None]:
         """The same for a load, which a start may have begun before."""
         if (raws := await self.first_read.take(collection.collection, query)) is not None:
             yield raws
@@ -68,10 +73,12 @@ class Exchange:
     async def load_all(self, scope: DataScope[Any]) -> dict[int, Any]:
         """Loads every document; the returned objects become the live ones."""
         loaded: dict[int, Any] = {}
-        with scope.being_loaded():
-            async for raws in self._for_load(scope, {}):
-                with collector_paused():
-                    loaded.update(scope.attached(raws))
+        with scope.being_loaded(), Steps() as steps:
+            async with contextlib.aclosing(ahead(self._for_load(scope, {}))) as batches:
+                async for raws in batches:
+                    for some in portions(raws):
+                        loaded.update(scope.attached(some))
+                        await steps.pause()
         scope.all_loaded()
         return loaded
 
@@ -132,17 +139,22 @@ class Exchange:
                     continue
 
     async def preload(self, scope: DataScope[Any], keys: Iterable[int], live: Callable[[int], Any]) -> None:
-        """Loads many documents into their live objects, with one query for hundreds.
+        """Loads many documents into their live objects, with one query for thousands.
 
         Raises:
             UnavailableError: If no server answers.
         """
-        wanted = list(dict.fromkeys(keys))
-        for start in range(0, len(wanted), _BATCH):
-            batch = wanted[start : start + _BATCH]
-            while stale := [one for key in batch if (one := scope.replica(key, key)).is_stale]:
-                await self._reader.read({scope: stale})
-            scope.caught_up(batch, live)
+        await Preload(self._driver, self._reader, scope, live).load(keys)
+
+    async def index(self, collection: Collection[Any], field: str) -> None:
+        """Makes an index, if there is none."""
+        await self._driver.create_index(collection.collection, field)
+
+    def some(
+        self, collection: Collection[Any], query: Mapping[str, Any], fields: Mapping[str, Any], limit: int
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A few fields of a few documents, whatever a stranger may have written in them."""
+        return self._driver.find(collection.collection, query, fields, limit=limit)
 
     # -- refreshing -------------------------------------------------------------------------------------
 
@@ -189,6 +201,24 @@ class Exchange:
         return noted is not None and noted is scope.replicas.get(key)
 
     # -- saving -----------------------------------------------------------------------------------------
+
+    def offer_copy(self, scope: DataScope[Any], key: int, copy: Any) -> Coroutine[Any, Any, None] | None:
+        """Takes a copy that nobody changes any more, to be saved if it has changed.
+
+        Thousands of them come in one turn of the event loop. Whether the first of them have changed is told at once, as
+        then nobody has to wait.
+
+        Returns:
+            What waits until it is saved; `None` if it has to be staged at once.
+        """
+        writer = self._writer
+        may_wait = writer.may_wait(scope)
+        found = scope.offer(key, copy, may_wait=may_wait, looks=not may_wait or len(writer.waiting) < _LOOKED_AT)
+        if found is Offering.AT_ONCE:
+            return None
+        if found is Offering.UNCHANGED or (ticket := writer.submit(scope, found, is_save=False)) is None:
+            return SAVED
+        return ticket.saved(found)
 
     def offer(self, collection: Collection[Any], replica: Replica | None) -> Offer | None:
         """Hands a document to the writer, if there is something to write."""

@@ -52,6 +52,18 @@ class Heartbeat:
             self._since = now if self._since is None else self._since
             self._latest = now
 
+    def gives_again(self, key: Key, live: Any, now: float) -> bool:
+        """The same, unless it is the first update since a save, or none may have come for too long.
+
+        Returns:
+            Whether that was noted.
+        """
+        if self._since is None or now - self._since > _GRACE:
+            return False
+        self.given[key] = live
+        self._latest = now
+        return True
+
     def begins(self) -> bool:
         """PTB has copied the bot's data: a save has begun; returns whether the one before was awaited."""
         was_awaited = self.is_awaited
@@ -63,8 +75,10 @@ class Heartbeat:
 
     def hands_over(self, key: Key) -> None:
         """PTB has copied an object."""
-        for objects in (self.given, self.taken, self.lost):
-            objects.pop(key, None)
+        self.given.pop(key, None)
+        if self.taken or self.lost:
+            self.taken.pop(key, None)
+            self.lost.pop(key, None)
 
     def awaits(self) -> None:
         """PTB has copied everything."""

@@ -7,7 +7,7 @@ whatever is seen after it is what the holder before has left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import bson
@@ -61,6 +61,10 @@ class LeaseReads:
         holders: dict[Any, object] = {one["_id"]: one.get("holder") for one in documents}
         for lease, moment in asked:
             lease.seen(holders.get(lease.id), moment)
+
+    def lost(self, asked: Sequence[SeenLease], raws: Sequence[bytes]) -> list[SeenLease]:  # noqa: ARG002
+        """See `DocumentCollection.lost`; leases come and go."""
+        return []
 
     def could_not_be_used(self, lease: SeenLease, error: Exception, moment: int | None = None) -> None:  # noqa: ARG002
         """See `DocumentCollection.could_not_be_used`."""

@@ -8,7 +8,7 @@ of an update whose worker has died between the two: only a transaction does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import bson
@@ -102,6 +102,10 @@ class Marks:
             await self._written.submit(update_id)
         except PersistenceError as error:
             _LOGGER.warning("That update %d is done is not stored: %s", update_id, error)
+
+    def lost(self, asked: Sequence[Mark], raws: Sequence[bytes]) -> list[Mark]:  # noqa: ARG002
+        """See `DocumentCollection.lost`; most updates were never handled before."""
+        return []
 
     async def _write_together(self, update_ids: list[int]) -> None:
         at = [{"$set": {"at": "$$NOW"}}]

@@ -101,6 +101,8 @@ class OperationMaker:
             operation = _update(collection, replica, version, rev, _MOST_PATHS if attempt >= DIVIDED else _MANY_PATHS)
         if operation is None:
             return None
+        if collection.stamp is not None:
+            operation = collection.stamp(replica, operation)
         self._count += 1
         is_exact = not (isinstance(operation, Update) and operation.changes.keeps_forms)
         replica.sending(rev, version, buries=buries, is_exact=is_exact)

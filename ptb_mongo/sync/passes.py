@@ -26,6 +26,7 @@ class Pass:
     Attributes:
         collection: The collection.
         ticket: Gets the errors.
+        is_answered: Whether the server has answered to a write: there may be nothing to be written after all.
         attempts: How often each document was found to be changed by others.
         refused: The documents that were refused for their own sake.
         tried: What was tried of some documents: what is pending may have changed since.
@@ -34,6 +35,7 @@ class Pass:
 
     collection: Collection[Any]
     ticket: Ticket
+    is_answered: bool = False
     attempts: dict[Replica, int] = field(default_factory=dict)
     refused: set[Replica] = field(default_factory=set)
     doubted: set[Replica] = field(default_factory=set)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+from ptb_mongo.codec import id_of
 from ptb_mongo.driver import ByIds, Driver
+from ptb_mongo.driver.batches import identity
 from ptb_mongo.driver.failures import is_for_one_read
-from ptb_mongo.errors import RefusedError, UnavailableError
+from ptb_mongo.errors import DecodeError, RefusedError, UnavailableError
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability, Request
 from ptb_mongo.sync.batching import Batcher
 from ptb_mongo.sync.lease_reads import LeaseReads, SeenLease
+from ptb_mongo.sync.steps import Turns
 from ptb_mongo.waiting import wait_at_most
 
 __all__ = ["DocumentCollection", "Reader", "Wanted"]
 
+_TOGETHER: Final = 50  # documents that are taken in without a pause
 _PATIENCE: Final = 2.0  # seconds that an update waits for a read before it continues with what is loaded
 _MOST_READS: Final = 3  # that an update waits for: one in progress, its own, and one more if a write came in between
 
@@ -41,6 +45,9 @@ class DocumentCollection(Protocol):
             lasts: Whether a majority has it, so that no election undoes it.
         """
 
+    def lost(self, asked: Sequence[Any], raws: Sequence[bytes]) -> Sequence[Any]:
+        """Which of some documents that were stored are not among those that were read."""
+
     def could_not_be_used(self, replica: Any, error: Exception, moment: int | None = None) -> None:
         """A document made an error that is its own trouble.
 
@@ -61,12 +68,17 @@ class Reader:
     Args:
         driver: The database.
         availability: Whether the server answers.
+
+    Attributes:
+        why_lost: Says why documents are missing that were stored; `None` if they were deleted.
     """
 
     def __init__(self, driver: Driver, availability: Availability) -> None:
         self.driver = driver
         self._availability = availability
+        self.why_lost: Callable[[], Awaitable[RefusedError | None]] = _deleted
         self._batcher = Batcher(self._read_together, "ptb_mongo reader")
+        self._turns = Turns()
         self._answers = 0
 
     async def refresh(self, wanted: Wanted, *, every: bool) -> None:
@@ -82,6 +94,7 @@ class Reader:
         """
         try:
             await self._in_time(self._refresh(wanted, every=every), self._answers_so_far())
+            await self._turns.turn()
         except (UnavailableError, RefusedError):
             for replicas in wanted.values():
                 for replica in replicas:
@@ -160,8 +173,17 @@ class Reader:
                 raise
             await self._read_apart(wanted, asked, error)
             return
+        lasts = in_doubt or not self.driver.may_roll_back
+        lost = {source: source.lost(wanted[source], raws) for source, raws in zip(asked, found, strict=True)}
+        why = await self.why_lost() if any(lost.values()) else None
         for (source, replicas), raws in zip(asked.items(), found, strict=True):
-            source.answered(replicas, raws, lasts=in_doubt or not self.driver.may_roll_back)
+            believed = replicas if why is None else [one for one in replicas if one[0] not in lost[source]]
+            for some, their_raws in _portions(believed, raws):
+                source.answered(some, their_raws, lasts=lasts)
+                if len(believed) > _TOGETHER:
+                    await asyncio.sleep(0)
+        if why is not None:
+            raise why
 
     async def _read_apart(
         self,
@@ -186,6 +208,44 @@ class Reader:
     async def close(self) -> None:
         """Cancels the read in progress."""
         await self._batcher.close()
+
+
+async def _deleted() -> None:
+    """What is missing was deleted."""
+
+
+def _portions(
+    asked: Sequence[tuple[Replica | SeenLease, int]], raws: Sequence[bytes]
+) -> Iterator[tuple[Sequence[tuple[Replica | SeenLease, int]], Sequence[bytes]]]:
+    """Documents that were asked for, in portions, each with what was read of it.
+
+    What cannot be matched by its `_id`, as others may write that in another form, is one portion.
+    """
+    if len(asked) <= _TOGETHER:
+        yield asked, raws
+        return
+    by_id, odd = _by_id(raws)
+    found = [(one, raw) for one in asked if (raw := by_id.pop(identity(one[0].id), None)) is not None]
+    known = {one[0] for one, _ in found}
+    rest = [one for one in asked if one[0] not in known]
+    odd += by_id.values()
+    for start in range(0, len(found), _TOGETHER):
+        some = found[start : start + _TOGETHER]
+        yield [one for one, _ in some], [raw for _, raw in some]
+    size = len(rest) if odd else _TOGETHER
+    for start in range(0, len(rest), size):
+        yield rest[start : start + size], odd
+
+
+def _by_id(raws: Iterable[bytes]) -> tuple[dict[Any, bytes], list[bytes]]:
+    """Documents by their `_id`, and those that have none of ours."""
+    by_id, odd = {}, []
+    for raw in raws:
+        try:
+            by_id[identity(id_of(raw))] = raw
+        except (DecodeError, TypeError):
+            odd.append(raw)
+    return by_id, odd
 
 
 def _reading(wanted: Iterable[DocumentCollection]) -> Request:

@@ -14,12 +14,12 @@ from typing import Any, Final
 from ptb_mongo.log import get_logger
 from ptb_mongo.sync.heartbeat import Heartbeat, Key, uncopyable
 
-__all__ = ["SaverWatch"]
+__all__ = ["EACH_TIME", "SaverWatch"]
 
 _LOGGER = get_logger(__name__)
 _CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, in which the event loop must not have been blocked
 _LATE: Final = 1.0  # seconds that a timer is late if the event loop was blocked
-_EACH_TIME: Final = "bot_data"  # what every update and every job gets
+EACH_TIME: Final = "bot_data"  # what every update and every job gets
 _SHORTEST: Final = 1.0  # seconds between two saves in place of PTB's
 _TRIED_AT_MOST: Final = 2000
 _NAMED_AT_MOST: Final = 5
@@ -43,6 +43,7 @@ class SaverWatch:
 
     Attributes:
         is_saver_alive: Whether PTB hands over changes, as far as is known.
+        heartbeat: What is known of the saver.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SaverWatch:
         self._interval = interval
         self._others = others
         self._save = save
-        self._heartbeat = Heartbeat()
+        self.heartbeat = Heartbeat()
         self._timer: asyncio.TimerHandle | None = None
         self._standing_in: asyncio.Task[None] | None = None
         self._refused: set[Key] = set()
@@ -66,22 +67,27 @@ class SaverWatch:
         self._end()
         self._refused, self._has_broken_off, self.is_saver_alive = set(), False, True
 
+    @property
+    def is_alarmed(self) -> bool:
+        """Whether there is something to do with each update that comes."""
+        return self._has_broken_off or not self.is_saver_alive
+
     # -- what PTB does ----------------------------------------------------------------------------------
 
     def gives(self, scope: str, key: int, live: Any) -> None:
         """An update or a job gets an object."""
-        if scope != _EACH_TIME:
-            self._heartbeat.gives((scope, key), live)
+        if scope != EACH_TIME:
+            self.heartbeat.gives((scope, key), live)
             return
-        self._heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
+        self.heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
         if not self.is_saver_alive:
             self._begin_standing_in()  # again, if `flush` has ended that, and the bot goes on
-        elif self._timer is None and (self._has_broken_off or self._heartbeat.overdue(self._interval()) is not None):
+        elif self._timer is None and (self._has_broken_off or self.heartbeat.overdue(self._interval()) is not None):
             self._suspect()
 
     def hands_over(self, scope: str, key: int) -> None:
         """An object was copied."""
-        self._heartbeat.hands_over((scope, key))
+        self.heartbeat.hands_over((scope, key))
 
     def begins(self, saved: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
         """A save has begun.
@@ -96,13 +102,13 @@ class SaverWatch:
             asyncio.get_running_loop()
         except RuntimeError:
             return saved  # it is no saver that calls
-        if not self._heartbeat.begins():
+        if not self.heartbeat.begins():
             self._alarm(_BROKE_OFF)
         self._suspect()
         return _Told(saved, self._awaits)
 
     def _awaits(self) -> None:
-        self._heartbeat.awaits()
+        self.heartbeat.awaits()
         self._has_broken_off = False
         self._end_timer()
         if not self.is_saver_alive:
@@ -123,10 +129,10 @@ class SaverWatch:
     async def save_unsaved(self) -> None:
         """Saves what PTB has not handed over, if its last save broke off."""
         self._note_broken_off()
-        if self.is_saver_alive and not self._heartbeat.lost:
+        if self.is_saver_alive and not self.heartbeat.lost:
             return
-        unsaved = {**self._heartbeat.lost, **self._heartbeat.given}
-        self._heartbeat.lost, self._heartbeat.given = {}, {}
+        unsaved = {**self.heartbeat.lost, **self.heartbeat.given}
+        self.heartbeat.lost, self.heartbeat.given = {}, {}
         # What cannot be stored raises once. After that it is still what PTB cannot copy.
         still = {key for key in self._refused & unsaved.keys() if any(uncopyable({"": unsaved[key]}))}
         saved = [self._save(*key, live) for key, live in unsaved.items()]
@@ -136,8 +142,8 @@ class SaverWatch:
             if isinstance(error, Exception):
                 _LOGGER.error("Not saved in place of PTB: %s", error)
             if isinstance(error, Exception) or key in still:
-                self._heartbeat.lost[key] = live
-        self._refused = set(self._heartbeat.lost)
+                self.heartbeat.lost[key] = live
+        self._refused = set(self.heartbeat.lost)
 
     # -- the alarm --------------------------------------------------------------------------------------
 
@@ -151,10 +157,10 @@ class SaverWatch:
         self._timer = None
         if asyncio.get_running_loop().time() - due > _LATE:
             self._suspect()  # the loop was blocked, and PTB's saver as well
-        elif self._has_broken_off or not self._heartbeat.is_awaited:
-            self._heartbeat.breaks_off()
+        elif self._has_broken_off or not self.heartbeat.is_awaited:
+            self.heartbeat.breaks_off()
             self._alarm(_BROKE_OFF)
-        elif (seconds := self._heartbeat.overdue(self._interval())) is not None:
+        elif (seconds := self.heartbeat.overdue(self._interval())) is not None:
             self._alarm(f"updates have been handled for {seconds:.0f} s since its last save")
 
     def _alarm(self, why: str) -> None:
@@ -164,11 +170,11 @@ class SaverWatch:
         self._begin_standing_in()
 
     def _note_broken_off(self) -> None:
-        self._has_broken_off = self._has_broken_off or not self._heartbeat.is_awaited
-        self._heartbeat.breaks_off()
+        self._has_broken_off = self._has_broken_off or not self.heartbeat.is_awaited
+        self.heartbeat.breaks_off()
 
     def _found(self) -> str:
-        known = {**self._heartbeat.lost, **self._heartbeat.given}
+        known = {**self.heartbeat.lost, **self.heartbeat.given}
         objects = {**self._others(), **{_name(*key): live for key, live in islice(known.items(), _TRIED_AT_MOST)}}
         found = list(islice(uncopyable(objects), _NAMED_AT_MOST))
         return f". Found: {'; '.join(found)}" if found else ""
@@ -182,7 +188,7 @@ class SaverWatch:
         stands in for it begins again with its next update. `starts` forgets it.
         """
         self._note_broken_off()
-        lost, found = [_name(*key) for key in self._heartbeat.lost], self._found() if self._heartbeat.lost else ""
+        lost, found = [_name(*key) for key in self.heartbeat.lost], self._found() if self.heartbeat.lost else ""
         self._end()
         if not lost:
             return None
@@ -195,7 +201,7 @@ class SaverWatch:
         if self._standing_in is not None:
             self._standing_in.cancel()
             self._standing_in = None
-        self._heartbeat = Heartbeat()
+        self.heartbeat = Heartbeat()
 
     def _end_timer(self) -> None:
         if self._timer is not None:

@@ -29,6 +29,7 @@ from ptb_mongo.sync.transactions import Transactions
 __all__ = ["Sender"]
 
 _CHUNK: Final = 500
+_AT_ONCE: Final = 4  # chunks in flight: the server has something to do while the next one is prepared
 # So many documents in a row are refused although each is sent alone: it is not for their sake.
 _ALL: Final = 2
 _ALL_SINCE_THEN: Final = 16  # if others were accepted just before
@@ -66,6 +67,7 @@ class Sender:
         self._graves = graves
         self._availability = availability
         self._counters = counters
+        self._prepares = asyncio.Lock()  # each chunk in a turn of the event loop of its own
         self._claims = Claims()
         self.transactions = Transactions(driver, reader, operations, graves, self._claims, counters)
 
@@ -93,11 +95,12 @@ class Sender:
     async def _send_in_chunks(self, run: Pass, replicas: Sequence[Replica]) -> None:
         failed_before = False
         while replicas:
-            chunks = [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
+            chunks = _chunks(replicas)
             tasks: list[asyncio.Task[list[Replica]]] = []
+            places = asyncio.Semaphore(_AT_ONCE)
             try:
                 for chunk in chunks:
-                    tasks.append(asyncio.create_task(self._send_chunk(run, chunk)))
+                    tasks.append(asyncio.create_task(self._send_when_free(places, run, chunk)))
                     await asyncio.sleep(0)  # a chunk is prepared in one go: other tasks run before the next one
                 await asyncio.wait(tasks)
             finally:
@@ -113,6 +116,10 @@ class Sender:
                 else:
                     left += result
             replicas = left
+
+    async def _send_when_free(self, places: asyncio.Semaphore, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
+        async with places:
+            return await self._send_chunk(run, replicas)
 
     async def _send_carefully(self, run: Pass, replicas: Sequence[Replica]) -> None:
         """Sends a single document, then two, four, ... until something is refused, and then begins anew."""
@@ -175,8 +182,12 @@ class Sender:
 
     async def _send_claimed(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
         await self._read_stale(run, replicas)
-        with collector_paused():
-            prepared = self._prepared(run, replicas)
+        await self._prepares.acquire()
+        try:
+            with collector_paused():
+                prepared = self._prepared(run, replicas)
+        finally:  # what else there is to do comes first, and a part of that are answers
+            asyncio.get_running_loop().call_soon(self._prepares.release)
         if not prepared:
             return []
         try:
@@ -186,6 +197,7 @@ class Sender:
                 replica.unknown(one.rev)
             raise
         self._availability.mark_reachable(writes=True)
+        run.is_answered = True
         if refusal := _refusal_of_all(failures, len(prepared)):
             for replica, one in prepared.items():
                 replica.refused(one.rev)
@@ -283,6 +295,10 @@ class Sender:
 
     def _made(self, run: Pass, replica: Replica) -> Prepared | None:
         return self._operations.make(run.collection, replica, run.version(replica), run.attempts.get(replica, 0))
+
+
+def _chunks(replicas: Sequence[Replica]) -> list[Sequence[Replica]]:
+    return [replicas[start : start + _CHUNK] for start in range(0, len(replicas), _CHUNK)]
 
 
 def _named(error: Exception) -> str:

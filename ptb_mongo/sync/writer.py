@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
@@ -27,29 +26,16 @@ from ptb_mongo.sync.pauses import Pauses
 from ptb_mongo.sync.reader import Reader
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.sync.sender import Sender
-from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.sync.tickets import Queue, Ticket, Waiting
 from ptb_mongo.waiting import Alarm, cancel_and_wait
 
-__all__ = ["Waiting", "Writer"]
+__all__ = ["Writer"]
 
 _LOGGER = get_logger(__name__)
 _PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before the background takes over
 _PAUSES_OF_COLLECTIONS: Final = 0.1, 5.0  # seconds: the first and the longest
 _PAUSES_OF_DOCUMENTS: Final = 1.0, 300.0
 _BLAMED: Final = 2
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A document that is to be written.
-
-    Attributes:
-        collection: Its collection.
-        since: Since when it waits, by the event loop's clock.
-    """
-
-    collection: Collection[Any]
-    since: float
 
 
 class Writer:
@@ -100,14 +86,16 @@ class Writer:
         self._collections: Pauses[str] = Pauses(*_PAUSES_OF_COLLECTIONS)
         self._documents: Pauses[Replica] = Pauses(*_PAUSES_OF_DOCUMENTS)
         self.silent_since: float | None = None
-        self.waiting: dict[Replica, Waiting] = {}
+        self.waiting = Queue()
         availability.on_unreachable.append(self._stop_waiting)
         availability.waiting = lambda: len(self.waiting)
 
     # -- what is to be written --------------------------------------------------------------------------
 
-    def submit(self, collection: Collection[Any], replica: Replica) -> Ticket | None:
+    def submit(self, collection: Collection[Any], replica: Replica, *, is_save: bool = True) -> Ticket | None:
         """Adds a document to the next batch; if it is in flight already, the caller waits for the batch after that.
+
+        With `is_save`, it is known to have changed.
 
         Returns:
             What to wait for; `None` if nothing can be waited for now.
@@ -116,15 +104,25 @@ class Writer:
             replica.settled(replica.pending)
             return None
         if replica not in self.waiting:
-            self.waiting[replica] = Waiting(collection, self._loop.time())
-        self._counters.saves += 1
+            self.waiting.add(collection, replica, self._loop.time())
+        self._counters.saves += is_save
         if self._held:
             return None
-        self._start()
-        if self._availability.is_unreachable or _saving(collection) in self._availability.refusals:
+        if self._task is None or self._task.done() or not self._wake.is_set():
+            self._start()
+        if not self._is_awaited(collection):
             return None
         self._ticket.awaited.add(replica)
         return self._ticket
+
+    def may_wait(self, collection: Collection[Any]) -> bool:
+        """Whether a copy that is offered will be encoded soon, if it is not now."""
+        return not (self._held or self._closed) and self._is_awaited(collection)
+
+    def _is_awaited(self, collection: Collection[Any]) -> bool:
+        """Whether saves wait for the server."""
+        known = self._availability
+        return not known.is_unreachable and not (known.refusals and _saving(collection) in known.refusals)
 
     def retry(self, replica: Replica) -> None:
         """Tries again what was refused for the document's own sake, as the stored document may have changed."""
@@ -295,6 +293,8 @@ class Writer:
             ticket.acknowledged = not refused and all(one in batch for one in ticket.awaited if one in self.waiting)
         finally:
             self._put_away(batch)
+            for collection in by_collection:
+                ticket.take(collection.told_later, batch)
             for replica, error in ticket.errors.items():
                 self._counters.last_error = str(error)
                 if ticket.is_over or replica not in ticket.awaited:  # nobody awaits it, or not any more
@@ -340,8 +340,9 @@ class Writer:
                 if replica in self.waiting:
                     self.waiting[replica] = self.waiting.pop(replica)
             return True
-        self._collections.end(collection.collection)
-        self._availability.mark_accepted(what)
+        if run.is_answered:
+            self._collections.end(collection.collection)
+            self._availability.mark_accepted(what)
         return False
 
 

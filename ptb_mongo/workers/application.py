@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Collection, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from telegram import Bot, Message
@@ -14,8 +14,8 @@ from ptb_mongo.errors import ConfigurationError, PersistenceError
 from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
-from ptb_mongo.types import BD, CD, UD
-from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
+from ptb_mongo.types import BD, CD, UD, ConversationKey
+from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.jobs import run_as_turns
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
@@ -92,12 +92,14 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
                 "builder.persistence(MongoPersistence(...))"
             )
         check_ptb()
+        self.lease_timeout = lease_timeout
         self._is_initialized = False
         whose: Exclusive | None = None
         if exclusive:
             whose = "chat" if exclusive == "chat" else "user"
         self._worker = Worker(self, persistence, consistency, whose, lease_timeout, once=once)
-        if (queue := kwargs.get("job_queue")) is not None:
+        queue = kwargs.get("job_queue")
+        if queue is not None and not getattr(queue, "runs_turns", False):
             run_as_turns(queue, self._worker.handle)
 
     # -- updates ----------------------------------------------------------------------------------------
@@ -176,6 +178,27 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         """The turn that this task's handler runs in; `None` outside. Its `lost` is an event: see `Turn`."""
         turn = TURN.get()
         return turn if turn is not None and not turn.is_over else None
+
+    async def run_in_turn(
+        self,
+        job: Callable[[], Awaitable[None]],
+        *,
+        user_id: int | None = None,
+        chat_id: int | None = None,
+        conversation: tuple[Handler, ConversationKey] | None = None,
+    ) -> bool:
+        """Runs something as an update of a user, a chat, a conversation is handled; for `MongoJobQueue`.
+
+        Returns:
+            Whether the server has acknowledged what was changed.
+
+        Raises:
+            UnavailableError: If what others have changed could not be read, or no lease could be acquired.
+        """
+        turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
+        turn.user_ids.update(_ids(user_id))
+        turn.chat_ids.update(_ids(chat_id))
+        return await self._worker.handle(turn, job)
 
     # -- within an update -------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The states that `ConversationHandler`s hold: which ones an update concerns, and how those of other workers get in.
 
-PTB keeps the states in the memory of one process, in a private attribute. Only `_held_by` uses that attribute;
+PTB keeps the states in the memory of one process, in a private attribute. Only `held_by` uses that attribute;
 everything else uses public names.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import UserDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import telegram
 from telegram import Update
@@ -22,13 +22,26 @@ from ptb_mongo.replica.values import MISSING
 from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Conversations", "Handler", "cancel_timeout", "check_ptb", "conversation_handlers", "ids_in", "state_of"]
+__all__ = [
+    "TIMEOUT_JOB",
+    "Conversations",
+    "Handler",
+    "cancel_timeout",
+    "check_ptb",
+    "conversation_handlers",
+    "held_by",
+    "ids_in",
+    "state_of",
+]
+
+TIMEOUT_JOB: Final = "conversation_timeout:"
+"""What the id of a job begins with that all workers know, and that is stored for the timeout of a conversation."""
 
 Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
 
 
-def _held_by(handler: Handler) -> dict[ConversationKey, object] | None:
+def held_by(handler: Handler) -> dict[ConversationKey, object] | None:
     """The states of a persistent handler; PTB does not take a change of them for one that has to be saved.
 
     Returns:
@@ -54,7 +67,7 @@ def check_ptb() -> None:
     Raises:
         ConfigurationError: If this version of PTB keeps them elsewhere.
     """
-    _held_by(ConversationHandler([], {}, []))
+    held_by(ConversationHandler([], {}, []))
 
 
 class Conversations:
@@ -99,7 +112,7 @@ class Conversations:
         for parts, handlers in self._grouped().items():
             key = conversation_key(update, *parts)
             if key is not None:
-                found += [(handler, key) for handler in handlers if _held_by(handler) is not None]
+                found += [(handler, key) for handler in handlers if held_by(handler) is not None]
         return found
 
     # -- for the scope (see `scopes.conversations.States`) ----------------------------------------------
@@ -113,7 +126,7 @@ class Conversations:
     def arrived(self, handler: str, key: ConversationKey, state: object) -> None:
         """See `States.arrived`."""
         for one in self.named(handler):
-            held = _held_by(one)
+            held = held_by(one)
             if held is None or state_of(one, key) is MISSING:
                 continue
             if is_over(state):
@@ -190,7 +203,7 @@ def ids_in(handler: Handler, key: ConversationKey) -> tuple[list[int], list[int]
 
 def state_of(handler: Handler, key: ConversationKey) -> object:
     """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is running."""
-    held = _held_by(handler)
+    held = held_by(handler)
     if held is None:
         return MISSING
     state = held.get(key)
@@ -207,6 +220,6 @@ def state_of(handler: Handler, key: ConversationKey) -> object:
 def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
     """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
-    if job is not None:
+    if job is not None and not job.job.id.startswith(TIMEOUT_JOB):
         with contextlib.suppress(LookupError):  # it is about to run, and will find that it is void
             job.schedule_removal()

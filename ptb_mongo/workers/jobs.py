@@ -23,7 +23,7 @@ def run_as_turns(queue: JobQueue[Any], handle: Handles) -> None:
         handle: Handles a turn.
     """
     # There is one only where there is a queue.
-    from apscheduler.events import EVENT_JOB_ADDED  # type: ignore[import-untyped]  # noqa: PLC0415
+    from apscheduler.events import EVENT_JOB_ADDED  # noqa: PLC0415
 
     def added(event: Any) -> None:
         made = queue.scheduler.get_job(event.job_id)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from ptb_mongo.errors import PersistenceError
 from ptb_mongo.log import get_logger
 from ptb_mongo.types import ConversationKey
-from ptb_mongo.workers.conversations import Handler, cancel_timeout
+from ptb_mongo.workers.conversations import TIMEOUT_JOB, Handler, cancel_timeout
 from ptb_mongo.workers.turn import Turn
 
 __all__ = ["Timeouts"]
@@ -51,7 +51,7 @@ class Timeouts:
         """The handlers have run: those that are new become turns."""
         for (handler, key), before in turn.timeouts.items():
             job = handler.timeout_jobs.get(key)
-            if job is not None and job is not before:
+            if job is not None and job is not before and not job.job.id.startswith(TIMEOUT_JOB):
                 job.callback = partial(self._time_is_over, handler, key, job.callback, _AGAIN)
 
     @staticmethod

@@ -261,14 +261,14 @@ class TestJobsBot:
         # when
         output = run("jobs_bot.py", mongodb_server_uri)
         # then
-        order = positions(output, "take the tea out", "kill -9 ", "job_state: Binary", "⏰ take", "1 so far")
+        order = positions(output, "take the tea out", "kill -9 ", "callback: ", "⏰ take", "1 so far")
         assert order == sorted(order)
 
     async def test_a_repeating_job_that_removes_itself_after_a_restart_is_removed(
         self, mongodb_server_uri: str, mongodb_database: str
     ) -> None:
         # given a program that adds a job, and ends; and one that finds it and lets it run
-        program = JOB_THAT_ENDS_ITSELF.format(uri=mongodb_server_uri, database=mongodb_database, folder=str(EXAMPLES))
+        program = JOB_THAT_ENDS_ITSELF.format(uri=mongodb_server_uri, database=mongodb_database)
         finished = [await run_to_the_end(program, when) for when in ("first", "second")]
         # then it ran twice, and is gone
         assert finished == ["jobs: 1", "ran: 2, jobs: 0"]
@@ -276,8 +276,7 @@ class TestJobsBot:
 
 JOB_THAT_ENDS_ITSELF = """\
 import asyncio, sys
-sys.path[:0] = [{folder!r}]
-from job_store import JobStore
+from ptb_mongo import MongoJobQueue, MongoPersistence
 from telegram.ext import Application
 from telegram.request import BaseRequest
 
@@ -288,17 +287,18 @@ class Silence(BaseRequest):
     async def do_request(self, *_, **__):
         return 200, b'{{"ok": true, "result": {{"id": 1, "is_bot": true, "first_name": "B", "username": "b"}}}}'
 
+over = asyncio.Event()
+
 async def tick(context):
     context.bot_data["ran"] = context.bot_data.get("ran", 0) + 1
     if context.bot_data["ran"] == context.job.data:
         context.job.schedule_removal()
-        context.bot_data["over"].set()
+        over.set()
 
 async def main():
-    application = Application.builder().token("1:x").request(Silence()).get_updates_request(Silence()).build()
-    queue = application.job_queue
-    queue.scheduler.add_jobstore(JobStore(application, {uri!r}, {database!r}))
-    application.bot_data["over"] = asyncio.Event()
+    queue = MongoJobQueue(callbacks=[tick])
+    builder = Application.builder().token("1:x").request(Silence()).get_updates_request(Silence())
+    application = builder.persistence(MongoPersistence({uri!r}, {database!r})).job_queue(queue).build()
     async with application:
         if sys.argv[1] == "first":
             queue.run_repeating(tick, 0.1, data=2, name="tick")
@@ -307,7 +307,7 @@ async def main():
             print("jobs:", len(queue.jobs()))
         else:
             await application.start()
-            await asyncio.wait_for(application.bot_data["over"].wait(), 10)
+            await asyncio.wait_for(over.wait(), 10)
             print(f"ran: {{application.bot_data['ran']}}, jobs: {{len(queue.jobs())}}")
         await application.stop()
 

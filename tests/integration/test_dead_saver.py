@@ -317,7 +317,7 @@ async def test_a_flush_by_hand_before_the_alarm_only_delays_it(
     monkeypatch.setattr(saver_watch, "_CONFIRM", 3600)
     async with started(Bot(persistence(mongodb_database))) as bot:
         await bot.hears(uncopyable("user_data"))
-        await until(lambda: not bot.persistence._saver._heartbeat.is_awaited)
+        await until(lambda: not bot.persistence._saver.heartbeat.is_awaited)
         with contextlib.suppress(UnsavedDataError):
             await bot.persistence.flush()
         assert alarms(caplog) == []

@@ -169,12 +169,52 @@ async def test_the_ids_of_all_stored_users_can_be_iterated_over(bot: Bot) -> Non
     assert sorted([user_id async for user_id in bot.persistence.user_ids()]) == list(range(USERS))
 
 
-async def test_many_users_are_preloaded_with_one_query_for_250(bot: Bot, reads: Reads) -> None:
-    await bot.persistence.preload(bot.application, user_ids=range(USERS))
+async def test_many_users_are_preloaded_with_one_query_for_5000(bot: Bot, reads: Reads) -> None:
+    await bot.persistence.preload(bot.application, user_ids=range(3 * USERS))
 
-    assert [len(query["_id"]["$in"]) for query in reads.filters] == [250] * 10
+    assert [len(query["_id"]["$in"]) for query in reads.filters] == [5000, 2500]
     assert bot.application.user_data[2499]["n"] == 2499
     assert bot.application.user_data[1]["n"] == 1
+    assert bot.application.user_data[USERS] == {}  # nothing is stored of that one
+    assert len(bot.application.user_data) == 3 * USERS
+
+
+async def test_what_was_preloaded_is_not_read_again_and_saved_as_any_other(
+    bot: Bot, reads: Reads, database: Any
+) -> None:
+    odd = {"_id": USERS, "data": {"n": {"_py": "tuple", "v": [1]}}}  # has to be decoded
+    database.user_data.insert_one(odd)
+    await bot.persistence.preload(bot.application, user_ids=range(USERS + 2))
+    reads.filters.clear()
+
+    for user in (7, USERS, USERS + 1):
+        await bot.hears(lambda context: context.user_data.update(gift=1), user=user)
+        await bot.persistence.preload(bot.application, user_ids=[user])
+    await bot.saves()
+
+    stored = {one["_id"]: one["data"] for one in database.user_data.find({"_id": {"$in": [7, USERS, USERS + 1]}})}
+    assert stored[7] == {"n": 7, "prefs": {"lang": "en"}, "gift": 1}
+    assert stored[USERS] == odd["data"] | {"gift": 1}
+    assert stored[USERS + 1] == {"gift": 1}
+    assert not [query for query in reads.filters if USERS in query["_id"]["$in"][1:]]
+
+
+async def test_what_others_write_during_a_preload_is_read_before_it_is_used(bot: Bot, database: Any) -> None:
+    await bot.hears(user=1)  # the change stream is open
+    session: Any = bot.persistence.session
+    read = session.exchange._driver.raw_documents
+
+    async def slow(wanted: Any, **options: Any) -> Any:
+        session.exchange._driver.raw_documents = read
+        found = await read(wanted, **options)
+        database.user_data.update_one({"_id": 7}, {"$set": {"data.n": -7}})
+        session.scopes.user_data.told(7)  # as the stream does, here at once
+        return found
+
+    session.exchange._driver.raw_documents = slow
+    await bot.persistence.preload(bot.application, user_ids=[6, 7, 8])
+
+    assert [bot.application.user_data[user]["n"] for user in (6, 7, 8)] == [6, -7, 8]
 
 
 async def test_preloading_does_not_undo_what_is_in_memory_already(bot: Bot) -> None:

@@ -1,5 +1,7 @@
 """A whole collection of ours is put in place of another, emptied or dropped: every loaded document is read again.
 
+Where everything is gone at once, that is no deletion: see `test_vanished`.
+
 The kind of fault: what changes a collection and not a document, so that no event names any of its documents: `$out`, a
 rename onto it or away from it, a drop. Documents that are copied with everything keep their `rev`, which therefore says
 nothing.
@@ -114,7 +116,6 @@ AWAY = {
     "$out of nothing": lambda database: database.user_data.aggregate([{"$match": {"_id": 0}}, {"$out": "user_data"}]),
     "drop": lambda database: database.user_data.drop(),
     "rename": lambda database: database.user_data.rename("elsewhere"),
-    "dropDatabase": lambda database: database.client.drop_database(database.name),
 }
 
 # Where nothing is followed, or both ways of loading or of being consistent do the same, a few ways stand for all.

@@ -299,7 +299,7 @@ async def with_jobs(mongodb_server_uri: str, mongodb_database: str) -> AsyncIter
 
     async def make(handlers: Any = (), uri: str = mongodb_server_uri, **options: Any) -> SharedBot:
         persistence: Any = MongoPersistence(uri, mongodb_database, update_interval=3600, shutdown_timeout=4)
-        bot = SharedBot(persistence, handlers, jobs=JobQueue(), **options)
+        bot = SharedBot(persistence, handlers, job_queue=JobQueue(), **options)
         await bot.application.initialize()
         await bot.application.start()
         bots.append(bot)

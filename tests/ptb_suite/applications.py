@@ -44,9 +44,12 @@ class Checked(Ours):
         self._handed["chat_data"].pop(chat_id, None)
         await super().drop_chat_data(chat_id)
 
+    has_jobs = False
+    """Whether a queue has stored jobs."""
+
     @property
     def has_stored(self) -> bool:
-        return self._handed != NOTHING
+        return self.has_jobs or self._handed != NOTHING
 
     def check(self) -> None:
         expected = {

@@ -7,8 +7,8 @@ Needs `pip install -e ".[ptb-suite]"`. The tests come from the source distributi
 pip fetches from the package index into a temporary folder; `--sdist` names one that is there already. MongoDB is that
 of MONGODB_URI, else an embedded server. Nothing else is reached: a test that tries to call Telegram fails.
 
-What runs: all of PTB's tests of `PicklePersistence`, `DictPersistence`, `BasePersistence` and `CallbackDataCache`, and
-those of `Application` and `ConversationHandler` that use PTB's fixture `app`, which becomes persistent.
+What runs: all of PTB's tests of `PicklePersistence`, `DictPersistence`, `BasePersistence`, `CallbackDataCache` and
+`JobQueue`, and those of `Application` and `ConversationHandler` that use PTB's fixture `app`, which becomes persistent.
 `files.py`, `tracking.py` and `applications.py` say how each class is replaced. The run fails if a test fails that is
 not in `left_out.txt`, if one is listed there that does not exist, or if fewer tests hold than `plugin.AT_LEAST`; it
 names listed tests that hold. Exit status: 0 good, 77 if there is no package index, anything else a failure.
@@ -37,6 +37,7 @@ MODULES: Final = (
     "test_callbackdatacache",
     "test_conversationhandler",
     "test_application",
+    "test_jobqueue",
 )
 
 _TESTS: Final = pathlib.Path(__file__).resolve().parents[1]

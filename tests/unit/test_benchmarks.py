@@ -9,6 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+from suite import report
 from suite.core import Line, Results, alternate, at_least, at_most, no_more_than, overhead, ratios, within
 
 LINE = Line("save", "10 users", "Motor")
@@ -32,11 +33,15 @@ def test_at_least_asks_how_many_times_faster_we_are() -> None:
 @pytest.mark.parametrize(
     ("target", "met", "missed", "far_off"),
     [
-        (at_most(1.3), 1.3, 2.6, 2.7),
-        (at_least(15), 15, 7.5, 7.4),
-        (overhead(0.05), 1.05, 1.09, 1.11),
+        (at_most(1.2), 1.2, 1.79, 1.81),
+        (at_least(15), 15, 10, 9.9),
+        (overhead(0.05), 1.05, 1.07, 1.08),
         (no_more_than(0), 0, None, 1),
-        (no_more_than(1), 1, 2, 3),
+        (no_more_than(1), 1, 1.5, 2),
+        # What is known to be missed has a bound of its own.
+        (at_most(1.0, 6), 1.0, 5.9, 6.1),
+        (at_least(10, 4), 10, 4.1, 3.9),
+        (overhead(0.05, 0.2), 1.05, 1.19, 1.21),
     ],
 )
 def test_a_target_is_met_or_missed_or_far_off(target, met, missed, far_off) -> None:
@@ -47,6 +52,19 @@ def test_a_target_is_met_or_missed_or_far_off(target, met, missed, far_off) -> N
     if missed is not None:
         assert not target.met(missed)
         assert not target.far_off(missed)
+
+
+def test_what_is_done_in_a_second_is_better_if_it_is_more() -> None:
+    figure = LINE.compare(
+        "updates/s", {"ours": [700.0], "theirs": [1000.0]}, "ours", "theirs", at_least(0.8), counts=True
+    )
+    assert (figure.ratio, figure.met, figure.far_off) == (0.7, False, False)
+
+
+def test_a_bound_of_its_own_stands_in_the_table() -> None:
+    missed = LINE.compare("s", {"ours": [5.0], "theirs": [1.0]}, "ours", "theirs", at_most(1.0, 6))
+    assert report.verdict(missed) == "missed; in the small form ≤ 6"
+    assert report.verdict(LINE.against(1, "B", "theirs", 2, at_most(1.0, 6))) == "met"
 
 
 def test_a_time_is_missed_and_never_far_off() -> None:

@@ -94,7 +94,7 @@ def loaded(documents: list[dict[str, Any]], load: Callable[[Scopes, list[bytes]]
     fresh = scopes(**new)
     raws = [dump({"_id": one["_id"], **one, "rev": "writer:1"}) for one in documents]
     found = load(fresh, raws)
-    assert [dict(one.quarantined) for one in fresh] == [{}] * 5
+    assert [dict(one.quarantined) for one in fresh] == [{} for _ in fresh]
     return found
 
 

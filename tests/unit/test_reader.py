@@ -59,6 +59,9 @@ class Source:
     def __init__(self, name: str) -> None:
         self.collection = name
 
+    def lost(self, asked: Iterable[Replica], raws: Iterable[bytes]) -> list[Replica]:
+        return []
+
     def answered(self, asked: Iterable[tuple[Replica, int]], _: Iterable[bytes], *, lasts: bool) -> None:
         for replica, moment in asked:
             replica.unreadable(moment, None, None, lasts=lasts)  # type: ignore[arg-type]  # it is read, whatever it may be

@@ -373,3 +373,25 @@ def test_setting_a_field_whole_leaves_nothing_of_what_was_to_change_in_it() -> N
 
     assert changes.guard() == {}
     assert list(changes.paths()) == [("n",), ("data",)]
+
+
+LONG = [{"role": "user", "content": f"{number} " + "x" * 50} for number in range(100)]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_a_history_that_was_appended_to_is_not_brought_into_our_form_first(cut: int) -> None:
+    def canonical(_: Any) -> Any:
+        raise AssertionError("1,000 messages would be decoded and encoded for one more")
+
+    after = [*LONG[cut:], {"role": "bot", "content": "hello"}]
+    changes = diff({"history": LONG}, {"history": copy.deepcopy(after)}, canonical)
+
+    assert changes.arrays["history",].items == [after[-1]]  # type: ignore[union-attr]
+    assert same(apply_changes({"history": LONG}, changes), {"history": after})
+
+
+@pytest.mark.parametrize(("stays", "becomes"), [(1, True), (1, 1.0), (0.0, -0.0), ({"a": 1, "b": 2}, {"b": 2, "a": 1})])
+def test_what_stays_of_a_list_stays_exactly(stays: Any, becomes: Any) -> None:
+    base, local = {"list": [*LONG, stays]}, {"list": [*copy.deepcopy(LONG), becomes, 3]}
+
+    assert same(apply_changes(base, diff(base, local)), local)

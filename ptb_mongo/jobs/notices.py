@@ -1,0 +1,70 @@
+"""What a queue says of jobs that it cannot store, or does not run: each thing once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ptb_mongo.jobs.callbacks import name_of
+from ptb_mongo.log import get_logger
+
+__all__ = ["Notices"]
+
+_LOGGER = get_logger(__name__)
+_MOST: Final = 100
+_OF_PTB: Final = ("telegram.", "ptb_mongo.")
+
+
+class Notices:
+    """Warns, and remembers of what."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def _is_new(self, what: str) -> bool:
+        if what in self._said or len(self._said) >= _MOST:
+            return False
+        self._said.add(what)
+        return True
+
+    def unregistered(self, callback: Any) -> None:
+        """A job has a callback that is not registered; PTB's own, of conversations, need no word."""
+        if str(getattr(callback, "__module__", "")).startswith(_OF_PTB):
+            return
+        name = name_of(callback)
+        if name is None:
+            if self._is_new("a local function"):
+                _LOGGER.warning(
+                    "Jobs of %r are not stored, and are gone after a restart: it is a lambda, or a function inside "
+                    "another one, and cannot be found by its name. Write it at the top level of a module, and register "
+                    "it: MongoJobQueue(callbacks=[...])",
+                    getattr(callback, "__qualname__", type(callback).__qualname__),
+                )
+        elif self._is_new(name):
+            _LOGGER.warning(
+                "Jobs of %s are not stored, and are gone after a restart, as it is not registered: "
+                "MongoJobQueue(callbacks=[%s, ...])",
+                name,
+                getattr(callback, "__qualname__", name),
+            )
+
+    def unstorable(self, job_id: str, error: Exception) -> None:
+        """A job cannot be stored."""
+        if self._is_new(f"job {job_id}"):
+            _LOGGER.error("The job %s is not stored, and is gone after a restart: %s", job_id, error)
+
+    def unknown(self, names: Iterable[object]) -> None:
+        """There are stored jobs whose callbacks are not registered."""
+        new = [name for name in dict.fromkeys(str(one)[:200] for one in names) if self._is_new(f"stored {name}")]
+        if new:
+            _LOGGER.warning(
+                "Stored jobs are kept, and not run, as their callbacks are not registered: %s; "
+                'MongoJobQueue(callbacks=[...]), or aliases={"%s": <the function>} if one was renamed',
+                ", ".join(new),
+                new[0],
+            )
+
+    def too_many(self, most: int) -> None:
+        """There are more jobs than are held."""
+        if self._is_new("too many"):
+            _LOGGER.warning("More than %d jobs are stored; the others are left alone: who has made them?", most)

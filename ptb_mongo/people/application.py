@@ -1,0 +1,125 @@
+"""The application that a persistence serves, of which PTB does not tell it; and what it holds of one person.
+
+PTB awaits its persistence from within its own public methods: the call stack names the application. Where it does not,
+because a program calls the persistence by itself, nothing is known, and only what the persistence has handed out is
+forgotten.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from telegram.ext import Application
+
+from ptb_mongo.people.subject import Subject
+from ptb_mongo.scopes.callback_data import QUERY
+from ptb_mongo.types import ConversationKey
+
+__all__ = ["Held", "calling_application", "is_handling_update"]
+
+AnyApplication = Application[Any, Any, Any, Any, Any, Any]
+
+_CALLERS: Final = {
+    method.__code__ for method in (Application.initialize, Application.process_update, Application.update_persistence)
+}
+
+
+def calling_application() -> AnyApplication | None:
+    """The application that is calling its persistence; `None` if none is."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code in _CALLERS:
+            found = frame.f_locals.get("self")
+            return found if isinstance(found, Application) else None
+        frame = frame.f_back
+    return None
+
+
+def is_handling_update() -> bool:
+    """Whether it is an update for which the persistence is called, and not a job, say."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_code is Application.process_update.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+class Held:
+    """What an application holds in memory of people.
+
+    Args:
+        application: The application.
+    """
+
+    def __init__(self, application: AnyApplication) -> None:
+        self._application = application
+
+    def _handlers(self) -> Iterable[Any]:
+        for handlers in self._application.handlers.values():
+            yield from handlers
+
+    def _conversation_handlers(self) -> Iterator[Any]:
+        from ptb_mongo.workers.conversations import conversation_handlers  # noqa: PLC0415  (it is above this)
+
+        return conversation_handlers(self._handlers())
+
+    def parts(self, name: str) -> tuple[bool, bool] | None:
+        """What the keys of a handler's conversations begin with; see `KeyParts`."""
+        for handler in self._conversation_handlers():
+            if handler.name == name:
+                return handler.per_chat, handler.per_user
+        return None
+
+    def end_conversations(self, subject: Subject) -> None:
+        """Ends the conversations of somebody, stored or not yet, and their timeouts."""
+        from ptb_mongo.workers.conversations import Conversations, held_by  # noqa: PLC0415  (likewise)
+
+        states = Conversations(self._handlers, lambda _: None)
+        for handler in self._conversation_handlers():
+            parts = handler.per_chat, handler.per_user
+            for key in [key for key in held_by(handler) or () if subject.owns_key(key, parts)]:
+                states.arrived(handler.name or "", key, None)
+
+    def end_conversation(self, name: str, key: ConversationKey) -> None:
+        """Ends a conversation, and its timeout."""
+        from ptb_mongo.workers.conversations import Conversations  # noqa: PLC0415  (likewise)
+
+        Conversations(self._handlers, lambda _: None).arrived(name, key, None)
+
+    def drop_keyboards(self, ids: set[str]) -> None:
+        """Removes keyboards, and queries, from PTB's cache, by the `_id`s of their documents."""
+        cache = getattr(self._application.bot, "callback_data_cache", None)
+        if cache is None or not ids:
+            return
+        keyboards, queries = cache.persistence_data
+        kept = [one for one in keyboards if one[0] not in ids]
+        left = {query: one for query, one in queries.items() if one not in ids and f"{QUERY}{query}" not in ids}
+        cache.clear_callback_data()
+        cache.clear_callback_queries()
+        cache.load_persistence_data((kept, left))
+
+    def end_jobs(self, subject: Subject) -> None:
+        """Removes the jobs for somebody."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PTB warns where there is no queue
+            queue = self._application.job_queue
+        for job in () if queue is None else queue.jobs():
+            if subject.id == job.chat_id or (subject.kind == "user" and subject.id == job.user_id):
+                job.schedule_removal()
+
+    def drop(self, scope: str, key: int) -> None:
+        """Drops somebody's data, as a program would do it."""
+        drops: dict[str, Callable[[int], None]] = {
+            "user_data": self._application.drop_user_data,
+            "chat_data": self._application.drop_chat_data,
+        }
+        drops[scope](key)
+
+    def data(self, scope: str, key: int) -> Any:
+        """The object that handlers change now; `None` if there is none."""
+        found = self._application.user_data if scope == "user_data" else self._application.chat_data
+        return found.get(key)

@@ -1,0 +1,52 @@
+"""What earlier processes could not save of one person, in the files that the next start takes in."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from pathlib import Path
+
+from ptb_mongo.errors import DecodeError
+from ptb_mongo.log import get_logger
+from ptb_mongo.people.subject import COLLECTIONS, KeyParts, Subject, unknown
+from ptb_mongo.sync import spill
+
+__all__ = ["erase_spilled"]
+
+_LOGGER = get_logger(__name__)
+
+
+def erase_spilled(folder: Path, database: str, prefix: str, subject: Subject, parts: KeyParts = unknown) -> int:
+    """Takes what is of one person out of all files of a database; returns how many documents that were.
+
+    Args:
+        folder: Where the files lie.
+        database: The database's name.
+        prefix: What the names of the collections begin with.
+        subject: Who.
+        parts: What is known of the handlers of conversations.
+    """
+
+    def is_theirs(one: spill.Spilled) -> bool:
+        kind = one.collection.removeprefix(prefix)
+        return kind in COLLECTIONS and subject.owns(kind, {"_id": one.id}, parts)
+
+    def cannot(path: Path, reason: str) -> None:
+        _LOGGER.error("%s may hold something of %s, and cannot be used: %s", path, subject, reason)
+
+    count = 0
+    with contextlib.closing(spill.claim(folder, database, prefix, cannot)) as files:
+        for file in files:
+            try:
+                theirs = sum(map(is_theirs, file.documents()))
+                others = sum(1 for _ in file.documents()) - theirs
+                if theirs and others:
+                    left = (one for one in file.documents() if not is_theirs(one))
+                    spill.write(folder, database, prefix, uuid.uuid4().hex[:12], left)
+                if theirs:
+                    spill.remove(file.path)
+            except (DecodeError, OSError) as error:
+                cannot(file.path, str(error))
+            else:
+                count += theirs
+    return count

@@ -1,0 +1,143 @@
+"""The indexes by which MongoDB deletes who has not been seen for long: made, changed and removed as `expire` says.
+
+What is wanted stands in the format document: so the command line can do it where the bot may not, and a bot without
+`expire` knows that an earlier one had it. Its documents would be deleted, as it does not write `seen_at` any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ptb_mongo.driver import Driver
+from ptb_mongo.errors import PersistenceError, RefusedError
+from ptb_mongo.log import get_logger
+from ptb_mongo.sync.seen import SEEN_AT
+from ptb_mongo.types import EXPIRING, Expire
+
+__all__ = ["Change", "apply", "changes", "keep_indexes", "wanted_in"]
+
+_LOGGER = get_logger(__name__)
+_NO_COLLECTION: Final = 26
+_CHUNK: Final = 1000
+
+
+class Change(NamedTuple):
+    """What an index is, and is to be.
+
+    Attributes:
+        collection: The collection.
+        now: After how many seconds documents expire now; `None` if they do not.
+        wanted: After how many they are to.
+    """
+
+    collection: str
+    now: int | None
+    wanted: int | None
+
+
+def seconds_in(expire: Expire) -> dict[str, int]:
+    """`expire` as it stands in the format document."""
+    return {name: max(1, int(period.total_seconds())) for name, period in expire.items()}
+
+
+def wanted_in(form: Mapping[str, Any] | None) -> dict[str, int]:
+    """What a format document says is wanted, whoever has written it."""
+    found = (form or {}).get("expires")
+    if not isinstance(found, Mapping):
+        return {}
+    return {name: found[name] for name in EXPIRING if type(found.get(name)) is int and found[name] > 0}
+
+
+async def changes(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> list[Change]:
+    """What is to be done so that documents expire as wanted.
+
+    Raises:
+        RefusedError: If this user may not look.
+    """
+    found = []
+    for name in EXPIRING:
+        now = await _now(driver, f"{prefix}{name}")
+        if now != wanted.get(name):
+            found.append(Change(f"{prefix}{name}", now, wanted.get(name)))
+    return found
+
+
+async def _now(driver: Driver, collection: str) -> int | None:
+    try:
+        answer = await driver.command({"listIndexes": collection})
+    except RefusedError as error:
+        if error.code == _NO_COLLECTION:
+            return None
+        raise
+    for index in answer["cursor"]["firstBatch"]:
+        if list(index["key"].items()) == [(SEEN_AT, 1)] and "expireAfterSeconds" in index:
+            return int(index["expireAfterSeconds"])
+    return None
+
+
+async def apply(driver: Driver, change: Change) -> None:
+    """Makes, changes or removes an index; before one is made, nobody has been silent.
+
+    Raises:
+        RefusedError: If this user may not do that.
+    """
+    keys = {SEEN_AT: 1}
+    if change.wanted is None:
+        # Otherwise they would be long ago when somebody wants an index again.
+        while await _touch_some(driver, change.collection, {SEEN_AT: {"$type": "date"}}, unset=True):
+            pass
+        await driver.command({"dropIndexes": change.collection, "index": keys})
+    elif change.now is None:
+        index = {"key": keys, "name": f"{SEEN_AT}_1", "expireAfterSeconds": change.wanted}
+        # What somebody has left who has removed the index by hand may be long ago for those who came nevertheless.
+        await driver.touch(change.collection, {SEEN_AT: {"$type": "date"}}, SEEN_AT, unset=True)
+        await driver.command({"createIndexes": change.collection, "indexes": [index]})
+    else:
+        index = {"keyPattern": keys, "expireAfterSeconds": change.wanted}
+        await driver.command({"collMod": change.collection, "index": index})
+
+
+async def _touch_some(driver: Driver, collection: str, query: Mapping[str, Any], *, unset: bool = False) -> int:
+    """Sets, or removes, `seen_at` of the first documents that match; returns how many there were."""
+    ids = [one["_id"] async for one in driver.find(collection, query, {"_id": 1}, limit=_CHUNK)]
+    return await driver.touch(collection, {"_id": {"$in": ids}}, SEEN_AT, unset=unset) if ids else 0
+
+
+async def keep_indexes(
+    driver: Driver, prefix: str, format_collection: str, expire: Expire, form: Mapping[str, Any] | None
+) -> None:
+    """Sees to the indexes of a bot, and to documents that say nothing of when they were seen.
+
+    Args:
+        driver: The database.
+        prefix: What the names of the collections begin with.
+        format_collection: The collection of the format document.
+        expire: After how long documents expire, by the name of their collection.
+        form: The format document as it was at the start.
+    """
+    wanted = seconds_in(expire)
+    try:
+        if wanted_in(form) != wanted:
+            await driver.set_fields(format_collection, "format", {"expires": wanted}, insert={})
+        for change in await changes(driver, prefix, wanted):
+            await apply(driver, change)
+            _LOGGER.info("%s: documents expire after %s seconds, and did after %s", *_shown(change))
+        for name in wanted:
+            # Until now, nobody has looked for them: for all that is known they were here just now.
+            while await _touch_some(driver, f"{prefix}{name}", {SEEN_AT: None}):
+                pass
+    except NotImplementedError:
+        _LOGGER.warning("Nothing expires: this server has no such indexes")
+    except RefusedError as error:
+        _LOGGER.error(  # noqa: TRY400
+            "The indexes for expire are not as they should be, and this user may not change them: ptb-mongo indexes "
+            "--apply, as a user who may, does. %s",
+            error,
+        )
+    except PersistenceError as error:
+        _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+
+
+def _shown(change: Change) -> tuple[str, object, object]:
+    return change.collection, change.wanted or "no number of", change.now or "none"
