@@ -7,6 +7,7 @@ of an update whose worker has died between the two: only a transaction does.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ __all__ = ["Mark", "Marks"]
 _LOGGER = get_logger(__name__)
 _REMEMBERED: Final = 24 * 60 * 60
 """Seconds for which it is known that an update is done: Telegram keeps updates for so long."""
+_BUSY: Final = 1.0  # seconds between two updates of a worker that is busy
 _RECENT: Final = 1000  # updates that this worker itself knows to be done
 
 
@@ -67,11 +69,22 @@ class Marks:
         self.collection = collection
         self._driver = driver
         self._recent: dict[int, None] = {}
+        self._highest, self._handled_at = 0, float("-inf")
         self._written = Batcher(self._write_together, "ptb_mongo updates that are done")
 
     async def prepare(self) -> None:
         """Has the server forget them in time."""
         await self._driver.create_index(self.collection, "at", expireAfterSeconds=_REMEMBERED)
+
+    def is_surely_new(self, update_id: int) -> bool:
+        """Whether an update hardly comes again: it is later than all others here, of which one has just been handled.
+
+        What comes again was sent before those that have come since.
+        """
+        now = asyncio.get_running_loop().time()
+        is_new = update_id > self._highest and now < self._handled_at + _BUSY
+        self._highest, self._handled_at = max(self._highest, update_id), now
+        return is_new
 
     def is_recent(self, update_id: int) -> bool:
         """Whether an update was done by this worker, a short time ago."""

@@ -61,6 +61,8 @@ class Refresh:
             return {}
         if turn.mark is None:
             turn.mark = Mark(turn.number)
+            if not self.reads(session) and session.marks.is_surely_new(turn.number):
+                turn.mark.seen(turn.mark.reading(), is_done=False)
         return {session.marks: [turn.mark]} if turn.mark.is_stale else {}
 
     def _outdated_data(self, turn: Turn, session: Session, *, read: bool) -> dict[DocumentCollection, list[Any]]:
@@ -97,7 +99,7 @@ class Refresh:
             return
         if not self.reads(session):
             await _let_events_in()
-        if turn.mark is not None:
+        if turn.mark is not None and self._strict:
             turn.mark.told()  # it was read before the lease was acquired
         read = self.reads(session) or turn.read or session.is_stream_delayed
         for _ in range(_ROUNDS):

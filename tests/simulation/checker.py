@@ -123,7 +123,8 @@ class Checker(Fairness):
         view, now = self._view(life, document), asyncio.get_running_loop().time()
         kept: dict[Path, Node] = {}
         for path, own in [*view.own.items()]:
-            if not self.is_resolved(own) and after.get(path) != own.value:
+            # What was dropped comes back with the next update only, as PTB has no object until then.
+            if not self.is_resolved(own) and (after.get(path) != own.value or own.value is ABSENT):
                 own.lost, own.withdrawn_at = True, now
                 del view.own[path]
                 before = own.seen
