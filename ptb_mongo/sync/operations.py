@@ -111,8 +111,10 @@ class OperationMaker:
 
 def _insertion(collection: Collection[Any], replica: Replica, version: Version | None, rev: str) -> Operation | None:
     if version is None or version.plain is None:
-        # An update that may still arrive will match no document; an insertion will not, if there is a mark.
-        return Insert(replica.id, {BURIED_FIELD: True, "rev": rev}) if replica.sent.may_insert else None
+        # An update that may still arrive will match no document; an insertion will not, if there is a mark. While
+        # something is pending, and was refused, an earlier version of that may arrive: the next one follows it.
+        is_to_be_missing = replica.pending is None and replica.sent.may_insert
+        return Insert(replica.id, {BURIED_FIELD: True, "rev": rev}) if is_to_be_missing else None
     if version.plain == collection.canonical(None) and not replica.may_arrive:
         return None  # it equals what a missing document stands for
     return Insert(replica.id, {**version.plain, "rev": rev})

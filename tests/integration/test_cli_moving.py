@@ -547,4 +547,4 @@ def test_without_typer_the_command_says_how_to_install_it(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
     assert result.returncode == 1
-    assert result.stderr.strip() == 'ptb-mongo needs typer: pip install "ptb-mongo[cli]"'
+    assert result.stderr.strip() == 'ptb-mongo needs typer: pip install ".[cli]" in a clone of the repository'

@@ -160,7 +160,7 @@ def test_an_action_that_is_missing_for_one_collection_is_named_with_it(collectio
         (None, ["root"], {}),
         ([whole(ACTIONS, database="")], [], {}),
         ([{"resource": {"anyResource": True}, "actions": ["anyAction"]}], [], {}),
-        ([whole(["find", "insert", "update", "remove"], one) for one in (*DATA, "ptb_mongo")]
+        ([whole(["find", "insert", "update", "remove"], one) for one in (*DATA, "jobs", "ptb_mongo")]
          + [whole(["createIndex"], "conversations")], [], {"changeStream": []}),
         ([whole(without("find", "changeStream"), database=DATABASE), whole(["find"], database="another")], [],
          {"find": WHERE["find"], "changeStream": []}),

@@ -7,6 +7,7 @@ import asyncio
 import builtins
 import importlib.util
 import inspect
+import logging
 import re
 import shlex
 import shutil
@@ -82,6 +83,19 @@ def test_a_program_in_the_docs_compiles(block: Block) -> None:
     compiled(block)
 
 
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Some programs configure the logging of the whole process."""
+    root, driver = logging.getLogger(), logging.getLogger("pymongo.command")
+    httpx = logging.getLogger("httpx")
+    levels, handlers = [(one, one.level) for one in (root, driver, httpx)], root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+    for one, level in levels:
+        one.setLevel(level)
+
+
+@pytest.mark.usefixtures("logging_as_before")
 def test_the_programs_of_each_page_run_one_after_the_other(mongodb_server_uri: str, mongodb_database: str) -> None:
     # given those that need nothing but a server, and what stands before them on their page
     ran = []
