@@ -80,12 +80,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     async def get_conversations(self, name: str) -> ConversationDict:
         """The states of the conversations of one handler.
 
-        Of a lazily loaded `SharedApplication` none, as each is read when it is needed.
+        Of a `SharedApplication` none, as each is read when it is needed.
         """
         async with self._lifecycle.loading(self.store_data) as session:
             scope = session.scopes.conversations
-            is_on_demand = scope.live is not None and not scope.complete
-            return {} if is_on_demand else await session.exchange.load_states(scope, name)
+            return {} if scope.live is not None else await session.exchange.load_states(scope, name)
 
     async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
         async with self._lifecycle.loading(self.store_data) as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["ByIds", "Selection", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Page", "Selection", "identity", "numbered", "split", "unnumbered"]
 
 
 class ByIds(NamedTuple):
@@ -34,6 +34,24 @@ class Selection(NamedTuple):
     collection: str
     query: Mapping[str, Any]
     fields: Sequence[str]
+
+
+class Page(NamedTuple):
+    """The first documents of one collection in an order.
+
+    Attributes:
+        collection: Its name.
+        query: What they match.
+        fields: The other fields to read.
+        sort: The order.
+        most: How many.
+    """
+
+    collection: str
+    query: Mapping[str, Any]
+    fields: Sequence[str]
+    sort: Sequence[tuple[str, int]]
+    most: int
 
 
 def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:

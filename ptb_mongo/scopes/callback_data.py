@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from telegram.ext import CallbackDataCache
 
@@ -23,7 +23,7 @@ from ptb_mongo.replica.versions import Version
 from ptb_mongo.scopes.loadable import check_form, check_loadable
 from ptb_mongo.types import CDCData
 
-__all__ = ["CallbackDataScope"]
+__all__ = ["CallbackDataScope", "Found"]
 
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 _QUERY: Final = "query:"
@@ -35,6 +35,13 @@ _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 Staged = tuple[list[Replica], list[DocumentError]]
 """What is to be written, and the errors of what cannot be stored."""
+
+
+class Found(NamedTuple):
+    """What a load has read: keyboards and callback queries, with their positions."""
+
+    keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]]
+    queries: list[tuple[int, str, str]]
 
 
 class CallbackDataScope(Collection[Replica]):
@@ -89,19 +96,20 @@ class CallbackDataScope(Collection[Replica]):
         for _ in self.loaded(raws):
             pass
 
-    def data(self, batches: Iterable[Sequence[bytes]]) -> CDCData | None:
+    def read(self, raws: Sequence[bytes], found: Found) -> None:
+        """Takes in some of the documents that a load has read."""
+        for replica, body in self.loaded(raws):
+            if not body or replica.target is None:
+                continue
+            position = self._positions[replica.id] = body["position"]
+            if "keyboard" in body:
+                found.queries.append((position, replica.id.removeprefix(_QUERY), body["keyboard"]))
+            else:
+                found.keyboards.append((position, _keyboard(replica.id, body)))
+
+    def data(self, found: Found) -> CDCData | None:
         """The cache in documents that were read, in its former order; `None` if it is empty."""
-        keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]] = []
-        queries: list[tuple[int, str, str]] = []
-        for raws in batches:
-            for replica, body in self.loaded(raws):
-                if not body or replica.target is None:
-                    continue
-                position = self._positions[replica.id] = body["position"]
-                if "keyboard" in body:
-                    queries.append((position, replica.id.removeprefix(_QUERY), body["keyboard"]))
-                else:
-                    keyboards.append((position, _keyboard(replica.id, body)))
+        keyboards, queries = found
         if not keyboards and not queries:
             return None
         keyboards.sort(key=lambda keyboard: keyboard[0] if self.live is None else keyboard[1][1])

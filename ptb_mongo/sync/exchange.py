@@ -13,12 +13,13 @@ from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.callback_data import CallbackDataScope, Found
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.sync.first_read import FirstRead
+from ptb_mongo.sync.keyboards import newest_keyboards
 from ptb_mongo.sync.reader import DocumentCollection, Reader
+from ptb_mongo.sync.steps import in_steps, slices
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict
@@ -93,27 +94,28 @@ class Exchange:
             if first is not None and (mine := scope.among(first, handler)) is not None:
                 states.update(scope.states(mine))
             else:
-                async for raws in self.batches(scope, scope.stored(handler)):
-                    states.update(scope.states(raws))
+                async for raws in in_steps(self.batches(scope, scope.stored(handler))):
+                    with collector_paused():
+                        states.update(scope.states(raws))
         scope.all_loaded(handler)
         return states
 
     async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
         """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
-        newest = Newest(scope.cache_size, scope.has_form)
+        found = Found([], [])
         with scope.being_loaded():
-            async for raws in self._for_load(scope, {}):
-                with collector_paused():
-                    scope.look_at(newest.take(raws))
+            newest = await newest_keyboards(self._driver, scope, await self.first_read.take(scope.collection, {}))
             if newest.left_out:
                 _LOGGER.warning(
-                    "%s holds more than the %s that PTB's cache does: the %d oldest keyboards and queries are not "
-                    "loaded",
+                    "%s holds more than the %s that PTB's cache does: the oldest keyboards and queries are not loaded",
                     scope.collection,
                     scope.cache_size,
-                    newest.left_out,
                 )
-            return scope.data([newest.raws()])
+            for raws in slices(newest.raws()):
+                with collector_paused():
+                    scope.read(raws, found)
+                await asyncio.sleep(0)
+        return scope.data(found)
 
     async def copies(self, scope: DataScope[Any], query: Mapping[str, Any] | None = None) -> dict[int, Any]:
         """Objects for documents as they are stored, which are never refreshed or saved."""
