@@ -130,6 +130,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         def stage(scopes: Scopes) -> Staged:
             return _staged(scopes.bot_data, scopes.bot_data.stage(self._lifecycle.bot_id(), data))
 
+        self._note_passed_on()
         saved = self._lifecycle.save(stage)
         if not self._is_watched:
             return saved
@@ -181,8 +182,13 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
+        self._note_passed_on()
         await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
         self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+
+    def _note_passed_on(self) -> None:
+        if (sharing := self._lifecycle.settings.sharing) is not None:
+            sharing.bot_data_passed_on()
 
     def _gives(self, scope: str, key: int, live: Any) -> None:
         if self._is_watched:

@@ -28,6 +28,7 @@ class Sharing(NamedTuple):
         states: The states of conversations that its handlers hold.
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+        bot_data_passed_on: Called as PTB itself, and no handler, has asked the application for `bot_data`.
     """
 
     user_data: Callable[[int], Any]
@@ -36,6 +37,7 @@ class Sharing(NamedTuple):
     states: States
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
+    bot_data_passed_on: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)

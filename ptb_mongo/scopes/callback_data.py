@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection as Ids
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,7 @@ _QUERY: Final = "query:"
 _OF_A_QUERY: Final = frozenset({"position", "keyboard"})
 _OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
 _LAST_POSITION: Final = 2**62  # others follow it, and must be numbers of 64 bits
+_PART: Final = 256  # of what PTB's cache holds: it has to lack one of so many before all are looked through
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
@@ -128,7 +130,10 @@ class CallbackDataScope(Collection[Replica]):
             self._place([f"{_QUERY}{query}" for query in queries])
         # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
         known = self.replicas if self.live is None else self._seen
-        return self._stage(plain, [one for one in known if one not in plain and one in self.replicas])
+        gone = [one for one in known if one not in plain]
+        for document_id in gone:
+            self._seen.pop(document_id, None)
+        return self._stage(plain, [one for one in gone if one in self.replicas])
 
     def stage_changed(self, cache: CallbackDataCache) -> Staged:
         """Takes the keyboards that were made, used or dropped since the last call; usually none."""
@@ -147,6 +152,24 @@ class CallbackDataScope(Collection[Replica]):
         if not used and not new and not gone:
             return [], []
         return self._stage(self.documents((used, new)), [one for one in gone if one in self.replicas])
+
+    def stage_some(self, data: CDCData, dropped: Iterable[str], keyboards: Ids[str], queries: Ids[str]) -> Staged:
+        """Takes some keyboards and queries, as PTB's cache holds them now.
+
+        Args:
+            data: Those that it holds.
+            dropped: The ids of keyboards that may have been dropped.
+            keyboards: The ids of all that it holds.
+            queries: Likewise.
+        """
+        self._seen.update({uuid: accessed_at for uuid, accessed_at, _ in data[0]})
+        self._seen.update({f"{_QUERY}{query}": 0.0 for query in data[1]})
+        gone = [uuid for uuid in dropped if uuid not in keyboards]
+        if len(self._seen) - len(keyboards) - len(queries) > len(self._seen) // _PART:
+            held = {*keyboards, *(f"{_QUERY}{query}" for query in queries)}
+            gone = [document_id for document_id in self._seen if document_id not in held]
+        known = [one for one in gone if self._seen.pop(one, None) is not None]
+        return self._stage(self.documents(data), [one for one in known if one in self.replicas])
 
     def _stage(self, plain: Mapping[str, Document | DocumentError], gone: Iterable[str]) -> Staged:
         staged: list[Replica] = []

@@ -192,8 +192,12 @@ class DataScope(DataForm[T]):
 
     def is_current(self, key: int, live: T) -> bool:
         """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
+        return self.is_seen(key, live) and not self.replicas[key].is_stale
+
+    def is_seen(self, key: int, live: T) -> bool:
+        """Whether it is known that handlers change this object, and there is nothing to merge into it."""
         one = self.replicas.get(key)
-        return one is not None and one.live is live and one.view is None and not (one.handed_out or one.is_stale)
+        return one is not None and one.live is live and one.view is None and not one.handed_out
 
     def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""

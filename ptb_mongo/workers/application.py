@@ -15,6 +15,7 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD
+from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import check_ptb, conversation_handlers
 from ptb_mongo.workers.turn import TURN, Turn
 from ptb_mongo.workers.worker import Consistency, Worker
@@ -66,6 +67,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         lease_timeout: float = 10,
         **kwargs: Any,
     ) -> None:
+        self._asking = BotData()
         super().__init__(**kwargs)
         if consistency not in {"stream", "strict"}:
             raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
@@ -83,7 +85,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             )
         check_ptb()
         self._is_initialized = False
-        self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None)
+        self._worker = Worker(self, persistence, consistency, lease_timeout if exclusive else None, self._asking)
 
     # -- updates ----------------------------------------------------------------------------------------
 
@@ -119,6 +121,18 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         update = await self._worker.with_callback_data(update, session)
         turn = Turn.of(update, self._worker.conversations)
         return await self._worker.handle(turn, session, partial(super().process_update, update))
+
+    @property
+    def bot_data(self) -> BD:
+        """See `Application.bot_data`; an update in which it is asked for saves what has changed in it."""
+        self._asking.asked()
+        data: BD = self._asking.held
+        return data
+
+    @bot_data.setter
+    def bot_data(self, data: BD) -> None:
+        self._asking.asked()
+        self._asking.held = data
 
     # -- within an update -------------------------------------------------------------------------------
 

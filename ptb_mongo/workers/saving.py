@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from telegram.ext import PersistenceInput
 
@@ -13,9 +13,25 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
+from ptb_mongo.workers.bot_data import BotData
+from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.turn import Turn
 
-__all__ = ["acknowledged", "offer", "scopes_of"]
+__all__ = ["Kept", "acknowledged", "offer", "scopes_of"]
+
+
+class Kept(NamedTuple):
+    """What of an application is stored, and what has changed of it.
+
+    Attributes:
+        kinds: The kinds of data to be stored.
+        bot_data: Tells whether the bot's data may have changed.
+        keyboards: The keyboards; `None` without arbitrary callback data.
+    """
+
+    kinds: PersistenceInput
+    bot_data: BotData
+    keyboards: Keyboards | None
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -30,31 +46,32 @@ def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tup
     return scopes
 
 
-def offer(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+def offer(turn: Turn, session: Session, kept: Kept) -> list[Offer]:
     """Hands to the writer what an update may have changed, without waiting.
 
     Args:
         turn: The update; collects the errors.
         session: The open session.
-        kinds: The kinds of data to be stored.
+        kept: What is to be stored, and what has changed of it.
     """
-    offered = [*_offer_data(turn, session, kinds), *_offer_states(turn, session)]
-    callback_data = session.scopes.callback_data
-    if kinds.callback_data and (cache := callback_data.live) is not None:
-        staged, errors = callback_data.stage_changed(cache)
-        turn.errors += errors
-        for replica in staged:
-            offered += _unsaved(session, callback_data, replica)
+    offered = [*_offer_data(turn, session, kept), *_offer_states(turn, session)]
+    if kept.kinds.callback_data and kept.keyboards is not None:
+        offered += _offer_keyboards(turn, session, kept.keyboards)
     return offered
 
 
-def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[Offer]:
+def _offer_data(turn: Turn, session: Session, kept: Kept) -> list[Offer]:
     offered: list[Offer] = []
-    for scope, keys in scopes_of(turn, session, kinds):
+    for scope, keys in scopes_of(turn, session, kept.kinds):
+        is_of_bot = scope is session.scopes.bot_data
+        if is_of_bot and not kept.bot_data.is_to_be_compared(turn):
+            continue
         for key in keys:
             live = scope.current(key) if scope.current is not None else None
             try:
-                if live is not None:  # otherwise it may have been dropped
+                if is_of_bot:
+                    kept.bot_data.stage(scope, key, live)
+                elif live is not None:  # otherwise it may have been dropped
                     scope.stage_live(key, live)
             except DocumentError as error:
                 turn.errors.append(error)
@@ -63,6 +80,16 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput) -> list[O
             scope.problems.clear()
             offered += _unsaved(session, scope, scope.replicas.get(key))
     return offered
+
+
+def _offer_keyboards(turn: Turn, session: Session, keyboards: Keyboards) -> list[Offer]:
+    scope = session.scopes.callback_data
+    errors = keyboards.stage(scope, turn)
+    turn.errors += errors
+    if not turn.shows_buttons:
+        return []
+    # Another update that is done earlier may have staged those of this one.
+    return [one for replica in keyboards.unsaved() for one in _unsaved(session, scope, replica)]
 
 
 def _offer_states(turn: Turn, session: Session) -> list[Offer]:

@@ -31,6 +31,10 @@ class Turn:
         is_read: Whether what it concerns was read when its lease was acquired.
         everything: Whether PTB's own save pass has to run, because something was dropped or moved.
         errors: The errors of single documents.
+        asked: How often `bot_data` was asked for.
+        is_passed_on: Whether PTB itself has done so, to have it refreshed.
+        shows_buttons: Whether it may have made, used or dropped keyboards.
+        is_over: Whether its handlers have run.
     """
 
     update: object
@@ -43,6 +47,10 @@ class Turn:
     is_read: bool = False
     everything: bool = False
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
+    asked: int = 0
+    is_passed_on: bool = False
+    shows_buttons: bool = False
+    is_over: bool = False
 
     @classmethod
     def of(cls, update: object, conversations: Conversations) -> Turn:

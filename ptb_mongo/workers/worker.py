@@ -23,9 +23,11 @@ from ptb_mongo.sync.reader import DocumentCollection
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.waiting import cancel_and_wait
+from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
 from ptb_mongo.workers.conversations import Conversations, Handler, state_of
-from ptb_mongo.workers.saving import acknowledged, offer, scopes_of
+from ptb_mongo.workers.keyboards import Keyboards
+from ptb_mongo.workers.saving import Kept, acknowledged, offer, scopes_of
 from ptb_mongo.workers.turn import TURN, Turn
 
 __all__ = ["Consistency", "Worker"]
@@ -44,6 +46,7 @@ class Worker:
         persistence: Its persistence.
         consistency: Whether to rely on the change stream, or to read before each update.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
+        bot_data: Who asks for the bot's data.
     """
 
     def __init__(
@@ -52,21 +55,26 @@ class Worker:
         persistence: MongoPersistence[Any, Any, Any],
         consistency: Consistency,
         lease_timeout: float | None,
+        bot_data: BotData,
     ) -> None:
         self._application = application
         self._persistence = persistence
         self._strict = consistency == "strict" or lease_timeout is not None
         self._saves: set[asyncio.Task[None]] = set()
         self._reads: set[asyncio.Task[None]] = set()
+        self.bot_data = bot_data
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
+        cache = getattr(application.bot, "callback_data_cache", None)
+        self._kept = Kept(persistence.store_data, self.bot_data, None if cache is None else Keyboards(cache))
         persistence.share(
             Sharing(
                 user_data=application.user_data.get,
                 chat_data=application.chat_data.get,
-                bot_data=lambda _: application.bot_data,
+                bot_data=lambda _: bot_data.held,
                 states=self.conversations,
-                callback_data=getattr(application.bot, "callback_data_cache", None),
+                callback_data=cache,
                 lease_timeout=lease_timeout,
+                bot_data_passed_on=self.bot_data.passed_on,
             )
         )
 
@@ -112,6 +120,7 @@ class Worker:
                 return await self.save(turn)
             finally:
                 turn.leases = frozenset()
+                turn.is_over = True
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, around: Turn | None, session: Session) -> AsyncExitStack:
@@ -237,12 +246,12 @@ class Worker:
             Whether the server has acknowledged everything.
         """
         session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
-        done = await acknowledged(turn, offer(turn, session, self._persistence.store_data))
+        done = await acknowledged(turn, offer(turn, session, self._kept))
         self._watch_timeouts(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            done = await acknowledged(turn, offer(turn, await self.opened(), self._persistence.store_data))
+            done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
