@@ -84,6 +84,7 @@ class Keyboards:
         Returns:
             The errors of what cannot be stored.
         """
+        turn.shows_buttons = turn.shows_buttons or not self._is_told
         staged, errors = self._stage(scope, turn)
         if staged:
             self._unsaved = dict.fromkeys([*self.unsaved(), *staged])
