@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
@@ -15,9 +15,12 @@ from telegram.ext import Application, ContextTypes, PersistenceInput
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
+from ptb_mongo.every_id import every_id
 from ptb_mongo.health import Health
 from ptb_mongo.lifecycle import Lifecycle
 from ptb_mongo.ptb_interface import PTBInterface
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Settings, Sharing
 from ptb_mongo.types import BD, CD, UD, Exclude, Loading, Migrations, OnConflict, Refresh
@@ -208,23 +211,35 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 
-    async def user_ids(self) -> AsyncIterator[int]:
-        """The ids of all users with a stored document, loaded or not; for a broadcast, say.
+    def user_ids(self, after: int | None = None) -> AsyncIterator[int]:
+        """The ids of all users with a stored document, loaded or not, in ascending order; for a broadcast, say.
+
+        The loop may take days: the ids are read page by page, and again if a server is away for minutes. What is
+        stored or deleted meanwhile is seen or not, but no other id is left out or given twice.
+
+        Args:
+            after: Begins with the first id that is larger: to resume a broadcast that has ended early.
+
+        Raises:
+            UnavailableError: If no server answers for ten minutes.
 
         Example:
             >>> async def broadcast(application, persistence):
             ...     async for user_id in persistence.user_ids():
             ...         await application.bot.send_message(user_id, "News!")
         """
-        session = await self._lifecycle.open()
-        async for user_id in session.exchange.ids(session.scopes.user_data):
-            yield user_id
+        return self._every_id(lambda scopes: scopes.user_data, after)
 
-    async def chat_ids(self) -> AsyncIterator[int]:
-        """The ids of all chats with a stored document, loaded or not."""
-        session = await self._lifecycle.open()
-        async for chat_id in session.exchange.ids(session.scopes.chat_data):
-            yield chat_id
+    def chat_ids(self, after: int | None = None) -> AsyncIterator[int]:
+        """The ids of all chats with a stored document, loaded or not; see `user_ids`."""
+        return self._every_id(lambda scopes: scopes.chat_data, after)
+
+    def _every_id(self, scope_of: Callable[[Scopes], DataScope[Any]], after: int | None) -> AsyncIterator[int]:
+        return every_id(
+            self._lifecycle.open,
+            lambda session, position: session.exchange.ids(scope_of(session.scopes), position),
+            after,
+        )
 
     async def preload(
         self,

@@ -288,7 +288,7 @@ class Session:
             refresh=self.refresh_mode,
             reason=self.availability.reason,
             refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
-            waiting=len(self.writer.waiting),
+            waiting=sum(one.is_unsaved for one in self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),

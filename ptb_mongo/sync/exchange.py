@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ptb_mongo.codec import BURIED_FIELD, id_of
-from ptb_mongo.driver import Driver
+from ptb_mongo.codec import BURIED_FIELD, id_of, load
+from ptb_mongo.driver import Driver, Page
 from ptb_mongo.errors import DecodeError, DocumentError, RefusedError, UnavailableError
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.log import get_logger
@@ -28,6 +30,7 @@ __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
 _BATCH: Final = 250  # documents that are merged without a pause; more would block other tasks for too long
+_PAGE: Final = 1000  # ids
 
 Offer = tuple[Replica, "Ticket | None"]
 """A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
@@ -124,14 +127,23 @@ class Exchange:
             copies.update(scope.copies(raws))
         return copies
 
-    async def ids(self, scope: DataScope[Any]) -> AsyncIterator[int]:
-        """The ids of all stored documents."""
-        async for raws in self._driver.raw_batches(scope.collection, {BURIED_FIELD: None}, ("_id",)):
-            for raw in raws:
-                try:
-                    yield scope.key_of(id_of(raw))
-                except DecodeError:
-                    continue
+    async def ids(self, scope: DataScope[Any], after: Any) -> tuple[list[int], Any]:
+        """A page of the ids of stored documents, in ascending order.
+
+        Args:
+            scope: Which data.
+            after: What they come after; `None` for the first page.
+
+        Returns:
+            The ids, and what the next page comes after; `None` if this is the last one.
+        """
+        query = {"_id": {"$gt": -math.inf if after is None else after}, BURIED_FIELD: None}  # only numbers match
+        raws = await self._driver.raw_page(Page(scope.collection, query, ("_id",), [("_id", 1)], _PAGE))
+        found = []
+        for raw in raws:
+            with contextlib.suppress(DecodeError):
+                found.append(scope.key_of(id_of(raw)))
+        return found, load(raws[-1])["_id"] if len(raws) == _PAGE else None
 
     async def preload(self, scope: DataScope[Any], keys: Iterable[int], live: Callable[[int], Any]) -> None:
         """Loads many documents into their live objects, with one query for hundreds.
