@@ -46,6 +46,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             classes are trusted.
         loading: "eager" loads everything at the start. "lazy" starts at once, and reads the data of a user or
             chat when the first update comes from there.
+        keep: With `loading="lazy"`, how many users, and how many chats, stay in memory. Of more, who has been silent
+            longest is let go once all of theirs is saved, unless an update or job of theirs is under way; they come
+            back as if they had never been loaded. By default nobody is let go.
         refresh: How changes by other services are noticed: "watch" follows a change stream, "read" reads once
             per update, "off" ignores them until the next start. "auto" watches where the server offers change streams
             (a replica set, which Atlas is), and reads otherwise.
@@ -93,6 +96,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -115,6 +119,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: ContextTypes[Any, UD, CD, BD] | None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -136,6 +141,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: ContextTypes[Any, UD, CD, BD] | None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -158,6 +164,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             aliases=dict(aliases or {}),
             migrations={} if migrations is None else migrations,
             loading=loading,
+            keep=keep,
             refresh=refresh,
             on_conflict=on_conflict,
             on_flush=on_flush,
@@ -252,7 +259,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only
-        what is loaded.
+        what is loaded. With `keep`, no more than so many at once.
 
         Args:
             application: The application that this persistence belongs to.
@@ -263,5 +270,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             UnavailableError: If the server does not answer.
         """
         session = await self._lifecycle.open()
-        await session.exchange.preload(session.scopes.user_data, user_ids, application.user_data.__getitem__)
-        await session.exchange.preload(session.scopes.chat_data, chat_ids, application.chat_data.__getitem__)
+        users, chats = list(user_ids), list(chat_ids)
+        await session.exchange.preload(session.scopes.user_data, users, application.user_data.__getitem__)
+        await session.exchange.preload(session.scopes.chat_data, chats, application.chat_data.__getitem__)
+        self._preloaded(application, users, chats)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.releasing import Releases
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -31,6 +32,9 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def __init__(self, lifecycle: Lifecycle, store_data: PersistenceInput | None, update_interval: float) -> None:
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
+        keep = lifecycle.settings.keep
+        self._users = None if keep is None else Releases("user", keep)
+        self._chats = None if keep is None else Releases("chat", keep)
         self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
 
     @property
@@ -95,6 +99,9 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             loaded = {} if is_lazy else await session.exchange.load_all(scope)
             if not self._lifecycle.is_running:  # an update that came meanwhile shows that this is no start
                 scope.all_left(earlier - loaded.keys())
+                for releases in (self._users, self._chats):
+                    if releases is not None:
+                        releases.forget()
             return loaded
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -173,18 +180,27 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
         await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
         self._gives("user_data", user_id, user_data)
+        if self._users is not None and (session := self._lifecycle.session) is not None:
+            self._users.used(session.scopes.user_data, user_id)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
         is_private = chat_id > 0 and self.store_data.user_data  # of the user with the same id, whose data comes next
         await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
         self._gives("chat_data", chat_id, chat_data)
+        if self._chats is not None and (session := self._lifecycle.session) is not None:
+            self._chats.used(session.scopes.chat_data, chat_id)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
         self._note_passed_on()
         await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
         self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+
+    def _preloaded(self, application: Any, user_ids: Iterable[int], chat_ids: Iterable[int]) -> None:
+        for releases, ids in ((self._users, user_ids), (self._chats, chat_ids)):
+            if releases is not None:
+                releases.loaded(application, ids)
 
     def _note_passed_on(self) -> None:
         if (sharing := self._lifecycle.settings.sharing) is not None:

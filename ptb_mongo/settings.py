@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.held_by_ptb import check_ptb
 from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
@@ -51,6 +52,7 @@ class Settings:
     aliases: Mapping[str, type] = field(default_factory=dict)
     migrations: Migrations = field(default_factory=dict)
     loading: Loading = "eager"
+    keep: int | None = None
     refresh: Refresh = "auto"
     on_conflict: OnConflict = "local"
     on_flush: bool = False
@@ -68,6 +70,7 @@ class Settings:
         """
         _one_of("loading", self.loading, get_args(Loading))
         _one_of("refresh", self.refresh, get_args(Refresh))
+        self._check_keep()
         check_on_conflict(self.on_conflict)
         check_migrations(self.migrations)
         for scope, keys in self.exclude.items():
@@ -75,6 +78,17 @@ class Settings:
             if isinstance(keys, str):  # which is a collection of its letters
                 raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
             Exclusion(keys)
+
+    def _check_keep(self) -> None:
+        if self.keep is None:
+            return
+        if type(self.keep) is not int or self.keep < 1:
+            raise ConfigurationError(f"keep is a number of users from 1 on, not {self.keep!r}")
+        if self.loading != "lazy":
+            raise ConfigurationError('keep lets users go, and so needs loading="lazy"')
+        if self.refresh == "off":
+            raise ConfigurationError('keep and refresh="off", which reads nobody again')
+        check_ptb()
 
     def shared(self, sharing: Sharing) -> Settings:
         """The same for one of several workers.

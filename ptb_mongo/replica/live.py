@@ -63,6 +63,12 @@ class LiveReplica(Replica):
         self.view: bytes | None = None if stored is None or stored.body == BURIED else BURIED
         self._brings: list[_Bring] = []
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the live object is based on what is stored, and neither a write nor a read of that is under way."""
+        is_based = self.live is not None and self.view is None and not self.handed_out
+        return is_based and not (self.is_unsaved or self.sent or self.is_being_read or self.is_insertion_in_doubt)
+
     # -- which object -----------------------------------------------------------------------------------
 
     def attached(self, live: Any, *, is_again: bool) -> None:

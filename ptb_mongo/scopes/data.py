@@ -45,6 +45,22 @@ class DataScope(DataForm[T]):
         """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
         return replica.live is None and not replica.handed_out
 
+    def may_be_released(self, replica: LiveReplica) -> bool:
+        """Whether everything that the live object holds is stored, and nothing is going on with the document."""
+        if not replica.is_settled or replica in self.unstorable or self.quarantined.get(self.key_of(replica.id)):
+            return False
+        try:
+            plain = self._plain(replica, replica.live)  # a job may have changed it, and told nobody
+        except Exception:  # noqa: BLE001  (whatever it is, a save reports it)
+            return False
+        return plain.error is None and same(plain.body, replica.target_plain(self))
+
+    def release(self, key: int) -> None:
+        """Forgets a document that may be released, and its object: it is read again as if it had never been loaded."""
+        self.misses_some()
+        self._made_by_others.discard(key)
+        del self.replicas[key]
+
     # -- loading ----------------------------------------------------------------------------------------
 
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
