@@ -159,9 +159,7 @@ class Worker:
     def _outdated_data(self, turn: Turn, session: Session, *, read: bool) -> dict[DocumentCollection, list[Any]]:
         wanted: dict[DocumentCollection, list[Any]] = {}
         for scope, keys in scopes_of(turn, session, self._persistence.store_data):
-            # What belongs to the bot may be large, and concerns all updates: the stream tells of it.
-            each = session.must_read if scope is session.scopes.bot_data else read
-            if replicas := [replica for key in keys if (replica := scope.outdated(key, read=each))]:
+            if replicas := [replica for key in keys if (replica := scope.outdated(key, read=read))]:
                 wanted[scope] = replicas
         return wanted
 
