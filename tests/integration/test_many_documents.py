@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from bots import USER
+from bots import USER, until
 from offline import offline_application
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from workers import SharedBot, running, text
@@ -123,3 +123,41 @@ async def test_a_shared_application_reads_conversations_when_they_are_needed(
         assert len(bot.persistence.session.scopes.conversations.replicas) == 1
 
     assert "conversations" not in documents_read
+
+
+# -- after the change stream was lost ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "chat", "reads"), [("plain", None, 1), ("shared", None, 1), ("shared", -100, 1), ("plain", -100, 2)]
+)
+@pytest.mark.parametrize("has_document", [True, False])
+async def test_what_an_update_needs_is_read_in_one_round_trip(
+    mongo_persistence: Callable[..., Any],
+    database: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    chat: int | None,
+    reads: int,
+    has_document: bool,
+) -> None:
+    if has_document:
+        database.user_data.insert_one({"_id": USER, "data": {"n": 1}, "rev": "other:1"})
+        database.chat_data.insert_one({"_id": chat or USER, "data": {"n": 2}, "rev": "other:1"})
+    persistence = mongo_persistence(loading="lazy")
+    application = offline_application(persistence) if kind == "plain" else SharedBot(persistence).application
+    asked: list[Any] = []
+    read = Driver.raw_documents
+    monkeypatch.setattr(Driver, "raw_documents", lambda *args, **more: asked.append(1) or read(*args, **more))
+    application.add_handler(MessageHandler(filters.ALL, lambda *_: asyncio.sleep(0)))
+    async with application:
+        await application.process_update(text(chat=chat))
+        await until(lambda: not persistence.session.must_read)
+        persistence.session.scopes.told_all()
+        await application.process_update(text(user=USER + 1))  # reads what belongs to the bot
+        asked.clear()
+
+        await application.process_update(text(chat=chat))
+
+        # A plain application asks for a group's data first, and then for that of a user who was not named before.
+        assert len(asked) == reads
