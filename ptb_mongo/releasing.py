@@ -19,6 +19,7 @@ from ptb_mongo.scopes.data import DataScope
 __all__ = ["Releases"]
 
 _ATTEMPTS: Final = 4  # for each that comes: more go than come, so that the number sinks again after a save
+_MORE: Final = 1000
 _REFERENCES: Final = 4  # to an object: of the application, the replica, and two of this module
 
 
@@ -41,6 +42,7 @@ class Releases:
         self._keep = keep
         self._loaded: OrderedDict[int, weakref.ref[_Use] | None] = OrderedDict()
         self._application: Any = None
+        self._most_known = 2 * keep + _MORE
 
     def used(self, scope: DataScope[Any], key: int) -> None:
         """PTB refreshes somebody's data, for an update or a job; lets others go."""
@@ -68,6 +70,9 @@ class Releases:
         self._application = None
 
     def _let_go(self, scope: DataScope[Any]) -> None:
+        if len(scope.replicas) > self._most_known:  # there are updates that no handler wanted
+            scope.release_unused()
+            self._most_known = 2 * len(scope.replicas) + _MORE
         for _ in range(min(len(self._loaded) - self._keep, _ATTEMPTS)):
             key, use = self._loaded.popitem(last=False)
             if (use is not None and use() is not None) or not self._is_gone(scope, key):

@@ -47,7 +47,7 @@ class DataScope(DataForm[T]):
 
     def may_be_released(self, replica: LiveReplica) -> bool:
         """Whether everything that the live object holds is stored, and nothing is going on with the document."""
-        if not replica.is_settled or replica in self.unstorable or self.quarantined.get(self.key_of(replica.id)):
+        if not replica.is_settled or replica in self.unstorable or self.key_of(replica.id) in self.quarantined:
             return False
         try:
             plain = self._plain(replica, replica.live)  # a job may have changed it, and told nobody
@@ -60,6 +60,13 @@ class DataScope(DataForm[T]):
         self.misses_some()
         self._made_by_others.discard(key)
         del self.replicas[key]
+
+    def release_unused(self) -> None:
+        """Forgets documents that were read, and of which the application has no object."""
+        for key, replica in [*self.replicas.items()]:
+            is_named = replica in self.unstorable or key in self.quarantined
+            if replica.live is None and replica.is_idle and not is_named:
+                self.release(key)
 
     # -- loading ----------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from telegram import Update
 from telegram.ext import Application, ConversationHandler, MessageHandler, TypeHandler, filters
 from workers import SharedBot, running, text
 
-from ptb_mongo import MongoPersistence
+from ptb_mongo import MongoPersistence, releasing
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.scopes import conversations
 
@@ -174,6 +174,25 @@ async def test_a_worker_lets_users_go(mongo_persistence: Callable[..., Any], dat
         await bot.hears(lambda context: context.user_data.update(m=1), user=1)
 
         assert database.user_data.find_one({"_id": 1})["data"] == {"n": 7, "m": 1}
+
+
+async def test_a_worker_forgets_whose_updates_no_handler_wanted(
+    mongo_persistence: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "_MORE", 10)
+    bot = SharedBot(mongo_persistence(loading="lazy", keep=KEEP))
+    async with running(bot):
+        (handler,) = bot.application.handlers[1]
+        bot.application.remove_handler(handler, group=1)
+        for user in range(10, 110):
+            await bot.takes(text("what?", user=user))
+        known = bot.persistence.session.scopes.user_data.replicas
+        assert len(known) == 100
+        bot.application.add_handler(handler, group=1)
+
+        await bot.hears(user=1)
+
+        assert len(known) <= 2
 
 
 async def test_a_worker_forgets_who_has_no_conversation(
