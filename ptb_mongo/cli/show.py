@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dtm
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -29,7 +28,7 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
+from ptb_mongo.cli.terminal import Console, Text, Value, console, error_console, write_json
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.errors import DocumentError
@@ -119,7 +118,7 @@ async def _show(
     ):
         async for stored in reading:
             if shown.number == limit:
-                sys.stderr.write(f"There are more than {limit:,}.\n")
+                error_console().print(f"There are more than {limit:,}.")
                 break
             shown.add(stored)
     return shown.end()
