@@ -16,6 +16,7 @@ from ptb_mongo.sync.holds import Hold
 from ptb_mongo.sync.marks import Mark
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
+from ptb_mongo.workers.noted import Noted
 
 __all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation"]
 
@@ -51,6 +52,10 @@ class Turn:
         found: The documents in its hands, as it found them.
         keyboard: The keyboard that was clicked; empty if none was.
         errors: The errors of single documents.
+        asked: How often `bot_data` was asked for.
+        is_passed_on: Whether PTB itself has done so, to have it refreshed.
+        takes_bot_data: Whether it saves `bot_data`, as something that is no update has asked for it.
+        buttons: The keyboards that it has made, used or dropped.
     """
 
     update: object
@@ -71,6 +76,10 @@ class Turn:
     found: dict[Replica, InHand] = field(default_factory=dict)
     keyboard: str = ""
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
+    asked: int = 0
+    is_passed_on: bool = False
+    takes_bot_data: bool = False
+    buttons: Noted = field(default_factory=Noted)
 
     @classmethod
     def of(cls, update: object, conversations: Conversations, *, comes_again: bool = False) -> Turn:
@@ -110,6 +119,11 @@ class Turn:
     def number(self) -> int:
         """Its place among the updates that wait: timeouts, and what a program does of itself, sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether it may have changed `bot_data`."""
+        return self.asked > 0
 
     def without(self, around: Turn) -> None:
         """Leaves to the turn in whose handler it runs what that one has in hand already."""
