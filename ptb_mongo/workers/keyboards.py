@@ -11,7 +11,7 @@ from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.session import Session
 from ptb_mongo.workers.callback_data import missing_keyboards, with_data, with_objects
-from ptb_mongo.workers.changed_keyboards import ChangedKeyboards
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import Turn
 
 __all__ = ["Keyboards"]
@@ -25,7 +25,7 @@ class Keyboards:
         changed: Knows which keyboard a click came from; `None` without arbitrary callback data.
     """
 
-    def __init__(self, persistence: MongoPersistence[Any, Any, Any], changed: ChangedKeyboards | None) -> None:
+    def __init__(self, persistence: MongoPersistence[Any, Any, Any], changed: TouchedKeyboards | None) -> None:
         self._persistence = persistence
         self._changed = changed
 

@@ -15,7 +15,7 @@ from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.workers.bot_data import BotData
-from ptb_mongo.workers.changed_keyboards import ChangedKeyboards
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import Turn, leases_of_conversation
 
 Submit = Callable[[Collection[Any], Replica], "Ticket | None"]
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 
     kinds: PersistenceInput
     bot_data: BotData
-    keyboards: ChangedKeyboards | None
+    keyboards: TouchedKeyboards | None
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -97,7 +97,7 @@ def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
     return f"user:{key}" in turn.leases or (not is_user and f"chat:{key}" in turn.leases)
 
 
-def _offer_keyboards(turn: Turn, session: Session, keyboards: ChangedKeyboards, submit: Submit) -> list[Offer]:
+def _offer_keyboards(turn: Turn, session: Session, keyboards: TouchedKeyboards, submit: Submit) -> list[Offer]:
     scope = session.scopes.callback_data
     mine, others, errors = keyboards.stage(scope, turn)
     turn.errors += errors

@@ -24,13 +24,13 @@ from ptb_mongo.settings import Sharing
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 from ptb_mongo.workers.bot_data import BotData
-from ptb_mongo.workers.changed_keyboards import ChangedKeyboards
 from ptb_mongo.workers.conversations import Conversations
 from ptb_mongo.workers.in_hand import Hands
 from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.refresh import Refresh
 from ptb_mongo.workers.saving import Kept, acknowledged, offer
 from ptb_mongo.workers.timeouts import Timeouts
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
 __all__ = ["Consistency", "Worker"]
@@ -74,7 +74,7 @@ class Worker:
         self._timeouts = Timeouts(self.handle)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         cache = getattr(application.bot, "callback_data_cache", None)
-        changed = None if cache is None else ChangedKeyboards(cache)
+        changed = None if cache is None else TouchedKeyboards(cache)
         self.keyboards = Keyboards(persistence, changed)
         self._kept = Kept(persistence.store_data, bot_data, changed)
         persistence.share(

@@ -19,7 +19,7 @@ from ptb_mongo.workers.callback_data import keyboards_in
 from ptb_mongo.workers.noted import Noted
 from ptb_mongo.workers.turn import TURN, Turn
 
-__all__ = ["ChangedKeyboards"]
+__all__ = ["TouchedKeyboards"]
 
 
 def _held_in(cache: CallbackDataCache) -> tuple[Mapping[str, Any], Mapping[str, str]] | None:
@@ -49,7 +49,7 @@ class Staged(NamedTuple):
     errors: list[DocumentError]
 
 
-class ChangedKeyboards:
+class TouchedKeyboards:
     """The keyboards that have changed in PTB's cache since they were last staged.
 
     What an update changes is staged when it is done, and not by others that are done earlier.
@@ -160,7 +160,7 @@ class _Telling(_Cache):
     """What is put before the class of a cache."""
 
     __slots__ = ()
-    keyboards: ClassVar[ChangedKeyboards]
+    keyboards: ClassVar[TouchedKeyboards]
 
     def process_keyboard(self, reply_markup: InlineKeyboardMarkup) -> InlineKeyboardMarkup:
         made = super().process_keyboard(reply_markup)
@@ -195,7 +195,7 @@ class _Telling(_Cache):
         self.keyboards.note_any()
 
 
-def _make_tell(cache: CallbackDataCache, keyboards: ChangedKeyboards) -> bool:
+def _make_tell(cache: CallbackDataCache, keyboards: TouchedKeyboards) -> bool:
     """Makes a cache tell what changes; returns whether it does."""
     kind: Any = type(cache)
     if issubclass(kind, _Telling):  # to an application that was there before, with the same bot
