@@ -258,7 +258,7 @@ MUTANTS = (
         "workers.worker:Worker._bring_in",
         "read = self._strict or session.must_read",
         "read = session.must_read",
-        197,
+        346,
     ),
     Mutant(
         "handlers run without a lease",
