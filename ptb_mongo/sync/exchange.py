@@ -21,7 +21,7 @@ from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.sync.first_read import FirstRead
 from ptb_mongo.sync.keyboards import newest_keyboards
 from ptb_mongo.sync.reader import DocumentCollection, Reader
-from ptb_mongo.sync.steps import in_steps, slices
+from ptb_mongo.sync.slices import in_steps, slices
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.sync.writer import Writer
 from ptb_mongo.types import CDCData, ConversationDict

@@ -10,7 +10,7 @@ from ptb_mongo.driver import Driver, Page
 from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.scopes.newest import HORIZON, Newest
-from ptb_mongo.sync.steps import in_steps, slices
+from ptb_mongo.sync.slices import in_steps, slices
 
 __all__ = ["newest_keyboards"]
 

@@ -14,7 +14,7 @@ from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
 from ptb_mongo.workers.bot_data import BotData
-from ptb_mongo.workers.keyboards import Keyboards
+from ptb_mongo.workers.touched_keyboards import Keyboards
 from ptb_mongo.workers.turn import Turn
 
 __all__ = ["Kept", "acknowledged", "offer", "scopes_of"]

@@ -26,8 +26,8 @@ from ptb_mongo.waiting import cancel_and_wait
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.callback_data import missing_keyboards, with_objects
 from ptb_mongo.workers.conversations import Conversations, Handler, state_of
-from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.saving import Kept, acknowledged, offer, scopes_of
+from ptb_mongo.workers.touched_keyboards import Keyboards
 from ptb_mongo.workers.turn import TURN, Turn
 
 __all__ = ["Consistency", "Worker"]

@@ -298,9 +298,9 @@ async def test_a_cache_that_does_not_tell_is_looked_through(
     lacks: str,
 ) -> None:
     if lacks == "layout":
-        monkeypatch.setattr("ptb_mongo.workers.keyboards._make_tell", lambda *_: False)
+        monkeypatch.setattr("ptb_mongo.workers.touched_keyboards._make_tell", lambda *_: False)
     else:
-        monkeypatch.setattr("ptb_mongo.workers.keyboards._held_in", lambda _: None)
+        monkeypatch.setattr("ptb_mongo.workers.touched_keyboards._held_in", lambda _: None)
     bot = worker("stream")
     async with running(bot):
         shown = await sends(bot, [1])
