@@ -56,13 +56,14 @@ class SharedBot:
         self.errors: list[BaseException] = []
         requests: Any = {"request": OfflineRequest(), "get_updates_request": OfflineRequest()}
         bot = ExtBot(TOKEN, arbitrary_callback_data=buttons, **requests)
+        builder = Application.builder()
+        if job_queue is not None:
+            builder = builder.job_queue(job_queue)
         application: Any = (
-            Application.builder()
-            .bot(bot)
+            builder.bot(bot)
             .updater(None)
             .application_class(SharedApplication, options)
             .concurrent_updates(concurrent)
-            .job_queue(job_queue)
             .persistence(persistence)
             .build()
         )

@@ -258,7 +258,7 @@ MUTANTS = (
         "workers.refresh:Refresh.reads",
         "return self._strict or session.must_read",
         "return session.must_read",
-        197,
+        346,
     ),
     Mutant(
         "handlers run without a lease",

@@ -269,7 +269,7 @@ class Process(Handling):
         self._passes += 1
         Random(f"{self.name}/{self._passes}").shuffle(calls)  # PTB keeps them in a set
         await self._offer(calls)
-        if self._passes % 2:
+        if self._passes % 4 == 1:
             let_go(self)
 
     async def _offer(self, calls: list[tuple[Coroutine[Any, Any, None], list[Document]]]) -> None:
