@@ -50,6 +50,7 @@ class Turn:
         mark: Where it stands whether the update was done before; `None` if that is not asked for.
         everything: Whether PTB's own save pass has to run, because something was dropped or moved.
         found: The documents in its hands, as it found them.
+        lives: The objects of those without an update: nobody lets go of whoever is in use.
         keyboard: The keyboard that was clicked; empty if none was.
         errors: The errors of single documents.
         asked: How often `bot_data` was asked for.
@@ -74,6 +75,7 @@ class Turn:
     is_saved: bool = False
     mark: Mark | None = None
     found: dict[Replica, InHand] = field(default_factory=dict)
+    lives: list[Any] = field(default_factory=list)
     keyboard: str = ""
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
     asked: int = 0

@@ -158,6 +158,7 @@ class Worker:
             finally:
                 turn.is_over = True
                 turn.leases = frozenset()
+                turn.lives.clear()
                 self._hands.leave(turn, session)
                 TURN.reset(token)
 
