@@ -250,6 +250,24 @@ async def test_a_keyboard_that_a_failed_update_has_made_is_stored_as_users_may_s
         await until(lambda: objects(database) == [["sent"]])
 
 
+async def test_a_keyboard_that_was_made_before_a_failure_is_stored_with_the_next_update(cut_off, database):
+    bot = cut_off(consistency="stream")
+
+    async def sends_and_fails() -> None:
+        async with bot.application.turn(user_id=1):
+            bot.application.bot.callback_data_cache.process_keyboard(markup("sent"))
+            raise ZeroDivisionError
+
+    async with running(bot):
+        await bot.delivers(text(user=1))
+        with pytest.raises(ZeroDivisionError):
+            await sends_and_fails()
+
+        await bot.delivers(text(user=2))
+
+        await until(lambda: objects(database) == [["sent"]])
+
+
 async def test_a_transaction_that_cannot_be_saves_all_that_was_changed_in_another_way(cut_off, database):
     bot = cut_off(**MODES[1])
     async with running(bot):
