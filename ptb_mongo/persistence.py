@@ -15,6 +15,7 @@ from telegram.ext import Application, ContextTypes, PersistenceInput
 from ptb_mongo.codec import Codec
 from ptb_mongo.driver import database_of
 from ptb_mongo.driver.uri import without_password
+from ptb_mongo.every_id import every_id
 from ptb_mongo.health import Health
 from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.people.handing_out import handed_out
@@ -22,6 +23,7 @@ from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.stored import Erased
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.ptb_interface import PTBInterface
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.session import Session
@@ -51,6 +53,9 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             classes are trusted.
         loading: "eager" loads everything at the start. "lazy" starts at once, and reads the data of a user or
             chat when the first update comes from there.
+        keep: With `loading="lazy"`, how many users, and how many chats, stay in memory. Of more, who has been silent
+            longest is let go once all of theirs is saved, unless an update or job of theirs is under way; they come
+            back as if they had never been loaded. By default nobody is let go.
         refresh: How changes by other services are noticed: "watch" follows a change stream, "read" reads once
             per update, "off" ignores them until the next start. "auto" watches where the server offers change streams
             (a replica set, which Atlas is), and reads otherwise.
@@ -101,6 +106,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -124,6 +130,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: ContextTypes[Any, UD, CD, BD] | None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -146,6 +153,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         context_types: ContextTypes[Any, UD, CD, BD] | None = None,
         *,
         loading: Loading = "eager",
+        keep: int | None = None,
         refresh: Refresh = "auto",
         on_conflict: OnConflict = "local",
         trusted: Collection[type | str | FunctionType] = (),
@@ -169,6 +177,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             aliases=dict(aliases or {}),
             migrations={} if migrations is None else migrations,
             loading=loading,
+            keep=keep,
             refresh=refresh,
             on_conflict=on_conflict,
             on_flush=on_flush,
@@ -287,23 +296,35 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
 
     # -- users and chats that are not loaded ------------------------------------------------------------
 
-    async def user_ids(self) -> AsyncIterator[int]:
-        """The ids of all users with a stored document, loaded or not; for a broadcast, say.
+    def user_ids(self, after: int | None = None) -> AsyncIterator[int]:
+        """The ids of all users with a stored document, loaded or not, in ascending order; for a broadcast, say.
+
+        The loop may take days: the ids are read page by page, and again if a server is away for minutes. What is
+        stored or deleted meanwhile is seen or not, but no other id is left out or given twice.
+
+        Args:
+            after: Begins with the first id that is larger: to resume a broadcast that has ended early.
+
+        Raises:
+            UnavailableError: If no server answers for ten minutes.
 
         Example:
             >>> async def broadcast(application, persistence):
             ...     async for user_id in persistence.user_ids():
             ...         await application.bot.send_message(user_id, "News!")
         """
-        session = await self._lifecycle.open()
-        async for user_id in session.exchange.ids(session.scopes.user_data):
-            yield user_id
+        return self._every_id(lambda scopes: scopes.user_data, after)
 
-    async def chat_ids(self) -> AsyncIterator[int]:
-        """The ids of all chats with a stored document, loaded or not."""
-        session = await self._lifecycle.open()
-        async for chat_id in session.exchange.ids(session.scopes.chat_data):
-            yield chat_id
+    def chat_ids(self, after: int | None = None) -> AsyncIterator[int]:
+        """The ids of all chats with a stored document, loaded or not; see `user_ids`."""
+        return self._every_id(lambda scopes: scopes.chat_data, after)
+
+    def _every_id(self, scope_of: Callable[[Scopes], DataScope[Any]], after: int | None) -> AsyncIterator[int]:
+        return every_id(
+            self._lifecycle.open,
+            lambda session, position: session.exchange.ids(scope_of(session.scopes), position),
+            after,
+        )
 
     async def preload(
         self,
@@ -316,7 +337,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
 
         With `loading="lazy"`, `application.user_data[user_id]` is empty until that user's first update. Call this
         before reading it in a job or a broadcast, and before `Application.migrate_chat_data`, which moves only
-        what is loaded.
+        what is loaded. With `keep`, no more than so many at once.
 
         Args:
             application: The application that this persistence belongs to.
@@ -327,5 +348,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
             UnavailableError: If the server does not answer.
         """
         session = await self._lifecycle.open()
-        await session.exchange.preload(session.scopes.user_data, user_ids, application.user_data.__getitem__)
-        await session.exchange.preload(session.scopes.chat_data, chat_ids, application.chat_data.__getitem__)
+        users, chats = list(user_ids), list(chat_ids)
+        await session.exchange.preload(session.scopes.user_data, users, application.user_data.__getitem__)
+        await session.exchange.preload(session.scopes.chat_data, chats, application.chat_data.__getitem__)
+        self._preloaded(application, users, chats)

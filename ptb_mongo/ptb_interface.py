@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from operator import attrgetter
 from typing import Any, Generic, Literal, cast
 
@@ -12,6 +12,7 @@ from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged
 from ptb_mongo.people.application import is_handling_update
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
+from ptb_mongo.releasing import Releases
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.scopes.data import DataScope
@@ -38,6 +39,9 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def __init__(self, lifecycle: Lifecycle, store_data: PersistenceInput | None, update_interval: float) -> None:
         super().__init__(store_data=store_data, update_interval=update_interval)
         self._lifecycle = lifecycle
+        keep = lifecycle.settings.keep
+        self._users = None if keep is None else Releases("user", keep)
+        self._chats = None if keep is None else Releases("chat", keep)
         self._saver = SaverWatch(lambda: self.update_interval, self._buttons, self._save_live)
         self._is_user_current: Check = never
         self._is_chat_current: Check = never
@@ -92,12 +96,11 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     async def get_conversations(self, name: str) -> ConversationDict:
         """The states of the conversations of one handler.
 
-        Of a lazily loaded `SharedApplication` none, as each is read when it is needed.
+        Of a `SharedApplication` none, as each is read when it is needed.
         """
         async with self._lifecycle.loading(self.store_data) as session:
             scope = session.scopes.conversations
-            is_on_demand = scope.live is not None and not scope.complete
-            return {} if is_on_demand else await session.exchange.load_states(scope, name)
+            return {} if scope.live is not None else await session.exchange.load_states(scope, name)
 
     async def _load(self, scope_of: Callable[[Scopes], DataScope[Any]]) -> dict[int, Any]:
         async with self._lifecycle.loading(self.store_data) as session:
@@ -108,6 +111,9 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             loaded = {} if is_lazy else await session.exchange.load_all(scope)
             if not self._lifecycle.is_running:  # an update that came meanwhile shows that this is no start
                 scope.all_left(earlier - loaded.keys())
+                for releases in (self._users, self._chats):
+                    if releases is not None:
+                        releases.forget()
             return loaded
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -140,6 +146,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If it cannot be stored; all others are saved.
         """
+        self._note_passed_on()
         saved = self._offer(_BOT_DATA, self._lifecycle.bot_id(), data)
         if not self._is_watched:
             return saved
@@ -215,15 +222,32 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         self._saw("chat_data", chat_id)
 
     def _saw(self, scope: Literal["user_data", "chat_data"], key: int) -> None:
-        """Notes when somebody was last seen, if their data expires."""
-        if (session := self._lifecycle.session) is not None and session.seen is not None:
+        """Notes when somebody was last seen, if their data expires, and that they are in use, if others are let go."""
+        if (session := self._lifecycle.session) is None:
+            return
+        if session.seen is not None:
             session.seen.note(scope, key, is_handling_update)
+        if scope == "user_data":
+            if self._users is not None:
+                self._users.used(session.scopes.user_data, key)
+        elif self._chats is not None:
+            self._chats.used(session.scopes.chat_data, key)
 
     async def refresh_bot_data(self, bot_data: BD) -> None:
         """Brings what others have changed into the bot's data; PTB calls it before each update."""
+        self._note_passed_on()
         if not self._is_bot_current(self._bot_id, bot_data):
             await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
             self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
+
+    def _preloaded(self, application: Any, user_ids: Iterable[int], chat_ids: Iterable[int]) -> None:
+        for releases, ids in ((self._users, user_ids), (self._chats, chat_ids)):
+            if releases is not None:
+                releases.loaded(application, ids)
+
+    def _note_passed_on(self) -> None:
+        if (sharing := self._lifecycle.settings.sharing) is not None:
+            sharing.bot_data_passed_on()
 
     def _gives(self, scope: str, key: int, live: Any) -> None:
         if self._is_watched:

@@ -76,7 +76,7 @@ def connect_scopes(scopes: Scopes, settings: Settings) -> None:
         scopes.chat_data.current = sharing.chat_data
         scopes.bot_data.current = sharing.bot_data
         scopes.conversations.live = sharing.states
-        scopes.conversations.complete = settings.loading == "eager"
+        scopes.conversations.complete = False  # each is read when it is needed
         scopes.callback_data.live = sharing.callback_data
         scopes.callback_data.complete = False
 
@@ -243,7 +243,7 @@ class Session:
         scopes, wanted = self.scopes, []
         if kinds.bot_data:
             wanted.append(Selection(scopes.bot_data.collection, {"_id": self.bot_id}, scopes.bot_data.fields))
-        if scopes.conversations.live is None or scopes.conversations.complete:
+        if scopes.conversations.live is None:
             wanted.append(Selection(scopes.conversations.collection, {}, scopes.conversations.fields))
         if kinds.callback_data and scopes.callback_data.cache_size is not None:
             wanted.append(Selection(scopes.callback_data.collection, {}, scopes.callback_data.fields))
@@ -342,7 +342,7 @@ class Session:
             refresh=self.refresh_mode,
             reason=self.availability.reason or self._silence(),
             refused=self.writer.refused() + sum(len(scope.unstorable) for scope in self.scopes),
-            waiting=len(self.writer.waiting),
+            waiting=sum(one.is_unsaved for one in self.writer.waiting),
             oldest_waiting=self.writer.oldest_waiting(),
             quarantined=sum(len(scope.quarantined) for scope in self.scopes),
             **asdict(self._counters),

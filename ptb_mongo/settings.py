@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, get_args
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.held_by_ptb import check_ptb
 from ptb_mongo.replica.conflicts import check_on_conflict
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
@@ -34,6 +35,7 @@ class Sharing(NamedTuple):
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
         once: Whether updates that are done are remembered.
+        bot_data_passed_on: Called as PTB itself, and no handler, has asked the application for `bot_data`.
     """
 
     user_data: Callable[[int], Any]
@@ -43,6 +45,7 @@ class Sharing(NamedTuple):
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
     once: bool
+    bot_data_passed_on: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Settings:
     aliases: Mapping[str, type] = field(default_factory=dict)
     migrations: Migrations = field(default_factory=dict)
     loading: Loading = "eager"
+    keep: int | None = None
     refresh: Refresh = "auto"
     on_conflict: OnConflict = "local"
     on_flush: bool = False
@@ -75,6 +79,7 @@ class Settings:
         """
         _one_of("loading", self.loading, get_args(Loading))
         _one_of("refresh", self.refresh, get_args(Refresh))
+        self._check_keep()
         check_on_conflict(self.on_conflict)
         check_migrations(self.migrations)
         for scope, keys in self.exclude.items():
@@ -86,6 +91,17 @@ class Settings:
             _one_of("a key of expire", name, EXPIRING)
             if not isinstance(period, dtm.timedelta) or not _SHORTEST <= period <= _LONGEST:
                 raise ConfigurationError(f"expire takes a timedelta from a second to 68 years, not {period!r}")
+
+    def _check_keep(self) -> None:
+        if self.keep is None:
+            return
+        if type(self.keep) is not int or self.keep < 1:
+            raise ConfigurationError(f"keep is a number of users from 1 on, not {self.keep!r}")
+        if self.loading != "lazy":
+            raise ConfigurationError('keep lets users go, and so needs loading="lazy"')
+        if self.refresh == "off":
+            raise ConfigurationError('keep and refresh="off", which reads nobody again')
+        check_ptb()
 
     def shared(self, sharing: Sharing) -> Settings:
         """The same for one of several workers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dtm
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -27,15 +28,18 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
+from ptb_mongo.cli.terminal import Console, Text, Value, console, error_console, write_json
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.driver.decoding import ANYTHING
+from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
 
 __all__ = ["show_app"]
 
 show_app = typer.Typer(no_args_is_help=True, help="Show data as the bot has it. --json gives it as it is stored.")
+_ROWS: Final = 500  # of a table, which is as wide as they need: the next ones stand in another one
+_PROBLEMS: Final = 1000  # that are remembered
 _NEGATIVE = {"ignore_unknown_options": True}  # the ids of groups look like options
 
 
@@ -90,6 +94,7 @@ def show_bot(
 def show_conversations(
     handler: Annotated[str | None, typer.Argument(show_default=False, help="Name of a ConversationHandler")] = None,
     *,
+    limit: Annotated[int | None, typer.Option(min=1, show_default=False, help="Show no more than so many")] = None,
     uri: Uri = None,
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
@@ -100,33 +105,84 @@ def show_conversations(
     """Show the states of the conversations that are going on."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
     query = {} if handler is None else {"handler": handler}
-    run(_show(target, "conversations", query, "conversation", as_json=as_json))
+    run(_show(target, "conversations", query, "conversation", as_json=as_json, limit=limit))
 
 
-async def _show(target: Target, kind: Kind, query: Mapping[str, Any], name: str, *, as_json: bool) -> int:
-    found: list[Stored] = []
-    async with target.open() as database:
-        async for stored in database.read(kind, query, ("rev", "updated_at")):
-            found.append(stored)  # noqa: PERF401  (`run` closes the database only after this)
-    problems = [stored.error for stored in found if stored.error is not None]
-    if as_json:
-        for stored in found:
-            relaxed = json_util.dumps(bson.decode(stored.raw, ANYTHING), json_options=json_util.RELAXED_JSON_OPTIONS)
-            write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
-        return FOUND if problems or not found else FINE
-    out = console()
-    if not found:
-        whose = "the bot" if kind == "bot_data" else name
-        nothing = "No conversation is going on." if kind == "conversations" else f"Nothing is stored for {whose}."
-        out.print(Text(nothing))
-    good = [stored for stored in found if stored.error is None]
-    if kind == "conversations":
-        _show_table(out, good)
-    else:
-        for stored in good:
-            out.print(_panel(stored, name))
-    show_problems(out, problems, "Cannot be read")
-    return FOUND if problems or not found else FINE
+async def _show(
+    target: Target, kind: Kind, query: Mapping[str, Any], name: str, *, as_json: bool, limit: int | None = None
+) -> int:
+    shown = _Shown(kind, name, as_json=as_json)
+    async with (
+        target.open() as database,
+        contextlib.aclosing(database.read(kind, query, ("rev", "updated_at"))) as reading,  # type: ignore[type-var]
+    ):
+        async for stored in reading:
+            if shown.number == limit:
+                error_console().print(f"There are more than {limit:,}.")
+                break
+            shown.add(stored)
+    return shown.end()
+
+
+class _Shown:
+    """Shows documents as they come: there may be more than fit into memory.
+
+    Args:
+        kind: What they are.
+        name: What one of them is called.
+        as_json: Whether as JSON.
+    """
+
+    def __init__(self, kind: Kind, name: str, *, as_json: bool) -> None:
+        self.number = 0
+        self._kind = kind
+        self._name = name
+        self._as_json = as_json
+        self._out = console()
+        self._rows: list[Stored] = []
+        self._has_header = True
+        self._problems: list[DocumentError] = []
+        self._more = 0
+
+    def add(self, stored: Stored) -> None:
+        """Shows a document, maybe together with the next ones."""
+        self.number += 1
+        if stored.error is not None and len(self._problems) < _PROBLEMS:
+            self._problems.append(stored.error)
+        elif stored.error is not None:
+            self._more += 1
+        if self._as_json:
+            _write_json(stored)
+        elif stored.error is None and self._kind != "conversations":
+            self._out.print(_panel(stored, self._name))
+        elif stored.error is None:
+            self._rows.append(stored)
+            if len(self._rows) == _ROWS:
+                self._show_rows()
+
+    def _show_rows(self) -> None:
+        if self._rows:
+            _show_table(self._out, self._rows, has_header=self._has_header)
+            self._rows, self._has_header = [], False
+
+    def end(self) -> int:
+        """Shows what is left, and what cannot be read; returns the command's exit code."""
+        if not self._as_json:
+            self._show_rows()
+            if not self.number:
+                whose = "the bot" if self._kind == "bot_data" else self._name
+                is_of_handler = self._kind == "conversations"
+                nothing = "No conversation is going on." if is_of_handler else f"Nothing is stored for {whose}."
+                self._out.print(Text(nothing))
+            show_problems(self._out, self._problems, "Cannot be read")
+            if self._more:
+                self._out.print(Text(f"  and {self._more:,} more documents; --json names all", "dim"))
+        return FOUND if self._problems or not self.number else FINE
+
+
+def _write_json(stored: Stored) -> None:
+    relaxed = json_util.dumps(bson.decode(stored.raw, ANYTHING), json_options=json_util.RELAXED_JSON_OPTIONS)
+    write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
 
 
 def _panel(stored: Stored, name: str) -> Panel:
@@ -140,7 +196,7 @@ def _panel(stored: Stored, name: str) -> Panel:
     return Panel(content, title=Text(title, "bold"), title_align="left", subtitle=meta, border_style="cyan")
 
 
-class _Shown:
+class _Brief:
     """Something with a shorter `repr` than its own."""
 
     def __init__(self, text: str) -> None:
@@ -182,7 +238,7 @@ def _pleasant(value: Any) -> Any:
     if isinstance(value, telegram.TelegramObject):
         return type(type(value).__name__, (_Telegram,), {})(value)
     if isinstance(value, (dtm.datetime, dtm.date, dtm.time, dtm.timedelta)):
-        return _Shown(repr(value).replace("tzinfo=datetime.timezone.utc", "UTC").replace("datetime.", ""))
+        return _Brief(repr(value).replace("tzinfo=datetime.timezone.utc", "UTC").replace("datetime.", ""))
     cls: Any = type(value)
     if cls.__repr__ is object.__repr__ and (attributes := attributes_of(value)):
         return type(cls.__name__, (_Object,), {})(attributes)
@@ -202,10 +258,8 @@ def _place(stored: Stored) -> tuple[str, list[tuple[str, Any]]]:
     return handler, [(type(part).__name__, part) for part in key]
 
 
-def _show_table(out: Console, found: list[Stored]) -> None:
-    if not found:
-        return
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+def _show_table(out: Console, found: list[Stored], *, has_header: bool) -> None:
+    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False, show_header=has_header)
     for title in ("handler", "key", "state", "updated_at", "rev"):
         # A long text in one conversation must not take the room of the others' handlers and keys.
         table.add_column(title, no_wrap=title in {"state", "updated_at"}, max_width=_WIDEST.get(title))

@@ -4,10 +4,10 @@ It moves documents as BSON bytes and knows nothing of what they mean. Every erro
 here, and none of the texts holds a password.
 """
 
-from ptb_mongo.driver.batches import ByIds, Selection
+from ptb_mongo.driver.batches import ByIds, Page, Selection
 from ptb_mongo.driver.connecting import connect, database_of
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.operations import Updated
 from ptb_mongo.driver.streams import Events
 
-__all__ = ["ByIds", "Driver", "Events", "Selection", "Updated", "connect", "database_of"]
+__all__ = ["ByIds", "Driver", "Events", "Page", "Selection", "Updated", "connect", "database_of"]

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-__all__ = ["ByIds", "Selection", "elements", "identity", "numbered", "split", "unnumbered"]
+__all__ = ["ByIds", "Page", "Selection", "elements", "identity", "numbered", "split", "unnumbered"]
 
 _LENGTH: Final = struct.Struct("<I").unpack_from
 _FIRST_BATCH: Final = b"\x04firstBatch\x00"
@@ -38,6 +38,24 @@ class Selection(NamedTuple):
     collection: str
     query: Mapping[str, Any]
     fields: Sequence[str]
+
+
+class Page(NamedTuple):
+    """The first documents of one collection in an order.
+
+    Attributes:
+        collection: Its name.
+        query: What they match.
+        fields: The other fields to read.
+        sort: The order.
+        most: How many.
+    """
+
+    collection: str
+    query: Mapping[str, Any]
+    fields: Sequence[str]
+    sort: Sequence[tuple[str, int]]
+    most: int
 
 
 def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 from pymongo.collection import ReturnDocument
 
 from ptb_mongo.driver import codes, options, reads, statements, streams
-from ptb_mongo.driver.batches import ByIds, Selection, identity
+from ptb_mongo.driver.batches import ByIds, Page, Selection, identity
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.decoding import ANYTHING, CODEC_OPTIONS, OF_WRITES
 from ptb_mongo.driver.failures import alone, check_writes, failures_in, is_for_one, is_resumable, refused_in, translated
@@ -70,9 +70,7 @@ class Driver(RawWrites):
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:
         """Documents of several collections, by their ids and as `raw_batches` gives them, in one round trip.
 
-        Args:
-            wanted: The documents.
-            lasting: Whether to read what no election will undo, in as many round trips as there are collections.
+        With `lasting`, what no election will undo is read, in as many round trips as there are collections.
 
         Raises:
             UnavailableError: If no server answers; with `lasting`, also if it has no majority.
@@ -83,6 +81,10 @@ class Driver(RawWrites):
         if len(wanted) > 1:
             return await run(partial(reads.documents_of_several, wanted=wanted))
         return [await run(partial(reads.documents, wanted=one)) for one in wanted]
+
+    async def raw_page(self, page: Page) -> list[bytes]:
+        """See `reads.documents_of_page`."""
+        return await self._connection.run(partial(reads.documents_of_page, page=page))
 
     async def first_documents(self, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:
         """See `reads.first_documents`."""
@@ -109,7 +111,7 @@ class Driver(RawWrites):
         return collection.with_options(codec_options=ANYTHING)
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a command; for the command line."""
+        """The answer to a command."""
         answer: dict[str, Any] = await self._connection.run(lambda database: database.command(command))
         return answer
 

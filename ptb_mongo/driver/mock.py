@@ -16,7 +16,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from ptb_mongo.driver import texts
-from ptb_mongo.driver.batches import ByIds, Selection
+from ptb_mongo.driver.batches import ByIds, Page, Selection
 from ptb_mongo.driver.connection import Connection
 from ptb_mongo.driver.database import Driver
 from ptb_mongo.driver.failures import reason_of, translated
@@ -82,6 +82,12 @@ class MockDriver(Driver):
         """See `Driver.raw_batches`."""
         documents = await self._database[collection].find(query, dict.fromkeys(fields, 1) or None).to_list(None)
         yield [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
+
+    async def raw_page(self, page: Page) -> list[bytes]:
+        """See `Driver.raw_page`."""
+        found = self._database[page.collection].find(page.query, dict.fromkeys(page.fields, 1))
+        documents = await found.sort([*page.sort]).limit(page.most).to_list(None)
+        return [bson.encode(document, codec_options=CODEC_OPTIONS) for document in documents]
 
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:  # noqa: ARG002
         """See `Driver.raw_documents`; one by one."""

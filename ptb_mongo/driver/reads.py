@@ -12,11 +12,11 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
-from ptb_mongo.driver.batches import ByIds, Selection, elements, numbered, split, unnumbered
+from ptb_mongo.driver.batches import ByIds, Page, Selection, elements, numbered, split, unnumbered
 from ptb_mongo.driver.decoding import RAW
 from ptb_mongo.driver.streams import kill
 
-__all__ = ["batches", "documents", "documents_of_several", "first_documents", "lasting_documents"]
+__all__ = ["batches", "documents", "documents_of_page", "documents_of_several", "first_documents", "lasting_documents"]
 
 _MOST_TIME: Final = 10_000  # milliseconds that a server waits for a majority
 _TOGETHER: Final = 10_000  # documents in one batch: while they are used, the next batch comes
@@ -31,6 +31,13 @@ async def batches(
     options.setdefault("batch_size", _TOGETHER)
     async for batch in collection.find_raw_batches(query, projection=projection, **options):
         yield split(batch)
+
+
+async def documents_of_page(database: Any, page: Page) -> list[bytes]:
+    """The documents of a page; no cursor is left, which the server may forget before the next one is asked for."""
+    options = {"sort": [*page.sort], "limit": page.most, "batch_size": page.most + 1, "allow_disk_use": True}
+    found = batches(database[page.collection], page.query, page.fields, **options)
+    return [raw async for raws in found for raw in raws]
 
 
 async def documents(database: Any, wanted: ByIds) -> list[bytes]:

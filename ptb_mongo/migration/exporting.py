@@ -12,6 +12,7 @@ from telegram.ext import PersistenceInput, PicklePersistence
 
 from ptb_mongo.migration.data import BotData, Kind
 from ptb_mongo.migration.database import Database
+from ptb_mongo.scopes.callback_data import Found
 
 __all__ = ["collect", "write_pickle"]
 
@@ -51,9 +52,11 @@ async def collect(
                 getattr(data, kind)[stored.key] = stored.body["data"]
         advance(kind, count % 1000)
     scope = database.callback_data
-    raws = [batch async for batch in database.driver.raw_batches(scope.collection, {}, scope.fields)]
+    found = Found([], [])
     with scope.being_loaded():
-        data.callback_data = scope.data(raws)
+        async for raws in database.driver.raw_batches(scope.collection, {}, scope.fields):
+            scope.read(raws, found)
+        data.callback_data = scope.data(found)
     data.problems += database.callback_data.quarantined.values()
     advance("callback_data", sum(len(part) for part in data.callback_data or ()))
     return data

@@ -286,19 +286,19 @@ class Collection(KnownDocuments[R]):
 
     def _answered(self, replica: R, moment: int, raw: bytes | None, *, lasts: bool) -> None:
         key = self.key_of(replica.id)
-        stored, checked = None, {}
+        stored, checked = None, None
         if raw is not None:
             try:
                 parts = part(raw)
-                body = load(parts.body)
                 stored = stored_in(parts)
-                checked = self._checked(key, raw, body)
+                if stored.body != replica.base or key in self.quarantined:  # otherwise it was checked before
+                    checked = self._checked(key, raw, load(parts.body))
             except Exception as error:  # noqa: BLE001  (see `answered`)
                 self._quarantine(replica.id, key, error)
                 replica.unreadable(moment, stored, self, lasts=lasts)
                 return
         self._take(replica, moment, stored, lasts=lasts)
-        if stored is not None and replica.target == stored.body:
+        if stored is not None and checked is not None and replica.target == stored.body:
             self.note_upgrade(replica, stored, checked)
         if self.quarantined and self.quarantined.pop(key, None) is not None:
             if isinstance(self.unstorable.get(replica), QuarantinedError):

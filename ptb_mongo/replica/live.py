@@ -64,6 +64,17 @@ class LiveReplica(Replica):
         self._brings: list[_Bring] = []
         self._taken: tuple[bytes, bytes] | None = None  # the fingerprint of the last copy, and what it encodes to
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the live object is based on what is stored, and neither a write nor a read of that is under way."""
+        return self.live is not None and self.view is None and self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether what is stored was read, and neither a write nor a read is under way."""
+        is_busy = self.is_unsaved or self.sent or self.is_being_read or self.is_insertion_in_doubt or self.handed_out
+        return self.is_loaded and not is_busy
+
     # -- which object -----------------------------------------------------------------------------------
 
     def is_current(self, live: Any) -> bool:

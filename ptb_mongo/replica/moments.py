@@ -12,12 +12,12 @@ class Moments:
         known: Whether what is stored is known now; otherwise the document has to be read first.
     """
 
-    __slots__ = ("_known_at", "_now", "_read_at", "_told_at")
+    __slots__ = ("_known_at", "_now", "_read_at", "_reading_at", "_told_at")
 
     def __init__(self, *, known: bool) -> None:
         # Now; when something was last known for certain; when it was last said that the document may have changed; when
-        # the last read began that counted.
-        self._now = self._known_at = self._told_at = 0
+        # the last read began that counted; when the last read began, whatever became of it.
+        self._now = self._known_at = self._told_at = self._reading_at = 0
         self._read_at = 0 if known else -1
 
     @property
@@ -32,8 +32,8 @@ class Moments:
 
     @property
     def is_being_read(self) -> bool:
-        """Whether a read may be in progress: what is told now is newer than what that read will show."""
-        return self._now > max(self._known_at, self._told_at)
+        """Whether a read may be in progress, which will tell this replica what it has shown."""
+        return self._reading_at > max(self._known_at, self._read_at)
 
     @property
     def now(self) -> int:
@@ -52,6 +52,7 @@ class Moments:
     def reading(self) -> int:
         """A read begins; returns its moment, to be passed to `read`."""
         self._now += 1
+        self._reading_at = self._now
         return self._now
 
     def _is_too_old(self, moment: int) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection as Ids
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, Final, NamedTuple
 
 import telegram
 from telegram.ext import CallbackDataCache
@@ -24,7 +25,7 @@ from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.loadable import check_form, check_loadable
 from ptb_mongo.types import CDCData
 
-__all__ = ["QUERY", "CallbackDataScope"]
+__all__ = ["QUERY", "CallbackDataScope", "Found"]
 
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 QUERY: Final = "query:"
@@ -33,11 +34,19 @@ _DROPPED: Final = "dropped by another worker"
 _OF_A_QUERY: Final = frozenset({"position", "keyboard"})
 _OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
 _LAST_POSITION: Final = 2**62  # others follow it, and must be numbers of 64 bits
+_PART: Final = 256  # of what PTB's cache holds: it has to lack one of so many before all are looked through
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
 Staged = tuple[list[Replica], list[DocumentError]]
 """What is to be written, and the errors of what cannot be stored."""
+
+
+class Found(NamedTuple):
+    """What a load has read: keyboards and callback queries, with their positions."""
+
+    keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]]
+    queries: list[tuple[int, str, str]]
 
 
 class CallbackDataScope(Collection[Replica]):
@@ -53,7 +62,6 @@ class CallbackDataScope(Collection[Replica]):
         """PTB's cache, where other workers use the same keyboards; otherwise `None`."""
         self.cache_size: int | None = None
         """How many keyboards PTB's cache holds, and how many queries; `None` if that is not known."""
-        self._may_evict = False  # whether PTB's cache is full
         self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
 
     def key_of(self, document_id: Any) -> str:
@@ -93,19 +101,20 @@ class CallbackDataScope(Collection[Replica]):
         for _ in self.loaded(raws):
             pass
 
-    def data(self, batches: Iterable[Sequence[bytes]]) -> CDCData | None:
+    def read(self, raws: Sequence[bytes], found: Found) -> None:
+        """Takes in some of the documents that a load has read."""
+        for replica, body in self.loaded(raws):
+            if not body or replica.target is None:
+                continue
+            position = self._positions[replica.id] = body["position"]
+            if "keyboard" in body:
+                found.queries.append((position, replica.id.removeprefix(QUERY), body["keyboard"]))
+            else:
+                found.keyboards.append((position, _keyboard(replica.id, body)))
+
+    def data(self, found: Found) -> CDCData | None:
         """The cache in documents that were read, in its former order; `None` if it is empty."""
-        keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]] = []
-        queries: list[tuple[int, str, str]] = []
-        for raws in batches:
-            for replica, body in self.loaded(raws):
-                if not body or replica.target is None:
-                    continue
-                position = self._positions[replica.id] = body["position"]
-                if "keyboard" in body:
-                    queries.append((position, replica.id.removeprefix(QUERY), body["keyboard"]))
-                else:
-                    keyboards.append((position, _keyboard(replica.id, body)))
+        keyboards, queries = found
         if not keyboards and not queries:
             return None
         keyboards.sort(key=lambda keyboard: keyboard[0] if self.live is None else keyboard[1][1])
@@ -124,7 +133,10 @@ class CallbackDataScope(Collection[Replica]):
             self._place([f"{QUERY}{query}" for query in queries])
         # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
         known = self.replicas if self.live is None else self._seen
-        return self._stage(plain, [one for one in known if one not in plain and one in self.replicas])
+        gone = [one for one in known if one not in plain]
+        for document_id in gone:
+            self._seen.pop(document_id, None)
+        return self._stage(plain, dict.fromkeys(gone, self._may_evict(*data)))
 
     def stage_changed(self, cache: CallbackDataCache) -> Staged:
         """Takes the keyboards that were made, used or dropped since the last call; usually none."""
@@ -135,7 +147,6 @@ class CallbackDataScope(Collection[Replica]):
         seen.update({uuid: accessed_at for uuid, accessed_at, _ in used})
         seen.update({f"{QUERY}{query}": 0.0 for query in new})
         gone: list[str] = []
-        self._may_evict = len(keyboards) >= cache.maxsize or len(queries) >= cache.maxsize
         if len(seen) != len(keyboards) + len(queries):
             held = {uuid for uuid, _, _ in keyboards} | {f"{QUERY}{query}" for query in queries}
             gone = [document_id for document_id in seen if document_id not in held]
@@ -143,9 +154,37 @@ class CallbackDataScope(Collection[Replica]):
                 del seen[document_id]
         if not used and not new and not gone:
             return [], []
-        return self._stage(self.documents((used, new)), [one for one in gone if one in self.replicas])
+        return self._stage(self.documents((used, new)), dict.fromkeys(gone, self._may_evict(keyboards, queries)))
 
-    def _stage(self, plain: Mapping[str, Document | DocumentError], gone: Iterable[str]) -> Staged:
+    def stage_some(
+        self, data: CDCData, dropped: Iterable[str], keyboards: Ids[str], queries: Ids[str], *, sweeps: bool
+    ) -> Staged:
+        """Takes some keyboards and queries, as PTB's cache holds them now.
+
+        Args:
+            data: Those that it holds.
+            dropped: The ids of keyboards that may have been dropped.
+            keyboards: The ids of all that it holds.
+            queries: Likewise.
+            sweeps: Whether what it has let go of itself may be looked for.
+        """
+        self._seen.update({uuid: accessed_at for uuid, accessed_at, _ in data[0]})
+        self._seen.update({f"{QUERY}{query}": 0.0 for query in data[1]})
+        gone = dict.fromkeys((uuid for uuid in dropped if uuid not in keyboards), False)
+        if sweeps and len(self._seen) - len(keyboards) - len(queries) > len(self._seen) // _PART:
+            held = {*keyboards, *(f"{QUERY}{query}" for query in queries)}
+            may_evict = self._may_evict(keyboards, queries)
+            gone = {one: may_evict and one not in gone for one in self._seen if one not in held}
+        known = {one: yields for one, yields in gone.items() if self._seen.pop(one, None) is not None}
+        return self._stage(self.documents(data), known)
+
+    def _may_evict(self, keyboards: Sized, queries: Sized) -> bool:
+        """Whether PTB's cache is full: what it lets go then may still be in use by another worker."""
+        most = math.inf if self.live is None else self.live.maxsize
+        return len(keyboards) >= most or len(queries) >= most
+
+    def _stage(self, plain: Mapping[str, Document | DocumentError], gone: Mapping[str, bool]) -> Staged:
+        """Takes documents, and deletes others; of these is said whether another worker's later use of it counts."""
         staged: list[Replica] = []
         failed: list[DocumentError] = []
         for document_id, document in plain.items():
@@ -155,9 +194,11 @@ class CallbackDataScope(Collection[Replica]):
                     staged.append(replica)
             except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
                 failed.append(_as_document_error(error).located(self.collection, document_id))
-        for document_id in gone:
+        for document_id, yields in gone.items():
+            if document_id not in self.replicas:
+                continue
             try:
-                if self._is_to_be_deleted(self.replicas[document_id]):
+                if self._is_to_be_deleted(self.replicas[document_id], yields=yields):
                     staged.append(self.replicas[document_id])
             except Exception as error:  # noqa: BLE001  (likewise)
                 failed.append(_as_document_error(error).located(self.collection, document_id))
@@ -178,7 +219,7 @@ class CallbackDataScope(Collection[Replica]):
             version = version._replace(touch=True)  # a click does not bring back what another worker has dropped
         return replica.staged(version)
 
-    def _is_to_be_deleted(self, replica: Replica) -> bool:
+    def _is_to_be_deleted(self, replica: Replica, *, yields: bool) -> bool:
         """Whether the document of a keyboard or query that is gone is to be deleted."""
         self._positions.pop(replica.id, None)
         if replica.is_buried or (replica.base is None and not replica.is_unsaved):
@@ -187,8 +228,7 @@ class CallbackDataScope(Collection[Replica]):
                 self.forget(replica)
             return False
         self.can_store(replica)
-        # The cache is full: what it has let go may still be in use by another worker.
-        return not self.is_refused(replica) and replica.staged(Version(None, None, yields=self._may_evict))
+        return not self.is_refused(replica) and replica.staged(Version(None, None, yields=yields))
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
         """The documents of all keyboards and queries, by `_id` and without their positions; or the errors."""
@@ -251,10 +291,6 @@ class CallbackDataScope(Collection[Replica]):
         return True
 
     # -- keyboards of other workers ---------------------------------------------------------------------
-
-    def clicked(self, query_id: str) -> str:
-        """The id of the keyboard that a callback query came from; empty if PTB's cache knows of none."""
-        return self.live.persistence_data[1].get(query_id, "") if self.live is not None else ""
 
     @staticmethod
     def is_gone(replica: Replica) -> bool:

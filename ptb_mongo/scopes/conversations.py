@@ -27,6 +27,7 @@ _USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
 _MOST_ENDED: Final = 1000  # of each worker, and as many more as are going on
 _MOST_OF_ONE_HASH: Final = 100  # honest keys are ids: hardly ever do two of them have one hash
+_MOST_KNOWN: Final = 20_000  # where others may begin conversations, before those that there are not are forgotten
 _Key = tuple[str, ConversationKey]
 
 
@@ -83,6 +84,7 @@ class ConversationScope(Collection[Replica]):
         self.complete = True  # all states of a handler are loaded before the first update
         self.live: States | None = None
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
+        self._most = _MOST_KNOWN
         self._loaded_handlers: set[str] = set()
         self._ended: dict[_Key, None] = {}  # those that are not going on, in the order of their last use
         self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown until now
@@ -162,7 +164,17 @@ class ConversationScope(Collection[Replica]):
             known = self.complete and handler in self._loaded_handlers
             found = Replica({"handler": handler, "key": list(key)}, known=known)
             self.replicas[handler, key] = found
+            if self.live is not None and len(self.replicas) > self._most:
+                self._let_go()
         return found
+
+    def _let_go(self) -> None:
+        """Forgets where there is no conversation: who comes again is read again, as if for the first time."""
+        for key, replica in [*self.replicas.items()]:
+            is_nothing = self._is_over(replica) and replica.is_loaded and not (replica.is_stale or replica.sent)
+            if is_nothing and self._may_be_forgotten(replica):
+                del self.replicas[key]
+        self._most = max(_MOST_KNOWN, 2 * len(self.replicas))
 
     def outdated(self, handler: str, key: ConversationKey, *, read: bool) -> Replica | None:
         """The replica to be read before an update of a conversation; `None` if that is not necessary."""

@@ -44,6 +44,29 @@ class DataScope(OfferedData[T]):
         """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
         return replica.live is None and not replica.handed_out
 
+    def may_be_released(self, replica: LiveReplica) -> bool:
+        """Whether everything that the live object holds is stored, and nothing is going on with the document."""
+        if not replica.is_settled or replica in self.unstorable or self.key_of(replica.id) in self.quarantined:
+            return False
+        try:
+            plain = self._plain(replica, replica.live)  # a job may have changed it, and told nobody
+        except Exception:  # noqa: BLE001  (whatever it is, a save reports it)
+            return False
+        return plain.error is None and same(plain.body, replica.target_plain(self))
+
+    def release(self, key: int) -> None:
+        """Forgets a document that may be released, and its object: it is read again as if it had never been loaded."""
+        self.misses_some()
+        self._made_by_others.discard(key)
+        del self.replicas[key]
+
+    def release_unused(self) -> None:
+        """Forgets documents that were read, and of which the application has no object."""
+        for key, replica in [*self.replicas.items()]:
+            is_named = replica in self.unstorable or key in self.quarantined
+            if replica.live is None and replica.is_idle and not is_named:
+                self.release(key)
+
     # -- loading ----------------------------------------------------------------------------------------
 
     def attached(self, raws: Sequence[bytes]) -> Iterator[tuple[int, T]]:
@@ -268,6 +291,11 @@ class DataScope(OfferedData[T]):
         except KeyError:
             return False
         return one.is_current(live)
+
+    def is_seen(self, key: int, live: T) -> bool:
+        """Whether it is known that handlers change this object, and there is nothing to merge into it."""
+        one = self.replicas.get(key)
+        return one is not None and one.live is live and one.view is None and not one.handed_out
 
     def see(self, key: int, live: T) -> LiveReplica:
         """Notes which object handlers change."""

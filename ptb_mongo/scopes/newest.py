@@ -15,9 +15,9 @@ from typing import Any, Final
 from ptb_mongo.codec import load
 from ptb_mongo.replica.values import Document
 
-__all__ = ["Newest"]
+__all__ = ["HORIZON", "Newest"]
 
-_AHEAD: Final = 300.0  # seconds: no honest clock is further ahead than that
+HORIZON: Final = 300.0  # seconds: no honest clock is further ahead than that
 
 _Ranked = list[tuple[float, int, bytes]]
 
@@ -36,7 +36,7 @@ class Newest:
         self._keyboards: _Ranked = []
         self._queries: _Ranked = []
         self._numbers = itertools.count()
-        self._now = time.time()
+        self.now = time.time()
         self.left_out = 0
         """How many were older."""
 
@@ -59,12 +59,16 @@ class Newest:
 
     def _add(self, ranked: _Ranked, at: float, raw: bytes) -> None:
         # One from the future is a stranger's, and must not take the place of an honest one.
-        one = (at if at < self._now + _AHEAD else -math.inf, next(self._numbers), raw)
+        one = (at if at < self.now + HORIZON else -math.inf, next(self._numbers), raw)
         if self._most is None or len(ranked) < self._most:
             heapq.heappush(ranked, one)
         else:
             heapq.heappushpop(ranked, one)
             self.left_out += 1
+
+    def is_full(self, *, queries: bool) -> bool:
+        """Whether there are as many keyboards, or queries, as are picked."""
+        return len(self._queries if queries else self._keyboards) == self._most
 
     def raws(self) -> list[bytes]:
         """The newest documents."""

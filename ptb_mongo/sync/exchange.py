@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from ptb_mongo.codec import BURIED_FIELD, id_of
-from ptb_mongo.driver import Driver
+from ptb_mongo.codec import BURIED_FIELD, id_of, load
+from ptb_mongo.driver import Driver, Page
 from ptb_mongo.errors import DecodeError, DocumentError, RefusedError, UnavailableError
-from ptb_mongo.gc_pause import collector_paused
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.scopes.callback_data import CallbackDataScope
+from ptb_mongo.scopes.callback_data import CallbackDataScope, Found
 from ptb_mongo.scopes.conversations import ConversationScope
 from ptb_mongo.scopes.data import DataScope
-from ptb_mongo.scopes.newest import Newest
 from ptb_mongo.scopes.offering import Offering
 from ptb_mongo.sync.first_read import FirstRead
+from ptb_mongo.sync.keyboards import newest_keyboards
 from ptb_mongo.sync.preloading import Preload
 from ptb_mongo.sync.reader import DocumentCollection, Reader
 from ptb_mongo.sync.steps import Steps, ahead, portions
@@ -31,6 +31,7 @@ __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
 _LOOKED_AT: Final = 500  # documents that wait to be written, from which on copies are looked at later
+_PAGE: Final = 1000  # ids
 
 Offer = tuple[Replica, "Ticket | None"]
 """A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
@@ -96,32 +97,38 @@ class Exchange:
     async def load_states(self, scope: ConversationScope, handler: str) -> ConversationDict:
         """Loads the states of all conversations of a handler."""
         states: ConversationDict = {}
-        with scope.being_loaded():
-            first = await self.first_read.take(scope.collection, {}, handler)
-            if first is not None and (mine := scope.among(first, handler)) is not None:
-                states.update(scope.states(mine))
-            else:
-                async for raws in self.batches(scope, scope.stored(handler)):
-                    states.update(scope.states(raws))
+        with scope.being_loaded(), Steps() as steps:
+            async for raws in self._of_handler(scope, handler):
+                for some in portions(raws):
+                    states.update(scope.states(some))
+                    await steps.pause()
         scope.all_loaded(handler)
         return states
 
+    async def _of_handler(self, scope: ConversationScope, handler: str) -> AsyncIterator[Sequence[bytes]]:
+        first = await self.first_read.take(scope.collection, {}, handler)
+        if first is not None and (mine := scope.among(first, handler)) is not None:
+            yield mine
+            return
+        async for raws in self.batches(scope, scope.stored(handler)):
+            yield raws
+
     async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
         """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
-        newest = Newest(scope.cache_size, scope.has_form)
-        with scope.being_loaded():
-            async for raws in self._for_load(scope, {}):
-                with collector_paused():
-                    scope.look_at(newest.take(raws))
+        found = Found([], [])
+        with scope.being_loaded(), Steps() as steps:
+            first = await self.first_read.take(scope.collection, {})
+            newest = await newest_keyboards(self._driver, scope, first, steps)
             if newest.left_out:
                 _LOGGER.warning(
-                    "%s holds more than the %s that PTB's cache does: the %d oldest keyboards and queries are not "
-                    "loaded",
+                    "%s holds more than the %s that PTB's cache does: the oldest keyboards and queries are not loaded",
                     scope.collection,
                     scope.cache_size,
-                    newest.left_out,
                 )
-            return scope.data([newest.raws()])
+            for raws in portions(newest.raws()):
+                scope.read(raws, found)
+                await steps.pause()
+        return scope.data(found)
 
     async def copies(self, scope: DataScope[Any], query: Mapping[str, Any] | None = None) -> dict[int, Any]:
         """Objects for documents as they are stored, which are never refreshed or saved."""
@@ -130,14 +137,23 @@ class Exchange:
             copies.update(scope.copies(raws))
         return copies
 
-    async def ids(self, scope: DataScope[Any]) -> AsyncIterator[int]:
-        """The ids of all stored documents."""
-        async for raws in self._driver.raw_batches(scope.collection, {BURIED_FIELD: None}, ("_id",)):
-            for raw in raws:
-                try:
-                    yield scope.key_of(id_of(raw))
-                except DecodeError:
-                    continue
+    async def ids(self, scope: DataScope[Any], after: Any) -> tuple[list[int], Any]:
+        """A page of the ids of stored documents, in ascending order.
+
+        Args:
+            scope: Which data.
+            after: What they come after; `None` for the first page.
+
+        Returns:
+            The ids, and what the next page comes after; `None` if this is the last one.
+        """
+        query = {"_id": {"$gt": -math.inf if after is None else after}, BURIED_FIELD: None}  # only numbers match
+        raws = await self._driver.raw_page(Page(scope.collection, query, ("_id",), [("_id", 1)], _PAGE))
+        found = []
+        for raw in raws:
+            with contextlib.suppress(DecodeError):
+                found.append(scope.key_of(id_of(raw)))
+        return found, load(raws[-1])["_id"] if len(raws) == _PAGE else None
 
     async def preload(self, scope: DataScope[Any], keys: Iterable[int], live: Callable[[int], Any]) -> None:
         """Loads many documents into their live objects, with one query for thousands.

@@ -159,7 +159,8 @@ class Writer:
     def oldest_waiting(self) -> float:
         """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""
         now = self._loop.time()
-        return max((now - waiting.since for waiting in self.waiting.values()), default=0.0)
+        # What was refused may have been changed back since; it is put away when it would be tried again.
+        return max((now - waiting.since for one, waiting in self.waiting.items() if one.is_unsaved), default=0.0)
 
     def refused(self) -> int:
         """How many documents wait because they are refused for their own sake."""

@@ -15,6 +15,7 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD, ConversationKey
+from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.jobs import run_as_turns
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
@@ -72,6 +73,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         once: Once = True,
         **kwargs: Any,
     ) -> None:
+        self._asking = BotData()
         super().__init__(**kwargs)
         if consistency not in {"stream", "strict"}:
             raise ConfigurationError(f"consistency is one of 'stream', 'strict', not {consistency!r}")
@@ -97,7 +99,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         whose: Exclusive | None = None
         if exclusive:
             whose = "chat" if exclusive == "chat" else "user"
-        self._worker = Worker(self, persistence, consistency, whose, lease_timeout, once=once)
+        self._worker = Worker(self, persistence, consistency, whose, lease_timeout, once=once, bot_data=self._asking)
         queue = kwargs.get("job_queue")
         if queue is not None and not getattr(queue, "runs_turns", False):
             run_as_turns(queue, self._worker.handle)
@@ -199,6 +201,18 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         turn.user_ids.update(_ids(user_id))
         turn.chat_ids.update(_ids(chat_id))
         return await self._worker.handle(turn, job)
+
+    @property
+    def bot_data(self) -> BD:
+        """See `Application.bot_data`; an update in which it is asked for saves what has changed in it."""
+        self._asking.asked()
+        data: BD = self._asking.held
+        return data
+
+    @bot_data.setter
+    def bot_data(self, data: BD) -> None:
+        self._asking.asked()
+        self._asking.held = data
 
     # -- within an update -------------------------------------------------------------------------------
 

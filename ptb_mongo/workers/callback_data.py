@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from telegram import Bot, CallbackQuery, InlineKeyboardButton, Message, Update
+from telegram import Bot, CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message, Update
 from telegram.ext import CallbackDataCache, InvalidCallbackData
 
-__all__ = ["missing_keyboards", "with_data", "with_objects"]
+__all__ = ["keyboards_in", "missing_keyboards", "with_data", "with_objects"]
 
 _UUID: Final = re.compile("[0-9a-f]{32}")  # a button may hold anything: a manipulated client can send any text
 
@@ -24,6 +24,19 @@ def missing_keyboards(update: Update) -> list[str]:
     texts += [_text(button.callback_data) for message in _messages(update) for button in _buttons(message)]
     uuids = [CallbackDataCache.extract_uuids(text)[0] for text in texts if text is not None]
     return list(dict.fromkeys(uuid for uuid in uuids if _UUID.fullmatch(uuid)))
+
+
+def keyboards_in(place: InlineKeyboardMarkup | Message | CallbackQuery) -> set[str]:
+    """The ids of the keyboards whose buttons, as texts, stand in a markup, a message or a query and beside these."""
+    texts: list[object] = []
+    if isinstance(place, CallbackQuery):
+        texts.append(place.data)
+        place = place.message  # type: ignore[assignment]  # another one is no place of buttons
+    if isinstance(place, InlineKeyboardMarkup):
+        texts += [button.callback_data for row in place.inline_keyboard for button in row]
+    for message in _beside(place):
+        texts += [button.callback_data for button in _buttons(message)]
+    return {CallbackDataCache.extract_uuids(text)[0] for text in texts if isinstance(text, str)}
 
 
 def with_objects(update: Update, cache: CallbackDataCache) -> Update:
@@ -67,7 +80,10 @@ def _text(data: object) -> str | None:
 
 def _messages(update: Update) -> Iterator[Message]:
     """The messages in an update whose buttons PTB looks at."""
-    message = update.effective_message
+    return _beside(update.effective_message)
+
+
+def _beside(message: object) -> Iterator[Message]:
     if isinstance(message, Message):
         for one in (message, message.reply_to_message, message.pinned_message):
             if isinstance(one, Message):

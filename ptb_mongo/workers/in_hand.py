@@ -7,7 +7,6 @@ again, as an update of PTB's own updater, nothing is taken back, and what is pen
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import InHand
 from ptb_mongo.session import Session
-from ptb_mongo.workers.saving import scopes_of
+from ptb_mongo.workers.saving import Kept, scopes_of
 from ptb_mongo.workers.turn import Turn
 
 __all__ = ["Hands"]
@@ -27,47 +26,52 @@ class Hands:
     """What the turns of one worker have in hand."""
 
     def __init__(self) -> None:
-        self._kept: Counter[Replica] = Counter()  # by turns that do not come again
+        self._keeping: set[Turn] = set()  # turns that do not come again
 
     def take(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
         """A turn begins: what others have changed is merged in."""
         for replica in _replicas(turn, session, kinds):
             turn.found[replica] = replica.in_hand()
-            if not turn.comes_again:
-                self._kept[replica] += 1
+        if not turn.comes_again:
+            self._keeping.add(turn)
 
     def leave(self, turn: Turn, session: Session) -> None:
         """A turn has ended."""
         for handler, key in turn.conversations:
             session.scopes.conversations.left(handler.name or "", key)
-        if not turn.comes_again:
-            self._kept.subtract(turn.found.keys())
-            self._kept += Counter()  # without those that nobody has in hand any more
+        self._keeping.discard(turn)
 
     @staticmethod
-    def were_emptied(turn: Turn) -> bool:
+    def were_emptied(turn: Turn, session: Session) -> bool:
         """Whether something that a turn has in hand was taken back since it began."""
-        return any(replica.withdrawals != found.withdrawals for replica, found in turn.found.items())
+        return any(
+            replica.withdrawals != found.withdrawals and _has_in_hand(turn, replica, session)
+            for replica, found in turn.found.items()
+        )
 
-    def withdraw(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
+    def _is_kept(self, replica: Replica, session: Session) -> bool:
+        """Whether a turn that does not come again has a document in hand."""
+        return any(replica in turn.found and _has_in_hand(turn, replica, session) for turn in self._keeping)
+
+    def withdraw(self, turn: Turn, session: Session, kept: Kept) -> None:
         """A turn has failed, and will come again."""
         scopes = session.scopes
-        for scope, keys in scopes_of(turn, session, kinds):
+        for scope, keys in scopes_of(turn, session, kept.kinds):
             for key in keys:
                 replica = scope.replica(key, key)
-                if self._kept[replica]:
-                    continue
-                if turn.everything and scope is not scopes.bot_data:
-                    scope.void(key)
-                scope.withdraw(key, turn.found.get(replica, _unknown(replica)))
+                if _has_in_hand(turn, replica, session) and not self._is_kept(replica, session):
+                    if turn.everything and scope is not scopes.bot_data:
+                        scope.void(key)
+                    scope.withdraw(key, turn.found.get(replica, _unknown(replica)))
                 _see_to_it(session, scope, replica)
         for handler, conversation in turn.conversations:
             state = scopes.conversations.replicas.get((handler.name or "", conversation))
-            if state is not None and state.is_loaded and not self._kept[state]:
+            if state is not None and state.is_loaded and not self._is_kept(state, session):
                 scopes.conversations.withdraw(state, turn.found.get(state, _unknown(state)))
                 _see_to_it(session, scopes.conversations, state)
-        if turn.keyboard:
-            scopes.callback_data.withdraw(turn.keyboard)
+        if kept.keyboards is not None:
+            for keyboard in kept.keyboards.withdraw(scopes.callback_data, turn):
+                _see_to_it(session, scopes.callback_data, keyboard)
 
 
 def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator[Replica]:
@@ -76,6 +80,11 @@ def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator
             yield scope.replica(key, key)
     for handler, conversation in turn.conversations:
         yield session.scopes.conversations.of(handler.name or "", conversation)
+
+
+def _has_in_hand(turn: Turn, replica: Replica, session: Session) -> bool:
+    """Whether a turn may have changed a document that it has found; the bot's own data only if it has asked for it."""
+    return turn.has_asked or replica is not session.scopes.bot_data.replicas.get(session.bot_id)
 
 
 def _unknown(replica: Replica) -> InHand:

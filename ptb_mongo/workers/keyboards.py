@@ -11,6 +11,7 @@ from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.scopes.callback_data import CallbackDataScope
 from ptb_mongo.session import Session
 from ptb_mongo.workers.callback_data import missing_keyboards, with_data, with_objects
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import Turn
 
 __all__ = ["Keyboards"]
@@ -21,10 +22,12 @@ class Keyboards:
 
     Args:
         persistence: Says whether they are stored.
+        changed: Knows which keyboard a click came from; `None` without arbitrary callback data.
     """
 
-    def __init__(self, persistence: MongoPersistence[Any, Any, Any]) -> None:
+    def __init__(self, persistence: MongoPersistence[Any, Any, Any], changed: TouchedKeyboards | None) -> None:
         self._persistence = persistence
+        self._changed = changed
 
     async def bring_in(self, turn: Turn, session: Session, *, read: bool) -> None:
         """Puts the objects of buttons into an update, or what stands for them where another worker has dropped them.
@@ -46,7 +49,10 @@ class Keyboards:
             update = await self._without_dropped(update, update.callback_query, session, scope.live.bot, read=read)
             turn.update = update
         if update.callback_query is not None:
-            turn.keyboard = scope.clicked(update.callback_query.id)
+            turn.keyboard = self._clicked(update.callback_query)
+
+    def _clicked(self, query: CallbackQuery) -> str:
+        return "" if self._changed is None else self._changed.of_query(query.id)
 
     @staticmethod
     async def _with_missing(update: Update, missing: list[str], session: Session, cache: CallbackDataCache) -> Update:
@@ -61,12 +67,11 @@ class Keyboards:
         cache.load_persistence_data(scope.fetched(replicas))
         return with_objects(update, cache)
 
-    @staticmethod
     async def _without_dropped(
-        update: Update, query: CallbackQuery, session: Session, bot: Bot, *, read: bool
+        self, update: Update, query: CallbackQuery, session: Session, bot: Bot, *, read: bool
     ) -> Update:
         scope: CallbackDataScope = session.scopes.callback_data
-        replica = scope.replicas.get(scope.clicked(query.id))
+        replica = scope.replicas.get(self._clicked(query))
         if replica is None or not (read or replica.is_stale) or replica.is_unsaved:
             return update
         await session.reader.refresh({scope: [replica]}, every=read)

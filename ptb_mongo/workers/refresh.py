@@ -86,10 +86,8 @@ class Refresh:
         if session.marks is not None and turn.mark is not None:
             turn.is_done = turn.mark.is_done or session.marks.is_recent(turn.number)
         if turn.update is None:  # nobody else has PTB make the objects that others' changes are merged into
-            for user_id in turn.user_ids:
-                self._application.user_data[user_id]
-            for chat_id in turn.chat_ids:
-                self._application.chat_data[chat_id]
+            turn.lives += [self._application.user_data[user_id] for user_id in turn.user_ids]
+            turn.lives += [self._application.chat_data[chat_id] for chat_id in turn.chat_ids]
         for scope, keys in scopes_of(turn, session, self._persistence.store_data):
             for key in keys:
                 scope.catch_up(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from telegram.ext import PersistenceInput
 
@@ -14,11 +14,27 @@ from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Offer
 from ptb_mongo.sync.tickets import Ticket
+from ptb_mongo.workers.bot_data import BotData
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import Turn, leases_of_conversation
 
 Submit = Callable[[Collection[Any], Replica], "Ticket | None"]
 
-__all__ = ["acknowledged", "arrived", "offer", "scopes_of"]
+__all__ = ["Kept", "acknowledged", "arrived", "offer", "scopes_of"]
+
+
+class Kept(NamedTuple):
+    """What of an application is stored, and what has changed of it.
+
+    Attributes:
+        kinds: The kinds of data to be stored.
+        bot_data: Tells whether the bot's data may have changed.
+        keyboards: The keyboards; `None` without arbitrary callback data.
+    """
+
+    kinds: PersistenceInput
+    bot_data: BotData
+    keyboards: TouchedKeyboards | None
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -33,33 +49,36 @@ def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tup
     return scopes
 
 
-def offer(turn: Turn, session: Session, kinds: PersistenceInput, submit: Submit | None = None) -> list[Offer]:
+def offer(turn: Turn, session: Session, kept: Kept, submit: Submit | None = None) -> list[Offer]:
     """Hands to the writer what an update may have changed, without waiting.
 
     Args:
         turn: The update; collects the errors.
         session: The open session.
-        kinds: The kinds of data to be stored.
+        kept: What is to be stored, and what has changed of it.
         submit: Takes a document instead of the writer.
     """
     submit = submit or session.writer.submit
-    offered = [*_offer_data(turn, session, kinds, submit), *_offer_states(turn, session, submit)]
-    callback_data = session.scopes.callback_data
-    if kinds.callback_data and (cache := callback_data.live) is not None:
-        staged, errors = callback_data.stage_changed(cache)
-        turn.errors += errors
-        for replica in staged:
-            offered += _unsaved(submit, callback_data, replica)
+    offered = [*_offer_data(turn, session, kept, submit), *_offer_states(turn, session, submit)]
+    if kept.kinds.callback_data and kept.keyboards is not None:
+        offered += _offer_keyboards(turn, session, kept.keyboards, submit)
     return offered
 
 
-def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput, submit: Submit) -> list[Offer]:
+def _offer_data(turn: Turn, session: Session, kept: Kept, submit: Submit) -> list[Offer]:
     offered: list[Offer] = []
-    for scope, keys in scopes_of(turn, session, kinds):
+    for scope, keys in scopes_of(turn, session, kept.kinds):
+        is_of_bot = scope is session.scopes.bot_data
+        if is_of_bot and not kept.bot_data.is_to_be_compared(turn):
+            continue
         for key in keys:
             live = scope.current(key) if scope.current is not None else None
             try:
-                if live is not None:  # otherwise it may have been dropped
+                if live is None:
+                    pass  # it may have been dropped
+                elif is_of_bot:
+                    kept.bot_data.stage(scope, key, live)
+                else:
                     scope.stage_live(key, live)
             except DocumentError as error:
                 turn.errors.append(error)
@@ -76,6 +95,15 @@ def _offer_data(turn: Turn, session: Session, kinds: PersistenceInput, submit: S
 def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
     """Whether a lease protects the data of a user or chat; that of a private chat is protected by its user's."""
     return f"user:{key}" in turn.leases or (not is_user and f"chat:{key}" in turn.leases)
+
+
+def _offer_keyboards(turn: Turn, session: Session, keyboards: TouchedKeyboards, submit: Submit) -> list[Offer]:
+    scope = session.scopes.callback_data
+    mine, others, errors = keyboards.stage(scope, turn)
+    turn.errors += errors
+    for replica in others:
+        _unsaved(session.writer.submit, scope, replica)
+    return [one for replica in mine for one in _unsaved(submit, scope, replica)]
 
 
 def _offer_states(turn: Turn, session: Session, submit: Submit) -> list[Offer]:

@@ -16,6 +16,7 @@ from ptb_mongo.sync.holds import Hold
 from ptb_mongo.sync.marks import Mark
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
+from ptb_mongo.workers.noted import Noted
 
 __all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation"]
 
@@ -49,8 +50,13 @@ class Turn:
         mark: Where it stands whether the update was done before; `None` if that is not asked for.
         everything: Whether PTB's own save pass has to run, because something was dropped or moved.
         found: The documents in its hands, as it found them.
+        lives: The objects of those without an update: nobody lets go of whoever is in use.
         keyboard: The keyboard that was clicked; empty if none was.
         errors: The errors of single documents.
+        asked: How often `bot_data` was asked for.
+        is_passed_on: Whether PTB itself has done so, to have it refreshed.
+        takes_bot_data: Whether it saves `bot_data`, as something that is no update has asked for it.
+        buttons: The keyboards that it has made, used or dropped.
     """
 
     update: object
@@ -69,8 +75,13 @@ class Turn:
     is_saved: bool = False
     mark: Mark | None = None
     found: dict[Replica, InHand] = field(default_factory=dict)
+    lives: list[Any] = field(default_factory=list)
     keyboard: str = ""
     errors: list[DocumentError | RefusedError] = field(default_factory=list)
+    asked: int = 0
+    is_passed_on: bool = False
+    takes_bot_data: bool = False
+    buttons: Noted = field(default_factory=Noted)
 
     @classmethod
     def of(cls, update: object, conversations: Conversations, *, comes_again: bool = False) -> Turn:
@@ -110,6 +121,11 @@ class Turn:
     def number(self) -> int:
         """Its place among the updates that wait: timeouts, and what a program does of itself, sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether it may have changed `bot_data`."""
+        return self.asked > 0
 
     def without(self, around: Turn) -> None:
         """Leaves to the turn in whose handler it runs what that one has in hand already."""

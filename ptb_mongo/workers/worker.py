@@ -23,12 +23,14 @@ from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait, wait_at_most
+from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Conversations
 from ptb_mongo.workers.in_hand import Hands
 from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.refresh import Refresh
-from ptb_mongo.workers.saving import acknowledged, offer
+from ptb_mongo.workers.saving import Kept, acknowledged, offer
 from ptb_mongo.workers.timeouts import Timeouts
+from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
 __all__ = ["Consistency", "Worker"]
@@ -46,6 +48,7 @@ class Worker:
         exclusive: Whose updates are handled one after the other; `None` if nobody's are.
         lease_timeout: Seconds after which an unrenewed lease expires.
         once: Whether updates that are done are remembered; "transaction" if together with what they change.
+        bot_data: Who asks for the bot's data.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Worker:
         lease_timeout: float,
         *,
         once: Once,
+        bot_data: BotData,
     ) -> None:
         self._application = application
         self._persistence = persistence
@@ -69,16 +73,20 @@ class Worker:
         self._hands = Hands()
         self._timeouts = Timeouts(self.handle)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
-        self.keyboards = Keyboards(persistence)
+        cache = getattr(application.bot, "callback_data_cache", None)
+        changed = None if cache is None else TouchedKeyboards(cache)
+        self.keyboards = Keyboards(persistence, changed)
+        self._kept = Kept(persistence.store_data, bot_data, changed)
         persistence.share(
             Sharing(
                 user_data=application.user_data.get,
                 chat_data=application.chat_data.get,
-                bot_data=lambda _: application.bot_data,
+                bot_data=lambda _: bot_data.held,
                 states=self.conversations,
-                callback_data=getattr(application.bot, "callback_data_cache", None),
+                callback_data=cache,
                 lease_timeout=lease_timeout if exclusive is not None else None,
                 once=bool(once),
+                bot_data_passed_on=bot_data.passed_on,
             )
         )
 
@@ -150,6 +158,7 @@ class Worker:
             finally:
                 turn.is_over = True
                 turn.leases = frozenset()
+                turn.lives.clear()
                 self._hands.leave(turn, session)
                 TURN.reset(token)
 
@@ -204,7 +213,7 @@ class Worker:
         try:
             await self._check(turn, session)  # a process that was frozen must not save what is old by now
             turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
-            self._check_hands(turn)
+            self._check_hands(turn, session)
             if not turn.is_saved:
                 raise UnavailableError("the server has not acknowledged what this update has changed")
             self._mark(turn, session)
@@ -223,18 +232,18 @@ class Worker:
             await self.save(turn)
 
     async def _check(self, turn: Turn, session: Session) -> None:
-        self._check_hands(turn)
+        self._check_hands(turn, session)
         if session.leases is not None and not await session.leases.confirm(turn.hold):
             raise LeaseError(f"the lease {turn.hold.lost_keys} was lost before its update was saved")
 
-    def _check_hands(self, turn: Turn) -> None:
-        if self._hands.were_emptied(turn):
+    def _check_hands(self, turn: Turn, session: Session) -> None:
+        if self._hands.were_emptied(turn, session):
             raise LeaseError(
                 "what this update has changed was taken back, as another one has failed, or held its lease"
             )
 
     def _withdraw(self, turn: Turn, session: Session) -> None:
-        self._hands.withdraw(turn, session, self._persistence.store_data)
+        self._hands.withdraw(turn, session, self._kept)
         self._timeouts.withdraw(turn)
 
     def _mark(self, turn: Turn, session: Session) -> None:
@@ -260,7 +269,7 @@ class Worker:
         def take(scope: Collection[Any], replica: Replica) -> None:
             changed.setdefault(scope, []).append(replica)
 
-        offer(turn, session, self._persistence.store_data, take)
+        offer(turn, session, self._kept, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
         is_plain = not turn.everything and not turn.errors
         if is_plain and await session.writer.transactions.save(changed, marks):
@@ -277,12 +286,12 @@ class Worker:
             Whether the server has acknowledged everything.
         """
         session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
-        done = await acknowledged(turn, offer(turn, session, self._persistence.store_data))
+        done = await acknowledged(turn, offer(turn, session, self._kept))
         self._timeouts.watch(turn)
         if turn.everything:
             turn.everything = False
             await self._application.update_persistence()
-            done = await acknowledged(turn, offer(turn, await self.opened(), self._persistence.store_data))
+            done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)

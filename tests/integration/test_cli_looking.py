@@ -21,10 +21,12 @@ from cli_models import Account, Basket, Coin, Level, Place
 from guarded import guarded_mongod
 from offline import BOT_ID, offline_application
 from pymongo import MongoClient
+from rich.table import Table
 from typer.testing import CliRunner, Result
 
 from ptb_mongo.cli.app import app
 from ptb_mongo.codec import Codec
+from ptb_mongo.migration.database import Database
 
 HERE = Path(__file__).parent
 NOW = dtm.datetime(2026, 1, 1, 12, tzinfo=dtm.timezone.utc)
@@ -213,6 +215,30 @@ def test_show_gives_conversations_of_all_handlers_or_of_one(run):
     assert "<Level.GOLD: 'gold'>" in one
     lines = [json.loads(line) for line in run("show", "conversations", "survey", "--json").stdout.splitlines()]
     assert [(line["key"], line["state"], line["error"]) for line in lines] == [(["x"], 7, None)]
+
+
+def test_show_gives_the_first_of_many_conversations_before_it_has_read_all(run, db, monkeypatch):
+    ids = [{"handler": "many", "key": [number]} for number in range(1, 2001)]
+    db.conversations.insert_many([{"_id": one, **one, "state": 1} for one in ids])
+    read, shown = [], []
+    decoded, row = Database.decoded, Table.add_row
+    monkeypatch.setattr(Database, "decoded", lambda *args: read.append(1) or decoded(*args))
+    monkeypatch.setattr(Table, "add_row", lambda *args: shown.append(len(read)) or row(*args))
+
+    output = run("show", "conversations", "many").output
+
+    assert output.count("many") == 2000
+    assert output.count("updated_at") == 1
+    assert min(shown) <= 500
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_show_gives_no_more_conversations_than_it_is_told_to(run, words):
+    result = run("show", "conversations", "--limit", "1", *words)
+
+    assert result.exit_code == 0
+    assert result.output.count("order") + result.output.count("survey") == (2 if words else 1)
+    assert "There are more than 1." in result.output
 
 
 def test_show_as_json_gives_what_is_stored(run):

@@ -242,7 +242,7 @@ MUTANTS = (
     Mutant(
         "deliver does not wait for what an update has dropped",
         "workers.worker:Worker.save",
-        "done = await acknowledged(turn, offer(turn, await self.opened(), self._persistence.store_data))",
+        "done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))",
         "pass",
         290,
     ),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from handling import Handling
 from late import LatePersistence, begun_later
+from letting_go import let_go
 from mongod import key
 from nodes import Document, Node
 from steps import BOT_ID, CHAT_ID, DATABASE, EXCLUDED, Step
@@ -53,7 +54,7 @@ class Process(Handling):
         self.started = False
         self.stopping = False
         self._met: set[int] | None = None
-        self._served: set[int] = set()  # whose updates were handled: from then on, they always are
+        self.served: set[int] = set()  # whose updates were handled: from then on, they always are
         self._touched_users: set[int] = set()
         self._touched_chats: set[int] = set()
         self._dropped_users: set[int] = set()
@@ -112,7 +113,7 @@ class Process(Handling):
             self._touched_users, self._touched_chats, self._dropped_users = set(), set(), set()
             self._touched_conversations = {}
         self.stopping = False
-        self._met, self._served = set(), set()
+        self._met, self.served = set(), set()
         await self.start()
 
     async def _initialize(self) -> None:
@@ -158,7 +159,7 @@ class Process(Handling):
                     self._do(user_id, step)
             except PersistenceError as error:
                 self.world.note(f"{self} cannot handle an update of {user_id}: {error}")
-                if user_id in self._served and not self.world.has_hostile_data:
+                if user_id in self.served and not self.world.has_hostile_data:
                     what = f"an update of {user_id}, who was loaded: {error!r}"
                     self.world.checker.violated("unhandled", f"{self} does not handle {what}")
                 return
@@ -186,7 +187,7 @@ class Process(Handling):
         user = self.user_data[user_id]
         await self.persistence.refresh_user_data(user_id, user)
         self._look("user_data", user_id, self.user_data, user)
-        self._served.add(user_id)
+        self.served.add(user_id)
 
     def _look(self, scope: str, number: int, all_data: dict[int, Any], obj: Any) -> None:
         """Looks at what a refresh has done, unless the object was dropped meanwhile."""
@@ -220,7 +221,7 @@ class Process(Handling):
         document = "user_data", key(user_id)
         self._saw(document, self.user_data.pop(user_id), "something")
         self._dropped_users.add(user_id)
-        self._served.discard(user_id)
+        self.served.discard(user_id)
         self.world.checker.changed(self, document, {}, whole=True)
 
     # -- saving -------------------------------------------------------------------------------------------
@@ -268,6 +269,8 @@ class Process(Handling):
         self._passes += 1
         Random(f"{self.name}/{self._passes}").shuffle(calls)  # PTB keeps them in a set
         await self._offer(calls)
+        if self._passes % 4 == 1:
+            let_go(self)
 
     async def _offer(self, calls: list[tuple[Coroutine[Any, Any, None], list[Document]]]) -> None:
         checker, link = self.world.checker, self.world.network.link(self)

@@ -192,7 +192,8 @@ class Settling:
             self.world.checker.violated("waiting", f"{process}: {health}")
         for user_id in process.user_data:
             self._compare_data(process, ("user_data", key(user_id)), process.user_data[user_id])
-        self._compare_data(process, ("chat_data", key(CHAT_ID)), process.chat_data[CHAT_ID])
+        if CHAT_ID in process.chat_data or process.options.loading != "lazy":  # otherwise it was let go
+            self._compare_data(process, ("chat_data", key(CHAT_ID)), process.chat_data[CHAT_ID])
         self._compare_data(process, ("bot_data", key(BOT_ID)), process.bot_data)
         for user_id in self.world.users:
             document = process.conversation(user_id)

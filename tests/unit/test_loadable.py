@@ -22,6 +22,7 @@ from offline import TOKEN
 
 from ptb_mongo.codec import Codec, dump
 from ptb_mongo.errors import EncodeError, PersistenceError
+from ptb_mongo.scopes.callback_data import Found
 from ptb_mongo.scopes.factory import Scopes, make_scopes
 
 _PRIME = 2**61 - 1  # Python's hash of an integer is its remainder
@@ -126,7 +127,13 @@ def button(value: Any, keyboard: Any = "keyboard", query: Any = "query", of: Any
         raise errors[0]
     documents = [{"_id": one.id, **(one.pending.plain or {})} for one in staged if one.pending is not None]
     assert len(documents) == 2
-    return loaded(documents, lambda fresh, raws: fresh.callback_data.data([raws]))
+    return loaded(documents, lambda fresh, raws: _keyboards(fresh.callback_data, raws))
+
+
+def _keyboards(scope: Any, raws: list[bytes]) -> Any:
+    found = Found([], [])
+    scope.read(raws, found)
+    return scope.data(found)
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

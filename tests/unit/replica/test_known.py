@@ -111,3 +111,17 @@ def test_a_document_that_others_have_deleted_is_forgotten_once_that_was_read() -
     users.told(1, deleted=True)
 
     assert not users.replicas
+
+
+def test_a_document_that_is_being_read_is_not_forgotten_when_others_make_and_delete_it_meanwhile() -> None:
+    data = user_data()
+    data.told_all()
+    replica = data.replica(1, 1)
+    moment = replica.reading()
+    data.told(1)
+    data.told(1, deleted=True)
+
+    data.answered([(replica, moment)], [dump({"_id": 1, "data": {"n": 1}, "rev": "other:1"})], lasts=True)
+
+    assert data.replicas[1] is replica
+    assert replica.is_stale

@@ -1,0 +1,402 @@
+"""What a bot with very many users costs: `python benchmarks/scale.py --users 1000000`.
+
+Makes such a database on the embedded server: users, a tenth as many chats, three tenths as many conversations, a
+twentieth as many keyboards, and `bot_data` with an entry for every 25th user. Each line is measured in a process of its
+own, so that its memory is its own. Times depend on the machine; the ratios to the raw driver, or to a persistence that
+does nothing, hardly do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient, MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+from suite.bot import App, NoNetwork, remember, update_from
+from suite.subjects import TOKEN
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.ext import (
+    Application,
+    BasePersistence,
+    ConversationHandler,
+    ExtBot,
+    MessageHandler,
+    PersistenceInput,
+    filters,
+)
+
+from ptb_mongo import MongoPersistence, SharedApplication
+from ptb_mongo.embedded import mongodb_uri
+
+DATABASE = "benchmark_scale"
+EMPTY = f"{DATABASE}_empty"
+BATCH = 10_000
+
+
+# -- the database ------------------------------------------------------------------------------------------
+
+
+def documents(kind: str, users: int) -> Iterator[dict[str, Any]]:
+    """What is stored of one kind."""
+    if kind == "user_data":
+        for one in range(1, users + 1):
+            yield {"_id": one, "data": {"score": one, "last": "hello", "name": f"User {one}", "tags": ["a", "b"]}}
+    elif kind == "chat_data":
+        for one in range(1, users // 10 + 1):
+            yield {"_id": -one, "data": {"title": f"Group {one}", "members": one % 100}}
+    elif kind == "conversations":
+        for one in range(1, users * 3 // 10 + 1):
+            key = {"handler": "order", "key": [one, one]}
+            yield {"_id": key, **key, "state": one % 3}
+    elif kind == "callback_data":
+        for one in range(users // 20):
+            yield {
+                "_id": f"{one:032x}",
+                "position": one,
+                "accessed_at": 1e9 + one,
+                "buttons": {f"{one:032x}": 0},
+                "objects": [{"article": one}],
+            }
+    else:
+        entries = {str(one): {"name": f"Entry {one}", "number": one, "text": "x" * 40} for one in range(users // 25)}
+        yield {"_id": int(TOKEN.partition(":")[0]), "data": entries}
+
+
+def make(uri: str, users: int) -> None:
+    """Makes the database, unless it is there."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        database = client[DATABASE]
+        if database.user_data.estimated_document_count() == users:
+            return
+        client.drop_database(DATABASE)
+        for kind in ("user_data", "chat_data", "conversations", "callback_data", "bot_data"):
+            batch: list[dict[str, Any]] = []
+            for document in documents(kind, users):
+                batch.append({**document, "rev": "made:1"})
+                if len(batch) == BATCH:
+                    database[kind].insert_many(batch, ordered=False)
+                    batch = []
+            if batch:
+                database[kind].insert_many(batch, ordered=False)
+
+
+# -- how it is measured ------------------------------------------------------------------------------------
+
+
+def memory() -> float:
+    """The most memory of this process until now, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory_now() -> float:
+    """The memory of this process now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
+
+
+async def watched(work: Awaitable[Any]) -> dict[str, float]:
+    """Does something; returns its seconds, the longest block of the loop in milliseconds, and the memory it took."""
+    before, longest = memory(), 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            at = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - at - 0.001)
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0)
+    begun = time.perf_counter()
+    await work
+    seconds = time.perf_counter() - begun
+    ticking.cancel()
+    return {"seconds": seconds, "longest block, ms": longest * 1000, "MB": memory() - before}
+
+
+def application(persistence: BasePersistence[Any, Any, Any], *, shared: bool = False, buttons: int = 1024) -> App:
+    """A bot with a conversation, and a handler that writes."""
+    bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=buttons)
+    builder: Any = Application.builder().bot(bot).updater(None).job_queue(None).persistence(persistence)
+    if shared:
+        builder = builder.application_class(SharedApplication, {})
+    made: App = builder.build()
+    made.add_handler(ConversationHandler([], {}, [], name="order", persistent=True), group=-1)
+    made.add_handler(MessageHandler(filters.TEXT, remember))
+    return made
+
+
+# -- what is measured --------------------------------------------------------------------------------------
+
+
+async def start(uri: str, loading: str, kind: str) -> dict[str, float]:
+    """A start."""
+    made = application(MongoPersistence(uri, DATABASE, loading=loading), shared=kind == "shared")  # type: ignore[arg-type]
+    figures = await watched(made.initialize())
+    await made.shutdown()
+    return figures
+
+
+async def raw_start(uri: str) -> dict[str, float]:
+    """The raw driver reads what an eager plain start loads."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri)
+
+    async def read() -> None:
+        kept = [
+            await client[DATABASE][kind].find().to_list()
+            for kind in ("user_data", "chat_data", "bot_data", "conversations")
+        ]
+        assert kept
+
+    figures = await watched(read())
+    await client.close()
+    return figures
+
+
+async def cpu_of_updates(made: App, number: int) -> float:
+    """Milliseconds of CPU for an update of a user who is loaded and writes nothing."""
+    best = float("inf")
+    nothing = update_from(1)
+    for _ in range(5):
+        begun = time.process_time()
+        for _ in range(number):
+            await made.process_update(nothing)
+        best = min(best, (time.process_time() - begun) / number * 1000)
+    return best
+
+
+async def update(uri: str, kind: str, database: str) -> dict[str, float]:
+    """Updates, of a database with much in it or of an empty one."""
+    persistence = MongoPersistence(uri, database, loading="lazy", update_interval=3600)
+    made = application(persistence, shared=kind == "shared", buttons=10**6)
+    for handlers in list(made.handlers.values()):
+        for handler in list(handlers):
+            if isinstance(handler, MessageHandler):
+                made.remove_handler(handler)
+    made.add_handler(MessageHandler(filters.TEXT, lambda *_: asyncio.sleep(0)))
+    async with made:
+        cache: Any = made.bot.callback_data_cache  # type: ignore[attr-defined]
+        if database == DATABASE:
+            cache.process_keyboard(InlineKeyboardMarkup([[InlineKeyboardButton("x", callback_data=1)]]))
+        for _ in range(50):
+            await made.process_update(update_from(1))
+            await asyncio.sleep(0.01)
+        return {
+            "CPU, ms": await cpu_of_updates(made, 200),
+            "keyboards": len(cache.persistence_data[0]),
+        }
+
+
+class Idle(BasePersistence[dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
+    """Saves nothing: what PTB itself costs."""
+
+    def __init__(self) -> None:
+        super().__init__(store_data=PersistenceInput(callback_data=False), update_interval=3600)
+
+    async def _nothing(self, *_: Any, **__: Any) -> dict[Any, Any]:
+        return {}
+
+    get_user_data = get_chat_data = get_bot_data = get_callback_data = get_conversations = _nothing  # type: ignore[assignment]
+    update_user_data = update_chat_data = update_bot_data = update_conversation = _nothing  # type: ignore[assignment]
+    update_callback_data = drop_user_data = drop_chat_data = flush = _nothing  # type: ignore[assignment]
+    refresh_user_data = refresh_chat_data = refresh_bot_data = _nothing  # type: ignore[assignment]
+
+
+async def save(uri: str, number: int, *, idle: bool) -> dict[str, float]:
+    """A save pass with so many changed users."""
+    stored = MongoPersistence(uri, f"{DATABASE}_save_{os.getpid()}", update_interval=3600)
+    made = application(Idle() if idle else stored)
+    async with made:
+        for again in range(2):
+            for one in range(1, number + 1):
+                await made.process_update(update_from(one))
+            figures = await watched(made.update_persistence())
+            if again == 0:
+                gc.collect()
+    if not idle:
+        with MongoClient[dict[str, Any]](uri) as client:
+            client.drop_database(f"{DATABASE}_save_{os.getpid()}")
+    return figures
+
+
+def forget_cursors(uri: str) -> None:
+    """As a server does with all that was not used for half an hour."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        client.admin.command({"killAllSessions": []})
+        for one in client.admin.aggregate([{"$currentOp": {"idleCursors": True, "allUsers": True}}]):
+            if one.get("type") == "idleCursor" and one["ns"].startswith(f"{DATABASE}.user"):
+                client[DATABASE].command({"killCursors": "user_data", "cursors": [one["cursor"]["cursorId"]]})
+
+
+async def broadcast(uri: str, users: int) -> dict[str, float]:
+    """All ids, with a pause in the middle in which the server forgets its cursors."""
+    persistence = MongoPersistence(uri, DATABASE, loading="lazy")
+    seen = 0
+
+    async def go() -> None:
+        nonlocal seen
+        async for _ in persistence.user_ids():
+            seen += 1
+            if seen == users // 2:
+                forget_cursors(uri)
+
+    figures = await watched(go())
+    await persistence.flush()
+    return {**figures, "ids": seen}
+
+
+async def raw_broadcast(uri: str) -> dict[str, float]:
+    """All ids by one cursor of the raw driver, without a pause."""
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri)
+
+    async def go() -> None:
+        async for _ in client[DATABASE].user_data.find({}, {"_id": 1}):
+            pass
+
+    figures = await watched(go())
+    await client.close()
+    return figures
+
+
+class Reads(CommandListener):
+    """Counts the commands that read documents."""
+
+    number = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """See `CommandListener`."""
+        self.number += event.command_name == "find" or event.command.get("aggregate", 1) != 1
+
+    def succeeded(self, event: Any) -> None:
+        """See `CommandListener`."""
+
+    def failed(self, event: Any) -> None:
+        """See `CommandListener`."""
+
+
+async def lost_stream(uri: str, kind: str) -> dict[str, float]:
+    """The first updates of users after the stream was lost: how many reads each takes."""
+    reads, number = Reads(), 500
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, event_listeners=[reads])
+    made = application(MongoPersistence(client, DATABASE, loading="lazy"), shared=kind == "shared")
+    persistence: Any = made.persistence
+    async with made:
+        for one in range(1, number + 1):
+            await made.process_update(update_from(one))
+        await made.update_persistence()
+        while persistence.session.must_read:  # noqa: ASYNC110  (nobody tells when the stream is open)
+            await asyncio.sleep(0.01)
+        persistence.session.scopes.told_all()
+        await made.process_update(update_from(number + 1))  # which reads what belongs to the bot
+        before = reads.number
+        for one in range(1, number + 1):
+            await made.process_update(update_from(one))
+        figures = {"reads an update": (reads.number - before) / number}
+    await client.close()
+    return figures
+
+
+async def release(uri: str, users: int, keep: int) -> dict[str, float]:
+    """Different users through a lazy bot that keeps some of them; the memory after each fifth of them."""
+    persistence = MongoPersistence(uri, DATABASE, loading="lazy", keep=keep, update_interval=3600)
+    made = application(persistence)
+    figures: dict[str, float] = {}
+    async with made:
+        for one in range(1, users + 1):
+            await made.process_update(update_from(one))
+            if one % (keep // 2) == 0:
+                await made.update_persistence()
+            if one % (users // 5) == 0:
+                figures[f"MB after {one:,}"] = memory_now()
+        figures["users in memory"] = len(made.user_data)
+    return figures
+
+
+# -- all of it ---------------------------------------------------------------------------------------------
+
+WORK: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
+    "start": start,
+    "raw start": raw_start,
+    "update": update,
+    "save": save,
+    "broadcast": broadcast,
+    "raw broadcast": raw_broadcast,
+    "lost stream": lost_stream,
+    "release": release,
+}
+
+
+def measured(uri: str, name: str, **options: Any) -> dict[str, float]:
+    """One line, measured in a process of its own, and printed."""
+    command = [sys.executable, __file__, "--uri", uri, "--one", json.dumps([name, options])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    shown = ", ".join(f"{one} {value:,.2f}".rstrip("0").rstrip(".") for one, value in figures.items())
+    print(f"{name} {' '.join(map(str, options.values()))}: {shown}", flush=True)
+    return figures
+
+
+def ratio(what: str, ours: float, theirs: float) -> None:
+    """A ratio, printed."""
+    print(f"    {what}: {ours / theirs:.2f}", flush=True)
+
+
+def measure_all(uri: str, users: int, most_released: int) -> None:
+    """Prints every line."""
+    make(uri, users)
+    raw = measured(uri, "raw start")
+    for kind in ("plain", "shared"):
+        measured(uri, "start", loading="lazy", kind=kind)
+        figures = measured(uri, "start", loading="eager", kind=kind)
+        ratio("seconds, to find().to_list()", figures["seconds"], raw["seconds"])
+    for kind in ("plain", "shared"):
+        empty = measured(uri, "update", kind=kind, database=EMPTY)
+        large = measured(uri, "update", kind=kind, database=DATABASE)
+        ratio("CPU, to that with an empty database", large["CPU, ms"], empty["CPU, ms"])
+    for share in (100, 10):
+        idle = measured(uri, "save", number=users // share, idle=True)
+        ours = measured(uri, "save", number=users // share, idle=False)
+        ratio("longest block, to an idle persistence", ours["longest block, ms"], idle["longest block, ms"])
+        ratio("seconds, likewise", ours["seconds"], idle["seconds"])
+    raw = measured(uri, "raw broadcast")
+    ours = measured(uri, "broadcast", users=users)
+    ratio("seconds, to one cursor of the raw driver", ours["seconds"], raw["seconds"])
+    if ours["ids"] != users:
+        sys.exit(f"a broadcast has seen {ours['ids']} of {users} users")
+    for kind in ("plain", "shared"):
+        measured(uri, "lost stream", kind=kind)
+    measured(uri, "release", users=min(users, most_released), keep=max(users // 50, 1000))
+
+
+def main() -> None:
+    """Reads the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--release", type=int, default=200_000, help="at most so many users go through a lazy bot")
+    parser.add_argument("--uri", help="a server; by default an embedded one")
+    parser.add_argument("--one", help="measures one line, and prints it as JSON")
+    options = parser.parse_args()
+    if options.one:
+        name, arguments = json.loads(options.one)
+        print(json.dumps(asyncio.run(WORK[name](options.uri, **arguments))))  # type: ignore[arg-type]
+        return
+    if options.uri:
+        measure_all(options.uri, options.users, options.release)
+        return
+    with mongodb_uri() as uri:
+        measure_all(uri, options.users, options.release)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""`keep`: of the users and chats that are loaded, only so many stay; who has been silent longest is let go.
+
+Somebody comes back as if never loaded: their next update reads the document. So nobody is let go of whom anything would
+be lost, or who is in use: an update or job has their data as long as its context exists, which the context itself says
+here, as PTB does not.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ptb_mongo.held_by_ptb import Kind, context_that_refreshes, let_go
+from ptb_mongo.scopes.data import DataScope
+
+__all__ = ["Releases"]
+
+_ATTEMPTS: Final = 4  # for each that comes: more go than come, so that the number sinks again after a save
+_MORE: Final = 1000
+_REFERENCES: Final = 4  # to an object: of the application, the replica, and two of this module
+
+
+class _Use:
+    """What contexts hold as long as they exist."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Releases:
+    """Which users, or chats, are loaded, those that were silent longest first.
+
+    Args:
+        kind: Whether they are users or chats.
+        keep: How many stay.
+    """
+
+    def __init__(self, kind: Kind, keep: int) -> None:
+        self._kind: Final = kind
+        self._keep = keep
+        self._loaded: OrderedDict[int, weakref.ref[_Use] | None] = OrderedDict()
+        self._application: Any = None
+        self._most_known = 2 * keep + _MORE
+
+    def used(self, scope: DataScope[Any], key: int) -> None:
+        """PTB refreshes somebody's data, for an update or a job; lets others go."""
+        context = context_that_refreshes()
+        if context is None:
+            return  # nobody knows for how long it is used
+        known = self._loaded.pop(key, None)
+        use = None if known is None else known()
+        if use is None:
+            use = _Use()
+        vars(context).setdefault("_ptb_mongo_uses", []).append(use)
+        self._loaded[key] = weakref.ref(use)
+        self._application = context.application
+        self._let_go(scope)
+
+    def loaded(self, application: Any, keys: Iterable[int]) -> None:
+        """Some were loaded without an update."""
+        self._application = application
+        for key in keys:
+            self._loaded.setdefault(key, None)
+
+    def forget(self) -> None:
+        """Another application may begin, which holds nothing yet."""
+        self._loaded.clear()
+        self._application = None
+
+    def _let_go(self, scope: DataScope[Any]) -> None:
+        if len(scope.replicas) > self._most_known:  # there are updates that no handler wanted
+            scope.release_unused()
+            self._most_known = 2 * len(scope.replicas) + _MORE
+        for _ in range(min(len(self._loaded) - self._keep, _ATTEMPTS)):
+            key, use = self._loaded.popitem(last=False)
+            if (use is not None and use() is not None) or not self._is_gone(scope, key):
+                self._loaded[key] = use  # it is tried again after all others
+
+    def _is_gone(self, scope: DataScope[Any], key: int) -> bool:
+        replica = scope.replicas.get(key)
+        if replica is None:
+            return True
+        live = replica.live
+        if live is None or sys.getrefcount(live) > _REFERENCES or not scope.may_be_released(replica):
+            return False
+        if not let_go(self._application, self._kind, key, live):
+            return False
+        scope.release(key)
+        return True

@@ -1,0 +1,241 @@
+"""`keep`: who has been silent longest is let go, and comes back as if never loaded; nothing of anybody is lost.
+
+The kind of fault: somebody is let go of whom something is only in memory, or while somebody has their object in hand.
+So the tests go through all that may be under way, and each time look at what is stored in the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bots import turns
+from offline import message_from
+from telegram import Update
+from telegram.ext import Application, ConversationHandler, MessageHandler, TypeHandler, filters
+from workers import SharedBot, running, text
+
+from ptb_mongo import MongoPersistence, releasing
+from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.scopes import conversations
+
+KEEP = 5
+
+
+class Unstorable:
+    pass
+
+
+def held(bot: Any) -> set[int]:
+    gc.collect()
+    assert len(bot.persistence.session.scopes.user_data.replicas) <= len(bot.application.user_data) + 1
+    return set(bot.application.user_data)
+
+
+async def others_come(bot: Any, number: int = 4 * KEEP, first: int = 1000) -> None:
+    for user in range(first, first + number):
+        await bot.hears(lambda context: context.user_data.update(n=1), user=user)
+    await turns()  # tasks of PTB's end
+    await bot.application.update_persistence()
+    gc.collect()  # and may refer to their contexts in a circle
+    for user in range(first + number - KEEP, first + number):
+        await bot.hears(lambda _: None, user=user)
+    for _ in range(number):
+        await bot.hears(lambda _: None, user=first + number - 1)
+
+
+async def test_no_more_stay_than_that_and_the_last_ones(start: Callable[..., Any], database: Any) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+
+    for first in range(0, 100, 20):
+        await others_come(bot, 20, first)
+
+    assert held(bot) == set(range(95, 100))
+    assert set(bot.application.chat_data) == set(range(95, 100))
+    assert database.user_data.count_documents({"data": {"n": 1}}) == 100
+
+
+async def test_who_was_let_go_comes_back_with_what_is_stored_then(start: Callable[..., Any], database: Any) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    await bot.hears(lambda context: context.user_data.update(mine=1, gone=1), user=1)
+    await others_come(bot)
+    assert 1 not in held(bot)
+    database.user_data.update_one({"_id": 1}, {"$set": {"data.others": 2}, "$unset": {"data.gone": ""}})
+
+    assert await bot.hears(lambda context: context.user_data.update(more=3), user=1) == {
+        "mine": 1,
+        "others": 2,
+        "more": 3,
+    }
+    await bot.saves()
+
+    assert database.user_data.find_one({"_id": 1})["data"] == {"mine": 1, "others": 2, "more": 3}
+
+
+@pytest.mark.parametrize("refresh", ["watch", "read"])
+async def test_it_is_all_the_same_how_changes_are_noticed(
+    start: Callable[..., Any], database: Any, refresh: str
+) -> None:
+    bot = await start(loading="lazy", keep=KEEP, refresh=refresh)
+    await bot.hears(lambda context: context.user_data.update(n=1), user=1)
+    await others_come(bot)
+    assert 1 not in held(bot)
+    database.user_data.update_one({"_id": 1}, {"$set": {"data.n": 7}})
+
+    assert await bot.hears(user=1) == {"n": 7}
+
+
+async def test_nobody_is_let_go_whose_changes_are_not_saved(
+    start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    await bot.hears(lambda context: context.user_data.update(n=Unstorable()), user=1)
+    await bot.hears(lambda context: context.user_data.update(n=1), user=2)
+    await bot.saves()
+    bot.application.user_data[2]["n"] = 2  # by a job that has told nobody yet
+    await others_come(bot)
+
+    assert {1, 2} <= held(bot)
+    bot.application.mark_data_for_update_persistence(user_ids=2)
+    await bot.saves()
+    assert database.user_data.find_one({"_id": 2})["data"] == {"n": 2}
+    await others_come(bot)
+    assert 2 not in held(bot)
+    bot.application.user_data[1].clear()
+    bot.application.mark_data_for_update_persistence(user_ids=1)
+    await bot.saves()
+
+
+async def test_nobody_is_let_go_whose_object_somebody_has(start: Callable[..., Any]) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    await bot.hears(lambda context: context.user_data.update(n=1), user=1)
+    data = bot.application.user_data[1]
+    await others_come(bot)
+    assert held(bot) >= {1}
+    assert bot.application.user_data[1] is data
+
+    del data
+    await others_come(bot, first=2000)
+    assert 1 not in held(bot)
+
+
+async def test_nobody_is_let_go_while_an_update_of_theirs_is_handled(start: Callable[..., Any], database: Any) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    await bot.hears(lambda context: context.user_data.update(n=1, old=1), user=1)
+    await bot.saves()
+    go_on, has_begun = asyncio.Event(), asyncio.Event()
+
+    async def slow(update: Update, context: Any) -> None:
+        if update.effective_user is not None and update.effective_user.id == 1:
+            has_begun.set()
+            await go_on.wait()
+            context.user_data["n"] = context.user_data.get("n", 0) + 1  # it asks only now
+
+    bot.application.add_handler(TypeHandler(Update, slow), group=7)
+    handling = asyncio.create_task(bot.application.process_update(message_from(1)))
+    await has_begun.wait()
+    await others_come(bot)
+    assert 1 in held(bot)
+
+    go_on.set()
+    await handling
+    await bot.saves()
+    assert database.user_data.find_one({"_id": 1})["data"] == {"n": 2, "old": 1}
+    await others_come(bot, first=2000)
+    assert 1 not in held(bot)
+
+
+async def test_who_was_dropped_or_preloaded_is_let_go_as_well(start: Callable[..., Any], database: Any) -> None:
+    database.user_data.insert_many([{"_id": one, "data": {"n": one}} for one in range(1, 4)])
+    bot = await start(loading="lazy", keep=KEEP)
+    await bot.persistence.preload(bot.application, user_ids=[1, 2, 3])
+    assert bot.application.user_data[3] == {"n": 3}
+    bot.application.drop_user_data(1)
+    await bot.saves()
+
+    await others_come(bot)
+
+    assert not held(bot) & {1, 2, 3}
+    assert database.user_data.find_one({"_id": 1}) is None
+    assert await bot.hears(user=2) == {"n": 2}
+
+
+async def test_a_worker_lets_users_go(mongo_persistence: Callable[..., Any], database: Any) -> None:
+    bot = SharedBot(mongo_persistence(loading="lazy", keep=KEEP))
+    async with running(bot):
+        await bot.hears(lambda context: context.user_data.update(n=1), user=1)
+        await others_come(bot)
+        assert 1 not in held(bot)
+        database.user_data.update_one({"_id": 1}, {"$set": {"data.n": 7}})
+
+        await bot.hears(lambda context: context.user_data.update(m=1), user=1)
+
+        assert database.user_data.find_one({"_id": 1})["data"] == {"n": 7, "m": 1}
+
+
+async def test_a_worker_forgets_whose_updates_no_handler_wanted(
+    mongo_persistence: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "_MORE", 10)
+    bot = SharedBot(mongo_persistence(loading="lazy", keep=KEEP))
+    async with running(bot):
+        (handler,) = bot.application.handlers[1]
+        bot.application.remove_handler(handler, group=1)
+        for user in range(10, 110):
+            await bot.takes(text("what?", user=user))
+        known = bot.persistence.session.scopes.user_data.replicas
+        assert len(known) == 100
+        bot.application.add_handler(handler, group=1)
+
+        await bot.hears(user=1)
+
+        assert len(known) <= 2
+
+
+async def test_a_worker_forgets_who_has_no_conversation(
+    mongo_persistence: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "_MOST_KNOWN", 10)
+    entry = MessageHandler(filters.Regex("hello"), lambda *_: asyncio.sleep(0, 1))
+    end = MessageHandler(filters.Regex("bye"), lambda *_: asyncio.sleep(0, ConversationHandler.END))
+    handler = ConversationHandler([entry], {1: [end]}, [], name="order", persistent=True)
+    bot = SharedBot(mongo_persistence(loading="lazy", keep=KEEP), [handler])
+    async with running(bot):
+        for user in (1, 2):
+            await bot.takes(text("hello", user=user))
+        await bot.takes(text("bye", user=2))
+        for user in range(10, 60):
+            await bot.takes(text("what?", user=user))
+        known = bot.persistence.session.scopes.conversations.replicas
+        assert ("order", (1, 1)) in known
+        assert len(known) <= 12
+
+        for user in (1, 2, 10):
+            await bot.takes(text("bye", user=user))
+            await bot.takes(text("hello", user=user))
+
+        assert database.conversations.count_documents({"state": 1}) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keep": 5}, "lazy"),
+        ({"keep": 0, "loading": "lazy"}, "from 1 on"),
+        ({"keep": True, "loading": "lazy"}, "from 1 on"),
+        ({"keep": 5, "loading": "lazy", "refresh": "off"}, "off"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        MongoPersistence("mongodb://localhost", **options)
+
+
+def test_a_ptb_that_keeps_the_data_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Application, "_user_data")
+    with pytest.raises(ConfigurationError, match="_user_data"):
+        MongoPersistence("mongodb://localhost", loading="lazy", keep=5)
+    MongoPersistence("mongodb://localhost", loading="lazy")
