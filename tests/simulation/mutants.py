@@ -192,7 +192,7 @@ MUTANTS = (
     ),
     Mutant(
         "a write without an answer is taken for refused",
-        "sync.sender:Sender._send_chunk",
+        "sync.sender:Sender._send_claimed",
         "replica.unknown(one.rev)",
         "replica.refused(one.rev)",
         21,
