@@ -19,6 +19,7 @@ from typing import Any
 from offline import PATIENCE
 from other_bots import AnyBot, builder
 from pymongo import MongoClient
+from pymongo.collection import Collection
 from reminders import add_handlers, ring
 from stage import Stage
 
@@ -43,6 +44,12 @@ def run_bot(uri: str, database: str) -> None:
 # -- offline: a kill, and what is left -----------------------------------------------------------------------
 
 
+async def stored(jobs: Collection[dict[str, Any]], count: int) -> None:
+    """Waits until so many jobs are stored: the bot does that in the background, right after its answer."""
+    while await asyncio.to_thread(jobs.count_documents, {}) < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 async def play(stage: Stage, client: MongoClient[dict[str, Any]], uri: str, database: str) -> None:
     telegram = AnyBot()
     ada = telegram.person(1815, "Ada")
@@ -53,9 +60,10 @@ async def play(stage: Stage, client: MongoClient[dict[str, Any]], uri: str, data
         await stage.writes(ada, "/remind 3600 buy some more")
         await stage.writes(ada, "/remind 2 take the tea out")
         await telegram.confirmed()
+        jobs = client[database]["jobs"]
+        await asyncio.wait_for(stored(jobs, 2), PATIENCE)
         await telegram.kill_bot()
         await stage.note(f"kill -9 {first}", "bold red")
-        jobs = client[database]["jobs"]
         await stage.query("db.jobs.find().sort({ next_run: 1 })", list(jobs.find().sort("next_run", 1)))
 
         await asyncio.sleep(2)

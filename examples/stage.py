@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import io
 import json
+import sys
 from typing import Any
 
 from bson.decimal128 import Decimal128
@@ -30,6 +32,8 @@ class Stage:
     """
 
     def __init__(self, console: Console | None = None) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # LANG=C has no tea cups
         self._console = console or Console(highlight=False)
         self._console.width = min(self._console.width, WIDTH)
         self._pause = READING_TIME if self._console.is_terminal else 0.0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import os
 import random
 import secrets
@@ -239,6 +240,8 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=30)
     people = parser.parse_args().people
     started_at = time.monotonic()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # LANG=C has no bullets
     console = Console(highlight=False)
     title = Text.assemble(("One bot, three workers", "bold"), "\n", ("no network, no token, no containers", "dim"))
     title.justify = "center"
