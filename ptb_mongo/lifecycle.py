@@ -39,7 +39,7 @@ from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.sync.spilled import Kept
 from ptb_mongo.waiting import wait_at_most
 
-__all__ = ["Lifecycle", "Staged"]
+__all__ = ["Lifecycle", "Staged", "raising"]
 
 _LOGGER = get_logger(__name__)
 _NAMED_AT_MOST: Final = 5
@@ -289,7 +289,7 @@ class Lifecycle:
         try:
             collection, replicas, errors = stage(self._scopes)
         except Exception as error:  # noqa: BLE001  (PTB calls this for all users in one loop)
-            return _raising(error)
+            return raising(error)
         if self.session is None:
             return self._save_staged(collection, replicas, errors)
         offers = [self.session.exchange.offer(collection, replica) for replica in replicas]
@@ -355,5 +355,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join([*first[:_NAMED_AT_MOST], *(["..."] if len(first) > _NAMED_AT_MOST else [])])
 
 
-async def _raising(error: Exception) -> None:
+async def raising(error: Exception) -> None:
+    """Raises an error where it is awaited: PTB starts the saves of all users in one loop."""
     raise error

@@ -349,6 +349,8 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """
         session = await self._lifecycle.open()
         users, chats = list(user_ids), list(chat_ids)
-        await session.exchange.preload(session.scopes.user_data, users, application.user_data.__getitem__)
-        await session.exchange.preload(session.scopes.chat_data, chats, application.chat_data.__getitem__)
-        self._preloaded(application, users, chats)
+        try:
+            await session.exchange.preload(session.scopes.user_data, users, application.user_data.__getitem__)
+            await session.exchange.preload(session.scopes.chat_data, chats, application.chat_data.__getitem__)
+        finally:  # some may be there
+            self._preloaded(application, users, chats)

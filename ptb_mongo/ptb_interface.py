@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, cast
 from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
-from ptb_mongo.lifecycle import Lifecycle, Staged
+from ptb_mongo.lifecycle import Lifecycle, Staged, raising
 from ptb_mongo.people.application import is_handling_update
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.releasing import Releases
@@ -156,7 +156,10 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
         """Saves the copy of an object, if it has changed."""
         if (session := self._lifecycle.session) is not None:
-            saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
+            try:
+                saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
+            except Exception as error:  # noqa: BLE001  (PTB calls this for all users in one loop)
+                return raising(error)
             if saved is not None:
                 if not self._lifecycle.is_running:
                     self._lifecycle.runs()
@@ -208,18 +211,23 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     async def refresh_user_data(self, user_id: int, user_data: UD) -> None:
         """Brings what others have changed into a user's data; PTB calls it before each update of that user."""
-        if not self._is_user_current(user_id, user_data):
-            await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
-            self._gives("user_data", user_id, user_data)
-        self._saw("user_data", user_id)
+        try:
+            if not self._is_user_current(user_id, user_data):
+                await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
+                self._gives("user_data", user_id, user_data)
+        finally:  # PTB has made the object, also where it could not be read
+            self._saw("user_data", user_id)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        if not self._is_chat_current(chat_id, chat_data):
-            is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
-            await self._lifecycle.refresh(lambda scopes: scopes.chat_data, chat_id, chat_data, is_private=is_private)
-            self._gives("chat_data", chat_id, chat_data)
-        self._saw("chat_data", chat_id)
+        is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
+        try:
+            if not self._is_chat_current(chat_id, chat_data):
+                scope_of: Callable[[Scopes], DataScope[Any]] = attrgetter("chat_data")
+                await self._lifecycle.refresh(scope_of, chat_id, chat_data, is_private=is_private)
+                self._gives("chat_data", chat_id, chat_data)
+        finally:
+            self._saw("chat_data", chat_id)
 
     def _saw(self, scope: Literal["user_data", "chat_data"], key: int) -> None:
         """Notes when somebody was last seen, if their data expires, and that they are in use, if others are let go."""

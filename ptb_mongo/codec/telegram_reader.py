@@ -124,7 +124,8 @@ class TelegramReader:
             found = member_or_value(self._trust, *parts)
             if not isinstance(found, enum.Enum):
                 raise _OtherError
-            self._members[parts] = found
+            if found.value == parts[2]:  # what else a stranger writes there is not remembered
+                self._members[parts] = found
         return found
 
 
@@ -168,7 +169,8 @@ class _Reading:
                     memo.append(text)
                     at += 1
             elif code == _MEMOIZE:
-                memo.append(_NOWHERE if type(stack[-1]) in _ONCE else stack[-1])
+                is_used_once = type(stack[-1]) in _ONCE or stack[-1] is _PLACE_OF_BOT
+                memo.append(_NOWHERE if is_used_once else stack[-1])
             elif code == _BYTE:
                 stack.append(data[at])
                 at += 1

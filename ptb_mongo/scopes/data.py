@@ -46,7 +46,9 @@ class DataScope(OfferedData[T]):
 
     def may_be_released(self, replica: LiveReplica) -> bool:
         """Whether everything that the live object holds is stored, and nothing is going on with the document."""
-        if not replica.is_settled or replica in self.unstorable or self.key_of(replica.id) in self.quarantined:
+        if self._loads or not replica.is_settled:  # what is being read may be older than what was saved meanwhile
+            return False
+        if replica in self.unstorable or self.key_of(replica.id) in self.quarantined:
             return False
         try:
             plain = self._plain(replica, replica.live)  # a job may have changed it, and told nobody
@@ -62,7 +64,10 @@ class DataScope(OfferedData[T]):
 
     def release_unused(self) -> None:
         """Forgets documents that were read, and of which the application has no object."""
-        for key, replica in [*self.replicas.items()]:
+        if self._loads:
+            return
+        for replica in self.replicas.in_use():
+            key = self.key_of(replica.id)
             is_named = replica in self.unstorable or key in self.quarantined
             if replica.live is None and replica.is_idle and not is_named:
                 self.release(key)

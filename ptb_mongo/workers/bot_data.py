@@ -12,7 +12,7 @@ from __future__ import annotations
 import marshal
 from typing import Any, Final
 
-from ptb_mongo.codec import dump
+from ptb_mongo.codec import Nature, dump
 from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.workers.turn import TURN, Turn
 
@@ -79,7 +79,10 @@ def _fingerprint(scope: DataScope[Any], live: Any) -> tuple[int, ...] | None:
 
 
 def _hash(scope: DataScope[Any], item: tuple[Any, Any]) -> int:
-    try:
-        return hash(marshal.dumps(item, _WITHOUT_REFERENCES))
-    except ValueError:  # of a type that only the codec knows
-        return hash(dump(scope.codec.encode({"item": list(item)})))
+    """Tells an entry from another one, as far as 64 bits do; `marshal` writes all that shows its memory alike."""
+    if all(scope.codec.nature(one) is not Nature.OTHER for one in item):
+        try:
+            return hash(marshal.dumps(item, _WITHOUT_REFERENCES))
+        except ValueError:  # of a type that only the codec knows
+            pass
+    return hash(dump(scope.codec.encode({"item": list(item)})))

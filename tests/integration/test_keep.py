@@ -21,6 +21,7 @@ from workers import SharedBot, running, text
 from ptb_mongo import MongoPersistence, releasing
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.scopes import conversations
+from ptb_mongo.sync.preloading import Preload
 
 KEEP = 5
 
@@ -239,3 +240,24 @@ def test_a_ptb_that_keeps_the_data_elsewhere_is_named(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigurationError, match="_user_data"):
         MongoPersistence("mongodb://localhost", loading="lazy", keep=5)
     MongoPersistence("mongodb://localhost", loading="lazy")
+
+
+async def test_who_is_let_go_while_an_older_read_of_a_preload_is_on_its_way_comes_back_with_what_was_saved(
+    start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    database.user_data.insert_one({"_id": 1, "data": {"n": 1}})
+    take_in = Preload._take_in
+
+    async def late(self: Preload, *read: Any) -> Any:
+        monkeypatch.undo()
+        await bot.hears(lambda context: context.user_data.update(n=2), user=1)
+        await bot.saves()
+        await others_come(bot)
+        return await take_in(self, *read)
+
+    monkeypatch.setattr(Preload, "_take_in", late)
+
+    await bot.persistence.preload(bot.application, user_ids=[1])
+
+    assert await bot.hears(user=1) == {"n": 2}

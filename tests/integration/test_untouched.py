@@ -7,6 +7,7 @@ update is acknowledged, or with the next save pass where only the program itself
 
 from __future__ import annotations
 
+import array
 import asyncio
 import datetime as dtm
 from collections.abc import Callable
@@ -307,3 +308,26 @@ async def test_a_cache_that_does_not_tell_is_looked_through(
         assert database.callback_data.find_one()["objects"] == [[1]]
         await presses(bot, shown, lambda update, _: update.callback_query.data.append(2))
         assert database.callback_data.find_one({"objects": {"$exists": True}})["objects"] == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (bytearray(b"abcd"), b"abcd"),
+        (b"abcd", bytearray(b"abcd")),
+        (array.array("i", [1]), array.array("f", array.array("i", [1]).tobytes())),
+    ],
+    ids=["bytes", "bytearray", "array"],
+)
+async def test_a_value_of_another_type_that_has_the_same_bytes_is_another_value(
+    before: Any, after: Any, worker: Callable[..., SharedBot], database: Any
+) -> None:
+    bot = worker("stream")
+    async with running(bot):
+        await bot.hears(lambda context: context.bot_data.update(k=before))
+        await bot.hears(lambda context: context.bot_data.update(k=before, z=1))
+        stored = database.bot_data.find_one()["data"]["k"]
+
+        await bot.hears(lambda context: context.bot_data.update(k=after))
+
+        assert database.bot_data.find_one()["data"]["k"] != stored

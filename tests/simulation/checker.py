@@ -123,16 +123,20 @@ class Checker(Fairness):
         view, now = self._view(life, document), asyncio.get_running_loop().time()
         kept: dict[Path, Node] = {}
         for path, own in [*view.own.items()]:
-            # What was dropped comes back with the next update only, as PTB has no object until then.
-            if not self.is_resolved(own) and (after.get(path) != own.value or own.value is ABSENT):
-                own.lost, own.withdrawn_at = True, now
-                del view.own[path]
-                before = own.seen
-                if before is not None and before.next is own:
-                    before.next = None
-                is_there = before is not None and before.author is life and after.get(path) == before.value
-                if before is not None and is_there and not self.is_resolved(before):
-                    kept[path] = before  # which was refused, say
+            if self.is_resolved(own):
+                continue
+            if after.get(path) == own.value:
+                # What was dropped comes back with the next update only, as PTB has no object until then: if at all.
+                own.lost = own.lost or own.value is ABSENT
+                continue
+            own.lost, own.withdrawn_at = True, now
+            del view.own[path]
+            before = own.seen
+            if before is not None and before.next is own:
+                before.next = None
+            is_there = before is not None and before.author is life and after.get(path) == before.value
+            if before is not None and is_there and not self.is_resolved(before):
+                kept[path] = before  # which was refused, say
         if (drop := view.nodes.get(WHOLE)) is not None and drop.stored_at is None:
             drop.lost, drop.withdrawn_at = True, now
             del view.nodes[WHOLE]

@@ -11,6 +11,8 @@ import datetime as dtm
 import io
 import pickle
 import random
+import struct
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -295,3 +297,39 @@ def test_moments_keep_their_fold_and_their_parts() -> None:
 
     assert by_plan(message) == by_pickler(message)
     assert portrait(found) == portrait(by_restorer(by_pickler(message)))
+
+
+def changed(raw: bytes, *replaced: tuple[bytes, bytes]) -> bytes:
+    """A pickle in which something was replaced, with a frame of the right length."""
+    for old, new in replaced:
+        assert old in raw
+        raw = raw.replace(old, new)
+    return raw[:3] + struct.pack("<Q", len(raw) - 11) + raw[11:]
+
+
+def test_the_place_of_the_bot_is_remembered_for_nothing_else() -> None:
+    query = telegram.CallbackQuery("1", telegram.User(5, "a", is_bot=False), "ci", data="DATA")
+    query.set_bot(BOT)
+    codec = Codec(bot=lambda: BOT)
+    plain = codec.encode(query)
+    place_as_data = (b"\x8c\x04DATA\x94", b"\x8c\x03botQ\x94")
+    planted = changed(plain["pickle"], place_as_data, (b"\x8c\x04_bot\x94\x8c\x03bot\x94Q", b"\x8c\x04_bot\x94h\x09"))
+
+    with pytest.raises(DecodeError):
+        codec.decode({**plain, "pickle": planted})
+
+
+def test_what_a_stranger_writes_as_a_members_value_is_not_kept() -> None:
+    codec = Codec()
+    plain = codec.encode(telegram.Chat(1, "private"))
+    tracemalloc.start()
+    for number in range(60):
+        text = b"%06d" % number + b"x" * 50_000
+        planted = changed(
+            plain["pickle"], (b"\x8c\x07private\x94", b"X" + struct.pack("<I", len(text)) + text + b"\x94")
+        )
+        codec.decode({**plain, "pickle": planted})
+
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
