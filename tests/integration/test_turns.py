@@ -6,6 +6,7 @@ And what several turns are to each other: those of one group, one inside another
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dtm
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -180,6 +181,75 @@ async def test_a_turn_inside_one_of_the_same_user_is_a_part_of_it(any_worker, da
         await bot.delivers(text(), act)
 
         assert counted(database) == 2
+
+
+async def test_the_innermost_of_three_leaves_what_the_outermost_has_in_hand_to_that(any_worker, database):
+    bot = any_worker()
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        async def act(update: Update, context: Any) -> None:
+            count(update, context)
+            async with context.application.turn(user_id=OTHER), context.application.turn(user_id=USER):
+                count(update, context)
+            assert counted(database) == 1
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await bot.delivers(text(), act)
+
+        assert bot.application.user_data[USER] == {"n": 1}
+        assert counted(database) == 1
+
+
+@pytest.mark.parametrize("between", [(), (OTHER,)], ids=["of the handler", "of a turn in it"])
+async def test_a_turn_in_a_task_of_a_handler_has_its_own_lease_and_outlives_that(any_worker, database, between):
+    one, two = any_worker(), any_worker()
+    go_on = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def later() -> None:
+        async with one.application.turn(user_id=USER) as turn:
+            assert f"user:{USER}" in turn.leases
+            await go_on.wait()
+            one.application.user_data[USER]["n"] += 1
+
+    async def act(update: Update, context: Any) -> None:
+        count(update, context)
+        async with contextlib.AsyncExitStack() as stack:
+            for user in between:
+                await stack.enter_async_context(context.application.turn(user_id=user))
+            tasks.append(asyncio.create_task(later()))
+            await asyncio.sleep(0)
+
+    async with running(one, two):
+        await one.delivers(text(), act)
+        other = asyncio.create_task(two.delivers(text(), count))
+        go_on.set()
+        await asyncio.gather(other, *tasks)
+
+        assert counted(database) == 3
+
+
+async def test_a_handler_that_waits_for_a_turn_of_its_own_user_in_a_task_does_not_wait_for_ever(any_worker):
+    bot = any_worker(lease_timeout=0.6)
+    errors: list[BaseException] = []
+
+    async def act(_: Update, context: Any) -> None:
+        async def task() -> None:
+            async with context.application.turn(user_id=USER):
+                pass
+
+        async with context.application.turn(user_id=OTHER):
+            begun = asyncio.create_task(task())
+            await asyncio.sleep(0)
+        errors.extend(await asyncio.gather(begun, return_exceptions=True))
+
+    async with running(bot):
+        await bot.delivers(text(), act)
+
+    assert [type(error) for error in errors] == [LeaseError]
+    assert f"'user:{USER}' was not free" in str(errors[0])
 
 
 # -- groups ----------------------------------------------------------------------------------------------
