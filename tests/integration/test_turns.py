@@ -421,6 +421,30 @@ async def test_jobs_and_updates_of_a_user_go_one_after_the_other(with_jobs, data
     await until(lambda: counted(database) == 12)
 
 
+async def test_a_job_that_comes_due_in_the_handler_that_has_added_it_waits_for_it(with_jobs, database):
+    one, two = await with_jobs(exclusive=True, lease_timeout=0.6), await with_jobs(exclusive=True)
+    done = asyncio.Event()
+
+    async def job(context: Any) -> None:
+        before = context.user_data["n"]
+        await asyncio.sleep(0.1)
+        context.user_data["n"] = before + 1
+        done.set()
+
+    async def act(update: Update, context: Any) -> None:
+        context.job_queue.run_once(job, 0, user_id=USER)
+        await asyncio.sleep(1)  # for longer than a turn inside this one would wait
+        assert not done.is_set()
+        count(update, context)
+
+    await one.delivers(text(), act)
+    await two.delivers(text(), count)
+    await until(done.is_set)
+
+    await until(lambda: counted(database) == 3)
+    assert not one.errors
+
+
 async def test_a_job_that_fails_tells_the_error_handlers_and_what_it_had_changed_is_saved(with_jobs, database):
     bot = await with_jobs(exclusive=True)
 
