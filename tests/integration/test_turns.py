@@ -347,16 +347,25 @@ async def test_nothing_is_remembered_where_nobody_wants_it(any_worker, database)
     assert "updates" not in database.list_collection_names()
 
 
-async def test_what_strangers_have_planted_among_the_updates_stops_nobody(any_worker, database):
-    bot = any_worker()
+@pytest.mark.parametrize("options", [{}, {"exclusive": "chat", "once": "transaction"}])
+async def test_what_strangers_have_planted_among_the_updates_stops_nobody(any_worker, database, options):
+    bot = any_worker(**options)
     async with running(bot):
-        planted = text()
-        database.updates.insert_many([{"_id": planted.update_id, "at": ["x"] * 1000}, {"_id": "7"}, {"_id": {"a": 1}}])
+        now = dtm.datetime.now(dtm.timezone.utc)
+        no_marks: list[dict[str, Any]] = [{}, {"at": None}, {"at": ["x"] * 1000}, {"at": [now]}, {"at": {"a": now}}]
+        planted = [text() for _ in no_marks]
+        for update, fields in zip(planted, no_marks, strict=True):
+            database.updates.insert_one({"_id": float(update.update_id), **fields})
+        database.updates.insert_many([{"_id": "7"}, {"_id": {"a": 1}, "at": now}])
 
-        await bot.delivers(planted, count)  # whoever may write there may say that it is done
-        await bot.delivers(text(), count)
+        for update in [*planted, *planted]:
+            await bot.delivers(update, count)
 
-        assert counted(database) == 1
+        assert counted(database) == len(planted)
+        marked = text()
+        database.updates.insert_one({"_id": marked.update_id, "at": now})
+        await bot.delivers(marked, count)  # whoever may write there may say that it is done
+        assert counted(database) == len(planted)
 
 
 # -- jobs ------------------------------------------------------------------------------------------------
