@@ -329,6 +329,24 @@ async def test_an_update_that_failed_is_handled_when_it_comes_again(any_worker, 
         assert counted(database) == 1
 
 
+@pytest.mark.parametrize("options", [{"exclusive": False}, {}, {"exclusive": "chat", "once": "transaction"}])
+async def test_updates_count_once_beside_a_value_that_the_server_refuses(any_worker, database, options):
+    bot = any_worker(**{"consistency": "strict", **options})
+    async with running(bot):
+        await bot.delivers(text(), count)
+        database.command({"collMod": "user_data", "validator": {"data.email": {"$not": {"$type": "int"}}}})
+        await bot.delivers(text(), lambda _, context: context.user_data.update(email=1))  # would be refused again
+        assert "error 121" in str(bot.errors)
+
+        for _ in range(12):
+            await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 13}
+        bot.application.user_data[USER]["email"] = "ada"
+        await bot.delivers(text())
+        assert database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"}
+
+
 async def test_what_is_done_is_forgotten_after_a_day(any_worker, database):
     async with running(any_worker()):
         index = database.updates.index_information()["at_1"]
