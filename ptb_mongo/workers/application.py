@@ -165,7 +165,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             >>> async def refer(update, context):
             ...     async with context.application.turn(user_id=int(context.args[0])):
             ...         friend = context.application.user_data[int(context.args[0])]
-            ...         friend["referred"] = friend.get("referred", 0) + 1
+            ...         friend.setdefault("referred", set()).add(update.effective_user.id)
         """
         if not self._is_initialized:
             raise RuntimeError("this application is not initialized: call initialize() before turn()")
