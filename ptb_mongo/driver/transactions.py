@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from pymongo import WriteConcern
 from pymongo.errors import OperationFailure
@@ -20,6 +20,7 @@ __all__ = ["Outcome", "transact"]
 _AGAIN = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 _DUPLICATE = 11000
+_NO_DATE: Final = ({"at": {"$not": {"$type": "date"}}}, {"at": {"$type": "array"}})
 
 
 class Outcome(Enum):
@@ -36,7 +37,7 @@ async def transact(database: Any, writes: Mapping[str, Sequence[Operation]], mar
     Args:
         database: The database.
         writes: The writes, by collection.
-        marks: By collection, the `_id` of a document that must not exist, and is made with the time of now.
+        marks: By collection, the `_id` of a document that must not exist with a time, and is given the time of now.
 
     Returns:
         What became of them: either all were done, or none was, and none will be.
@@ -81,7 +82,7 @@ async def _send_all(
             if sent and (outcome := await _send(database, session, command, collection, sent)) is not Outcome.DONE:
                 return outcome
     for collection, document_id in marks.items():
-        made = {"q": {"_id": document_id, "at": {"$in": []}}, "u": [{"$set": {"at": "$$NOW"}}], "upsert": True}
+        made = {"q": {"_id": document_id, "$or": _NO_DATE}, "u": [{"$set": {"at": "$$NOW"}}], "upsert": True}
         if (outcome := await _send(database, session, "update", collection, [made])) is not Outcome.DONE:
             return outcome
     return Outcome.DONE

@@ -8,10 +8,12 @@ of an update whose worker has died between the two: only a transaction does.
 from __future__ import annotations
 
 import asyncio
+import datetime as dtm
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import bson
+from bson.datetime_ms import DatetimeMS
 
 from ptb_mongo.driver import Driver
 from ptb_mongo.driver.decoding import ANYTHING
@@ -119,10 +121,15 @@ class Marks:
 
     def answered(self, asked: Iterable[tuple[Mark, int]], raws: Iterable[bytes], *, lasts: bool) -> None:  # noqa: ARG002
         """See `DocumentCollection.answered`."""
-        found: set[Any] = {bson.decode(raw, ANYTHING)["_id"] for raw in raws}
+        found = {one["_id"] for raw in raws if _is_date((one := bson.decode(raw, ANYTHING)).get("at"))}
         for mark, moment in asked:
             mark.seen(moment, is_done=mark.id in found)
 
     def could_not_be_used(self, mark: Mark, error: Exception, moment: int | None = None) -> None:  # noqa: ARG002
         """See `DocumentCollection.could_not_be_used`; who cannot be told to be done, is not."""
         mark.seen(mark.now if moment is None else moment, is_done=False)
+
+
+def _is_date(at: object) -> bool:
+    """Whether the server may have set it: without one it is no mark, and would never expire."""
+    return isinstance(at, (dtm.datetime, DatetimeMS))

@@ -18,7 +18,7 @@ from ptb_mongo.types import BD, CD, UD, ConversationKey
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.jobs import run_as_turns
-from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
+from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn, outside
 from ptb_mongo.workers.worker import Consistency, Worker
 
 __all__ = ["SharedApplication"]
@@ -165,7 +165,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             >>> async def refer(update, context):
             ...     async with context.application.turn(user_id=int(context.args[0])):
             ...         friend = context.application.user_data[int(context.args[0])]
-            ...         friend["referred"] = friend.get("referred", 0) + 1
+            ...         friend.setdefault("referred", set()).add(update.effective_user.id)
         """
         if not self._is_initialized:
             raise RuntimeError("this application is not initialized: call initialize() before turn()")
@@ -200,7 +200,8 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
         turn.user_ids.update(_ids(user_id))
         turn.chat_ids.update(_ids(chat_id))
-        return await self._worker.handle(turn, job)
+        with outside():
+            return await self._worker.handle(turn, job)
 
     @property
     def bot_data(self) -> BD:

@@ -8,7 +8,7 @@ from typing import Any
 
 from telegram.ext import Job, JobQueue
 
-from ptb_mongo.workers.turn import Turn
+from ptb_mongo.workers.turn import Turn, outside
 
 __all__ = ["run_as_turns"]
 
@@ -52,7 +52,8 @@ class _AsTurn:
 
     async def __call__(self, context: Any) -> None:
         turn = Turn.of_ids(self._job.user_id, self._job.chat_id, comes_again=False)
-        await self._handle(turn, partial(self._run, context))
+        with outside():
+            await self._handle(turn, partial(self._run, context))
 
     async def _run(self, context: Any) -> None:
         await self._callback(context)

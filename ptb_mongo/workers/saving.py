@@ -150,16 +150,27 @@ async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
             every = await arrived(ticket, replica) and every
         except (DocumentError, RefusedError) as error:
             turn.errors.append(error)
-            every = every and (ticket.acknowledged or not replica.is_unsaved)
+            every = every and _is_stored(ticket, replica)
     return every
 
 
 async def arrived(ticket: Ticket, replica: Replica) -> bool:
     """Waits until the server has answered, or is unreachable; returns whether it has stored a document.
 
+    What it refuses for the document's own sake does not count: that is told as an error, and would be refused again.
+
     Raises:
         DocumentError: If the document was refused.
         RefusedError: If the server refuses everything for now.
     """
     await ticket.outcome(replica)
-    return ticket.acknowledged or not replica.is_unsaved
+    return _is_stored(ticket, replica)
+
+
+def _is_stored(ticket: Ticket, replica: Replica) -> bool:
+    """Whether all of a document is stored that the server accepts.
+
+    An earlier batch may have stored it, and found out what is refused: then that is left alone by this one.
+    """
+    is_all_refused = replica.is_refused and not replica.may_arrive
+    return ticket.acknowledged or not replica.is_unsaved or is_all_refused

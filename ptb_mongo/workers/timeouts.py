@@ -10,7 +10,7 @@ from ptb_mongo.errors import PersistenceError
 from ptb_mongo.log import get_logger
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import TIMEOUT_JOB, Handler, cancel_timeout
-from ptb_mongo.workers.turn import Turn
+from ptb_mongo.workers.turn import Turn, outside
 
 __all__ = ["Timeouts"]
 
@@ -74,7 +74,8 @@ class Timeouts:
             await callback(context)
 
         try:
-            await self._handle(Turn.of_timeout(handler, key), run)
+            with outside():
+                await self._handle(Turn.of_timeout(handler, key), run)
         except PersistenceError as error:
             if has_begun or handler.timeout_jobs.get(key) is not context.job:
                 raise

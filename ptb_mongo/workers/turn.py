@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
 from ptb_mongo.workers.noted import Noted
 
-__all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation"]
+__all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation", "outside"]
 
 Conversation = tuple[Handler, ConversationKey]
 Exclusive = Literal["user", "chat"]
@@ -57,6 +59,8 @@ class Turn:
         is_passed_on: Whether PTB itself has done so, to have it refreshed.
         takes_bot_data: Whether it saves `bot_data`, as something that is no update has asked for it.
         buttons: The keyboards that it has made, used or dropped.
+        around: The turn that has begun it, or the task that it runs in; `None` if none had, or that is over.
+        task: The task that it runs in.
     """
 
     update: object
@@ -82,6 +86,8 @@ class Turn:
     is_passed_on: bool = False
     takes_bot_data: bool = False
     buttons: Noted = field(default_factory=Noted)
+    around: Turn | None = None
+    task: asyncio.Task[Any] | None = None
 
     @classmethod
     def of(cls, update: object, conversations: Conversations, *, comes_again: bool = False) -> Turn:
@@ -127,11 +133,33 @@ class Turn:
         """Whether it may have changed `bot_data`."""
         return self.asked > 0
 
-    def without(self, around: Turn) -> None:
-        """Leaves to the turn in whose handler it runs what that one has in hand already."""
-        self.user_ids -= around.user_ids
-        self.chat_ids -= around.chat_ids
-        self.conversations = [one for one in self.conversations if one not in around.conversations]
+    def begins(self) -> None:
+        """It begins, in the task that runs."""
+        self.around, self.task = _unless_over(TURN.get()), asyncio.current_task()
+
+    def is_inside(self) -> Iterator[Turn]:
+        """The turns in whose handlers it runs, the innermost first: they cannot end before it.
+
+        What has begun in a task of a handler is inside of none, as that handler need not wait for it.
+        """
+        turn = self.around
+        while turn is not None and turn.task is self.task:
+            yield turn
+            turn = _unless_over(turn.around)
+
+    def leave_to_others(self) -> None:
+        """Leaves to the turns that it is inside of what they have in hand already."""
+        for around in self.is_inside():
+            self.user_ids -= around.user_ids
+            self.chat_ids -= around.chat_ids
+            self.conversations = [one for one in self.conversations if one not in around.conversations]
+
+    def ends(self) -> None:
+        """It is over, and keeps nothing in memory that is, too."""
+        self.is_over = True
+        self.leases = frozenset()
+        self.lives.clear()
+        self.around = _unless_over(self.around)
 
     def lease_keys(self, exclusive: Exclusive) -> frozenset[str]:
         """The leases it needs: of its user, or else of its chat, and those that its conversations need besides."""
@@ -161,3 +189,20 @@ def leases_of_conversation(handler: Handler, key: ConversationKey, user_ids: set
 
 TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)
 """The update that is being handled by this task."""
+
+
+def _unless_over(turn: Turn | None) -> Turn | None:
+    """A turn, or else the innermost one around it that goes on."""
+    while turn is not None and turn.is_over:
+        turn = turn.around
+    return turn
+
+
+@contextlib.contextmanager
+def outside() -> Iterator[None]:
+    """What runs inside belongs to no turn: the task of a job may have been begun by the handler that has added it."""
+    token = TURN.set(None)
+    try:
+        yield
+    finally:
+        TURN.reset(token)

@@ -136,14 +136,11 @@ class Worker:
         session.begin()
         if turn.comes_again and session.availability.is_unreachable:
             raise UnavailableError("MongoDB is unreachable")
-        around = TURN.get()
-        if around is not None and around.is_over:
-            around = None  # this task was begun by its handlers, and goes on
-        async with await self._lease(turn, around, session):
+        turn.begins()
+        async with await self._lease(turn, session):
             token = TURN.set(turn)
             try:
-                if around is not None:
-                    turn.without(around)
+                turn.leave_to_others()
                 await self._refresh.bring_in(turn, session)
                 self._timeouts.before(turn)
                 self._hands.take(turn, session, self._persistence.store_data)
@@ -156,18 +153,15 @@ class Worker:
                 if not turn.is_done:
                     await self._ends(turn, session)
             finally:
-                turn.is_over = True
-                turn.leases = frozenset()
-                turn.lives.clear()
+                turn.ends()
                 self._hands.leave(turn, session)
                 TURN.reset(token)
 
-    async def _lease(self, turn: Turn, around: Turn | None, session: Session) -> AsyncExitStack:
+    async def _lease(self, turn: Turn, session: Session) -> AsyncExitStack:
         """Acquires the leases of an update; closing the returned stack releases them.
 
         Args:
             turn: The update.
-            around: The update whose handler processes this one; its leases are held already.
             session: What is open.
 
         Raises:
@@ -178,18 +172,19 @@ class Worker:
         if session.leases is not None and self._exclusive is not None:
             if session.availability.is_unreachable:
                 raise UnavailableError("MongoDB is unreachable")
-            held = around.leases if around is not None else frozenset()
+            others = turn.around.leases if turn.around is not None else frozenset()
+            held = frozenset[str]().union(*(around.leases for around in turn.is_inside()))
             wanted = turn.lease_keys(self._exclusive) - held
             # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
             read = None if turn.conversations else partial(self._refresh.with_leases, turn, session)
             entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
                 # Two handlers may wait for each other's lease, and would do so for ever.
-                turn.hold = await (wait_at_most(self._lease_timeout, entering) if held and wanted else entering)
+                turn.hold = await (wait_at_most(self._lease_timeout, entering) if others and wanted else entering)
             except asyncio.TimeoutError as error:
                 raise LeaseError(
                     f"the lease {_named(wanted)} was not free for {self._lease_timeout:g} s, while the lease "
-                    f"{_named(held)} was held: its holder may wait for that one"
+                    f"{_named(others)} was held: its holder may wait for that one"
                 ) from error
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)

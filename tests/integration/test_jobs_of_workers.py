@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bots import until
 from job_bots import now, queue
-from workers import SharedBot
+from workers import SharedBot, text
 
 from ptb_mongo import MongoJobQueue
 
@@ -210,6 +210,23 @@ async def test_a_job_with_a_user_is_a_turn_of_that_user(workers, database, optio
         assert stored == {"count": 12}
         assert sorted(count for _, count in RAN) == list(range(1, 13))
     assert stored["count"] <= 12
+
+
+async def test_a_job_that_comes_due_in_the_handler_that_has_added_it_waits_for_it(workers, database):
+    one, two = await workers(2, exclusive=True)
+
+    async def act(_: Any, context: Any) -> None:
+        context.user_data["count"] = 1
+        context.job_queue.run_once(counts, 0, data="late", user_id=42, chat_id=42)
+        await asyncio.sleep(LEASE * 1.2)  # for longer than a turn inside this one would wait
+        assert RAN == []
+
+    await one.delivers(text(user=42), act)
+    await two.delivers(text(user=42), lambda _, context: context.user_data.update(seen=True))
+    await until(lambda: number_of(database) == 0 and len(RAN) == 1)
+
+    await until(lambda: database.user_data.find_one(42)["data"] == {"count": 2, "seen": True})
+    assert [*one.errors, *two.errors] == []
 
 
 async def test_a_single_bot_runs_what_workers_have_left(workers, database, mongo_persistence):

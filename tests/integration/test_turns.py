@@ -6,6 +6,7 @@ And what several turns are to each other: those of one group, one inside another
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dtm
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -182,6 +183,75 @@ async def test_a_turn_inside_one_of_the_same_user_is_a_part_of_it(any_worker, da
         assert counted(database) == 2
 
 
+async def test_the_innermost_of_three_leaves_what_the_outermost_has_in_hand_to_that(any_worker, database):
+    bot = any_worker()
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        async def act(update: Update, context: Any) -> None:
+            count(update, context)
+            async with context.application.turn(user_id=OTHER), context.application.turn(user_id=USER):
+                count(update, context)
+            assert counted(database) == 1
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await bot.delivers(text(), act)
+
+        assert bot.application.user_data[USER] == {"n": 1}
+        assert counted(database) == 1
+
+
+@pytest.mark.parametrize("between", [(), (OTHER,)], ids=["of the handler", "of a turn in it"])
+async def test_a_turn_in_a_task_of_a_handler_has_its_own_lease_and_outlives_that(any_worker, database, between):
+    one, two = any_worker(), any_worker()
+    go_on = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def later() -> None:
+        async with one.application.turn(user_id=USER) as turn:
+            assert f"user:{USER}" in turn.leases
+            await go_on.wait()
+            one.application.user_data[USER]["n"] += 1
+
+    async def act(update: Update, context: Any) -> None:
+        count(update, context)
+        async with contextlib.AsyncExitStack() as stack:
+            for user in between:
+                await stack.enter_async_context(context.application.turn(user_id=user))
+            tasks.append(asyncio.create_task(later()))
+            await asyncio.sleep(0)
+
+    async with running(one, two):
+        await one.delivers(text(), act)
+        other = asyncio.create_task(two.delivers(text(), count))
+        go_on.set()
+        await asyncio.gather(other, *tasks)
+
+        assert counted(database) == 3
+
+
+async def test_a_handler_that_waits_for_a_turn_of_its_own_user_in_a_task_does_not_wait_for_ever(any_worker):
+    bot = any_worker(lease_timeout=0.6)
+    errors: list[BaseException] = []
+
+    async def act(_: Update, context: Any) -> None:
+        async def task() -> None:
+            async with context.application.turn(user_id=USER):
+                pass
+
+        async with context.application.turn(user_id=OTHER):
+            begun = asyncio.create_task(task())
+            await asyncio.sleep(0)
+        errors.extend(await asyncio.gather(begun, return_exceptions=True))
+
+    async with running(bot):
+        await bot.delivers(text(), act)
+
+    assert [type(error) for error in errors] == [LeaseError]
+    assert f"'user:{USER}' was not free" in str(errors[0])
+
+
 # -- groups ----------------------------------------------------------------------------------------------
 
 
@@ -259,6 +329,24 @@ async def test_an_update_that_failed_is_handled_when_it_comes_again(any_worker, 
         assert counted(database) == 1
 
 
+@pytest.mark.parametrize("options", [{"exclusive": False}, {}, {"exclusive": "chat", "once": "transaction"}])
+async def test_updates_count_once_beside_a_value_that_the_server_refuses(any_worker, database, options):
+    bot = any_worker(**{"consistency": "strict", **options})
+    async with running(bot):
+        await bot.delivers(text(), count)
+        database.command({"collMod": "user_data", "validator": {"data.email": {"$not": {"$type": "int"}}}})
+        await bot.delivers(text(), lambda _, context: context.user_data.update(email=1))  # would be refused again
+        assert "error 121" in str(bot.errors)
+
+        for _ in range(12):
+            await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 13}
+        bot.application.user_data[USER]["email"] = "ada"
+        await bot.delivers(text())
+        assert database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"}
+
+
 async def test_what_is_done_is_forgotten_after_a_day(any_worker, database):
     async with running(any_worker()):
         index = database.updates.index_information()["at_1"]
@@ -277,16 +365,25 @@ async def test_nothing_is_remembered_where_nobody_wants_it(any_worker, database)
     assert "updates" not in database.list_collection_names()
 
 
-async def test_what_strangers_have_planted_among_the_updates_stops_nobody(any_worker, database):
-    bot = any_worker()
+@pytest.mark.parametrize("options", [{}, {"exclusive": "chat", "once": "transaction"}])
+async def test_what_strangers_have_planted_among_the_updates_stops_nobody(any_worker, database, options):
+    bot = any_worker(**options)
     async with running(bot):
-        planted = text()
-        database.updates.insert_many([{"_id": planted.update_id, "at": ["x"] * 1000}, {"_id": "7"}, {"_id": {"a": 1}}])
+        now = dtm.datetime.now(dtm.timezone.utc)
+        no_marks: list[dict[str, Any]] = [{}, {"at": None}, {"at": ["x"] * 1000}, {"at": [now]}, {"at": {"a": now}}]
+        planted = [text() for _ in no_marks]
+        for update, fields in zip(planted, no_marks, strict=True):
+            database.updates.insert_one({"_id": float(update.update_id), **fields})
+        database.updates.insert_many([{"_id": "7"}, {"_id": {"a": 1}, "at": now}])
 
-        await bot.delivers(planted, count)  # whoever may write there may say that it is done
-        await bot.delivers(text(), count)
+        for update in [*planted, *planted]:
+            await bot.delivers(update, count)
 
-        assert counted(database) == 1
+        assert counted(database) == len(planted)
+        marked = text()
+        database.updates.insert_one({"_id": marked.update_id, "at": now})
+        await bot.delivers(marked, count)  # whoever may write there may say that it is done
+        assert counted(database) == len(planted)
 
 
 # -- jobs ------------------------------------------------------------------------------------------------
@@ -349,6 +446,30 @@ async def test_jobs_and_updates_of_a_user_go_one_after_the_other(with_jobs, data
     await asyncio.gather(*(bot.delivers(text(), slowly) for bot in (one, two) for _ in range(3)))
 
     await until(lambda: counted(database) == 12)
+
+
+async def test_a_job_that_comes_due_in_the_handler_that_has_added_it_waits_for_it(with_jobs, database):
+    one, two = await with_jobs(exclusive=True, lease_timeout=0.6), await with_jobs(exclusive=True)
+    done = asyncio.Event()
+
+    async def job(context: Any) -> None:
+        before = context.user_data["n"]
+        await asyncio.sleep(0.1)
+        context.user_data["n"] = before + 1
+        done.set()
+
+    async def act(update: Update, context: Any) -> None:
+        context.job_queue.run_once(job, 0, user_id=USER)
+        await asyncio.sleep(1)  # for longer than a turn inside this one would wait
+        assert not done.is_set()
+        count(update, context)
+
+    await one.delivers(text(), act)
+    await two.delivers(text(), count)
+    await until(done.is_set)
+
+    await until(lambda: counted(database) == 3)
+    assert not one.errors
 
 
 async def test_a_job_that_fails_tells_the_error_handlers_and_what_it_had_changed_is_saved(with_jobs, database):
