@@ -24,7 +24,7 @@ from ptb_mongo.migration.backup_file import BackupReader, BackupWriter, Block
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.stored import names
 from ptb_mongo.people.subject import Subject
-from ptb_mongo.sync.vanishing import ORDER
+from ptb_mongo.sync.vanishing import ORDER, RESTORED
 
 __all__ = ["BACKED_UP", "BackedUp", "Restored", "back_up", "restore", "restore_from_bots"]
 
@@ -242,7 +242,8 @@ async def restore_from_bots(database: Database) -> dict[str, int] | None:
     try:
         for _ in range(_ASKED):
             await asyncio.sleep(_PAUSE)
-            now = await _counts(database) if await database.format() is not None else None
+            form = await database.format() or {}
+            now = await _counts(database) if form.get(RESTORED) == order["number"] else None
             if now and now == before:
                 break
             before = now
