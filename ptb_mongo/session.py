@@ -198,7 +198,7 @@ class Session:
                 driver.create_index(scopes.conversations.collection, "handler"),
                 *([session.marks.prepare()] if session.marks is not None else []),
             )
-            session.vanishing.begins()
+            session.vanishing.begins(found)
             session._found = found
             if settings.expire:
                 session.seen = Seen(driver, settings.expire, scopes.by_name, ahead_of_us(hello))

@@ -102,17 +102,18 @@ def restore_backup(
 async def _from_bot(target: Target, *, apply: bool, as_json: bool) -> int:
     async with target.open() as database:
         has_vanished = await database.format() is None
-        documents = await restore_from_bots(database) if apply and has_vanished else None
+        documents = await restore_from_bots(database) if apply else None
     if as_json:
         write_json({"vanished": has_vanished, "applied": apply, "documents": documents})
         return FINE if documents or not apply else FOUND
     out = console()
-    if not has_vanished:
-        out.print("The format document is there: this database has not vanished, or was restored.")
-    elif not apply:
+    if not apply:
+        if not has_vanished:
+            out.print("The format document is there: the database was not dropped, or another process has begun anew.")
         out.print(Text("Nothing was changed. --apply has every bot that runs store what it has in memory.", "bold"))
     elif documents is None:
-        out.print(Text("No bot has answered: none runs, or none has noticed that its database is gone.", "bold red"))
+        said = "No bot has stored anything: none runs, or none has noticed that what it had stored is gone."
+        out.print(Text(said, "bold red"), soft_wrap=True)
     else:
         out.print(Text(f"{count(sum(documents.values()), 'document')} stored.", "bold green"))
         out.print(Text(f"  {', '.join(f'{number:,} of {kind}' for kind, number in documents.items())}", "dim"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -34,6 +35,7 @@ MOST_JOBS: Final = 100_000
 
 _MOST_NOTICED: Final = 5_000
 _POLL: Final = 30.0  # seconds between two looks, where no change stream tells of others' changes
+_SLICE: Final = 0.02  # seconds; then other tasks run
 _NAMED: Final = 100  # callbacks that are not registered
 
 
@@ -109,10 +111,15 @@ class Arrivals:
     async def _load(self, session: Session) -> None:
         scope, names = session.scopes.jobs, self._known.callbacks.names
         self._must_reload, is_all = False, True
+        begun = time.monotonic()
         with scope.being_loaded():
             async for raws in session.exchange.batches(scope, {"callback": {"$in": names}}):
                 for replica, body in scope.loaded(raws):
                     is_all = is_all and (not body or self._take(scope, replica, body))
+                    if time.monotonic() - begun > _SLICE:  # a rule that matches rarely is searched for milliseconds
+                        await asyncio.sleep(0)
+                        self.reads()
+                        begun = time.monotonic()
                 await asyncio.sleep(0)
                 if not is_all:
                     break

@@ -16,7 +16,7 @@ from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.jobs.callbacks import Callbacks
 from ptb_mongo.jobs.keeper import JobKeeper
 from ptb_mongo.jobs.store import ALIAS, EVENTS, MongoJobStore
-from ptb_mongo.jobs.timeouts import conversation_timeout, timeout_of
+from ptb_mongo.jobs.timeouts import check_ptb, conversation_timeout, timeout_of
 from ptb_mongo.jobs.turns import lease_timeout_of, run_job
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.workers.conversations import TIMEOUT_JOB
@@ -104,8 +104,10 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         """See `JobQueue.set_application`.
 
         Raises:
-            ConfigurationError: If its persistence is no `MongoPersistence`.
+            ConfigurationError: If its persistence is no `MongoPersistence`, or this version of PTB keeps timeouts
+                in another way.
         """
+        check_ptb()
         persistence = application.persistence
         if not isinstance(persistence, MongoPersistence):
             raise ConfigurationError(

@@ -21,11 +21,29 @@ from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import TIMEOUT_JOB, Handler, conversation_handlers, state_of
 
-__all__ = ["Conversation", "conversation_of", "conversation_timeout", "timeout_of"]
+__all__ = ["Conversation", "check_ptb", "conversation_of", "conversation_timeout", "timeout_of"]
 
 _LOGGER = get_logger(__name__)
 _TIMEOUT: Final = "_trigger_timeout"
 _UPDATE_STATE: Final = "_update_state"
+_READ: Final = frozenset({"conversation_key", "update"})
+"""What PTB's job of a timeout holds, in a class that is private: known by what is read from it when it runs."""
+
+
+def check_ptb() -> None:
+    """Checks what PTB calls the timeout of a conversation.
+
+    Raises:
+        ConfigurationError: If this version of PTB calls it something else: no timeout would be stored.
+    """
+    timeout = getattr(ConversationHandler, _TIMEOUT, None)
+    read = getattr(getattr(timeout, "__code__", None), "co_names", ())
+    if not _READ.issubset(read):
+        raise ConfigurationError(
+            f"python-telegram-bot {telegram.__version__} has no ConversationHandler.{_TIMEOUT} with "
+            f"{' and '.join(sorted(_READ))} any more: timeouts of conversations cannot be stored with this version; "
+            "install an older one, or a newer ptb_mongo"
+        )
 
 
 class Conversation(NamedTuple):

@@ -27,6 +27,10 @@ _UTC: Final = dtm.timezone.utc
 _AHEAD: Final = dtm.timedelta(days=9 * 366)  # there are eight years between 29 February 2096 and the next one
 _FEW_YEARS: Final = re.compile(r"\d{4}(,\d{4}){0,8}")
 _SECOND: Final = dtm.timedelta(seconds=1)
+_NEVER: Final[dict[tuple[str, ...], dtm.datetime]] = {}
+"""Rules without a match as far ahead as is searched, and from when on; a stranger may store one a thousand times."""
+_MOST_NEVER: Final = 1000
+_AGAIN: Final = dtm.timedelta(days=1)
 
 
 class _StoredCron(CronTrigger):  # type: ignore[misc]  # APScheduler 3 is not typed
@@ -34,6 +38,21 @@ class _StoredCron(CronTrigger):  # type: ignore[misc]  # APScheduler 3 is not ty
 
     def get_next_fire_time(self, previous_fire_time: Any, now: dtm.datetime) -> Any:
         """See `CronTrigger`."""
+        end: dtm.datetime | None = self.end_date
+        if previous_fire_time is not None or self.start_date is not None or end is not None:
+            return self._searched(previous_fire_time, now)
+        rule = (*map(str, self.fields), str(self.timezone))
+        known = _NEVER.get(rule)
+        if known is not None and known <= now < known + _AGAIN:
+            return None
+        found = self._searched(None, now)
+        if found is None:
+            if len(_NEVER) >= _MOST_NEVER:
+                _NEVER.clear()
+            _NEVER[rule] = now
+        return found
+
+    def _searched(self, previous_fire_time: Any, now: dtm.datetime) -> Any:
         years = str(self.fields[0])
         end: dtm.datetime | None = self.end_date  # type: ignore[has-type]
         if not _FEW_YEARS.fullmatch(years):

@@ -10,7 +10,7 @@ import asyncio
 import datetime as dtm
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,12 +19,14 @@ import bson
 
 import ptb_mongo
 from ptb_mongo.driver.decoding import ANYTHING
-from ptb_mongo.errors import ConfigurationError, DocumentError
+from ptb_mongo.errors import ConfigurationError, DocumentError, FormatError
 from ptb_mongo.migration.backup_file import BackupReader, BackupWriter, Block
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.stored import names
 from ptb_mongo.people.subject import Subject
-from ptb_mongo.sync.vanishing import ORDER
+from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.sync.format import FORMAT_VERSION, check
+from ptb_mongo.sync.vanishing import ORDER, RESTORED
 
 __all__ = ["BACKED_UP", "BackedUp", "Restored", "back_up", "restore", "restore_from_bots"]
 
@@ -36,7 +38,13 @@ _PAUSE: Final = 0.5  # seconds between two looks at what the bots have stored
 _MOST: Final = 4 << 20  # bytes that are written with one command
 _READ: Final = 5000  # documents that are read at once, so that the last ones are packed meanwhile
 _AHEAD: Final = 2  # commands and blocks at once
-_OF_THE_FORMAT: Final = ("version", "bot_id", "created_at", "proof")
+_NUMBER: Final = frozenset({int, bson.Int64, float})
+_OF_THE_FORMAT: Final = {
+    "version": _NUMBER,
+    "bot_id": _NUMBER,
+    "created_at": frozenset({dtm.datetime}),
+    "proof": frozenset({str}),
+}
 _KINDS: Final = frozenset(kind for kind in BACKED_UP for kind in (kind, f"{kind}_quarantine"))
 
 Advance = Callable[[str, int], None]
@@ -136,18 +144,22 @@ async def restore(
         advance: Told of the progress.
 
     Raises:
-        ConfigurationError: If the file is damaged; what comes before the damage was restored then.
+        ConfigurationError: If the file is damaged; what comes before the damage was restored then. Or if it is another
+            bot's, or of a newer version.
     """
     restored = Restored()
-    if apply and subject is None:
-        await _restore_format(database, reader.header.get("format"))
+    form = _format_in(reader.header)
+    await _check_owner(database, form)
+    if apply and subject is None and form:
+        await database.driver.insert_if_missing(database.format_collection, "format", form)
     blocks = reader.blocks()
     running: set[asyncio.Task[None]] = set()
     try:
         while (block := await asyncio.to_thread(next, blocks, None)) is not None:
             if block.kind not in _KINDS:
                 continue
-            raws = block.raws if subject is None else [raw for raw in block.raws if _is_of(subject, block.kind, raw)]
+            usable = [raw for raw in block.raws if _is_usable(block.kind, raw, restored)]
+            raws = usable if subject is None else [raw for raw in usable if _is_of(subject, block.kind, raw)]
             restored.in_backup[block.kind] += len(raws)
             for some in _pieces(raws):
                 while len(running) >= _AHEAD:
@@ -175,6 +187,19 @@ def _pieces(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         size += len(raw)
     if start < len(raws):
         yield raws[start:]
+
+
+def _is_usable(kind: str, raw: bytes, restored: Restored) -> bool:
+    """Whether something is a document that a server can store; what is none is one of the problems."""
+    try:
+        document = bson.decode(raw, ANYTHING)
+    except (bson.errors.BSONError, RecursionError) as error:
+        restored.problems.append(DocumentError(f"it cannot be read ({type(error).__name__})").located(kind, "?"))
+        return False
+    if "_id" in document:
+        return True
+    restored.problems.append(DocumentError("it has no _id").located(kind, "?"))
+    return False
 
 
 def _is_of(subject: Subject, kind: str, raw: bytes) -> bool:
@@ -242,7 +267,8 @@ async def restore_from_bots(database: Database) -> dict[str, int] | None:
     try:
         for _ in range(_ASKED):
             await asyncio.sleep(_PAUSE)
-            now = await _counts(database) if await database.format() is not None else None
+            form = await database.format() or {}
+            now = await _counts(database) if form.get(RESTORED) == order["number"] else None
             if now and now == before:
                 break
             before = now
@@ -260,18 +286,37 @@ async def _counts(database: Database) -> dict[str, int]:
     return counts
 
 
-async def _restore_format(database: Database, stored: Any) -> None:
-    """Notes version and bot in an empty place.
+def _format_in(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What a backup says of version and bot, whoever has made it; only what a format document has.
+
+    Raises:
+        ConfigurationError: If its documents have a newer form.
+    """
+    stored = header.get("format")
+    found = stored if type(stored) is dict else {}
+    known = {name: found[name] for name, kind in _OF_THE_FORMAT.items() if type(found.get(name)) in kind}
+    if not known:
+        return {}
+    try:
+        check({"version": FORMAT_VERSION, **known}, "the backup", token="")
+    except FormatError as error:
+        raise ConfigurationError(
+            f"the backup has the format {known['version']}, and this version of ptb_mongo knows {FORMAT_VERSION}: "
+            "install a newer one (pip install -U ptb-mongo)"
+        ) from error
+    return {**known, "version": FORMAT_VERSION}
+
+
+async def _check_owner(database: Database, form: Mapping[str, Any]) -> None:
+    """Checks that a place is empty, or the same bot's.
 
     Raises:
         ConfigurationError: If it is another bot's.
     """
-    known = stored if type(stored) is dict else {}
-    there = await database.format() or {}
-    if there.get("bot_id") and known.get("bot_id") and there["bot_id"] != known["bot_id"]:
+    there = whole_number((await database.format() or {}).get("bot_id"))
+    bot = whole_number(form.get("bot_id"))
+    if there and bot and there != bot:
         raise ConfigurationError(
-            f"the backup is of bot {known['bot_id']}, and {database.name} belongs to bot {there['bot_id']}: "
+            f"the backup is of bot {bot}, and {database.name} belongs to bot {there}: "
             "restore it into an empty database, or under a --collection-prefix"
         )
-    if known:
-        await database.driver.insert_if_missing(database.format_collection, "format", known)

@@ -6,6 +6,7 @@ import contextlib
 import uuid
 from pathlib import Path
 
+from ptb_mongo.codec import load
 from ptb_mongo.errors import DecodeError
 from ptb_mongo.log import get_logger
 from ptb_mongo.people.subject import COLLECTIONS, KeyParts, Subject, unknown
@@ -29,7 +30,12 @@ def erase_spilled(folder: Path, database: str, prefix: str, subject: Subject, pa
 
     def is_theirs(one: spill.Spilled) -> bool:
         kind = one.collection.removeprefix(prefix)
-        return kind in COLLECTIONS and subject.owns(kind, {"_id": one.id}, parts)
+        if kind not in COLLECTIONS:
+            return False
+        if kind != "jobs":
+            return subject.owns(kind, {"_id": one.id}, parts)
+        versions = (one.wanted, one.base, *one.sent.values())
+        return any(subject.owns(kind, load(body)) for body in versions if body is not None)
 
     def cannot(path: Path, reason: str) -> None:
         _LOGGER.error("%s may hold something of %s, and cannot be used: %s", path, subject, reason)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from ptb_mongo.driver import Driver
+from ptb_mongo.driver.codes import NO_INDEX
 from ptb_mongo.errors import PersistenceError, RefusedError
 from ptb_mongo.log import get_logger
 from ptb_mongo.sync.seen import SEEN_AT
@@ -20,6 +21,7 @@ __all__ = ["Change", "apply", "changes", "keep_indexes", "wanted_in"]
 _LOGGER = get_logger(__name__)
 _NO_COLLECTION: Final = 26
 _CHUNK: Final = 1000
+_EXPIRES: Final = "expireAfterSeconds"
 
 
 class Change(NamedTuple):
@@ -64,16 +66,19 @@ async def changes(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> lis
 
 
 async def _now(driver: Driver, collection: str) -> int | None:
+    found = [index["expireAfterSeconds"] for index in await _indexes(driver, collection) if _EXPIRES in index]
+    return int(found[0]) if found else None
+
+
+async def _indexes(driver: Driver, collection: str) -> list[Mapping[str, Any]]:
+    """The indexes on `seen_at` and nothing else: an expiring one, or a plain one that somebody has made."""
     try:
         answer = await driver.command({"listIndexes": collection})
     except RefusedError as error:
         if error.code == _NO_COLLECTION:
-            return None
+            return []
         raise
-    for index in answer["cursor"]["firstBatch"]:
-        if list(index["key"].items()) == [(SEEN_AT, 1)] and "expireAfterSeconds" in index:
-            return int(index["expireAfterSeconds"])
-    return None
+    return [index for index in answer["cursor"]["firstBatch"] if list(index["key"].items()) == [(SEEN_AT, 1)]]
 
 
 async def apply(driver: Driver, change: Change) -> None:
@@ -92,6 +97,8 @@ async def apply(driver: Driver, change: Change) -> None:
         index = {"key": keys, "name": f"{SEEN_AT}_1", "expireAfterSeconds": change.wanted}
         # What somebody has left who has removed the index by hand may be long ago for those who came nevertheless.
         await driver.touch(change.collection, {SEEN_AT: {"$type": "date"}}, SEEN_AT, unset=True)
+        for plain in await _indexes(driver, change.collection):  # in its place; queries find the new one
+            await driver.command({"dropIndexes": change.collection, "index": plain["name"]})
         await driver.command({"createIndexes": change.collection, "indexes": [index]})
     else:
         index = {"keyPattern": keys, "expireAfterSeconds": change.wanted}
@@ -140,6 +147,13 @@ async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> boo
             await apply(driver, change)
             _LOGGER.info("%s: documents expire after %s seconds, and did after %s", *_shown(change))
     except RefusedError as error:
+        if error.code in NO_INDEX:
+            _LOGGER.error(  # noqa: TRY400
+                "The indexes for expire are not as they should be: other indexes are in the way. ptb-mongo indexes "
+                "shows which is wanted. %s",
+                error,
+            )
+            return False
         _LOGGER.error(  # noqa: TRY400
             "The indexes for expire may not be as they should be, and this user may not see to them: ptb-mongo indexes "
             "--apply, as a user who may, does. %s",

@@ -23,7 +23,7 @@ _LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
 _NEXT_VERSIONS: Final = 8
 """Versions after ours that may have been written by newer ones; versions do not jump."""
-_READ: Final = {"version": 1, "proof": 1, "bot_id": 1, "running": 1, "expires": 1}
+_READ: Final = {"version": 1, "proof": 1, "bot_id": 1, "running": 1, "expires": 1, "created_at": 1, "restored": 1}
 
 
 async def read(driver: Driver, collection: str) -> dict[str, Any] | None:

@@ -104,6 +104,7 @@ class Seen:
         self._period_timer = None
         for noted in self._noted.values():
             noted.recent = set(noted.unwritten)
+            noted.saved &= noted.recent  # what was saved in a period that is over says nothing of the next
 
     def is_recent(self, name: str, key: int) -> bool:
         """Whether an update has come from there lately."""

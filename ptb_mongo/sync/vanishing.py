@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
@@ -22,13 +23,16 @@ from ptb_mongo.sync.availability import Availability, Request
 from ptb_mongo.sync.format import FORMAT_VERSION
 from ptb_mongo.waiting import cancel_and_wait
 
-__all__ = ["ORDER", "Vanishing"]
+__all__ = ["ORDER", "RESTORED", "Vanishing"]
 
 _LOGGER = get_logger(__name__)
 ORDER: Final = "restore"
 """The first field in the `_id` of an order to store everything anew."""
+RESTORED: Final = "restored"
+"""The field of the format document that names the order by which it was made anew."""
 _AT_ONCE: Final = 200  # documents; then other tasks run
-_FIELDS: Final = {"created_at": 1, "version": 1}
+_MOST_ORDERS: Final = 100
+_FIELDS: Final = {"created_at": 1, RESTORED: 1}
 
 
 class Vanishing:
@@ -69,25 +73,40 @@ class Vanishing:
         self._done: set[str] = set()  # the orders that were carried out
         self._task: asyncio.Task[None] | None = None
 
-    def begins(self) -> None:
-        """The format document is there; one that is made later is another database's."""
+    def begins(self, form: Mapping[str, Any] | None) -> None:
+        """The format document is there; one that is made later is another database's.
+
+        Args:
+            form: The format document, if it was there before.
+        """
         self._since = dtm.datetime.now(dtm.timezone.utc)
+        if form is not None:
+            created_at = form.get("created_at")
+            if isinstance(created_at, dtm.datetime):  # by another machine's clock, which may be ahead
+                self._since = max(self._since, created_at)
+            if (number := _number(form.get(RESTORED))) is not None:
+                self._done.add(number)
 
     async def why(self) -> RefusedError | None:
         """Why a document that was stored is missing, if it was not deleted: everything has vanished.
+
+        Where another process has stored what it had in memory already, the format document names an order that this
+        one has not carried out: then what is missing is what only this one knows.
 
         Raises:
             UnavailableError: If the server does not answer.
         """
         form: dict[str, Any] | None = None
-        orders = []
-        query = {"$or": [{"_id": "format"}, {f"_id.{ORDER}": "bot"}]}
-        async for document in self._driver.find(self._format_collection, query, _FIELDS, limit=100):
-            if document["_id"] == "format":
-                form = document
-            elif type(number := document["_id"].get("number")) is str:
-                orders.append(number)
-        if form is not None and not self._is_later(form.get("created_at")):
+        async for document in self._driver.find(self._format_collection, {"_id": "format"}, _FIELDS):
+            form = document
+        query, some = {f"_id.{ORDER}": "bot"}, {"_id": 1}
+        found = self._driver.find(self._format_collection, query, some, limit=_MOST_ORDERS)
+        numbers = [_number(document["_id"].get("number")) async for document in found]
+        orders = [number for number in numbers if number is not None and number not in self._done]
+        restored = _number(form.get(RESTORED)) if form is not None else None
+        if restored is not None and restored not in self._done:
+            orders = [restored]
+        elif not (self.has_vanished and orders) and self._is_ours(form, restored):
             self.has_vanished = False
             return None
         self._note_vanished()
@@ -100,8 +119,12 @@ class Vanishing:
             "has in memory is kept; ptb-mongo restore --from-bot --apply stores it"
         )
 
-    def _is_later(self, created_at: object) -> bool:
-        return isinstance(created_at, dtm.datetime) and created_at > self._since
+    def _is_ours(self, form: Mapping[str, Any] | None, restored: str | None) -> bool:
+        """Whether a format document is the one that this process has begun with, or has made anew."""
+        if form is None or restored is not None:
+            return form is not None
+        created_at = form.get("created_at")
+        return not (isinstance(created_at, dtm.datetime) and created_at > self._since)
 
     def _note_vanished(self) -> None:
         if not self.has_vanished:
@@ -118,7 +141,7 @@ class Vanishing:
 
     def look(self) -> None:
         """Whole collections may be gone: finds out in the background."""
-        self._run(self._look())
+        self._run(self._look)
 
     async def _look(self) -> None:
         try:
@@ -128,7 +151,7 @@ class Vanishing:
 
     def told(self, number: str) -> None:
         """An order to store everything anew was given."""
-        self._run(self._told(number))
+        self._run(partial(self._told, number))
 
     async def _told(self, number: str) -> None:
         if not self.has_vanished:
@@ -136,13 +159,13 @@ class Vanishing:
         if self.has_vanished:
             await self.restore(number)
 
-    def _run(self, work: Any) -> None:
+    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         before = self._task
 
         async def after() -> None:
             if before is not None and not before.done():
                 await asyncio.wait([before])
-            await work
+            await work()
 
         self._task = asyncio.get_running_loop().create_task(after(), name="ptb_mongo vanishing")
 
@@ -153,6 +176,17 @@ class Vanishing:
         if number in self._done:
             return
         self._done.add(number)
+        try:
+            count = await self._restore(number)
+        except BaseException:
+            self._done.discard(number)
+            raise
+        self.has_vanished = False
+        names = frozenset(collection.collection for collection in self._collections)
+        self._availability.mark_accepted(Request("to read", names))
+        _LOGGER.warning("The database %r is stored anew from memory: %d documents", self._database, count)
+
+    async def _restore(self, number: str) -> int:
         count = 0
         for collection in self._collections:
             for replica in [*collection.replicas.values()]:
@@ -162,13 +196,16 @@ class Vanishing:
                     if count % _AT_ONCE == 0:
                         await asyncio.sleep(0)
         made = {"version": FORMAT_VERSION, **({"bot_id": self._bot_id} if self._bot_id else {})}
-        await self._driver.set_fields(self._format_collection, "format", {"created_at": self._since}, insert=made)
-        self.has_vanished = False
-        names = frozenset(collection.collection for collection in self._collections)
-        self._availability.mark_accepted(Request("to read", names))
-        _LOGGER.warning("The database %r is stored anew from memory: %d documents", self._database, count)
+        form = {"created_at": self._since, RESTORED: number}
+        await self._driver.set_fields(self._format_collection, "format", form, insert=made)
+        return count
 
     async def close(self) -> None:
         """Ends what runs."""
         if self._task is not None:
             await cancel_and_wait(self._task)
+
+
+def _number(stored: object) -> str | None:
+    """The number of an order; `None` if it is none, whoever has written it."""
+    return stored if type(stored) is str else None

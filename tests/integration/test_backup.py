@@ -259,3 +259,60 @@ def test_a_group_comes_back_by_its_id(database: Any, run: Run, tmp_path: Path) -
     database.chat_data.delete_many({})
     run("restore", str(tmp_path / "b"), "--chat", str(GROUP), "--apply")
     assert [one["_id"] for one in database.chat_data.find()] == [GROUP]
+
+
+@pytest.mark.parametrize("options", [[], ["--apply"], ["--user", str(ADA), "--apply"], ["--chat", "5"]], ids=str)
+def test_another_bots_backup_is_refused_whatever_is_asked_for(
+    run: Run, filled: Any, tmp_path: Path, options: list[str]
+) -> None:
+    run("backup", str(tmp_path / "b"))
+    filled.ptb_mongo.update_one({"_id": "format"}, {"$set": {"bot_id": 7}})
+    filled.user_data.delete_many({})
+    ran = run("restore", str(tmp_path / "b"), *options)
+    assert ran.exit_code == 2
+    assert "the backup is of bot 123456" in ran.output
+    assert filled.user_data.count_documents({}) == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--apply"], ["--user", "1", "--apply"]], ids=str)
+def test_a_backup_of_a_newer_format_is_refused(run: Run, database: Any, tmp_path: Path, options: list[str]) -> None:
+    made(tmp_path / "b", {"version": 2}, {"_id": 1})
+    ran = run("restore", str(tmp_path / "b"), *options)
+    assert ran.exit_code == 2
+    assert "has the format 2" in ran.output
+    assert database.ptb_mongo.count_documents({}) == database.user_data.count_documents({}) == 0
+
+
+def test_of_the_header_only_what_is_known_is_stored(run: Run, database: Any, tmp_path: Path) -> None:
+    form = {"_id": "other", "version": 1, "bot_id": 5, "proof": {"$x": 1}, "running": "x", "expires": {"user_data": 1}}
+    made(tmp_path / "b", form, {"_id": 1})
+    assert run("restore", str(tmp_path / "b"), "--apply").exit_code == 0
+    assert list(database.ptb_mongo.find()) == [{"_id": "format", "version": 1, "bot_id": 5}]
+
+
+def nested(depth: int) -> bytes:
+    raw = bson.encode({})
+    for _ in range(depth):
+        raw = (len(raw) + 8).to_bytes(4, "little") + b"\x03a\x00" + raw + b"\x00"
+    return raw
+
+
+@pytest.mark.parametrize("hostile", [bson.encode({"data": 1}), nested(3000)], ids=["no _id", "deep"])
+@pytest.mark.parametrize("options", [[], ["--apply"], ["--user", "5", "--apply"]], ids=str)
+def test_what_is_no_document_is_named_and_the_others_are_restored(
+    run: Run, database: Any, tmp_path: Path, hostile: bytes, options: list[str]
+) -> None:
+    with BackupWriter(tmp_path / "b", {"format": {"version": 1}}) as writer:
+        writer.put(Block("user_data", [hostile, bson.encode({"_id": 5})]))
+        writer.finish()
+    ran = run("restore", str(tmp_path / "b"), *options)
+    assert ran.exit_code == 1
+    assert "it has no _id" in ran.output or "it cannot be read" in ran.output
+    assert "Traceback" not in ran.output
+    assert database.user_data.count_documents({}) == ("--apply" in options)
+
+
+def made(path: Path, form: dict[str, Any], document: dict[str, Any]) -> None:
+    with BackupWriter(path, {"format": form}) as writer:
+        writer.put(Block("user_data", [bson.encode(document)]))
+        writer.finish()

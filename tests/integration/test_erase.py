@@ -26,6 +26,7 @@ from workers import SharedBot, running, text
 
 from ptb_mongo import ConfigurationError, MongoPersistence
 from ptb_mongo.people.orders import order
+from ptb_mongo.people.spilled import erase_spilled
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.sync.spill import Spilled, claim, write
 
@@ -191,6 +192,22 @@ async def test_what_earlier_processes_could_not_save_of_them_is_gone(
     ran = await asyncio.to_thread(run, "erase", "user", str(ADA), "--apply", "--spill-dir", str(tmp_path))
     assert ran.exit_code == 0
     assert unsaved() == [BOB, BOB]
+
+
+def test_jobs_that_earlier_processes_could_not_save_are_gone_too(tmp_path: Path, mongodb_database: str) -> None:
+    """The `_id` of a job does not say whose it is, and each of its versions may be theirs."""
+    theirs = bson.encode({"callback": "a:b", "user_id": ADA, "chat_id": GROUP, "data": SECRET})
+    others = bson.encode({"callback": "a:b", "user_id": BOB})
+    jobs = [
+        Spilled("jobs", "wanted", None, theirs, {}),
+        Spilled("jobs", "deleted", theirs, None, {}),
+        Spilled("jobs", "sent", None, others, {"w:1": theirs}),
+        Spilled("jobs", "other", None, others, {}),
+    ]
+    write(tmp_path, mongodb_database, "", "one", jobs)
+    assert erase_spilled(tmp_path, mongodb_database, "", Subject.of(ADA, None)) == 3
+    assert [one.id for file in claim(tmp_path, mongodb_database, "") for one in file.documents()] == ["other"]
+    assert not [path for path in tmp_path.iterdir() if SECRET.encode() in path.read_bytes()]
 
 
 # -- several processes ------------------------------------------------------------------------------------

@@ -357,3 +357,50 @@ def test_the_command_line_makes_the_indexes(
 def test_what_cannot_expire_is_refused(expire: Any) -> None:
     with pytest.raises(ConfigurationError, match="expire"):
         MongoPersistence("mongodb://localhost", expire=expire)
+
+
+async def test_a_plain_index_on_the_same_field_makes_room(make: Callable[..., Any], database: Any) -> None:
+    """Somebody who looks for silent users has made one; MongoDB refuses a second."""
+    database.user_data.create_index("seen_at", name="mine")
+    async with started(make(expire={"user_data": YEAR})):
+        await until(lambda: indexes(database) == {"user_data": 31_536_000})
+    assert [name for name in database.user_data.index_information() if name != "_id_"] == ["seen_at_1"]
+
+
+async def test_an_index_that_is_in_the_way_is_not_told_as_missing_rights(
+    make: Callable[..., Any], database: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.user_data.create_index("other", name="seen_at_1")
+    async with started(make(expire={"user_data": YEAR})) as bot:
+        await until(session_of(bot)._expiry.done)
+    assert "other indexes are in the way" in caplog.text
+    assert "may not see to them" not in caplog.text
+
+
+async def test_who_was_saved_in_one_period_is_noted_in_the_next(make: Callable[..., Any], database: Any) -> None:
+    async with started(make()) as bot:
+        await until(session_of(bot)._expiry.done)
+        seen = session_of(bot).seen
+        await bot.hears(remember)
+        await seen.write()
+        await bot.hears(lambda context: context.user_data.update(more=2))
+        await bot.saves()  # with `seen_at`, after what was noted is written: nothing asks for it any more
+        await until(lambda: database.user_data.find_one({"_id": USER})["data"].get("more") == 2)
+        database.user_data.update_one(
+            {"_id": USER}, {"$set": {"seen_at": dtm.datetime.now(dtm.timezone.utc) - YEAR / 2}}
+        )
+        before = seen_at(database)
+        seen._end_period()
+        await bot.hears()
+        await seen.write()
+        assert seen_at(database) > before + YEAR / 3
+
+
+async def test_what_another_service_inserts_counts_as_seen_at_the_next_start(
+    make: Callable[..., Any], database: Any
+) -> None:
+    async with started(make()) as bot:
+        await until(session_of(bot)._expiry.done)
+        database.user_data.insert_one({"_id": 6, "data": {}})
+    async with started(make()):
+        await until(lambda: "seen_at" in database.user_data.find_one({"_id": 6}))

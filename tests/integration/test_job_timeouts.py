@@ -11,14 +11,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import telegram
 from bots import until
 from job_bots import now, queue
 from offline import message_from, offline_application
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from workers import USER, SharedBot, text
 
-from ptb_mongo import MongoJobQueue
+from ptb_mongo import ConfigurationError, MongoJobQueue
 from ptb_mongo.codec import Codec
+from ptb_mongo.jobs import timeouts
 
 ENDED: list[Any] = []
 
@@ -171,3 +173,11 @@ async def test_the_timeout_of_a_worker_that_is_gone_is_run_by_another_one(mongo_
     assert second.errors == []
     await second.application.stop()
     await second.application.shutdown()
+
+
+@pytest.mark.parametrize("name", ["_TIMEOUT", "_READ"])
+def test_a_version_of_ptb_that_keeps_timeouts_in_another_way_is_refused(mongo_persistence, monkeypatch, name):
+    """Otherwise the timeouts would just not be stored, and nobody would hear of it."""
+    monkeypatch.setattr(timeouts, name, {"_TIMEOUT": "_newer", "_READ": frozenset({"newer"})}[name])
+    with pytest.raises(ConfigurationError, match=f"python-telegram-bot {telegram.__version__}"):
+        offline_application(mongo_persistence(), job_queue=queue())

@@ -10,6 +10,7 @@ import asyncio
 import datetime as dtm
 import zoneinfo
 from typing import Any
+from unittest import mock
 
 import pytest
 from bots import Bot, until
@@ -17,6 +18,7 @@ from job_bots import RAN, UTC, alarm, counts, now, queue, running, waits
 from telegram.ext import Application
 
 from ptb_mongo import ConfigurationError, MongoJobQueue
+from ptb_mongo.jobs import triggers
 
 
 @pytest.fixture(autouse=True)
@@ -329,3 +331,38 @@ async def test_a_document_that_is_no_job_is_inert_and_stays(mongo_persistence, d
     assert database.jobs.find_one({"_id": bad["_id"]}) == database.jobs.find_one({"_id": bad["_id"], "rev": None})
     assert caplog.records
     assert "\x1b" not in caplog.text
+
+
+# -- rules without a match ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["the same", "each another"])
+async def test_planted_rules_that_never_match_do_not_block_the_start(mongo_persistence, database, is_same):
+    """Each is searched for milliseconds, and a stranger may store many."""
+    rules = [{"kind": "cron", "week": "53", "month": "6", "minute": str(n * (not is_same))} for n in range(60)]
+    database.jobs.insert_many(
+        [{"_id": str(n), "callback": "job_bots:alarm", "trigger": rule} for n, rule in enumerate(rules)]
+    )
+    triggers._NEVER.clear()
+    searched, longest = 0, 0.0
+    search = triggers._StoredCron._searched
+
+    def counted(self: Any, *given: Any) -> Any:
+        nonlocal searched
+        searched += 1
+        return search(self, *given)
+
+    async def tick() -> None:
+        nonlocal longest
+        before = searched
+        while True:
+            await asyncio.sleep(0)
+            longest, before = max(longest, searched - before), searched
+
+    ticking = asyncio.create_task(tick())
+    with mock.patch.object(triggers._StoredCron, "_searched", counted):
+        async with running(mongo_persistence()) as jobs:
+            assert len(jobs.jobs()) == 60
+    ticking.cancel()
+    assert searched == (1 if is_same else 60)
+    assert longest < 30

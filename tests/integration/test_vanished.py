@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import gc
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -167,3 +169,73 @@ def test_without_a_bot_nothing_is_restored(run: Run, database: Any, monkeypatch:
     assert database.ptb_mongo.count_documents({}) == 0
     assert run("restore").exit_code == 2
     assert run("restore", "x", "--from-bot").exit_code == 2
+
+
+async def test_a_worker_that_looks_late_still_stores_what_only_it_knows(
+    mongo_persistence: Callable[..., Any], database: Any, run: Run
+) -> None:
+    """Without a change stream, each looks when its own users write; the first has made a format document by then."""
+    first, second = (
+        SharedBot(mongo_persistence(loading="lazy", refresh="read"), consistency="strict") for _ in range(2)
+    )
+    async with running(first, second):
+        for bot, user in ((first, USER), (second, ADA)):
+            await bot.hears(lambda context: context.user_data.update(balance=10), user=user)
+        drop(database)
+        ran = asyncio.create_task(asyncio.to_thread(run, "restore", "--from-bot", "--apply", "--json"))
+        while not ran.done():
+            await first.hears(user=USER)
+            await asyncio.sleep(0.05)
+        assert json.loads((await ran).output)["documents"]["user_data"] == 1
+        assert database.ptb_mongo.count_documents({}) == 1  # the order is gone
+        await second.hears(user=ADA)
+        assert second.application.user_data[ADA] == {"balance": 10}
+        await until(lambda: database.user_data.count_documents({"data.balance": 10}) == 2)
+        database.user_data.delete_one({"_id": USER})
+        await first.hears(user=USER)
+        assert not first.application.user_data[USER]
+        assert first.persistence.health().reason is None
+
+
+async def test_a_look_that_is_stopped_before_it_begins_leaves_nothing_unawaited(start: Callable[..., Any]) -> None:
+    session: Any = (await start()).persistence.session
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        session.vanishing.look()
+        session.vanishing.told("1")
+        await session.vanishing.close()
+        gc.collect()
+    assert [str(one.message) for one in caught if "never awaited" in str(one.message)] == []
+
+
+async def test_the_bot_stores_it_again_where_another_process_has_begun_anew(bot: Bot, database: Any, run: Run) -> None:
+    before = everything(database)
+    drop_and_start_another(database)
+    ran = asyncio.create_task(asyncio.to_thread(run, "restore", "--from-bot", "--apply"))
+    while not ran.done():
+        await bot.hears()
+        await asyncio.sleep(0.05)
+    assert (await ran).exit_code == 0
+    await until(lambda: everything(database) == before)
+    assert bot.persistence.health().reason is None
+
+
+async def test_a_format_made_by_a_machine_whose_clock_is_ahead_is_not_later(
+    start: Callable[..., Any], database: Any
+) -> None:
+    later = dtm.datetime.now(dtm.timezone.utc) + dtm.timedelta(seconds=30)
+    database.ptb_mongo.insert_one({"_id": "format", "version": 1, "bot_id": BOT_ID, "created_at": later})
+    await _deletion_is_believed(await start(), database)
+
+
+async def test_orders_of_a_stranger_do_not_hide_the_format(start: Callable[..., Any], database: Any) -> None:
+    database.ptb_mongo.insert_many([{"_id": {"restore": "bot", "number": number}} for number in range(120)])
+    await _deletion_is_believed(await start(), database)
+
+
+async def _deletion_is_believed(bot: Bot, database: Any) -> None:
+    await bot.hears(lambda context: context.user_data.update(balance=1))
+    await bot.saves()
+    database.user_data.delete_one({"_id": USER})
+    await bot.sees(lambda data: not data)
+    assert bot.persistence.health().reason is None
