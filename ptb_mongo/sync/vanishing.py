@@ -81,8 +81,8 @@ class Vanishing:
         """
         self._since = dtm.datetime.now(dtm.timezone.utc)
         if form is not None:
-            created_at = form.get("created_at")
-            if isinstance(created_at, dtm.datetime):  # by another machine's clock, which may be ahead
+            created_at = _created_at(form)
+            if created_at is not None:  # by another machine's clock, which may be ahead
                 self._since = max(self._since, created_at)
             if (number := _number(form.get(RESTORED))) is not None:
                 self._done.add(number)
@@ -123,8 +123,8 @@ class Vanishing:
         """Whether a format document is the one that this process has begun with, or has made anew."""
         if form is None or restored is not None:
             return form is not None
-        created_at = form.get("created_at")
-        return not (isinstance(created_at, dtm.datetime) and created_at > self._since)
+        created_at = _created_at(form)
+        return created_at is None or created_at <= self._since
 
     def _note_vanished(self) -> None:
         if not self.has_vanished:
@@ -209,3 +209,11 @@ class Vanishing:
 def _number(stored: object) -> str | None:
     """The number of an order; `None` if it is none, whoever has written it."""
     return stored if type(stored) is str else None
+
+
+def _created_at(form: Mapping[str, Any]) -> dtm.datetime | None:
+    """When a format document was made; mongomock gives a date without a zone, which is UTC."""
+    found = form.get("created_at")
+    if not isinstance(found, dtm.datetime):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=dtm.timezone.utc)
