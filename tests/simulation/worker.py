@@ -168,7 +168,10 @@ class Worker(Process):
         else:
             world.note(f"{self} has handled update {delivery.number} of {user_id}")
             nodes = self._storable_of(delivery.nodes, delivery.spoiled)
-            world.turns.returned(self, delivery, nodes)
+            # What was refused for the document's own sake is still tried, and makes no update come again.
+            rules = world.network.rules
+            saved = [node for node in nodes if not rules.may_have_refused(node.document, node.path)]
+            world.turns.returned(self, delivery, saved)
             self._offered += nodes
         finally:
             del self._deliveries[delivery.number]
