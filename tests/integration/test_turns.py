@@ -344,7 +344,7 @@ async def test_updates_count_once_beside_a_value_that_the_server_refuses(any_wor
         assert database.user_data.find_one(USER)["data"] == {"n": 13}
         bot.application.user_data[USER]["email"] = "ada"
         await bot.delivers(text())
-        assert database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"}
+        await until(lambda: database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"})
 
 
 async def test_what_is_done_is_forgotten_after_a_day(any_worker, database):
