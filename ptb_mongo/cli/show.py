@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dtm
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
-import bson
 import telegram
 import typer
-from bson import json_util
 from rich.panel import Panel
 from rich.table import Table
 
@@ -28,9 +25,9 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Console, Text, Value, console, error_console, write_json
+from ptb_mongo.cli.stored_json import write_stored
+from ptb_mongo.cli.terminal import Console, Text, Value, console, error_console
 from ptb_mongo.codec.objects import attributes_of
-from ptb_mongo.driver.decoding import ANYTHING
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.database import Stored
@@ -152,7 +149,7 @@ class _Shown:
         elif stored.error is not None:
             self._more += 1
         if self._as_json:
-            _write_json(stored)
+            write_stored(stored)
         elif stored.error is None and self._kind != "conversations":
             self._out.print(_panel(stored, self._name))
         elif stored.error is None:
@@ -178,11 +175,6 @@ class _Shown:
             if self._more:
                 self._out.print(Text(f"  and {self._more:,} more documents; --json names all", "dim"))
         return FOUND if self._problems or not self.number else FINE
-
-
-def _write_json(stored: Stored) -> None:
-    relaxed = json_util.dumps(bson.decode(stored.raw, ANYTHING), json_options=json_util.RELAXED_JSON_OPTIONS)
-    write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
 
 
 def _panel(stored: Stored, name: str) -> Panel:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime as dtm
-import json
 from typing import Any
 
-import bson
-from bson import json_util
 from rich.table import Table
 
 from ptb_mongo.cli.common import (
@@ -23,8 +20,8 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Console, Text, Value, console, write_json
-from ptb_mongo.driver.decoding import ANYTHING
+from ptb_mongo.cli.stored_json import write_stored
+from ptb_mongo.cli.terminal import Console, Text, Value, console
 from ptb_mongo.migration.database import Stored
 from ptb_mongo.scopes.job_form import FIELDS, MISSING_RUN, JobRecord, record_of
 
@@ -55,8 +52,7 @@ async def _show(target: Target, *, as_json: bool) -> int:
     problems = [stored.error for stored in found if stored.error is not None]
     if as_json:
         for stored in found:
-            relaxed = json_util.dumps(bson.decode(stored.raw, ANYTHING), json_options=json_util.RELAXED_JSON_OPTIONS)
-            write_json({**json.loads(relaxed), "error": stored.error and str(stored.error)})
+            write_stored(stored)
     else:
         _show_table(console(), [stored for stored in found if stored.error is None])
         show_problems(console(), problems, "Cannot be read")

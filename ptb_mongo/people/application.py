@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import Any, Final
 
 from telegram.ext import Application
@@ -27,25 +28,23 @@ _CALLERS: Final = {
 }
 
 
-def calling_application() -> AnyApplication | None:
-    """The application that is calling its persistence; `None` if none is."""
+def _callers() -> Iterator[FrameType]:
+    """Who has called this, the nearest first."""
     frame = inspect.currentframe()
     while frame is not None:
-        if frame.f_code in _CALLERS:
-            found = frame.f_locals.get("self")
-            return found if isinstance(found, Application) else None
+        yield frame
         frame = frame.f_back
-    return None
+
+
+def calling_application() -> AnyApplication | None:
+    """The application that is calling its persistence; `None` if none is."""
+    found = next((frame.f_locals.get("self") for frame in _callers() if frame.f_code in _CALLERS), None)
+    return found if isinstance(found, Application) else None
 
 
 def is_handling_update() -> bool:
     """Whether it is an update for which the persistence is called, and not a job, say."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        if frame.f_code is Application.process_update.__code__:
-            return True
-        frame = frame.f_back
-    return False
+    return any(frame.f_code is Application.process_update.__code__ for frame in _callers())
 
 
 class Held:
