@@ -29,7 +29,7 @@ class Pass:
         is_answered: Whether the server has answered to a write: there may be nothing to be written after all.
         attempts: How often each document was found to be changed by others.
         refused: The documents that were refused for their own sake.
-        tried: What was tried of some documents: what is pending may have changed since.
+        sent: Of which version each document's whole, or its parts, were sent: what is pending may have changed since.
         doubted: The documents that were refused while others were accepted: it may be for their own sake.
     """
 
@@ -39,32 +39,32 @@ class Pass:
     attempts: dict[Replica, int] = field(default_factory=dict)
     refused: set[Replica] = field(default_factory=set)
     doubted: set[Replica] = field(default_factory=set)
-    tried: dict[Replica, Version | None] = field(default_factory=dict)
+    sent: dict[Replica, Version | None] = field(default_factory=dict)
     _reasons: dict[Replica, DocumentError] = field(default_factory=dict)
     _divisions: dict[Replica, Division] = field(default_factory=dict)
     _unmatched: dict[Replica, tuple[object, int]] = field(default_factory=dict)
 
     def refuse(self, replica: Replica, error: DocumentError) -> None:
-        """A document is refused for its own sake: it stays pending, and is reported once."""
-        self._refuse(replica, error, None)
+        """What is pending of a document is refused for its own sake: it stays pending, and is reported once."""
+        self._refuse(replica, error, replica.pending, None)
 
     def refuse_changes(self, replica: Replica, error: DocumentError) -> None:
-        """What is left to be saved of a document is refused; what is changed after that is reported again."""
-        tried = self.tried.get(replica, replica.pending)
-        if tried is None or tried.plain is None:
-            self._refuse(replica, error, None)
+        """What was sent of a document, and is not saved, is refused; what has changed since then is not."""
+        sent = self.sent.get(replica, replica.pending)
+        if sent is None or sent.plain is None:
+            self._refuse(replica, error, sent, None)
             return
         try:
-            paths = self.collection.changed_paths(replica.base, tried.plain)
-            what = dump({"changes": [[path, *_at(tried.plain, path)] for path in paths]})
+            paths = self.collection.changed_paths(replica.base, sent.plain)
+            what = dump({"changes": [[path, *_at(sent.plain, path)] for path in paths]})
         except Exception:  # noqa: BLE001  (what has changed may be the very trouble)
             what = None
-        self._refuse(replica, error, what)
+        self._refuse(replica, error, sent, what)
 
-    def _refuse(self, replica: Replica, error: DocumentError, what: bytes | None) -> None:
+    def _refuse(self, replica: Replica, error: DocumentError, version: Version | None, what: bytes | None) -> None:
         self.refused.add(replica)
         error = error.located(self.collection.collection, replica.id)
-        if replica.refused_for(error, self.tried.get(replica, replica.pending), what):
+        if replica.refused_for(error, version, what):
             self.ticket.errors[replica] = error
 
     # -- parts ------------------------------------------------------------------------------------------
@@ -73,6 +73,7 @@ class Pass:
         """What is to be stored next of a document: what is pending, or a part of it; `None` if only a `rev` is."""
         pending, division = replica.pending, self._divisions.get(replica)
         if division is None or division.current is None or pending is None or pending.plain is None:
+            self.sent[replica] = pending
             return pending
         if not division.current:
             return None
@@ -90,20 +91,24 @@ class Pass:
             division.was_done()
 
     def divides(self, replica: Replica, error: DocumentError) -> bool:
-        """Whether a part of a document is to be tried, as what `version` said was refused for its own sake.
+        """Whether a document is to be tried again, as what `version` said was refused for its own sake.
+
+        That is, a part of it; or all of it, if it has changed since it was sent, as then nothing was said about it.
 
         Args:
             replica: The document.
             error: Why it was refused.
         """
-        self._reasons[replica] = error
         division, pending = self._divisions.get(replica), replica.pending
+        is_part = division is not None and division.current is not None
+        if not is_part and not _are_same(pending, self.sent.get(replica, pending)):
+            return True
+        self._reasons[replica] = error
         if division is not None and division.current is not None:
             division.was_refused()
         elif division is None and pending is not None and pending.plain is not None:
             paths = self.collection.changed_paths(replica.base, pending.plain)
             division = self._divisions[replica] = Division(paths, begins_empty=replica.may_arrive)
-            self.tried[replica] = pending
         if division is None:
             return False
         if division.current is None and not division.refused:
@@ -141,6 +146,10 @@ class Pass:
             "the stored document holds something that MongoDB does not find by its own value, beside what has changed "
             "or as `rev`, so it cannot be written safely; remove what the bot has not written"
         )
+
+
+def _are_same(one: Version | None, other: Version | None) -> bool:
+    return one is other or (one is not None and other is not None and one.raw == other.raw)
 
 
 def _supposed(replica: Replica) -> object:

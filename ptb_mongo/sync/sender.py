@@ -168,7 +168,6 @@ class Sender:
         left = [replica]
         try:
             while left:
-                run.tried[replica] = replica.pending
                 left = await self._send_chunk(run, left)
         except RefusedError as error:
             if error.code in codes.EVERYBODYS:

@@ -342,9 +342,8 @@ async def test_updates_count_once_beside_a_value_that_the_server_refuses(any_wor
             await bot.delivers(text(), count)
 
         assert database.user_data.find_one(USER)["data"] == {"n": 13}
-        bot.application.user_data[USER]["email"] = "ada"
-        await bot.delivers(text())
-        await until(lambda: database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"})
+        await bot.delivers(text(), lambda _, context: context.user_data.update(email="ada"))
+        assert database.user_data.find_one(USER)["data"] == {"n": 13, "email": "ada"}
 
 
 async def test_what_is_done_is_forgotten_after_a_day(any_worker, database):

@@ -396,6 +396,36 @@ async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_taken_for_r
     await until(lambda: saver.writer.refused() == 1)
 
 
+@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("before", [{"b": 1}, {"a": 1, "b": 1}, {"a": 1, "b": 1, "c": 1}])
+@pytest.mark.parametrize("corrected", [{"b": 0}, {"a": 1, "b": 0}, {"a": 2}, {}])
+@pytest.mark.parametrize("is_for_now", [False, True])
+async def test_what_is_corrected_while_a_refusal_is_on_its_way_is_saved_at_once(
+    saver: Saver, moment: int, before: dict[str, int], corrected: dict[str, int], is_for_now: bool
+) -> None:
+    saver.writer._documents = Pauses(1000.0, 1000.0)
+    refuses, refused = refusing("b"), 0
+
+    def refuses_and_changes(user: int, data: dict[str, Any]) -> Failure | None:
+        nonlocal refused
+        failure = refuses(user, data)
+        refused += failure is not None
+        if failure is not None and refused == moment:
+            replica = saver.scope.stage(1, dict(corrected))
+            if replica is not None:
+                saver.writer.submit(saver.scope, replica)
+        return Failure(failure.reason, for_now=True) if failure is not None and is_for_now else failure
+
+    saver.server.refuses_statement = refuses_and_changes
+
+    await saver.saves([1], **before)
+    if refused < moment:  # all of it was over before
+        await saver.saves([1], **corrected)
+
+    await until(lambda: saver.stored().get(1, {}) == corrected)
+    assert saver.writer.refused() == 0
+
+
 async def test_what_is_refused_is_tried_again_as_soon_as_somebody_else_changes_the_document(
     saver: Saver,
 ) -> None:
