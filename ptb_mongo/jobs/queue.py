@@ -13,13 +13,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from telegram.ext import Application, CallbackContext, Job, JobQueue
 
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.held_states import TIMEOUT_JOB
 from ptb_mongo.jobs.callbacks import Callbacks
 from ptb_mongo.jobs.keeper import JobKeeper
 from ptb_mongo.jobs.store import ALIAS, EVENTS, MongoJobStore
 from ptb_mongo.jobs.timeouts import check_ptb, conversation_timeout, timeout_of
 from ptb_mongo.jobs.turns import lease_timeout_of, run_job
 from ptb_mongo.persistence import MongoPersistence
-from ptb_mongo.workers.conversations import TIMEOUT_JOB
 
 __all__ = ["MongoJobQueue"]
 

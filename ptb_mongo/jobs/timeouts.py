@@ -15,11 +15,11 @@ from telegram import Update
 from telegram.ext import Application, ApplicationHandlerStop, CallbackContext, ConversationHandler
 
 from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.held_states import TIMEOUT_JOB, Handler, conversation_handlers, state_of
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.values import MISSING
 from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
-from ptb_mongo.workers.conversations import TIMEOUT_JOB, Handler, conversation_handlers, state_of
 
 __all__ = ["Conversation", "check_ptb", "conversation_of", "conversation_timeout", "timeout_of"]
 

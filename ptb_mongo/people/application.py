@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from telegram.ext import Application
 
+from ptb_mongo.held_states import conversation_handlers, held_by, replace_state
 from ptb_mongo.people.subject import Subject
 from ptb_mongo.scopes.callback_data import QUERY
 from ptb_mongo.types import ConversationKey
@@ -62,8 +63,6 @@ class Held:
             yield from handlers
 
     def _conversation_handlers(self) -> Iterator[Any]:
-        from ptb_mongo.workers.conversations import conversation_handlers  # noqa: PLC0415  (it is above this)
-
         return conversation_handlers(self._handlers())
 
     def parts(self, name: str) -> tuple[bool, bool] | None:
@@ -75,19 +74,16 @@ class Held:
 
     def end_conversations(self, subject: Subject) -> None:
         """Ends the conversations of somebody, stored or not yet, and their timeouts."""
-        from ptb_mongo.workers.conversations import Conversations, held_by  # noqa: PLC0415  (likewise)
-
-        states = Conversations(self._handlers, lambda _: None)
         for handler in self._conversation_handlers():
             parts = handler.per_chat, handler.per_user
             for key in [key for key in held_by(handler) or () if subject.owns_key(key, parts)]:
-                states.arrived(handler.name or "", key, None)
+                replace_state(handler, key, None)
 
     def end_conversation(self, name: str, key: ConversationKey) -> None:
         """Ends a conversation, and its timeout."""
-        from ptb_mongo.workers.conversations import Conversations  # noqa: PLC0415  (likewise)
-
-        Conversations(self._handlers, lambda _: None).arrived(name, key, None)
+        for handler in self._conversation_handlers():
+            if handler.name == name:
+                replace_state(handler, key, None)
 
     def drop_keyboards(self, ids: set[str]) -> None:
         """Removes keyboards, and queries, from PTB's cache, by the `_id`s of their documents."""

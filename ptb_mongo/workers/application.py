@@ -11,12 +11,12 @@ from telegram import Bot, Message
 from telegram.ext import Application, BaseHandler, CallbackContext, JobQueue
 
 from ptb_mongo.errors import ConfigurationError, PersistenceError
+from ptb_mongo.held_states import Handler, check_ptb, conversation_handlers
 from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD, ConversationKey
 from ptb_mongo.workers.bot_data import BotData
-from ptb_mongo.workers.conversations import Handler, check_ptb, conversation_handlers
 from ptb_mongo.workers.jobs import run_as_turns
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn, outside
 from ptb_mongo.workers.worker import Consistency, Worker

@@ -1,73 +1,21 @@
-"""The states that `ConversationHandler`s hold: which ones an update concerns, and how those of other workers get in.
-
-PTB keeps the states in the memory of one process, in a private attribute. Only `held_by` uses that attribute;
-everything else uses public names.
-"""
+"""The conversations of a worker: which ones an update concerns, and how the states of other workers get in."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import UserDict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import telegram
 from telegram import Update
-from telegram.ext import BaseHandler, ConversationHandler
+from telegram.ext import BaseHandler
 
-from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.held_states import Handler, cancel_timeout, conversation_handlers, held_by, replace_state, state_of
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import MISSING
-from ptb_mongo.scopes.conversations import is_over
 from ptb_mongo.types import ConversationKey
 
-__all__ = [
-    "TIMEOUT_JOB",
-    "Conversations",
-    "Handler",
-    "cancel_timeout",
-    "check_ptb",
-    "conversation_handlers",
-    "held_by",
-    "ids_in",
-    "state_of",
-]
+__all__ = ["Conversations", "conversation_key", "ids_in"]
 
-TIMEOUT_JOB: Final = "conversation_timeout:"
-"""What the id of a job begins with that all workers know, and that is stored for the timeout of a conversation."""
-
-Handler = ConversationHandler[Any]
 _Parts = tuple[bool, bool, bool]
-
-
-def held_by(handler: Handler) -> dict[ConversationKey, object] | None:
-    """The states of a persistent handler; PTB does not take a change of them for one that has to be saved.
-
-    Returns:
-        `None` before they are loaded.
-    """
-    states = getattr(handler, "_conversations", MISSING)
-    if states is MISSING:
-        raise ConfigurationError(
-            f"python-telegram-bot {telegram.__version__} keeps no ConversationHandler._conversations any more: "
-            "conversations cannot be shared with this version; install an older one, or a newer ptb_mongo"
-        )
-    return states.data if isinstance(states, UserDict) else None
-
-
-def _is_pending(state: object) -> bool:
-    """Whether a state stands for a running handler with `block=False`; PTB's class for that is private."""
-    return isinstance(getattr(state, "task", None), asyncio.Task) and hasattr(state, "old_state")
-
-
-def check_ptb() -> None:
-    """Checks where PTB keeps the states.
-
-    Raises:
-        ConfigurationError: If this version of PTB keeps them elsewhere.
-    """
-    held_by(ConversationHandler([], {}, []))
 
 
 class Conversations:
@@ -126,14 +74,7 @@ class Conversations:
     def arrived(self, handler: str, key: ConversationKey, state: object) -> None:
         """See `States.arrived`."""
         for one in self.named(handler):
-            held = held_by(one)
-            if held is None or state_of(one, key) is MISSING:
-                continue
-            if is_over(state):
-                held.pop(key, None)
-            else:
-                held[key] = state
-            cancel_timeout(one, key)
+            replace_state(one, key, state)
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
         """See `States.went_on`."""
@@ -144,20 +85,6 @@ class Conversations:
         """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
         if any(key in one.timeout_jobs for one in self.named(handler)):
             self._read(replica)
-
-
-def conversation_handlers(handlers: Iterable[BaseHandler[Any, Any, Any]]) -> Iterator[Handler]:
-    """All conversation handlers among some handlers and inside them, each once."""
-    seen: set[int] = set()
-    todo = list(handlers)
-    while todo:
-        handler = todo.pop()
-        if isinstance(handler, ConversationHandler) and id(handler) not in seen:
-            seen.add(id(handler))
-            yield handler
-            todo += [*handler.entry_points, *handler.fallbacks]
-            for inner in handler.states.values():
-                todo += inner
 
 
 def conversation_key(
@@ -199,27 +126,3 @@ def ids_in(handler: Handler, key: ConversationKey) -> tuple[list[int], list[int]
     chat = [int(next(parts))] if handler.per_chat else []
     user = [int(next(parts))] if handler.per_user else []
     return chat, user
-
-
-def state_of(handler: Handler, key: ConversationKey) -> object:
-    """The state that a handler holds; `None` if there is none, `MISSING` while a non-blocking handler is running."""
-    held = held_by(handler)
-    if held is None:
-        return MISSING
-    state = held.get(key)
-    if not _is_pending(state):
-        return state
-    pending: Any = state
-    if not pending.task.done():
-        return MISSING
-    failed = pending.task.cancelled() or pending.task.exception() is not None
-    result: object = pending.old_state if failed else pending.resolve()
-    return None if is_over(result) else result
-
-
-def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
-    """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
-    job = handler.timeout_jobs.pop(key, None)
-    if job is not None and not job.job.id.startswith(TIMEOUT_JOB):
-        with contextlib.suppress(LookupError):  # it is about to run, and will find that it is void
-            job.schedule_removal()

@@ -9,12 +9,12 @@ from typing import Any, Final
 from telegram.ext import Application
 
 from ptb_mongo.errors import DocumentError, RefusedError, UnavailableError
+from ptb_mongo.held_states import state_of
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.sync.marks import Mark
 from ptb_mongo.sync.reader import DocumentCollection
-from ptb_mongo.workers.conversations import state_of
 from ptb_mongo.workers.saving import arrived, scopes_of
 from ptb_mongo.workers.turn import Turn
 

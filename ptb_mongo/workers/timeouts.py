@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from ptb_mongo.errors import PersistenceError
+from ptb_mongo.held_states import TIMEOUT_JOB, Handler, cancel_timeout
 from ptb_mongo.log import get_logger
 from ptb_mongo.types import ConversationKey
-from ptb_mongo.workers.conversations import TIMEOUT_JOB, Handler, cancel_timeout
 from ptb_mongo.workers.turn import Turn, outside
 
 __all__ = ["Timeouts"]

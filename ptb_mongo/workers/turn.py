@@ -12,12 +12,13 @@ from typing import Any, Literal
 from telegram import Update
 
 from ptb_mongo.errors import DocumentError, RefusedError
+from ptb_mongo.held_states import Handler
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.versions import InHand
 from ptb_mongo.sync.holds import Hold
 from ptb_mongo.sync.marks import Mark
 from ptb_mongo.types import ConversationKey
-from ptb_mongo.workers.conversations import Conversations, Handler, ids_in
+from ptb_mongo.workers.conversations import Conversations, ids_in
 from ptb_mongo.workers.noted import Noted
 
 __all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation", "outside"]

@@ -276,7 +276,7 @@ MUTANTS = (
     ),
     Mutant(
         "another worker's state of a conversation does not arrive",
-        "workers.conversations:Conversations.arrived",
+        "held_states:replace_state",
         "held[key] = state",
         "pass",
         87,

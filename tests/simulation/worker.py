@@ -20,7 +20,7 @@ from turns import Delivery
 
 from ptb_mongo import SharedApplication
 from ptb_mongo.errors import DocumentError, PersistenceError, RefusedError, UnsavedDataError
-from ptb_mongo.workers.conversations import state_of
+from ptb_mongo.held_states import state_of
 
 if TYPE_CHECKING:
     from bot import Bot

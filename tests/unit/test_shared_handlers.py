@@ -12,9 +12,9 @@ from telegram import CallbackQuery, InlineQuery, Update, User
 from telegram.ext import ConversationHandler, MessageHandler, TypeHandler, filters
 from workers import click, message, text
 
-from ptb_mongo import ConfigurationError
-from ptb_mongo.workers import conversations
-from ptb_mongo.workers.conversations import check_ptb, conversation_handlers, conversation_key
+from ptb_mongo import ConfigurationError, held_states
+from ptb_mongo.held_states import check_ptb, conversation_handlers
+from ptb_mongo.workers.conversations import conversation_key
 
 ADA = User(42, "Ada", is_bot=False)
 PTB_FAILS_FOR = [(False, True, True), (False, False, True)]
@@ -71,7 +71,7 @@ def test_this_version_of_ptb_keeps_the_states_where_they_are_looked_for():
     except ConfigurationError:
         pytest.fail(
             f"python-telegram-bot {telegram.__version__} keeps no ConversationHandler._conversations any more: "
-            "ptb_mongo.workers.conversations._held_by needs another way to the states"
+            "ptb_mongo.held_states.held_by needs another way to the states"
         )
 
 
@@ -80,7 +80,7 @@ def test_a_version_of_ptb_that_keeps_the_states_elsewhere_is_refused(monkeypatch
         def __init__(self, *_):
             pass
 
-    monkeypatch.setattr(conversations, "ConversationHandler", Other)
+    monkeypatch.setattr(held_states, "ConversationHandler", Other)
 
     with pytest.raises(ConfigurationError, match=f"python-telegram-bot {telegram.__version__}"):
         check_ptb()
@@ -96,6 +96,6 @@ async def test_a_handler_that_is_still_at_work_is_recognised_in_this_version_of_
     running = asyncio.ensure_future(wait())
     handler._update_state(running, (1,))
 
-    assert conversations._is_pending(conversation_state(handler, (1,)))
+    assert held_states._is_pending(conversation_state(handler, (1,)))
     task.set_result(None)
     await running
