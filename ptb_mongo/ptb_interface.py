@@ -10,7 +10,7 @@ from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
 from ptb_mongo.lifecycle import Lifecycle, Staged, raising
-from ptb_mongo.people.application import is_handling_update
+from ptb_mongo.people.application import ids_of_update
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
 from ptb_mongo.releasing import Releases
 from ptb_mongo.replica.collection import Collection
@@ -234,7 +234,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         if (session := self._lifecycle.session) is None:
             return
         if session.seen is not None:
-            session.seen.note(scope, key, is_handling_update)
+            session.seen.note(scope, key, ids_of_update)
         if scope == "user_data":
             if self._users is not None:
                 self._users.used(session.scopes.user_data, key)

@@ -18,6 +18,7 @@ __all__ = [
     "ConversationKey",
     "Exclude",
     "Expire",
+    "KeyParts",
     "Loading",
     "Migrations",
     "OnConflict",
@@ -46,6 +47,9 @@ EXPIRING: Final[tuple[Expiring, ...]] = get_args(Expiring)
 
 Expire = Mapping[Expiring, dtm.timedelta]
 """By collection, how long after the last update from there a document is forgotten."""
+
+KeyParts = Callable[[str], "tuple[bool, bool] | None"]
+"""Says of a conversation's handler whether its keys begin with the chat's id, and whether the user's follows."""
 
 Migrations = Mapping[ScopeName, "Sequence[Callable[[Any], Any]]"]
 """By scope, functions from the data to the data, in the order in which they were written."""

@@ -52,7 +52,8 @@ class RawWrites:
         It is no loss if a failover undoes it.
         """
         change = {"$unset": {field: ""}} if unset else {"$currentDate": {field: True}}
-        updates = [{"q": query, "u": change, "multi": True}]
+        hint = {"hint": {"_id": 1}} if "_id" in query else {}  # not by the index of the field, which changes
+        updates = [{"q": query, "u": change, "multi": True, **hint}]
         answer = await self._connection.run(
             lambda database: database.command(
                 "update", collection, updates=updates, ordered=False, writeConcern={"w": 1}, codec_options=OF_WRITES

@@ -20,13 +20,14 @@ from ptb_mongo.people.subject import Subject
 from ptb_mongo.scopes.callback_data import QUERY
 from ptb_mongo.types import ConversationKey
 
-__all__ = ["Held", "calling_application", "is_handling_update"]
+__all__ = ["Held", "calling_application", "ids_of_update"]
 
 AnyApplication = Application[Any, Any, Any, Any, Any, Any]
 
 _CALLERS: Final = {
     method.__code__ for method in (Application.initialize, Application.process_update, Application.update_persistence)
 }
+_PROCESS: Final = Application.process_update.__code__
 
 
 def _callers() -> Iterator[FrameType]:
@@ -43,9 +44,13 @@ def calling_application() -> AnyApplication | None:
     return found if isinstance(found, Application) else None
 
 
-def is_handling_update() -> bool:
-    """Whether it is an update for which the persistence is called, and not a job, say."""
-    return any(frame.f_code is Application.process_update.__code__ for frame in _callers())
+def ids_of_update() -> tuple[int | None, int | None] | None:
+    """The chat's id and the user's id of the update for which the persistence is called; `None` for a job, say."""
+    update = next((one.f_locals.get("update") for one in _callers() if one.f_code is _PROCESS), None)
+    if update is None:
+        return None
+    chat, user = getattr(update, "effective_chat", None), getattr(update, "effective_user", None)
+    return getattr(chat, "id", None), getattr(user, "id", None)
 
 
 class Held:

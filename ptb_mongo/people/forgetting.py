@@ -61,11 +61,16 @@ class Forgetting:
         held = self._held()
         return unknown if held is None else held.parts
 
+    def _parts(self, name: str) -> tuple[bool, bool] | None:
+        return self.parts()(name)
+
     # -- forgetting -------------------------------------------------------------------------------------
 
     def follow(self, session: Session) -> None:
         """Carries out the orders that other processes give while a session is open."""
         session.orders = Orders(self.forget, session.vanishing)
+        if session.seen is not None:
+            session.seen.parts = self._parts
         if session.expiring:
             session.departures = Departures(session, self)
 

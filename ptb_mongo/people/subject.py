@@ -6,20 +6,18 @@ everything else that mentions an id is a trace, which is shown and left alone (s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.scopes.ids import whole_number
+from ptb_mongo.types import KeyParts
 
 __all__ = ["COLLECTIONS", "KeyParts", "Subject", "unknown"]
 
 COLLECTIONS: Final = ("user_data", "chat_data", "conversations", "callback_data", "jobs", "leases", "bot_data")
 """The collections that may name people, without their prefix; each may have a quarantine beside it."""
-
-KeyParts = Callable[[str], "tuple[bool, bool] | None"]
-"""Says of a conversation's handler whether its keys begin with the chat's id, and whether the user's follows."""
 
 _LARGEST: Final = 2**63 - 1
 

@@ -1,8 +1,9 @@
 """When an update last came from whom: the field `seen_at`, after which MongoDB's own index deletes who has gone.
 
 It is written together with what is saved anyway. Who only reads is noted in memory, and written in bulk some time
-later, at most once a day each; nothing depends on the minute. An update of somebody who was noted already costs one
-look into a set.
+later: once a period, which is a fiftieth of the time after which they expire, and at least a day. Each day, a part of
+those who were noted is forgotten, so that not all of them are written on one day. Nothing depends on the minute. An
+update of somebody who was noted already costs one look into a set.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import datetime as dtm
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from ptb_mongo.codec import BURIED_FIELD
 from ptb_mongo.driver import Driver
@@ -21,7 +22,7 @@ from ptb_mongo.errors import PersistenceError
 from ptb_mongo.log import get_logger
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.types import Expire
+from ptb_mongo.types import Expire, KeyParts
 from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["SEEN_AT", "Seen", "ahead_of_us"]
@@ -30,11 +31,15 @@ _LOGGER = get_logger(__name__)
 SEEN_AT: Final = "seen_at"
 _DAY: Final = 86_400.0
 _PERIODS: Final = 4  # in which who is active is noted at least once before they could expire
+_LONG: Final = 50  # periods, where they are longer than a day
 _DELAY: Final = 60.0  # seconds until what was noted is written
 _CHUNK: Final = 1000
 _STEP: Final = 2000  # conversations that are looked through at once
+_Key = TypeVar("_Key")
 
 People = Literal["user_data", "chat_data"]
+Ids = tuple["int | None", "int | None"]
+"""The chat's id and the user's id of an update, where it has them."""
 
 
 def ahead_of_us(hello: Mapping[str, Any]) -> dtm.timedelta:
@@ -46,13 +51,24 @@ def ahead_of_us(hello: Mapping[str, Any]) -> dtm.timedelta:
     return there - dtm.datetime.now(dtm.timezone.utc)
 
 
-class _Noted:
-    """Users, or chats."""
+class _Noted(Generic[_Key]):
+    """Users, or chats, or users of a group in it."""
 
     def __init__(self) -> None:
-        self.recent: set[int] = set()  # in this period
-        self.unwritten: set[int] = set()
-        self.saved: set[int] = set()  # whose document was written since they were noted
+        self.recent: set[_Key] = set()  # in this period
+        self.unwritten: set[_Key] = set()
+        self.saved: set[_Key] = set()  # whose document was written since they were noted
+
+    def add(self, key: _Key) -> None:
+        """Notes somebody."""
+        self.recent.add(key)
+        self.unwritten.add(key)
+
+    def end(self, day: int, days: int) -> None:
+        """The period of some is over: of those who are forgotten on this day, of so many days."""
+        over = {key for key in self.recent if hash(key) % days == day % days} - self.unwritten
+        self.recent -= over
+        self.saved &= self.recent  # what was saved in a period that is over says nothing of the next
 
 
 class Seen:
@@ -63,6 +79,10 @@ class Seen:
         expire: After how long documents expire, by the name of their collection.
         collections: The collections, by the same names.
         ahead: How far the server's clock is ahead of this one.
+
+    Attributes:
+        days: How many a period has, in which somebody is written once; days of `expire`'s own, if it is short.
+        parts: Says what the keys of conversations begin with.
     """
 
     def __init__(
@@ -72,10 +92,17 @@ class Seen:
         self._expire = expire
         self._collections = collections
         self._ahead = ahead
-        self._noted: dict[str, _Noted] = {"user_data": _Noted(), "chat_data": _Noted()}
-        self._period = min([_DAY, *(period.total_seconds() / _PERIODS for period in expire.values())])
+        self._noted: dict[str, _Noted[int]] = {"user_data": _Noted(), "chat_data": _Noted()}
+        self._talks: _Noted[tuple[int, int]] | None = _Noted() if "conversations" in expire else None  # in groups
+        self._has_users = self._has_chats = False  # PTB refreshes a chat, and then its user, as far as they are stored
+        self._chat = (0, 0)  # that was refreshed last, after the task in which it was
+        self.parts: KeyParts = lambda _: None
+        shortest = min(period.total_seconds() for period in expire.values())
+        self._day = min(_DAY, shortest / _PERIODS)
+        self.days = max(1, int(shortest / _LONG / _DAY))  # that a period has
+        self._ended = 0
         self._loop = asyncio.get_running_loop()
-        self._period_timer: asyncio.TimerHandle | None = None
+        self._day_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         for name in expire:
@@ -83,36 +110,59 @@ class Seen:
 
     # -- noting -----------------------------------------------------------------------------------------
 
-    def note(self, name: People, key: int, is_update: Callable[[], bool]) -> None:
+    def note(self, name: People, key: int, ids: Callable[[], Ids | None]) -> None:
         """Something is done for a user or in a chat.
 
         Args:
             name: Which.
             key: The id.
-            is_update: Says whether it is an update of theirs; a job is none.
+            ids: Says whose update it is, if it is one; a job is none.
         """
         noted = self._noted[name]
-        if key in noted.recent or not is_update():
+        if self._talks is not None and not self._is_talk_known(self._talks, name, key):
+            self._note_talk(self._talks, ids())
+        if key in noted.recent or ids() is None:
             return
-        if self._period_timer is None:
-            self._period_timer = self._loop.call_later(self._period, self._end_period)
-        noted.recent.add(key)
-        noted.unwritten.add(key)
+        noted.add(key)
         self._write_later()
 
-    def _end_period(self) -> None:
-        self._period_timer = None
-        for noted in self._noted.values():
-            noted.recent = set(noted.unwritten)
-            noted.saved &= noted.recent  # what was saved in a period that is over says nothing of the next
+    def _is_talk_known(self, talks: _Noted[tuple[int, int]], name: People, key: int) -> bool:
+        """Whether it is noted already that this user has written in this chat, or it will be asked of the user."""
+        task = id(asyncio.current_task())
+        if name == "chat_data":
+            self._has_chats, self._chat = True, (task, key)
+            return self._has_users
+        self._has_users = True
+        of_task, chat = self._chat
+        return of_task == task and (chat == key or (chat, key) in talks.recent)
+
+    def _note_talk(self, talks: _Noted[tuple[int, int]], ids: Ids | None) -> None:
+        """Notes that a user has written in a group; a private chat says the same by itself."""
+        if ids is None or (ids[0] == ids[1] and self._has_chats):
+            return
+        chat, user = ids
+        if chat is not None and user is not None and (chat, user) not in talks.recent:
+            talks.add((chat, user))
+            self._write_later()
+
+    def _end_day(self) -> None:
+        self._day_timer = None
+        self._ended += 1
+        for noted in self._all():
+            noted.end(self._ended, self.days)
+
+    def _all(self) -> list[_Noted[Any]]:
+        return [*self._noted.values(), *([] if self._talks is None else [self._talks])]
 
     def is_recent(self, name: str, key: int) -> bool:
         """Whether an update has come from there lately."""
         return name in self._noted and key in self._noted[name].recent
 
     def _write_later(self) -> None:
+        if self._day_timer is None:
+            self._day_timer = self._loop.call_later(self._day, self._end_day)
         if self._timer is None:
-            self._timer = self._loop.call_later(min(_DELAY, self._period / 2), self._write_in_background)
+            self._timer = self._loop.call_later(min(_DELAY, self._day / 2), self._write_in_background)
 
     def _write_in_background(self) -> None:
         self._timer = None
@@ -122,7 +172,7 @@ class Seen:
     # -- writing ----------------------------------------------------------------------------------------
 
     def _stamped(
-        self, noted: _Noted | None, collection: Collection[Any], replica: Replica, operation: Operation
+        self, noted: _Noted[int] | None, collection: Collection[Any], replica: Replica, operation: Operation
     ) -> Operation:
         """A write, which also says that its document was seen: if it was, or is new."""
         if isinstance(operation, Insert):
@@ -132,13 +182,13 @@ class Seen:
             return operation._replace(fields={**operation.fields, SEEN_AT: self._now()})
         if not isinstance(operation, Update) or BURIED_FIELD in operation.extra:
             return operation
-        if noted is not None and collection.key_of(replica.id) not in noted.recent:
-            return operation  # a job has changed it, or another worker's turn
+        if noted is not None and collection.key_of(replica.id) not in noted.unwritten:
+            return operation  # it is written already; or a job has changed it, or another worker's turn
         self._is_saved(noted, collection, replica)
         return operation._replace(extra={**operation.extra, SEEN_AT: self._now()})
 
     @staticmethod
-    def _is_saved(noted: _Noted | None, collection: Collection[Any], replica: Replica) -> None:
+    def _is_saved(noted: _Noted[int] | None, collection: Collection[Any], replica: Replica) -> None:
         if noted is not None:
             noted.saved.add(collection.key_of(replica.id))
 
@@ -147,19 +197,20 @@ class Seen:
 
     async def write(self) -> None:
         """Writes who was seen, but for those whose document was written meanwhile."""
-        new = {name: noted.unwritten for name, noted in self._noted.items()}
-        for noted in self._noted.values():
+        new = [(noted, noted.unwritten) for noted in self._all()]
+        for noted, _ in new:
             noted.unwritten = set()
+        users, chats, *talks = (keys for _, keys in new)
         try:
-            if "conversations" in self._expire:
-                await self._touch("conversations", await self._conversations(set().union(*new.values())))
-            for name, keys in new.items():
+            if talks:
+                await self._touch("conversations", await self._conversations(users, chats, talks[0]))
+            for name, keys in (("user_data", users), ("chat_data", chats)):
                 if name in self._expire:
                     await self._touch(name, self._unsaved(name, keys))
         except PersistenceError as error:
             _LOGGER.debug("Who was seen is not written; it is tried again: %s", error)
-            for name, keys in new.items():
-                self._noted[name].unwritten |= keys
+            for noted, keys in new:
+                noted.unwritten |= keys
             self._write_later()
 
     def _unsaved(self, name: str, keys: Iterable[int]) -> list[int]:
@@ -172,28 +223,40 @@ class Seen:
 
         return [key for key in keys if key not in saved or waits(key)]
 
-    async def _conversations(self, new: set[int]) -> list[Any]:
-        """The conversations of those who were seen: of a user in a chat, both were."""
-        recent = set().union(*(noted.recent for noted in self._noted.values()))
+    async def _conversations(self, users: set[int], chats: set[int], talks: set[tuple[int, int]]) -> list[Any]:
+        """The conversations of those who were seen; a group that others write in is not enough."""
+        writers = users.union((user for _, user in talks), (chat for chat in chats if chat > 0))
+        places = chats.union(chat for chat, _ in talks)
         found = []
-        for number, ((_, key), replica) in enumerate([*self._collections["conversations"].replicas.items()]):
-            who = [part for part in key[:2] if type(part) is int]
-            if replica.base is not None and not new.isdisjoint(who) and recent.issuperset(who[:1]):
+        for number, ((name, key), replica) in enumerate([*self._collections["conversations"].replicas.items()]):
+            per_chat, per_user = self.parts(name) or (len(key) > 1, True)
+            if per_chat and per_user:
+                is_seen = key[:2] in talks or (key[:1] == key[1:2] and key[0] in chats)
+            else:
+                is_seen = bool(per_chat or per_user) and key[:1] != () and key[0] in (places if per_chat else writers)
+            if is_seen and replica.base is not None:
                 found.append(replica.id)
             if number % _STEP == _STEP - 1:
                 await asyncio.sleep(0)
         return found
 
     async def _touch(self, name: str, ids: list[Any]) -> None:
-        """Writes that documents were seen, as far as they exist."""
+        """Writes that documents were seen, as far as they exist, and it is not written since half a period.
+
+        So a new process, which knows nothing of what the one before it has written, does not write it all again.
+        """
         collection = self._collections[name].collection
+        half = dtm.timedelta(seconds=self._day * self.days / 2)
         for start in range(0, len(ids), _CHUNK):
-            await self._driver.touch(collection, {"_id": {"$in": ids[start : start + _CHUNK]}}, SEEN_AT)
+            now = self._now()
+            lately = {SEEN_AT: {"$gt": now - half, "$lte": now + half}}  # a stranger may have written any date
+            query = {"_id": {"$in": ids[start : start + _CHUNK]}, "$nor": [lately]}
+            await self._driver.touch(collection, query, SEEN_AT)
 
     async def close(self) -> None:
         """Writes what was noted, if the server answers at once."""
-        if self._period_timer is not None:
-            self._period_timer.cancel()
+        if self._day_timer is not None:
+            self._day_timer.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -134,7 +134,12 @@ def count(database: Any, user: int = USER) -> int:
 async def new_period(bot: Any) -> None:
     """Time has passed: who comes now is noted again."""
     await session_of(bot).seen.write()
-    session_of(bot).seen._end_period()
+    end_period(session_of(bot).seen)
+
+
+def end_period(seen: Any) -> None:
+    for _ in range(seen.days):
+        seen._end_day()
 
 
 # -- who is seen ------------------------------------------------------------------------------------------
@@ -143,7 +148,7 @@ async def new_period(bot: Any) -> None:
 async def test_who_comes_is_seen_though_nothing_of_theirs_changes(bot: Bot, database: Any) -> None:
     was_silent(database, 0)
     await new_period(bot)
-    recently = dtm.datetime.now(dtm.timezone.utc) - timedelta(days=3)
+    recently = dtm.datetime.now(dtm.timezone.utc) - timedelta(days=30)
     everything = ("user_data", "chat_data", "conversations")
     for name in everything:
         database[name].update_many({}, {"$set": {"seen_at": recently}})
@@ -166,7 +171,7 @@ async def test_who_comes_is_seen_though_nothing_of_theirs_changes(bot: Bot, data
 
 async def test_what_is_saved_anyway_says_it_by_itself(bot: Bot, database: Any) -> None:
     await new_period(bot)
-    recently = dtm.datetime.now(dtm.timezone.utc) - timedelta(days=3)
+    recently = dtm.datetime.now(dtm.timezone.utc) - timedelta(days=30)
     database.user_data.update_many({}, {"$set": {"seen_at": recently}})
     await bot.hears(lambda context: context.user_data.update(note=2))
     await bot.saves()
@@ -390,7 +395,7 @@ async def test_who_was_saved_in_one_period_is_noted_in_the_next(make: Callable[.
             {"_id": USER}, {"$set": {"seen_at": dtm.datetime.now(dtm.timezone.utc) - YEAR / 2}}
         )
         before = seen_at(database)
-        seen._end_period()
+        end_period(seen)
         await bot.hears()
         await seen.write()
         assert seen_at(database) > before + YEAR / 3

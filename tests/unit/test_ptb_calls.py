@@ -1,8 +1,8 @@
-"""PTB calls a persistence from where it is looked for: the call stack names application, update and context.
+"""PTB calls a persistence from where it is looked for: the call stack says for what.
 
-PTB tells a persistence none of these. The kind of fault: a version of PTB in which a method is called by another one, or
-from a task of its own. Nothing would fail then: `erase` would leave in memory what it should not, `keep` would let
-nobody go, and nobody would be noted as seen.
+PTB tells a persistence neither its application nor the update or context. The kind of fault: a version of PTB in which
+a method is called by another one, or from a task of its own. Nothing would fail then: `erase` would leave in memory
+what it should not, `keep` would let nobody go, and nobody would be noted as seen.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from offline import message_from, offline_application
 from telegram.ext import DictPersistence, TypeHandler
 
 from ptb_mongo.held_by_ptb import context_that_refreshes
-from ptb_mongo.people.application import calling_application, is_handling_update
+from ptb_mongo.people.application import calling_application, ids_of_update
 
 VERSION = f"python-telegram-bot {telegram.__version__} calls its persistence from elsewhere"
 APPLICATION = f"{VERSION}: ptb_mongo.people.application._CALLERS needs other names"
@@ -28,12 +28,12 @@ class Asking(DictPersistence):
         super().__init__()
         self.applications: dict[str, Any] = {}
         self.contexts: dict[str, Any] = {}
-        self.updates: dict[str, bool] = {}
+        self.updates: dict[str, Any] = {}
 
     def _note(self, name: str) -> None:
         self.applications[name] = calling_application()
         self.contexts[name] = context_that_refreshes()
-        self.updates[name] = is_handling_update()
+        self.updates[name] = ids_of_update()
 
     async def get_user_data(self) -> Any:
         self._note("get_user_data")
@@ -101,7 +101,7 @@ async def test_in_this_version_of_ptb_a_refresh_is_called_by_the_context_of_its_
         await application.process_update(message_from(1))
         for name in REFRESHES:
             assert persistence.contexts[name] is contexts[0], CONTEXT
-            assert persistence.updates[name] is True, APPLICATION
+            assert persistence.updates[name] == (1, 1), APPLICATION
 
 
 async def test_in_this_version_of_ptb_a_job_s_refresh_has_a_context_and_is_for_no_update() -> None:
@@ -116,7 +116,7 @@ async def test_in_this_version_of_ptb_a_job_s_refresh_has_a_context_and_is_for_n
         await queue.run_once(ring, 3600, user_id=1, chat_id=1).run(application)
         for name in REFRESHES:
             assert persistence.contexts[name] is contexts[0], CONTEXT
-            assert persistence.updates[name] is False, APPLICATION
+            assert persistence.updates[name] is None, APPLICATION
 
 
 async def test_who_calls_a_persistence_by_themselves_is_no_application() -> None:
