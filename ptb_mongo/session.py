@@ -27,7 +27,7 @@ from ptb_mongo.sync import format as stored_format
 from ptb_mongo.sync.availability import Availability
 from ptb_mongo.sync.change_stream import ChangeStream, Departing, Followed, just_after
 from ptb_mongo.sync.exchange import Exchange
-from ptb_mongo.sync.expiry import keep_indexes, wanted_in
+from ptb_mongo.sync.expiry import IndexKeeper, wanted_in
 from ptb_mongo.sync.graves import LATE
 from ptb_mongo.sync.leases import Leases
 from ptb_mongo.sync.marks import Marks
@@ -144,7 +144,7 @@ class Session:
         self.reader.why_lost = self.vanishing.why
         self.exchange = Exchange(driver, self.reader, self.writer)
         self.seen: Seen | None = None
-        self._expiry: asyncio.Task[None] | None = None
+        self._expiry: IndexKeeper | None = None
         self._found: Mapping[str, Any] | None = None  # the format document
         self.orders: Followed | None = None
         self.departures: Departing | None = None
@@ -286,8 +286,7 @@ class Session:
             self.writer.graves.sweep_later(self.scopes)
         if self.seen is not None or (self.bot_id and wanted_in(self._found)):
             settings, names = self._settings, (self._settings.collection_prefix, self._format)
-            seeing_to = keep_indexes(self._driver, *names, settings.expire, self._found)
-            self._expiry = asyncio.get_running_loop().create_task(seeing_to, name="ptb_mongo expiry")
+            self._expiry = IndexKeeper(self._driver, *names, settings.expire, self._found)
         if self._opened is None:
             return
         followed: tuple[Collection[Any], ...] = tuple(self.scopes) if self._settings.sharing else self.scopes.followed
@@ -387,7 +386,7 @@ class Session:
         await self.exchange.first_read.close()
         await self.vanishing.close()
         if self._expiry is not None:
-            await cancel_and_wait(self._expiry)
+            await self._expiry.close(waits=not self.availability.is_unreachable)
         if self.departures is not None:
             await self.departures.close()
         if self.seen is not None:

@@ -35,6 +35,7 @@ BACKED_UP: Final = ("user_data", "chat_data", "bot_data", "conversations", "call
 
 _ASKED: Final = 60
 _PAUSE: Final = 0.5  # seconds between two looks at what the bots have stored
+_STEADY: Final = 4  # looks that see nothing new: no bot says when it has stored everything
 _MOST: Final = 4 << 20  # bytes that are written with one command
 _READ: Final = 5000  # documents that are read at once, so that the last ones are packed meanwhile
 _AHEAD: Final = 2  # commands and blocks at once
@@ -92,6 +93,9 @@ async def back_up(database: Database, path: Path, advance: Advance = lambda _, _
         database: The database.
         path: The file.
         advance: Told of the progress.
+
+    Raises:
+        ConfigurationError: If there is nothing to back up.
     """
     form = await database.format() or {}
     async with database.driver.snapshot() as moment:
@@ -114,6 +118,9 @@ async def back_up(database: Database, path: Path, advance: Advance = lambda _, _
             finally:
                 if writing is not None:
                     await writing
+            if not writer.counts and not form:  # a name is misspelt, perhaps: nobody should rely on such a file
+                under = f", under the prefix {database.prefix!r}" if database.prefix else ""
+                raise ConfigurationError(f"nothing of a bot is stored in {database.name!r}{under}: no file was written")
             size = await asyncio.to_thread(writer.finish)
     return BackedUp(dict(writer.counts), size, moment is not None)
 
@@ -257,19 +264,22 @@ async def restore_from_bots(database: Database) -> dict[str, int] | None:
     """Has every bot that runs store what it has in memory, after its database was dropped.
 
     Returns:
-        How many documents of each collection are there afterwards; `None` if no bot has answered.
+        How many documents of each collection are there when nothing has come for two seconds; `None` if no bot has
+        answered.
     """
     order = {ORDER: "bot", "number": uuid.uuid4().hex}
     await database.driver.insert_if_missing(
         database.format_collection, order, {"at": dtm.datetime.now(dtm.timezone.utc)}
     )
     before: dict[str, int] | None = None
+    steady = 0
     try:
         for _ in range(_ASKED):
             await asyncio.sleep(_PAUSE)
             form = await database.format() or {}
             now = await _counts(database) if form.get(RESTORED) == order["number"] else None
-            if now and now == before:
+            steady = steady + 1 if now and now == before else 0
+            if steady == _STEADY:
                 break
             before = now
     finally:

@@ -21,6 +21,7 @@ _QUARANTINE: Final = "_quarantine"
 _AT_ONCE: Final = 1000
 _ROUNDS: Final = 10
 _PAUSE: Final = 0.2  # seconds, in which what other processes had sent arrives
+_LEASE_AHEAD: Final = 3_600_000  # milliseconds: whoever says that a lease is in use for longer has planted it
 _OF_A_MARK: Final = frozenset({"_id", "rev", "revs", "updated_at", "seen_at", BURIED_FIELD})
 
 
@@ -143,10 +144,9 @@ async def _delete(driver: Driver, found: list[Found]) -> None:
     leases = [one for one in found if one.kind == "leases"]
     for collection in {one.collection for one in leases}:
         ids = [one.document["_id"] for one in leases if one.collection == collection]
-        expired = {
-            "$expr": {"$not": [{"$and": [{"$eq": [{"$type": "$until"}, "date"]}, {"$gt": ["$until", "$$NOW"]}]}]}
-        }
-        await driver.delete_all(collection, {"_id": {"$in": ids}, **expired})
+        within = [{"$gt": ["$until", "$$NOW"]}, {"$lte": ["$until", {"$add": ["$$NOW", _LEASE_AHEAD]}]}]
+        is_in_use = {"$and": [{"$eq": [{"$type": "$until"}, "date"]}, *within]}
+        await driver.delete_all(collection, {"_id": {"$in": ids}, "$expr": {"$not": [is_in_use]}})
 
 
 def counts(found: list[Found]) -> dict[str, int]:

@@ -6,6 +6,8 @@ What is wanted stands in the format document: so the command line can do it wher
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -15,12 +17,14 @@ from ptb_mongo.errors import PersistenceError, RefusedError
 from ptb_mongo.log import get_logger
 from ptb_mongo.sync.seen import SEEN_AT
 from ptb_mongo.types import EXPIRING, Expire
+from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 
-__all__ = ["Change", "apply", "changes", "keep_indexes", "wanted_in"]
+__all__ = ["Change", "IndexKeeper", "apply", "changes", "wanted_in"]
 
 _LOGGER = get_logger(__name__)
 _NO_COLLECTION: Final = 26
 _CHUNK: Final = 1000
+_LAST: Final = 3.0  # seconds that a stop waits for the indexes
 _EXPIRES: Final = "expireAfterSeconds"
 
 
@@ -111,10 +115,8 @@ async def _touch_some(driver: Driver, collection: str, query: Mapping[str, Any],
     return await driver.touch(collection, {"_id": {"$in": ids}}, SEEN_AT, unset=unset) if ids else 0
 
 
-async def keep_indexes(
-    driver: Driver, prefix: str, format_collection: str, expire: Expire, form: Mapping[str, Any] | None
-) -> None:
-    """Sees to the indexes of a bot, and to documents that say nothing of when they were seen.
+class IndexKeeper:
+    """Sees to the indexes of a bot, in the background, and then to documents that say nothing of when they were seen.
 
     Args:
         driver: The database.
@@ -123,21 +125,54 @@ async def keep_indexes(
         expire: After how long documents expire, by the name of their collection.
         form: The format document as it was at the start.
     """
-    wanted = seconds_in(expire)
-    try:
-        if wanted_in(form) != wanted:
-            await driver.set_fields(format_collection, "format", {"expires": wanted}, insert={})
-        is_seen_to = await _see_to(driver, prefix, wanted)
-        for name in wanted:
-            # Until now, nobody has looked for them: for all that is known they were here just now.
-            if not is_seen_to:  # without an index, to look for a few at a time would take the square of their number
-                await driver.touch(f"{prefix}{name}", {SEEN_AT: None}, SEEN_AT)
-            while await _touch_some(driver, f"{prefix}{name}", {SEEN_AT: None}):
-                pass
-    except NotImplementedError:
-        _LOGGER.warning("Nothing expires: this server has no such indexes")
-    except PersistenceError as error:
-        _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+
+    def __init__(
+        self, driver: Driver, prefix: str, format_collection: str, expire: Expire, form: Mapping[str, Any] | None
+    ) -> None:
+        self._driver = driver
+        self._prefix = prefix
+        self._format_collection = format_collection
+        self._wanted = seconds_in(expire)
+        self._was_wanted = wanted_in(form)
+        self._are_seen_to = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._see_to_all(), name="ptb_mongo expiry")
+
+    def done(self) -> bool:
+        """Whether everything is seen to."""
+        return self._task.done()
+
+    async def _see_to_all(self) -> None:
+        driver, wanted = self._driver, self._wanted
+        try:
+            if self._was_wanted != wanted:
+                await driver.set_fields(self._format_collection, "format", {"expires": wanted}, insert={})
+            is_seen_to = await _see_to(driver, self._prefix, wanted)
+            self._are_seen_to.set()
+            for name in wanted:
+                # Until now, nobody has looked for them: for all that is known they were here just now.
+                if (
+                    not is_seen_to
+                ):  # without an index, to look for a few at a time would take the square of their number
+                    await driver.touch(f"{self._prefix}{name}", {SEEN_AT: None}, SEEN_AT)
+                while await _touch_some(driver, f"{self._prefix}{name}", {SEEN_AT: None}):
+                    pass
+        except NotImplementedError:
+            _LOGGER.warning("Nothing expires: this server has no such indexes")
+        except PersistenceError as error:
+            _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+        finally:
+            self._are_seen_to.set()
+
+    async def close(self, *, waits: bool) -> None:
+        """Ends it.
+
+        Args:
+            waits: Whether it waits a moment for the indexes: a bot that stops at once should leave all of them.
+        """
+        if waits:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await wait_at_most(_LAST, self._are_seen_to.wait())
+        await cancel_and_wait(self._task)
 
 
 async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> bool:

@@ -133,6 +133,19 @@ def test_what_a_stranger_has_stored_acts_on_no_terminal(run: Run, filled: Any, t
     assert filled.with_rules_chat_data.count_documents({}) == len(ODD)
 
 
+@pytest.mark.parametrize("options", [[], ["--collection-prefix", "misspelt_"]], ids=str)
+def test_of_nothing_no_file_is_made(run: Run, database: Any, filled: Any, tmp_path: Path, options: list[str]) -> None:
+    if not options:
+        database.client.drop_database(database.name)
+    ran = run("backup", str(tmp_path / "b"), *options)
+    assert ran.exit_code == 2
+    assert "nothing of a bot is stored" in ran.output
+    assert list(tmp_path.iterdir()) == []
+    if options:
+        database.misspelt_ptb_mongo.insert_one({"_id": "format", "version": 1})  # a bot that has no data yet
+        assert run("backup", str(tmp_path / "b"), *options).exit_code == 0
+
+
 # -- damaged files ----------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ was never loaded; and the reverse, that somebody else's document goes with them,
 from __future__ import annotations
 
 import asyncio
+import datetime as dtm
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -139,6 +140,25 @@ async def test_stored_jobs_leases_and_quarantined_documents_of_theirs_go_too(bot
     assert [one["_id"] for one in database.leases.find()] == [f"user:{ADA}1"]
     assert database.user_data_quarantine.count_documents({}) == 0
     assert database.user_data.count_documents({}) == 2
+
+
+async def test_a_lease_that_somebody_has_planted_goes_and_one_that_is_in_use_is_given_back(
+    bot: Bot, database: Any
+) -> None:
+    now = dtm.datetime.now(dtm.timezone.utc)
+    until = {
+        "in use": now + dtm.timedelta(seconds=30),
+        "planted": now + dtm.timedelta(days=9_000),
+        "odd": "9999",
+        "none": None,
+    }
+    left = {}
+    for name, date in until.items():
+        database.leases.replace_one({"_id": f"user:{ADA}"}, {"holder": "x", "until": date}, upsert=True)
+        await bot.persistence.erase(bot.application, user_id=ADA)
+        left[name] = database.leases.count_documents({})
+        database.leases.delete_many({})
+    assert left == {"in use": 1, "planted": 0, "odd": 0, "none": 0}
 
 
 async def test_a_document_that_cannot_be_read_is_erased_all_the_same(bot: Bot, database: Any) -> None:

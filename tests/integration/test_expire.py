@@ -310,6 +310,25 @@ async def test_the_indexes_follow_what_the_bot_wants(make: Callable[..., Any], d
     assert database.ptb_mongo.find_one({"_id": "format"})["expires"] == {}
 
 
+async def test_a_bot_that_stops_at_once_leaves_all_indexes(make: Callable[..., Any], database: Any) -> None:
+    async with started(make()):
+        pass
+    assert indexes(database) == dict.fromkeys(ALL, 31_536_000)
+
+
+async def test_a_stop_does_not_wait_for_documents_that_are_yet_to_be_marked(
+    make: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(*_: Any, **__: Any) -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    monkeypatch.setattr("ptb_mongo.sync.expiry._touch_some", endless)
+    async with started(make()):
+        pass
+    assert indexes(database) == dict.fromkeys(ALL, 31_536_000)
+
+
 async def test_a_bot_that_may_not_make_indexes_says_who_does_and_goes_on(
     make: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,9 @@ from people import ADA
 from typer.testing import Result
 from workers import SharedBot, running
 
+from ptb_mongo.migration.backing_up import restore_from_bots
+from ptb_mongo.migration.database import Database
+
 Run = Callable[..., Result]
 
 
@@ -161,6 +164,28 @@ async def test_workers_put_together_what_each_of_them_knows(
         assert made["documents"]["user_data"] == 2
         await until(lambda: database.user_data.count_documents({"data.balance": 10}) == 2)
         assert database.ptb_mongo.count_documents({}) == 1
+
+
+async def test_what_comes_with_pauses_is_counted_too(
+    mongodb_server_uri: str, mongodb_database: str, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([0, 200, 200, 400, 400, 400, 401, 401, 401, 401, 401, 402])
+
+    async def counted(_: object) -> dict[str, int]:
+        number = next(looks)
+        return {"user_data": number} if number else {}
+
+    async def form(_: object) -> dict[str, Any]:
+        return {"restored": database.ptb_mongo.find_one({"_id.restore": "bot"})["_id"]["number"]}
+
+    monkeypatch.setattr("ptb_mongo.migration.backing_up._PAUSE", 0.001)
+    monkeypatch.setattr("ptb_mongo.migration.backing_up._counts", counted)
+    monkeypatch.setattr(Database, "format", form)
+    opened = await Database.open(mongodb_server_uri, mongodb_database)
+    try:
+        assert await restore_from_bots(opened) == {"user_data": 401}
+    finally:
+        await opened.close()
 
 
 def test_without_a_bot_nothing_is_restored(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
