@@ -116,7 +116,10 @@ class BackupReader:
         self._file = path.open("rb")
         try:
             self._documents = self._unpacked(self._file)
-            self.header: dict[str, Any] = dict(self._next() or {})
+            header = self._next()
+            if header is None:
+                raise self._damaged("it ends too early")
+            self.header: dict[str, Any] = dict(header)
             version = self.header.get("ptb_mongo_backup")
             if type(version) is not int:
                 raise self._damaged("it is no backup of ptb_mongo")

@@ -101,5 +101,8 @@ async def ordered(driver: Driver, collection: str, document_id: dict[str, Any]) 
     try:
         yield
     finally:
-        old = {"_id.erase": {"$in": list(_KINDS)}, "at": {"$lt": now - _OLD}}  # of a process that was killed
-        await driver.delete_all(collection, {"$or": [{"_id": {"$eq": document_id}}, old]})
+        # Of processes that were killed; and every one about the same person, whose id stands in it. If somebody else is
+        # erasing them just now, that event arrives all the same.
+        old = {"_id.erase": {"$in": list(_KINDS)}, "at": {"$lt": now - _OLD}}
+        same = {"_id.erase": document_id["erase"], "_id.id": document_id["id"]}
+        await driver.delete_all(collection, {"$or": [same, old]})
