@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import io
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -33,6 +36,7 @@ from telegram.ext import (
     ExtBot,
     MessageHandler,
     PersistenceInput,
+    PicklePersistence,
     filters,
 )
 
@@ -42,6 +46,11 @@ from ptb_mongo.embedded import mongodb_uri
 DATABASE = "benchmark_scale"
 EMPTY = f"{DATABASE}_empty"
 BATCH = 10_000
+MOST_OF_PICKLE = 1.5
+MOST_OF_A_COMMAND = 300  # MB
+LOOKING = tuple(
+    f"{words} --json" for words in ("check", "stats", "show conversations", "show user 1", "erase user 1 --search")
+)
 
 
 # -- the database ------------------------------------------------------------------------------------------
@@ -95,8 +104,10 @@ def make(uri: str, users: int) -> None:
 
 
 def memory() -> float:
-    """The most memory of this process until now, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory of this process until now, in MB; what `getrusage` says may be that of the one it was made by."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
 
 
 def memory_now() -> float:
@@ -323,6 +334,71 @@ async def release(uri: str, users: int, keep: int) -> dict[str, float]:
     return figures
 
 
+# -- the command line --------------------------------------------------------------------------------------
+
+
+async def pickled(_: str, file: str) -> dict[str, float]:
+    """What `PicklePersistence` needs to load a file and to write it again."""
+    persistence: PicklePersistence[Any, Any, Any] = PicklePersistence(file, on_flush=True)
+
+    async def go() -> None:
+        kept = [
+            await persistence.get_user_data(),
+            await persistence.get_chat_data(),
+            await persistence.get_bot_data(),
+            await persistence.get_conversations("order"),
+        ]
+        assert kept
+        await persistence.flush()
+
+    figures = await watched(go())
+    return {"seconds": figures["seconds"], "MB": figures["MB"]}
+
+
+class FirstLine(io.StringIO):
+    """Throws away what is printed, and notes when it begins."""
+
+    at = 0.0
+
+    def write(self, text: str) -> int:
+        """See `TextIOBase`."""
+        self.at = self.at or time.perf_counter()
+        return len(text)
+
+
+async def command(uri: str, words: str, database: str = DATABASE) -> dict[str, float]:
+    """A command of `ptb-mongo`: its seconds, those until its first line, and the memory that it needs besides."""
+    from ptb_mongo.cli.app import app  # noqa: PLC0415  (the other lines need no memory for it)
+
+    os.environ.update(MONGODB_URI=uri, BOT_TOKEN=TOKEN)
+    before, begun, printed = memory(), time.perf_counter(), FirstLine()
+    with contextlib.redirect_stdout(printed):
+        code = await asyncio.to_thread(app, [*words.split(), "--database", database], standalone_mode=False)
+    if code not in {None, 0, 1}:
+        sys.exit(f"ptb-mongo {words} has failed")
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "first line": printed.at - begun, "MB": memory() - before}
+
+
+def measure_commands(uri: str, users: int) -> bool:
+    """Prints what the commands need; returns whether all keep within their limits."""
+    make(uri, users)
+    is_within = True
+    with tempfile.TemporaryDirectory() as folder:
+        file, backup, copy = f"{folder}/bot.pickle", f"{folder}/bot.backup", f"{DATABASE}_copy"
+        export = measured(uri, "command", words=f"export pickle {file} --json")
+        itself = measured(uri, "pickled", file=file)
+        imported = measured(uri, "command", words=f"import pickle {file} --apply --json", database=copy)
+        for what, figures in (("export", export), ("import", imported)):
+            ratio(f"MB of {what}, to PicklePersistence itself", figures["MB"], itself["MB"])
+            is_within = is_within and figures["MB"] <= MOST_OF_PICKLE * itself["MB"]
+        for words in (*LOOKING, f"backup {backup} --json", f"restore {backup} --json"):
+            is_within = measured(uri, "command", words=words)["MB"] <= MOST_OF_A_COMMAND and is_within
+        with MongoClient[dict[str, Any]](uri) as client:
+            client.drop_database(copy)
+    return is_within
+
+
 # -- all of it ---------------------------------------------------------------------------------------------
 
 WORK: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
@@ -334,6 +410,8 @@ WORK: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
     "raw broadcast": raw_broadcast,
     "lost stream": lost_stream,
     "release": release,
+    "command": command,
+    "pickled": pickled,
 }
 
 
@@ -377,6 +455,8 @@ def measure_all(uri: str, users: int, most_released: int) -> None:
     for kind in ("plain", "shared"):
         measured(uri, "lost stream", kind=kind)
     measured(uri, "release", users=min(users, most_released), keep=max(users // 50, 1000))
+    if not measure_commands(uri, users):
+        sys.exit("a command of ptb-mongo needs too much memory")
 
 
 def main() -> None:
@@ -385,17 +465,18 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--release", type=int, default=200_000, help="at most so many users go through a lazy bot")
     parser.add_argument("--uri", help="a server; by default an embedded one")
+    parser.add_argument("--commands", action="store_true", help="only the command line")
     parser.add_argument("--one", help="measures one line, and prints it as JSON")
     options = parser.parse_args()
     if options.one:
         name, arguments = json.loads(options.one)
         print(json.dumps(asyncio.run(WORK[name](options.uri, **arguments))))  # type: ignore[arg-type]
         return
-    if options.uri:
-        measure_all(options.uri, options.users, options.release)
-        return
-    with mongodb_uri() as uri:
-        measure_all(uri, options.users, options.release)
+    with contextlib.nullcontext(options.uri) if options.uri else mongodb_uri() as uri:
+        if not options.commands:
+            measure_all(uri, options.users, options.release)
+        elif not measure_commands(uri, options.users):
+            sys.exit("a command of ptb-mongo needs too much memory")
 
 
 if __name__ == "__main__":

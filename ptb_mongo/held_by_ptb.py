@@ -14,7 +14,7 @@ from telegram.ext import Application, CallbackContext
 
 from ptb_mongo.errors import ConfigurationError
 
-__all__ = ["Kind", "check_ptb", "context_that_refreshes", "let_go"]
+__all__ = ["Kind", "check_ptb", "context_that_refreshes", "held_of", "let_go"]
 
 Kind = Literal["user", "chat"]
 
@@ -34,6 +34,11 @@ def check_ptb() -> None:
                 f"python-telegram-bot {telegram.__version__} keeps no Application.{name.format('user')} any more: keep "
                 "cannot be used with this version; install an older one, or a newer ptb_mongo"
             )
+
+
+def held_of(application: Any, kind: Kind, key: int) -> Any:
+    """The object that an application holds of somebody; `None` if there is none."""
+    return getattr(application, f"{kind}_data").get(key)
 
 
 def let_go(application: Any, kind: Kind, key: int, live: Any) -> bool:

@@ -349,8 +349,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         """
         session = await self._lifecycle.open()
         users, chats = list(user_ids), list(chat_ids)
-        try:
+        async with self._loading("user", session.scopes.user_data, application, users):
             await session.exchange.preload(session.scopes.user_data, users, application.user_data.__getitem__)
+        async with self._loading("chat", session.scopes.chat_data, application, chats):
             await session.exchange.preload(session.scopes.chat_data, chats, application.chat_data.__getitem__)
-        finally:  # some may be there
-            self._preloaded(application, users, chats)

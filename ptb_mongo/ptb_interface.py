@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, Generic, Literal, cast
 
 from telegram.ext import BasePersistence, PersistenceInput
 
 from ptb_mongo.errors import DocumentError, UnsavedDataError
+from ptb_mongo.held_by_ptb import Kind
 from ptb_mongo.lifecycle import Lifecycle, Staged, raising
 from ptb_mongo.people.application import ids_of_update
 from ptb_mongo.quick_refresh import Check, never, quick_refresh
@@ -248,10 +250,12 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             await self._lifecycle.refresh(lambda scopes: scopes.bot_data, self._lifecycle.bot_id(), bot_data)
             self._gives("bot_data", self._lifecycle.bot_id(), bot_data)
 
-    def _preloaded(self, application: Any, user_ids: Iterable[int], chat_ids: Iterable[int]) -> None:
-        for releases, ids in ((self._users, user_ids), (self._chats, chat_ids)):
-            if releases is not None:
-                releases.loaded(application, ids)
+    def _loading(
+        self, kind: Kind, scope: DataScope[Any], application: Any, keys: Iterable[int]
+    ) -> AbstractAsyncContextManager[None]:
+        """Around what loads users or chats without an update: others go, if only so many stay."""
+        releases = self._users if kind == "user" else self._chats
+        return nullcontext() if releases is None else releases.loading(scope, application, keys)
 
     def _note_passed_on(self) -> None:
         if (sharing := self._lifecycle.settings.sharing) is not None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from ptb_mongo.held_by_ptb import Kind, context_that_refreshes, let_go
+from ptb_mongo.held_by_ptb import Kind, context_that_refreshes, held_of, let_go
 from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.sync.steps import Steps
 
 __all__ = ["Releases"]
 
@@ -58,11 +60,32 @@ class Releases:
         self._application = context.application
         self._let_go(scope)
 
-    def loaded(self, application: Any, keys: Iterable[int]) -> None:
-        """Some were loaded without an update."""
+    @asynccontextmanager
+    async def loading(self, scope: DataScope[Any], application: Any, keys: Iterable[int]) -> AsyncIterator[None]:
+        """Some are loaded without an update: others go before, in steps, and these are in use until they are there.
+
+        Args:
+            scope: Their data.
+            application: Into which application.
+            keys: The keys.
+        """
         self._application = application
-        for key in keys:
-            self._loaded.setdefault(key, None)
+        wanted, use = list(dict.fromkeys(keys)), _Use()
+        for key in wanted:
+            known = self._loaded.pop(key, None)
+            self._loaded[key] = known if known is not None and known() is not None else weakref.ref(use)
+        with Steps() as steps:
+            for _ in range(2 * max(0, len(self._loaded) - self._keep) + _MORE):
+                if len(self._loaded) <= max(self._keep, len(wanted)):
+                    break
+                self._try_longest_silent(scope)
+                await steps.pause()
+        try:
+            yield
+        finally:
+            for key in wanted:  # whose update was over meanwhile
+                self._loaded.setdefault(key, None)
+            del use
 
     def forget(self) -> None:
         """Another application may begin, which holds nothing yet."""
@@ -74,18 +97,34 @@ class Releases:
             scope.release_unused()
             self._most_known = 2 * len(scope.replicas) + _MORE
         for _ in range(min(len(self._loaded) - self._keep, _ATTEMPTS)):
-            key, use = self._loaded.popitem(last=False)
-            if (use is not None and use() is not None) or not self._is_gone(scope, key):
-                self._loaded[key] = use  # it is tried again after all others
+            self._try_longest_silent(scope)
+
+    def _try_longest_silent(self, scope: DataScope[Any]) -> None:
+        key, use = self._loaded.popitem(last=False)
+        if (use is not None and use() is not None) or not self._is_gone(scope, key):
+            self._loaded[key] = use  # it is tried again after all others
 
     def _is_gone(self, scope: DataScope[Any], key: int) -> bool:
-        replica = scope.replicas.get(key)
-        if replica is None:
-            return True
+        if scope.is_unread(key):
+            return self._is_unread_gone(scope, key)
+        replica = scope.replicas[key]
         live = replica.live
         if live is None or sys.getrefcount(live) > _REFERENCES or not scope.may_be_released(replica):
             return False
         if not let_go(self._application, self._kind, key, live):
             return False
         scope.release(key)
+        return True
+
+    def _is_unread_gone(self, scope: DataScope[Any], key: int) -> bool:
+        """The same for somebody whose document could not be read: PTB has made an object all the same."""
+        replica, live = scope.replicas.get(key), held_of(self._application, self._kind, key)
+        if live is not None:
+            most = _REFERENCES if replica is not None and replica.live is live else _REFERENCES - 1
+            if sys.getrefcount(live) > most or not scope.is_new(key, live):
+                return False
+            if not let_go(self._application, self._kind, key, live):
+                return False
+        if replica is not None:
+            scope.release(key)
         return True

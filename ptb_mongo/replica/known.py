@@ -49,7 +49,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
         super().__init__(codec)
         self.collection = collection
-        self.replicas: Replicas[R] = Replicas(self.made_of_unused)
+        self.replicas: Replicas[R] = Replicas(self.made_of_unused, self._note_made)
         self.quarantined = Quarantine(collection)
         self.unstorable: dict[Replica, DocumentError] = {}
         self.told_later: dict[Replica, list[DocumentError]] = {}
@@ -98,8 +98,11 @@ class KnownDocuments(DocumentForm, Generic[R]):
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:
-        """Marks the time of a load: a document that is written meanwhile may have been read before."""
-        began = {key: replica.reading() for key, replica in self.replicas.items()}
+        """Marks the time of a load: a document that is written meanwhile may have been read before.
+
+        One that nobody uses gets its replica when something is said or shown of it: until then nothing has happened.
+        """
+        began = {key: replica.reading() for key, replica in self.replicas.items_in_use()}
         if not self._loads:
             self._is_incomplete = False
         self._loads.append(began)
@@ -108,6 +111,11 @@ class KnownDocuments(DocumentForm, Generic[R]):
         finally:
             self._loads = [one for one in self._loads if one is not began]
             self._end_load()
+
+    def _note_made(self, key: Any, replica: R) -> None:
+        """The replica of a document was made that nobody had used: for loads that go on, they have just begun."""
+        for began in self._loads:
+            began[key] = replica.reading()
 
     @contextlib.contextmanager
     def being_read(self) -> Iterator[None]:
@@ -145,7 +153,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
             if deleted:
                 self.quarantined.discard(document_id)
             return
-        if self.replicas.told_unused(key):
+        if not self._loads and self.replicas.told_unused(key):
             return
         replica = self.replicas.get(key)
         if replica is not None:

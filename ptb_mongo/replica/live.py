@@ -72,8 +72,17 @@ class LiveReplica(Replica):
     @property
     def is_idle(self) -> bool:
         """Whether what is stored was read, and neither a write nor a read is under way."""
-        is_busy = self.is_unsaved or self.sent or self.is_being_read or self.is_insertion_in_doubt or self.handed_out
-        return self.is_loaded and not is_busy
+        return self.is_loaded and not self.is_being_read and not self._is_changing
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether no write is under way, and no read either that would make it current: the last one has failed."""
+        is_awaited = self.is_being_read and self._reading_at > self._told_at
+        return not is_awaited and not self._is_changing
+
+    @property
+    def _is_changing(self) -> bool:
+        return bool(self.is_unsaved or self.sent or self.is_insertion_in_doubt or self.handed_out)
 
     # -- which object -----------------------------------------------------------------------------------
 

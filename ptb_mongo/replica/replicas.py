@@ -37,11 +37,13 @@ class Replicas(dict[Any, R], Generic[R]):
 
     Args:
         make: Makes the replica of a document that nobody has used, of its key, its bytes, and its object.
+        made: Called with the key and the replica, when that was made, and what was told of it is known to it.
     """
 
-    def __init__(self, make: Callable[[Any, bytes, Any], R]) -> None:
+    def __init__(self, make: Callable[[Any, bytes, Any], R], made: Callable[[Any, R], None]) -> None:
         super().__init__()
         self._make = make
+        self._made_one = made
         self._current, self._stale = _Unused(), _Unused()
 
     def add_unused(self, keys: Sequence[Any], raws: Iterable[bytes], lives: Iterable[Any]) -> None:
@@ -78,6 +80,10 @@ class Replicas(dict[Any, R], Generic[R]):
         """Those that somebody uses now: of no other one there is anything to save."""
         return list(super().values())
 
+    def items_in_use(self) -> list[tuple[Any, R]]:
+        """The same, with their keys."""
+        return list(super().items())
+
     def told_all(self) -> None:
         """Any document may have been written by somebody."""
         for replica in super().values():
@@ -96,6 +102,7 @@ class Replicas(dict[Any, R], Generic[R]):
                 if unused is self._stale:
                     replica.told()
                 self[key] = replica
+                self._made_one(key, replica)
                 return replica
         raise KeyError(key)
 

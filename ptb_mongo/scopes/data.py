@@ -62,6 +62,18 @@ class DataScope(OfferedData[T]):
         self._made_by_others.discard(key)
         del self.replicas[key]
 
+    def is_unread(self, key: int) -> bool:
+        """Whether a document could not be read until now, or not be decoded, and nothing is going on with it."""
+        replica = self.replicas.get(key)
+        if replica is None:
+            return True
+        is_known = replica.is_loaded and replica.live is not None and key not in self.quarantined
+        return not (is_known or self._loads or replica in self.unstorable) and replica.is_given_up
+
+    def is_new(self, key: int, live: T) -> bool:
+        """Whether an object is as PTB makes it for somebody of whom it knows nothing."""
+        return self._is_empty(self._plain_or_none(LiveReplica(key), live))
+
     def release_unused(self) -> None:
         """Forgets documents that were read, and of which the application has no object."""
         if self._loads:

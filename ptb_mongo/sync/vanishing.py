@@ -21,6 +21,7 @@ from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.availability import Availability, Request
 from ptb_mongo.sync.format import FORMAT_VERSION
+from ptb_mongo.sync.steps import Steps
 from ptb_mongo.waiting import cancel_and_wait
 
 __all__ = ["ORDER", "RESTORED", "Vanishing"]
@@ -30,7 +31,6 @@ ORDER: Final = "restore"
 """The first field in the `_id` of an order to store everything anew."""
 RESTORED: Final = "restored"
 """The field of the format document that names the order by which it was made anew."""
-_AT_ONCE: Final = 200  # documents; then other tasks run
 _MOST_ORDERS: Final = 100
 _FIELDS: Final = {"created_at": 1, RESTORED: 1}
 
@@ -188,13 +188,14 @@ class Vanishing:
 
     async def _restore(self, number: str) -> int:
         count = 0
-        for collection in self._collections:
-            for replica in [*collection.replicas.values()]:
-                if replica.vanished():
-                    count += 1
-                    self._submit(collection, replica)
-                    if count % _AT_ONCE == 0:
-                        await asyncio.sleep(0)
+        with Steps() as steps:
+            for collection in self._collections:
+                for key in collection.replicas:
+                    replica = collection.replicas.get(key)
+                    if replica is not None and replica.vanished():
+                        count += 1
+                        self._submit(collection, replica)
+                    await steps.pause()
         made = {"version": FORMAT_VERSION, **({"bot_id": self._bot_id} if self._bot_id else {})}
         form = {"created_at": self._since, RESTORED: number}
         await self._driver.set_fields(self._format_collection, "format", form, insert=made)

@@ -19,7 +19,7 @@ from telegram.ext import Application, ConversationHandler, MessageHandler, TypeH
 from workers import SharedBot, running, text
 
 from ptb_mongo import MongoPersistence, releasing
-from ptb_mongo.errors import ConfigurationError
+from ptb_mongo.errors import ConfigurationError, RefusedError, UnavailableError
 from ptb_mongo.scopes import conversations
 from ptb_mongo.sync.preloading import Preload
 
@@ -261,3 +261,100 @@ async def test_who_is_let_go_while_an_older_read_of_a_preload_is_on_its_way_come
     await bot.persistence.preload(bot.application, user_ids=[1])
 
     assert await bot.hears(user=1) == {"n": 2}
+
+
+async def test_who_could_not_be_read_is_let_go_as_well(
+    start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    driver = bot.persistence.session.driver
+    database.user_data.insert_many([{"_id": one, "data": {"n": one}} for one in (1, 2)])
+    raw_documents = driver.raw_documents
+
+    async def refused(wanted: Any, **options: Any) -> Any:
+        if any({1, 2} & set(one.ids) for one in wanted):
+            raise RefusedError("not authorized", 13)
+        return await raw_documents(wanted, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "raw_documents", refused)
+        for user in (1, 2):
+            await bot.application.process_update(text(user=user, chat=-5))
+        assert {1, 2} <= set(bot.application.user_data)
+    bot.application.user_data[2]["by hand"] = 1  # which nobody else knows
+    for one in bot.errors:  # the log has them, and their tracebacks the contexts
+        error = one
+        while error is not None:
+            error.__traceback__, error = None, error.__cause__ or error.__context__
+    bot.errors.clear()
+
+    await others_come(bot)
+
+    assert held(bot) & {1, 2} == {2}
+    assert await bot.hears(user=1) == {"n": 1}
+    assert (await bot.hears(user=2))["n"] == 2
+
+
+async def test_whose_document_cannot_be_decoded_is_let_go_as_well(start: Callable[..., Any], database: Any) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+    database.user_data.insert_one({"_id": 1, "data": {"_py": "nonsense"}})
+    await bot.application.process_update(text(user=1, chat=-5))
+    assert 1 in bot.application.user_data
+
+    await others_come(bot)
+
+    assert 1 not in set(bot.application.user_data)
+    assert bot.persistence.health().quarantined == 1
+    database.user_data.replace_one({"_id": 1}, {"_id": 1, "data": {"n": 1}})
+    assert await bot.sees(lambda data: data == {"n": 1}, user=1)
+
+
+async def test_who_should_be_preloaded_while_nothing_can_be_read_is_not_remembered(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await start(loading="lazy", keep=KEEP)
+
+    async def fails(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bot.persistence.session.driver, "raw_documents", fails)
+        with pytest.raises(UnavailableError):
+            await bot.persistence.preload(bot.application, user_ids=range(1, 100))
+
+    await others_come(bot, 100)
+
+    assert len(bot.persistence._users._loaded) == KEEP
+
+
+async def test_one_preload_after_another_keeps_no_more_than_that(start: Callable[..., Any], database: Any) -> None:
+    database.user_data.insert_many([{"_id": one, "data": {"n": one}} for one in range(60)])
+    bot = await start(loading="lazy", keep=KEEP)
+    most, get = 0, bot.persistence.session.scopes.user_data.filled_unused
+
+    def filled(*some: Any) -> Any:
+        nonlocal most
+        found = get(*some)
+        most = max(most, len(bot.application.user_data))
+        return found
+
+    bot.persistence.session.scopes.user_data.filled_unused = filled
+    for first in range(0, 60, KEEP):
+        ids = range(first, first + KEEP)
+        await bot.persistence.preload(bot.application, user_ids=ids)
+        assert [bot.application.user_data[one]["n"] for one in ids] == [*ids]
+    assert most == KEEP
+
+
+async def test_two_preloads_at_once_let_nobody_go_whom_the_other_has_loaded(
+    start: Callable[..., Any], database: Any
+) -> None:
+    database.user_data.insert_many([{"_id": one, "data": {"n": one}} for one in range(40)])
+    bot = await start(loading="lazy", keep=20)
+    ids = [range(20), range(10, 30)]
+    await asyncio.gather(*(bot.persistence.preload(bot.application, user_ids=some) for some in ids))
+    assert {one: data for one, data in bot.application.user_data.items() if data} == {
+        one: {"n": one} for one in range(30)
+    }
+    await bot.persistence.preload(bot.application, user_ids=range(30, 40))
+    assert len(held(bot)) == 20

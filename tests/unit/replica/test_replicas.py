@@ -203,3 +203,99 @@ def test_one_that_cannot_be_made_for_now_is_not_taken_for_a_document_that_does_n
 
     assert users.replicas[3].live is objects[3]
     assert users.replicas[3].is_stale is is_told
+
+
+def shown(users: Users, user: int, n: int) -> None:
+    """A load shows a document."""
+    dict(users.attached([dump({"_id": user, "data": {"n": n}, "rev": "other:1"})]))
+
+
+def is_told_first(users: Users, user: int) -> None:
+    users.told_all()
+    with users.being_loaded():
+        shown(users, user, 7)
+
+
+def is_told_before_it_is_shown(users: Users, user: int) -> None:
+    users.told_all()
+    with users.being_loaded():
+        users.told(user)
+        shown(users, user, 7)
+
+
+def is_told_after_it_was_shown(users: Users, user: int) -> None:
+    users.told_all()
+    with users.being_loaded():
+        shown(users, user, 7)
+        users.told(user)
+
+
+def is_deleted_before_it_is_shown(users: Users, user: int) -> None:
+    with users.being_loaded():
+        users.told(user, deleted=True)
+        shown(users, user, 7)
+
+
+def all_are_told_before_it_is_shown(users: Users, user: int) -> None:
+    with users.being_loaded():
+        users.told_all()
+        shown(users, user, 7)
+
+
+def is_used_before_it_is_shown(users: Users, user: int) -> None:
+    users.told_all()
+    with users.being_loaded():
+        assert users.replicas.get(user) is not None
+        shown(users, user, 7)
+
+
+def is_used_and_told_before_it_is_shown(users: Users, user: int) -> None:
+    with users.being_loaded():
+        assert users.replicas.get(user) is not None
+        users.told(user)
+        shown(users, user, 7)
+
+
+def is_shown_by_the_second_of_two_loads(users: Users, user: int) -> None:
+    users.told_all()
+    with users.being_loaded():
+        users.told(user)
+        with users.being_loaded():
+            shown(users, user, 7)
+
+
+def is_not_shown(users: Users, user: int) -> None:
+    with users.being_loaded():
+        users.told(user)
+
+
+RELOADS = [
+    is_told_first,
+    is_told_before_it_is_shown,
+    is_told_after_it_was_shown,
+    is_deleted_before_it_is_shown,
+    all_are_told_before_it_is_shown,
+    is_used_before_it_is_shown,
+    is_used_and_told_before_it_is_shown,
+    is_shown_by_the_second_of_two_loads,
+    is_not_shown,
+]
+
+
+@pytest.mark.parametrize("reload", RELOADS)
+def test_a_later_load_tells_a_document_that_nobody_used_what_it_tells_the_others(
+    users: Users, objects: dict[int, Any], reload: Callable[[Users, int], None]
+) -> None:
+    found = []
+    for user in (1, 5):
+        reload(users, user)
+        replica = users.replicas[user]
+        found.append((replica.is_stale, replica.base == dump({"data": {"n": 7}}), replica.rev.partition(":")[0]))
+    assert found[1] == found[0]
+
+
+def test_a_later_load_makes_no_replica_of_what_it_does_not_show(users: Users, objects: dict[int, Any]) -> None:
+    users.told_all()
+    with users.being_loaded():
+        shown(users, 4, 7)
+    assert {one.id for one in users.replicas.in_use()} == {1, 2, 4}

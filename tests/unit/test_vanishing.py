@@ -1,0 +1,54 @@
+"""What a bot has in memory is stored anew in short steps, though most of it was not used since the start."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ptb_mongo.codec import Codec, dump
+from ptb_mongo.health import Counters
+from ptb_mongo.scopes.data import DataScope
+from ptb_mongo.sync import steps
+from ptb_mongo.sync.availability import Availability
+from ptb_mongo.sync.vanishing import Vanishing
+
+NUMBER = 500
+
+
+class Driver:
+    """Takes the format document."""
+
+    def __init__(self) -> None:
+        self.form: Mapping[str, Any] = {}
+
+    async def set_fields(self, _: str, __: str, fields: Mapping[str, Any], *, insert: Mapping[str, Any]) -> None:
+        self.form = {**insert, **fields}
+
+
+async def test_a_restore_from_memory_gives_way_between_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "_LONGEST", 0.0)
+    counters, submitted = Counters(), []
+    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
+    raws = [dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]
+    loaded = dict(users.attached(raws))
+    driver: Any = Driver()
+    names = "ptb_mongo", "database", 5
+    vanishing = Vanishing(driver, *names, [users], lambda _, one: submitted.append(one), Availability(counters))
+    made = [0]
+
+    async def look() -> None:
+        while True:
+            made.append(len(users.replicas.in_use()))
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    await asyncio.sleep(0)
+    await vanishing.restore("1")
+    looking.cancel()
+    assert len(loaded) == len(submitted) == NUMBER
+    assert max(after - before for before, after in itertools.pairwise(made)) <= 2
+    assert driver.form["restored"] == "1"
