@@ -22,7 +22,7 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import Document
-from ptb_mongo.scopes.job_form import JobRecord, record_of
+from ptb_mongo.scopes.job_form import LONGEST_ID, JobRecord, record_of
 from ptb_mongo.scopes.jobs import JobScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.retry import retry_forever
@@ -37,6 +37,7 @@ _MOST_NOTICED: Final = 5_000
 _POLL: Final = 30.0  # seconds between two looks, where no change stream tells of others' changes
 _SLICE: Final = 0.02  # seconds; then other tasks run
 _NAMED: Final = 100  # callbacks that are not registered
+_NAME: Final = rf"^[^\x00]{{1,{LONGEST_ID}}}$"
 
 
 class Changes(Protocol):
@@ -128,7 +129,12 @@ class Arrivals:
         self._store.wake()
         for replica in [one for one in scope.replicas.values() if one.is_stale and not one.is_unsaved]:
             self.noticed(replica)
-        others = {"callback": {"$nin": names}, "next_run": {"$exists": True}}
+        # Only what may be a name: a stranger may have stored megabytes instead, and arrays that hold one.
+        others = {
+            "callback": {"$nin": names, "$regex": _NAME},
+            "callback.0": {"$exists": False},
+            "next_run": {"$exists": True},
+        }
         found = session.exchange.some(scope, others, {"callback": 1}, limit=_NAMED)
         self._known.notices.unknown([one.get("callback") async for one in found])
 

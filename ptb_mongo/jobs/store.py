@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,9 @@ EVENTS: Final = EVENT_JOB_SUBMITTED | _ENDED
 
 _MOST_RUNS: Final = 1000
 """How many runs that were missed are made up for, of a job that asks for each one."""
+
+_MOST_AT_ONCE: Final = 100
+_SLICE: Final = 0.01  # seconds
 
 ALIAS: Final = "default"
 """The name of the store among those of the scheduler."""
@@ -99,9 +103,12 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         return self.jobs.get(job_id)
 
     def get_due_jobs(self, now: dtm.datetime) -> list[ScheduledJob]:
-        """See `BaseJobStore`."""
-        due = []
-        for job_id in self._timeline.due(now.timestamp()):
+        """See `BaseJobStore`; of very many only the first, as the scheduler asks again at once, after other tasks."""
+        due: list[ScheduledJob] = []
+        begun = time.monotonic()
+        for job_id in self._timeline.due(now.timestamp(), _MOST_AT_ONCE):
+            if time.monotonic() - begun > _SLICE:  # those that were missed for years are searched for milliseconds
+                break
             job = self.jobs[job_id]
             if self.keeper is None or self.keeper.may_run(job_id):
                 self._handed[job_id] = job.next_run_time

@@ -158,15 +158,15 @@ async def test_what_happens_to_jobs_of_two_workers_during_an_outage_is_the_same_
         programs = [Program(queue_of(bot), f"worker {number}") for number, bot in enumerate(bots)]
         await asyncio.gather(*(program.lives(0.5, 5) for program in programs))
         await settled(bots, server.uri)
-        for program, other in zip(programs, reversed(bots), strict=True):  # what the other one has made
-            await until(lambda made=program.left[-1], other=other: queue_of(other).scheduler.get_job(made) is not None)
+        for bot in bots:
+            queue_of(bot).run_once(alarm, 3600, job_kwargs={"id": f"of {bots.index(bot)}"})
+        for bot in bots:
+            await until(lambda bot=bot: all(queue_of(bot).scheduler.get_job(f"of {number}") for number in range(2)))
 
         server.kill()
         await asyncio.gather(*(program.lives(SECONDS, STEPS, begin=5) for program in programs))
-        for program, other in zip(programs, reversed(bots), strict=True):
-            known = next(one for one in program.left if queue_of(other).scheduler.get_job(one) is not None)
-            program.left.remove(known)
-            queue_of(other).scheduler.get_job(known).remove()
+        queue_of(bots[0]).scheduler.get_job("of 1").remove()
+        queue_of(bots[1]).scheduler.get_job("of 0").remove()
         await asyncio.to_thread(server.start)
 
         due = [one for program in programs for one in program.due]
