@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -26,6 +25,7 @@ from ptb_mongo.scopes.job_form import LONGEST_ID, JobRecord, record_of
 from ptb_mongo.scopes.jobs import JobScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.sync.steps import Steps, portions
 
 __all__ = ["MOST_JOBS", "Arrivals", "Changes"]
 
@@ -35,7 +35,6 @@ MOST_JOBS: Final = 100_000
 
 _MOST_NOTICED: Final = 5_000
 _POLL: Final = 30.0  # seconds between two looks, where no change stream tells of others' changes
-_SLICE: Final = 0.02  # seconds; then other tasks run
 _NAMED: Final = 100  # callbacks that are not registered
 _NAME: Final = rf"^[^\x00]{{1,{LONGEST_ID}}}$"
 
@@ -112,16 +111,13 @@ class Arrivals:
     async def _load(self, session: Session) -> None:
         scope, names = session.scopes.jobs, self._known.callbacks.names
         self._must_reload, is_all = False, True
-        begun = time.monotonic()
-        with scope.being_loaded():
+        with scope.being_loaded(), Steps() as steps:
             async for raws in session.exchange.batches(scope, {"callback": {"$in": names}}):
-                for replica, body in scope.loaded(raws):
-                    is_all = is_all and (not body or self._take(scope, replica, body))
-                    if time.monotonic() - begun > _SLICE:  # a rule that matches rarely is searched for milliseconds
-                        await asyncio.sleep(0)
+                for some in portions(raws):
+                    for replica, body in scope.loaded(some):
+                        is_all = is_all and (not body or self._take(scope, replica, body))
+                        await steps.pause()  # a rule that matches rarely is searched for milliseconds
                         self.reads()
-                        begun = time.monotonic()
-                await asyncio.sleep(0)
                 if not is_all:
                     break
         if is_all:
