@@ -57,6 +57,7 @@ class JobKeeper:
         self._dirty: dict[str, bool] = {}  # whether it was run, and that is why it is not there any more
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._claims = None if lease_timeout is None else Claims(self, lease_timeout)
         self._arrivals = Arrivals(queue, self._known, persistence, self._claims, self, self.run_in_background)
 
@@ -85,6 +86,7 @@ class JobKeeper:
             PersistenceError: If it cannot be read.
         """
         self._known.callbacks.load()
+        self._loop = asyncio.get_running_loop()
         self._is_open = True
         await self._arrivals.open()
 
@@ -118,8 +120,8 @@ class JobKeeper:
 
     def note(self, job_id: str, *, is_done: bool) -> None:
         """See `Changes`."""
-        if not self._dirty:
-            asyncio.get_running_loop().call_soon(self.save)
+        if not self._dirty and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.save)  # jobs may be added by other threads, as with PTB's queue
         self._dirty[job_id] = is_done
 
     def may_run(self, job_id: str) -> bool:
