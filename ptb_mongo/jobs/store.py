@@ -105,8 +105,11 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
     def get_due_jobs(self, now: dtm.datetime) -> list[ScheduledJob]:
         """See `BaseJobStore`; of very many only the first, as the scheduler asks again at once, after other tasks."""
         due: list[ScheduledJob] = []
+        moment, first = now.timestamp(), self._timeline.first
+        if first is None or first > moment:
+            return due
         begun = time.monotonic()
-        for job_id in self._timeline.due(now.timestamp(), _MOST_AT_ONCE):
+        for job_id in self._timeline.due(moment, _MOST_AT_ONCE):
             if time.monotonic() - begun > _SLICE:  # those that were missed for years are searched for milliseconds
                 break
             job = self.jobs[job_id]
