@@ -86,6 +86,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         jobs: The jobs, by their ids.
         runs: Those whose callbacks are running.
         keeper: Stores them.
+        weight: How many bytes the documents have that jobs were made of.
     """
 
     def __init__(self) -> None:
@@ -93,6 +94,8 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         self.jobs: dict[str, ScheduledJob] = {}
         self.runs: dict[str, Run] = {}
         self.keeper: Keeper | None = None
+        self.weight = 0
+        self._weights: dict[str, int] = {}
         self._timeline = Timeline()
         self._handed: dict[str, dtm.datetime] = {}  # to the scheduler, which says next when they run again
 
@@ -193,6 +196,8 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
             self.keeper.closes()
         self.jobs.clear()
         self.runs.clear()
+        self._weights.clear()
+        self.weight = 0
         self._timeline.clear()
         self._handed.clear()
 
@@ -216,6 +221,13 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         """Holds a job no longer."""
         if self.jobs.pop(job_id, None) is not None:
             self._timeline.place(job_id, None)
+            self.weigh(job_id, 0)
+
+    def weigh(self, job_id: str, weight: int) -> None:
+        """Says how many bytes the document of a job has."""
+        self.weight += weight - self._weights.pop(job_id, 0)
+        if weight:
+            self._weights[job_id] = weight
 
     def wait(self, job_id: str, until: float) -> None:
         """Does not run a job before a moment."""

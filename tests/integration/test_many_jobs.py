@@ -15,6 +15,7 @@ import pytest
 from bots import until
 from job_bots import RAN, alarm, now, running
 
+from ptb_mongo.jobs import arrivals
 from ptb_mongo.jobs.store import MongoJobStore
 from ptb_mongo.scopes.jobs import JobScope
 
@@ -103,6 +104,25 @@ async def test_a_job_that_another_thread_adds_or_changes_is_stored_and_runs(mong
         await asyncio.to_thread(job.job.modify, next_run_time=now(seconds=0.2))
         await until(lambda: RAN == ["soon"])
         await until(lambda: database.jobs.count_documents({}) == 0)
+
+
+async def test_megabytes_of_a_stranger_are_bounded_and_told_of(mongo_persistence, database, monkeypatch, caplog):
+    monkeypatch.setattr(arrivals, "MOST_BYTES", 100_000)
+    database.jobs.insert_many(planted(50, data="x" * 10_000))
+    async with running(mongo_persistence()) as jobs:
+        assert len(jobs.jobs()) == 9
+        jobs.run_once(alarm, 0.01, data="mine")
+        await until(lambda: RAN == ["mine"])
+        database.jobs.insert_many([{**one, "_id": f"more {one['_id']}"} for one in planted(50, data="x" * 10_000)])
+        jobs.run_once(alarm, 0.2, data="more")
+        await until(lambda: RAN == ["mine", "more"])
+        assert len(jobs.jobs()) <= 10
+        assert "MB of them, are stored" in caplog.text
+        database.jobs.delete_many({})
+        await until(lambda: jobs.jobs() == ())
+        assert jobs.store.weight == 0
+        database.jobs.insert_one({**planted(1)[0], "_id": "now there is room"})
+        await until(lambda: [job.job.id for job in jobs.jobs()] == ["now there is room"])
 
 
 @pytest.mark.parametrize("name", ["x" * 1_000_000, ["a", "x" * 1_000_000], {"a": "x" * 1_000_000}, 5, None])
