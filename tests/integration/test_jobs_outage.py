@@ -13,6 +13,7 @@ import asyncio
 import collections
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from workers import SharedBot
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.embedded import EmbeddedMongo
+from ptb_mongo.errors import UnsavedDataError
 
 DATABASE = "jobs_outage"
 SOON = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
@@ -218,3 +220,39 @@ async def test_a_lost_answer_makes_no_job_run_twice_and_brings_none_back(
         await until(lambda: persistence.health().waiting == 0)
         assert in_database(mongodb_server_uri, mongodb_database) == in_memory(jobs)
     assert sorted(RAN) == list(range(10))
+
+
+async def stops_in_an_outage(server: EmbeddedMongo, persistence: Any) -> None:
+    """Jobs are added, moved, run and removed in an outage that the bot does not outlive."""
+    async with running(persistence) as jobs:
+        for name in ("moved", "removed", "stays"):
+            jobs.run_once(alarm, 3600, data=name, job_kwargs={"id": name})
+        jobs.run_once(alarm, 1, data="run", job_kwargs={"id": "run"})
+        await until(lambda: len(in_database(server.uri, DATABASE)) == 4)
+        server.kill()
+        await until(lambda: RAN == ["run"])
+        jobs.run_once(alarm, 3600, data="added", job_kwargs={"id": "added"})
+        jobs.run_once(alarm, 0.5, data="due", job_kwargs={"id": "due"})
+        moved, other = jobs.scheduler.get_job("moved"), jobs.scheduler.get_job("stays")
+        moved.modify(next_run_time=other.next_run_time.replace(year=2100))
+        jobs.scheduler.get_job("removed").remove()
+        OUTLIVED[:] = in_memory(jobs)
+
+
+OUTLIVED: list[Any] = []
+
+
+async def test_jobs_that_a_stop_in_an_outage_has_spilled_are_there_at_the_next_start(
+    server: EmbeddedMongo, tmp_path: Path
+) -> None:
+    options: Any = {"spill_dir": tmp_path, "shutdown_timeout": 0.5}
+    with pytest.raises(UnsavedDataError):
+        await stops_in_an_outage(server, MongoPersistence(server.uri + SOON, DATABASE, **options))
+    await asyncio.to_thread(server.start)
+    assert RAN == ["run"]
+
+    async with running(MongoPersistence(server.uri, DATABASE, **options)) as jobs:
+        await until(lambda: RAN == ["run", "due"])
+        expected = [one for one in OUTLIVED if one[0] != "due"]
+        await until(lambda: in_memory(jobs) == in_database(server.uri, DATABASE) == expected)
+    assert RAN == ["run", "due"]
