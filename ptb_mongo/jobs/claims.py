@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
+from ptb_mongo.errors import PersistenceError
 from ptb_mongo.jobs.store import MongoJobStore
 from ptb_mongo.replica.values import Document
 from ptb_mongo.session import Session
@@ -122,9 +123,11 @@ class Claims:
             self._wanted.pop(job_id, None)
         session = self._jobs.session
         self._note_outages()
-        wanted = [one for one in job_ids if one in self._jobs.store.jobs and self._left(one) <= 0]
         if session is None or session.availability.is_unreachable:
             return
+        if others := [one for one in job_ids if one in self._seen]:
+            await self._look_again(session, others)
+        wanted = [one for one in job_ids if one in self._jobs.store.jobs and self._left(one) <= 0]
         for job_id in wanted:
             self._count += 1
             self._mine[job_id] = f"{self._name}:{self._count}"
@@ -146,6 +149,20 @@ class Claims:
             self._is_renewing = True
             self._jobs.run_in_background(self._renew())
         self._jobs.store.wake()
+
+    async def _look_again(self, session: Session, job_ids: list[str]) -> None:
+        """Reads jobs whose claims may be void by now: an election shows only in that no answer comes.
+
+        Their holders could not renew them then, and what they have done meanwhile arrives when it is over.
+        """
+        scope, began = session.scopes.jobs, time.monotonic()
+        replicas = [replica for one in job_ids if (replica := scope.replicas.get(one)) is not None]
+        try:
+            await session.reader.refresh({scope: replicas}, every=True)
+        except PersistenceError:
+            self.all_seen_again()
+        if time.monotonic() - began > self._timeout / _RENEWALS:
+            self.all_seen_again()
 
     @staticmethod
     def _is_stored(session: Session, job_id: str, claim: str) -> bool:

@@ -191,6 +191,31 @@ async def test_a_holder_that_comes_back_late_cannot_finish_what_another_worker_h
     await until(lambda: number_of(database, next_run={"$lt": now()}) == 0)
 
 
+async def test_a_claim_is_not_taken_over_when_an_election_has_kept_its_holder_from_renewing_it(
+    workers, database, monkeypatch
+):
+    """Then no request fails: the answer just comes late."""
+    (one,) = await workers(1)
+    reader = one.persistence.session.reader
+    refresh, elections = reader.refresh, []
+
+    async def late(*given: Any, **options: Any) -> None:
+        if options.get("every") and not elections:
+            elections.append(0)
+            await asyncio.sleep(LEASE / 2)
+            await refresh(*given, **options)
+            elections[0] = asyncio.get_running_loop().time()
+        else:
+            await refresh(*given, **options)
+
+    monkeypatch.setattr(reader, "refresh", late)
+    job = {"callback": f"{__name__}:notes", "data": 1, "next_run": now(seconds=-1)}
+    database.jobs.insert_one({"_id": "x", **job, "claim": "other:1", "rev": "other:1"})
+    await until(lambda: bool(RAN))
+    assert asyncio.get_running_loop().time() - elections[0] > LEASE * 0.9
+    await until(lambda: number_of(database) == 0)
+
+
 async def test_a_claim_that_is_none_expires(workers, database):
     job = {"callback": f"{__name__}:notes", "next_run": now(seconds=-5)}
     claims = [5, {"a": 1}, "x" * 5000, [1], True]
