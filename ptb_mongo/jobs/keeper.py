@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 from apscheduler.job import Job as ScheduledJob
@@ -120,8 +121,16 @@ class JobKeeper:
 
     def note(self, job_id: str, *, is_done: bool) -> None:
         """See `Changes`."""
-        if not self._dirty and self._loop is not None:
-            self._loop.call_soon_threadsafe(self.save)  # jobs may be added by other threads, as with PTB's queue
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:  # another thread has added a job, which PTB's queue allows
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(partial(self.note, job_id, is_done=is_done))
+            return
+        if not self._dirty and loop is not None:
+            loop.call_soon(self.save)
         self._dirty[job_id] = is_done
 
     def may_run(self, job_id: str) -> bool:
