@@ -31,7 +31,7 @@ DATABASE = "jobs_outage"
 SOON = "&serverSelectionTimeoutMS=500&connectTimeoutMS=1000&heartbeatFrequencyMS=500&socketTimeoutMS=2000"
 SECONDS = 60 if IS_DEEP else 1.5
 STEPS = 60 if IS_DEEP else 8
-LEASE = 1.0
+LEASE = 2.0  # a machine that is busy may stop a process for a second
 
 
 @pytest.fixture(autouse=True)
@@ -189,10 +189,10 @@ async def test_a_run_in_progress_when_an_outage_begins_is_not_handed_on_when_tha
     async with two_workers(server.uri) as bots:
         for number in range(20):
             queue_of(bots[number % 2]).run_once(gated, 0.1, data=number)
-        await until(lambda: len(RAN) == 20)
+        await until(lambda: len(RAN) >= 20)
         await until(lambda: all(bot.persistence.health().waiting == 0 for bot in bots))
         server.kill()
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(max(SECONDS, 1.5 * LEASE))
         if ends == "in the outage":
             GATE["here"].set()
             await asyncio.sleep(0.1)
