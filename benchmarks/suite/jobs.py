@@ -18,7 +18,7 @@ from suite.core import Line, Results, Run, Work, alternate, at_most, scaled, wit
 WORK = "jobs"
 PTB = "PTB's JobQueue"
 OURS = "MongoJobQueue"
-_ADDED = 200
+_ADDED = 500
 _LOOKS = 50
 
 
@@ -102,23 +102,21 @@ async def measure(run: Run) -> Results:
         at = {"chat_id": one, "data": {"what": "tea"}, "job_kwargs": {"jobstore": "memory"}}
         theirs.job_queue.run_once(alarm, 18_000 + one, **at)
     queues: dict[str, Any] = {PTB: theirs.job_queue, OURS: ours.job_queue}
-    added = await alternate({name: adding(queue) for name, queue in queues.items()}, run.of(9, 3))
+    added = await alternate({name: adding(queue) for name, queue in queues.items()}, run.of(15, 5))
     stores: dict[str, Any] = {PTB: memory, OURS: queues[OURS].store}
     looked = await alternate({name: looking(store) for name, store in stores.items()}, run.of(40, 10))
     for bot in (theirs, ours):
         await bot.stop()
         await bot.shutdown()
-    more = [(mine - other) * 1e6 for mine, other in zip(added[OURS], added[PTB], strict=True)]
+    more = (min(added[OURS]) - min(added[PTB])) * 1e6  # of CPU time: whatever else the machine does only adds to it
     line = Line(WORK, f"{number:,} stored, start, CPU", "PyMongo")
-    add = Line(WORK, "add one, CPU", "PyMongo")
+    add = Line(WORK, f"add one of {_ADDED}, CPU", "PyMongo")
     look = Line(WORK, f"{number:,} stored, a run of the scheduler", "PyMongo")
     return Results(
         [
             line.counts((taken - without) * 1e3, "ms", within(2000)),
             add.compare("us", scaled(added, 1e6), OURS, PTB),
-            Line(WORK, "add one, more than PTB's, CPU", "PyMongo").counts(
-                sorted(more)[len(more) // 2], "us", within(50)
-            ),
+            Line(WORK, f"add one of {_ADDED}, more than PTB's, CPU", "PyMongo").counts(more, "us", within(50)),
             look.compare("us", scaled(looked, 1e6), OURS, PTB, at_most(1.2)),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dtm
 from typing import Any
 
@@ -22,13 +23,15 @@ from ptb_mongo.cli.common import (
 )
 from ptb_mongo.cli.stored_json import write_stored
 from ptb_mongo.cli.terminal import Console, Text, Value, console
-from ptb_mongo.migration.database import Stored
+from ptb_mongo.errors import DocumentError
 from ptb_mongo.scopes.job_form import FIELDS, MISSING_RUN, JobRecord, record_of
 
 __all__ = ["show_jobs"]
 
 _LATEST = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
 _WIDEST = 40
+_MOST = 1000  # jobs in the table
+_QUERY = {"buried": {"$exists": False}}
 
 
 def show_jobs(
@@ -45,29 +48,52 @@ def show_jobs(
 
 
 async def _show(target: Target, *, as_json: bool) -> int:
-    found: list[Stored] = []
-    async with target.open() as database:
-        async for stored in database.read("jobs", {"buried": {"$exists": False}}, ("rev", "updated_at")):
-            found.append(stored)  # noqa: PERF401  (`run` closes the database only after this)
-    problems = [stored.error for stored in found if stored.error is not None]
-    if as_json:
-        for stored in found:
-            write_stored(stored)
-    else:
-        _show_table(console(), [stored for stored in found if stored.error is None])
+    found, jobs, problems = 0, _Soonest(), list[DocumentError]()
+    async with (
+        target.open() as database,
+        contextlib.aclosing(database.read("jobs", _QUERY, ("rev", "updated_at"))) as reading,  # type: ignore[type-var]
+    ):
+        async for stored in reading:
+            found += 1
+            if stored.error is not None and len(problems) < _MOST:
+                problems.append(stored.error)
+            if as_json:
+                write_stored(stored)
+            elif stored.error is None:
+                jobs.add(record_of({name: stored.body[name] for name in FIELDS if name in stored.body}), stored.id)
+    if not as_json:
+        _show_table(console(), jobs)
         show_problems(console(), problems, "Cannot be read")
     return FOUND if problems or not found else FINE
 
 
-def _show_table(out: Console, found: list[Stored]) -> None:
-    if not found:
+class _Soonest:
+    """Those jobs that are due first: a stranger may have stored more than fit into memory."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._rows: list[tuple[dtm.datetime, str, JobRecord]] = []
+
+    def add(self, record: JobRecord, job_id: object) -> None:
+        self.number += 1
+        self._rows.append((record.next_run or _LATEST, str(job_id), record))
+        if len(self._rows) >= 2 * _MOST:
+            self._rows = self.rows()
+
+    def rows(self) -> list[tuple[dtm.datetime, str, JobRecord]]:
+        """They, in order."""
+        return sorted(self._rows, key=lambda row: row[:2])[:_MOST]
+
+
+def _show_table(out: Console, jobs: _Soonest) -> None:
+    if not jobs.number:
         out.print(Text("No job is stored."))
         return
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("next run", "name", "callback", "rule", "chat", "user", "data", "_id"):
         table.add_column(title, no_wrap=title == "next run", max_width=_WIDEST)
-    jobs = [(record_of({name: one.body[name] for name in FIELDS if name in one.body}), one.id) for one in found]
-    for record, job_id in sorted(jobs, key=lambda job: (job[0].next_run or _LATEST, str(job[1]))):
+    rows = jobs.rows()
+    for _, job_id, record in rows:
         table.add_row(
             _when(record),
             Text(record.name, "bold"),
@@ -76,9 +102,11 @@ def _show_table(out: Console, found: list[Stored]) -> None:
             "" if record.chat_id is None else str(record.chat_id),
             "" if record.user_id is None else str(record.user_id),
             "" if record.data is None else Value(record.data),
-            Text(str(job_id), "dim"),
+            Text(job_id, "dim"),
         )
     out.print(table)
+    if jobs.number > len(rows):
+        out.print(Text(f"There are {jobs.number - len(rows):,} more, which are due later; --json shows all."))
 
 
 def _when(record: JobRecord) -> Text:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -22,21 +21,25 @@ from ptb_mongo.log import get_logger
 from ptb_mongo.persistence import MongoPersistence
 from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.values import Document
-from ptb_mongo.scopes.job_form import JobRecord, record_of
+from ptb_mongo.scopes.job_form import LONGEST_ID, JobRecord, record_of
 from ptb_mongo.scopes.jobs import JobScope
 from ptb_mongo.session import Session
 from ptb_mongo.sync.retry import retry_forever
+from ptb_mongo.sync.steps import Steps, portions
 
-__all__ = ["MOST_JOBS", "Arrivals", "Changes"]
+__all__ = ["MOST_BYTES", "MOST_JOBS", "Arrivals", "Changes"]
 
 _LOGGER = get_logger(__name__)
 MOST_JOBS: Final = 100_000
 """How many stored jobs are held in memory: more than these are none of an honest bot."""
 
+MOST_BYTES: Final = 128 * 2**20
+"""And how many bytes their documents may have together."""
+
 _MOST_NOTICED: Final = 5_000
 _POLL: Final = 30.0  # seconds between two looks, where no change stream tells of others' changes
-_SLICE: Final = 0.02  # seconds; then other tasks run
 _NAMED: Final = 100  # callbacks that are not registered
+_NAME: Final = rf"^[^\x00]{{1,{LONGEST_ID}}}$"
 
 
 class Changes(Protocol):
@@ -80,7 +83,7 @@ class Arrivals:
         self._noticed: dict[Replica, None] = {}
         self._codec: Codec = Codec()
         self._checked: tuple[Document, JobRecord, Any] | None = None
-        self._is_open = self._is_reading = self._must_reload = False
+        self._is_open = self._is_reading = self._must_reload = self._is_full = False
 
     async def open(self) -> None:
         """Loads what is stored.
@@ -111,16 +114,13 @@ class Arrivals:
     async def _load(self, session: Session) -> None:
         scope, names = session.scopes.jobs, self._known.callbacks.names
         self._must_reload, is_all = False, True
-        begun = time.monotonic()
-        with scope.being_loaded():
+        with scope.being_loaded(), Steps() as steps:
             async for raws in session.exchange.batches(scope, {"callback": {"$in": names}}):
-                for replica, body in scope.loaded(raws):
-                    is_all = is_all and (not body or self._take(scope, replica, body))
-                    if time.monotonic() - begun > _SLICE:  # a rule that matches rarely is searched for milliseconds
-                        await asyncio.sleep(0)
+                for some in portions(raws):
+                    for replica, body in scope.loaded(some):
+                        is_all = is_all and (not body or self._take(scope, replica, body))
+                        await steps.pause()  # a rule that matches rarely is searched for milliseconds
                         self.reads()
-                        begun = time.monotonic()
-                await asyncio.sleep(0)
                 if not is_all:
                     break
         if is_all:
@@ -128,7 +128,12 @@ class Arrivals:
         self._store.wake()
         for replica in [one for one in scope.replicas.values() if one.is_stale and not one.is_unsaved]:
             self.noticed(replica)
-        others = {"callback": {"$nin": names}, "next_run": {"$exists": True}}
+        # Only what may be a name: a stranger may have stored megabytes instead, and arrays that hold one.
+        others = {
+            "callback": {"$nin": names, "$regex": _NAME},
+            "callback.0": {"$exists": False},
+            "next_run": {"$exists": True},
+        }
         found = session.exchange.some(scope, others, {"callback": 1}, limit=_NAMED)
         self._known.notices.unknown([one.get("callback") async for one in found])
 
@@ -219,6 +224,9 @@ class Arrivals:
             run.is_void = True
         if self._claims is not None:
             self._claims.gone(job_id)
+        if self._is_full and len(self._store.jobs) < MOST_JOBS // 2 and self._store.weight < MOST_BYTES // 2:
+            self._is_full, self._must_reload = False, True  # for those that were left alone
+            self._read()
 
     def _take(self, scope: JobScope, replica: Replica, body: Document) -> bool:
         """Brings in a job as it is stored; returns whether there is room for it."""
@@ -228,14 +236,23 @@ class Arrivals:
             if callback is None:
                 self._known.notices.unknown([record.callback])
                 return True
-            if replica.id not in self._store.jobs and len(self._store.jobs) >= MOST_JOBS:
-                self._known.notices.too_many(MOST_JOBS)
+            weight = len(replica.base or b"")
+            if replica.id not in self._store.jobs and not self._has_room(weight):
                 scope.misses_some()
                 return False
             self._bring(scope, replica.id, record, callback, trigger)
+            if replica.id in self._store.jobs:
+                self._store.weigh(replica.id, weight)
         except DecodeError as error:
             scope.could_not_be_used(replica, error)
         return True
+
+    def _has_room(self, weight: int) -> bool:
+        if len(self._store.jobs) < MOST_JOBS and self._store.weight + weight <= MOST_BYTES:
+            return True
+        self._is_full = True
+        self._known.notices.too_many(MOST_JOBS, MOST_BYTES)
+        return False
 
     def _bring(self, scope: JobScope, job_id: str, record: JobRecord, callback: Any, trigger: Any) -> None:
         now = dtm.datetime.now(self._queue.scheduler.timezone)

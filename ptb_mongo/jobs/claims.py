@@ -16,9 +16,11 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
+from ptb_mongo.errors import PersistenceError
 from ptb_mongo.jobs.store import MongoJobStore
 from ptb_mongo.replica.values import Document
 from ptb_mongo.session import Session
+from ptb_mongo.sync.availability import Availability
 
 __all__ = ["Claims"]
 
@@ -62,6 +64,7 @@ class Claims:
         self._mine: dict[str, str] = {}
         self._held: dict[str, float] = {}  # those of mine that the server has acknowledged, and when they were sent
         self._seen: dict[str, tuple[str, float]] = {}  # those of others, and since when they are as they are
+        self._reached: tuple[Availability, int] | None = None
         self._is_claiming = self._is_renewing = False
         self._closed = False
 
@@ -95,9 +98,8 @@ class Claims:
         if job_id in self._mine or job_id in self._wanted:
             self._jobs.store.wait(job_id, now + _AGAIN)
             return False
-        since = self._seen.get(job_id, ("", float("-inf")))[1]
-        left = since + self._timeout - time.monotonic()
-        if left > 0:
+        self._note_outages()
+        if (left := self._left(job_id)) > 0:
             self._jobs.store.wait(job_id, now + left)
             return False
         self._jobs.store.wait(job_id, now + _AGAIN)
@@ -120,9 +122,12 @@ class Claims:
         for job_id in job_ids:
             self._wanted.pop(job_id, None)
         session = self._jobs.session
-        wanted = [one for one in job_ids if one in self._jobs.store.jobs and not self._is_others(one)]
+        self._note_outages()
         if session is None or session.availability.is_unreachable:
             return
+        if others := [one for one in job_ids if one in self._seen]:
+            await self._look_again(session, others)
+        wanted = [one for one in job_ids if one in self._jobs.store.jobs and self._left(one) <= 0]
         for job_id in wanted:
             self._count += 1
             self._mine[job_id] = f"{self._name}:{self._count}"
@@ -145,9 +150,19 @@ class Claims:
             self._jobs.run_in_background(self._renew())
         self._jobs.store.wake()
 
-    def _is_others(self, job_id: str) -> bool:
-        _, since = self._seen.get(job_id, ("", float("-inf")))
-        return since + self._timeout > time.monotonic()
+    async def _look_again(self, session: Session, job_ids: list[str]) -> None:
+        """Reads jobs whose claims may be void by now: an election shows only in that no answer comes.
+
+        Their holders could not renew them then, and what they have done meanwhile arrives when it is over.
+        """
+        scope, began = session.scopes.jobs, time.monotonic()
+        replicas = [replica for one in job_ids if (replica := scope.replicas.get(one)) is not None]
+        try:
+            await session.reader.refresh({scope: replicas}, every=True)
+        except PersistenceError:
+            self.all_seen_again()
+        if time.monotonic() - began > self._timeout / _RENEWALS:
+            self.all_seen_again()
 
     @staticmethod
     def _is_stored(session: Session, job_id: str, claim: str) -> bool:
@@ -179,6 +194,7 @@ class Claims:
 
     def seen(self, job_id: str, claim: str | None) -> bool:
         """A job was read; returns whether another worker runs it."""
+        self._note_outages()
         if claim is None or claim.startswith(f"{self._name}:"):
             self._seen.pop(job_id, None)
             return False
@@ -193,10 +209,26 @@ class Claims:
         now = time.monotonic()
         self._seen = {job_id: (claim, now) for job_id, (claim, _) in self._seen.items()}
 
+    def _note_outages(self) -> None:
+        """Nobody can renew a claim while the server is unreachable: the time of each one begins anew afterwards."""
+        session = self._jobs.session
+        availability = session.availability if session is not None else None
+        reached = None
+        if availability is not None and not availability.is_unreachable:
+            reached = availability, availability.outages
+        if reached != self._reached:
+            self._reached = reached
+            self.all_seen_again()
+
+    def _left(self, job_id: str) -> float:
+        """Seconds until another worker's claim is void; none or less if it is, or there is none."""
+        seen = self._seen.get(job_id)
+        return 0 if seen is None else seen[1] + self._timeout - time.monotonic()
+
     def place(self, job_id: str) -> None:
         """Does not run a job that is another worker's before that claim may be void."""
-        if (seen := self._seen.get(job_id)) is not None:
-            self._jobs.store.wait(job_id, time.time() + max(seen[1] + self._timeout - time.monotonic(), 0))
+        if job_id in self._seen:
+            self._jobs.store.wait(job_id, time.time() + max(self._left(job_id), 0))
 
     def gone(self, job_id: str) -> None:
         """A job does not exist any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 from apscheduler.job import Job as ScheduledJob
@@ -57,6 +58,7 @@ class JobKeeper:
         self._dirty: dict[str, bool] = {}  # whether it was run, and that is why it is not there any more
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._claims = None if lease_timeout is None else Claims(self, lease_timeout)
         self._arrivals = Arrivals(queue, self._known, persistence, self._claims, self, self.run_in_background)
 
@@ -85,6 +87,7 @@ class JobKeeper:
             PersistenceError: If it cannot be read.
         """
         self._known.callbacks.load()
+        self._loop = asyncio.get_running_loop()
         self._is_open = True
         await self._arrivals.open()
 
@@ -118,8 +121,16 @@ class JobKeeper:
 
     def note(self, job_id: str, *, is_done: bool) -> None:
         """See `Changes`."""
-        if not self._dirty:
-            asyncio.get_running_loop().call_soon(self.save)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:  # another thread has added a job, which PTB's queue allows
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(partial(self.note, job_id, is_done=is_done))
+            return
+        if not self._dirty and loop is not None:
+            loop.call_soon(self.save)
         self._dirty[job_id] = is_done
 
     def may_run(self, job_id: str) -> bool:

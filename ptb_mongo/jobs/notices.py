@@ -64,7 +64,12 @@ class Notices:
                 new[0],
             )
 
-    def too_many(self, most: int) -> None:
+    def too_many(self, most: int, most_bytes: int) -> None:
         """There are more jobs than are held."""
         if self._is_new("too many"):
-            _LOGGER.warning("More than %d jobs are stored; the others are left alone: who has made them?", most)
+            _LOGGER.warning(
+                "More than %d jobs, or more than %d MB of them, are stored; the others are left alone: "
+                "who has made them?",
+                most,
+                most_bytes // 2**20,
+            )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dtm
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from apscheduler.jobstores.base import JobLookupError
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from telegram.ext import Application, CallbackContext, Job, JobQueue
 
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.held_states import TIMEOUT_JOB
 from ptb_mongo.jobs.callbacks import Callbacks
 from ptb_mongo.jobs.keeper import JobKeeper
+from ptb_mongo.jobs.scheduler import Scheduler
 from ptb_mongo.jobs.store import ALIAS, EVENTS, MongoJobStore
 from ptb_mongo.jobs.timeouts import check_ptb, conversation_timeout, timeout_of
 from ptb_mongo.jobs.turns import lease_timeout_of, run_job
@@ -24,21 +22,6 @@ from ptb_mongo.persistence import MongoPersistence
 __all__ = ["MongoJobQueue"]
 
 _Callback = Callable[[Any], Any]
-
-
-class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is not typed
-    """Gives a job that replaces an existing one, and has no id, its name as its id."""
-
-    def add_job(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """See `BaseScheduler.add_job`."""
-        if kwargs.get("replace_existing") and kwargs.get("id") is None and kwargs.get("name"):
-            kwargs["id"] = kwargs["name"]
-        return super().add_job(func, *args, **kwargs)
-
-    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
-        """See `BaseScheduler.remove_job`; a conversation may have timed out in another worker."""
-        with contextlib.suppress(*([JobLookupError] if job_id.startswith(TIMEOUT_JOB) else [])):
-            super().remove_job(job_id, jobstore)
 
 
 class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
@@ -84,7 +67,7 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         self._store = MongoJobStore()
         self._keeper: JobKeeper | None = None
         super().__init__()
-        self.scheduler = _Scheduler(**self.scheduler_configuration)
+        self.scheduler = Scheduler(**self.scheduler_configuration)
         self.scheduler.add_listener(self._store.noted, EVENTS)
 
     @property

@@ -52,36 +52,40 @@ def document_of(
         raise EncodeError(f"its id or name has more than {LONGEST_ID} characters")
     if job.executor != "default" or job.kwargs:
         raise EncodeError("an executor and kwargs of its own cannot be stored")
-    times = {"last_run": last_run, "next_run": next_run}
-    return {
-        "callback": callback,
-        "name": of_it.name or job.name,
-        **_given(chat_id=of_it.chat_id, user_id=of_it.user_id),
-        **_data_of(of_it, codec),
-        "trigger": plain_trigger(job.trigger, codec),
-        "next_run": None,
-        **{name: plain_date(time) for name, time in times.items() if time is not None},
-        **_given(misfire_grace_time=job.misfire_grace_time),
-        **({} if job.coalesce else {"coalesce": False}),
-        **({} if job.max_instances == 1 else {"max_instances": job.max_instances}),
-        **_given(claim=claim),
-    }
+    document: Document = {"callback": callback, "name": of_it.name or job.name}
+    if of_it.chat_id is not None:
+        document["chat_id"] = of_it.chat_id
+    if of_it.user_id is not None:
+        document["user_id"] = of_it.user_id
+    if of_it.data is not None:
+        document["data"] = _data_of(of_it, codec)
+    document["trigger"] = plain_trigger(job.trigger, codec)
+    document["next_run"] = None if next_run is None else plain_date(next_run)
+    if last_run is not None:
+        document["last_run"] = plain_date(last_run)
+    _add_options(document, job)
+    if claim is not None:
+        document["claim"] = claim
+    return document
 
 
-def _given(**fields: Any) -> Document:
-    return {name: value for name, value in fields.items() if value is not None}
+def _add_options(document: Document, job: ScheduledJob) -> None:
+    """Those that are not as usual."""
+    if job.misfire_grace_time is not None:
+        document["misfire_grace_time"] = job.misfire_grace_time
+    if not job.coalesce:
+        document["coalesce"] = False
+    if job.max_instances != 1:
+        document["max_instances"] = job.max_instances
 
 
-def _data_of(of_it: Job[Any], codec: Codec) -> Document:
-    if of_it.data is None:
-        return {}
+def _data_of(of_it: Job[Any], codec: Codec) -> Any:
     try:
-        encoded: Document = codec.encode({"data": of_it.data})
+        return codec.encode({"data": of_it.data})["data"]
     except EncodeError as error:
         raise codec.explained(of_it.data, error) from error
     except Exception as error:
         raise as_encode_error(error) from error
-    return encoded
 
 
 def update_ptb(of_it: Job[Any], record: JobRecord, callback: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dtm
+import time
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -28,6 +29,9 @@ EVENTS: Final = EVENT_JOB_SUBMITTED | _ENDED
 
 _MOST_RUNS: Final = 1000
 """How many runs that were missed are made up for, of a job that asks for each one."""
+
+_MOST_AT_ONCE: Final = 100
+_SLICE: Final = 0.01  # seconds
 
 ALIAS: Final = "default"
 """The name of the store among those of the scheduler."""
@@ -82,6 +86,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         jobs: The jobs, by their ids.
         runs: Those whose callbacks are running.
         keeper: Stores them.
+        weight: How many bytes the documents have that jobs were made of.
     """
 
     def __init__(self) -> None:
@@ -89,6 +94,8 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         self.jobs: dict[str, ScheduledJob] = {}
         self.runs: dict[str, Run] = {}
         self.keeper: Keeper | None = None
+        self.weight = 0
+        self._weights: dict[str, int] = {}
         self._timeline = Timeline()
         self._handed: dict[str, dtm.datetime] = {}  # to the scheduler, which says next when they run again
 
@@ -99,9 +106,15 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         return self.jobs.get(job_id)
 
     def get_due_jobs(self, now: dtm.datetime) -> list[ScheduledJob]:
-        """See `BaseJobStore`."""
-        due = []
-        for job_id in self._timeline.due(now.timestamp()):
+        """See `BaseJobStore`; of very many only the first, as the scheduler asks again at once, after other tasks."""
+        due: list[ScheduledJob] = []
+        moment, first = now.timestamp(), self._timeline.first
+        if first is None or first > moment:
+            return due
+        begun = time.monotonic()
+        for job_id in self._timeline.due(moment, _MOST_AT_ONCE):
+            if time.monotonic() - begun > _SLICE:  # those that were missed for years are searched for milliseconds
+                break
             job = self.jobs[job_id]
             if self.keeper is None or self.keeper.may_run(job_id):
                 self._handed[job_id] = job.next_run_time
@@ -183,6 +196,8 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
             self.keeper.closes()
         self.jobs.clear()
         self.runs.clear()
+        self._weights.clear()
+        self.weight = 0
         self._timeline.clear()
         self._handed.clear()
 
@@ -206,6 +221,13 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         """Holds a job no longer."""
         if self.jobs.pop(job_id, None) is not None:
             self._timeline.place(job_id, None)
+            self.weigh(job_id, 0)
+
+    def weigh(self, job_id: str, weight: int) -> None:
+        """Says how many bytes the document of a job has."""
+        self.weight += weight - self._weights.pop(job_id, 0)
+        if weight:
+            self._weights[job_id] = weight
 
     def wait(self, job_id: str, until: float) -> None:
         """Does not run a job before a moment."""

@@ -24,9 +24,10 @@ class Timeline:
             self._moments[job_id] = moment
             bisect.insort(self._ordered, (moment, job_id))
 
-    def due(self, now: float) -> list[str]:
+    def due(self, now: float, at_most: int) -> list[str]:
         """The jobs that are due by now, the earliest first."""
-        return [job_id for _, job_id in self._ordered[: bisect.bisect_right(self._ordered, now, key=_moment)]]
+        end = min(at_most, bisect.bisect_right(self._ordered, now, key=_moment))
+        return [job_id for _, job_id in self._ordered[:end]]
 
     @property
     def first(self) -> float | None:

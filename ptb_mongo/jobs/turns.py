@@ -1,13 +1,20 @@
-"""How a job is run: in a worker that shares its data, as a turn of its user and chat."""
+"""How a job is run: in a worker that shares its data, as a turn of its user and chat, and as nothing of anybody else's.
+
+The task of a job may have been begun by a handler, and has copied its context: so it would seem to run in the turn of
+whoever has added the job, or any job.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from telegram.ext import Application, Job
 
 from ptb_mongo.jobs.timeouts import conversation_of, conversation_timeout
 from ptb_mongo.workers.application import SharedApplication
+from ptb_mongo.workers.turn import outside
 
 __all__ = ["lease_timeout_of", "run_job"]
 
@@ -18,16 +25,35 @@ async def run_job(application: Application[Any, Any, Any, Any, Any, Any], job: J
     Raises:
         PersistenceError: If it was not run, as what others have changed could not be read; or its lease not acquired.
     """
-    if not isinstance(application, SharedApplication) or (job.chat_id is None and job.user_id is None):
+    if not isinstance(application, SharedApplication):
         await job.run(application)
         return
     found = conversation_of(application, job.data) if job.callback is conversation_timeout else None
-    await application.run_in_turn(
-        lambda: job.run(application),
-        user_id=job.user_id,
-        chat_id=job.chat_id,
-        conversation=None if found is None else found[:2],
+    if found is None and job.chat_id is None and job.user_id is None:
+        with outside():
+            await job.run(application)
+        return
+    # As PTB does it, a run goes on when its task is cancelled: with its turn, which ends after it.
+    await asyncio.shield(
+        application.run_in_turn(
+            partial(_run, application, job),
+            user_id=job.user_id,
+            chat_id=job.chat_id,
+            conversation=None if found is None else found[:2],
+        )
     )
+
+
+async def _run(application: SharedApplication[Any, Any, Any, Any, Any, Any], job: Job[Any]) -> None:
+    """Does what `Job.run` does, but in this task, which is the turn's: a turn in the callback is inside of that one."""
+    try:
+        context = application.context_types.context.from_job(job, application)
+        await context.refresh_data()
+        await job.callback(context)
+    except Exception as error:  # noqa: BLE001  (whatever a callback raises goes to the error handlers)
+        await application.create_task(application.process_error(None, error, job=job), name=f"Job:{job.id}:error")
+    finally:
+        application.mark_data_for_update_persistence(chat_ids=job.chat_id, user_ids=job.user_id)
 
 
 def lease_timeout_of(application: Application[Any, Any, Any, Any, Any, Any]) -> float | None:

@@ -71,7 +71,9 @@ async def move_aside(database: Database, kind: Kind, stored: Stored) -> bool:
         return False
     collection = database.scopes[kind].collection
     into = {"into": quarantine_of(database, kind), "on": "_id", "whenMatched": "replace"}
-    pipeline: list[dict[str, Any]] = [{"$match": {"_id": {"$eq": stored.id}}}, {"$merge": into}]
+    # $merge refuses an `_id` of null, and so would a whole repair end at one such document.
+    renamed: list[dict[str, Any]] = [{"$set": {"_id": "null"}}] if stored.id is None else []
+    pipeline = [{"$match": {"_id": {"$eq": stored.id}}}, *renamed, {"$merge": into}]
     async for _ in database.driver.aggregate(collection, pipeline):
         pass
     await _write(database, kind, Delete(stored.id, {}))

@@ -43,6 +43,7 @@ class Availability:
     Attributes:
         is_unreachable: Whether the server is unreachable: then nothing waits for it.
         answers: How often it was seen to be reachable.
+        outages: How often it became unreachable.
         refusals: What the server refuses for now, and why.
         on_unreachable: Called when it becomes unreachable.
         waiting: Returns the number of documents that wait to be written, for the log.
@@ -51,7 +52,7 @@ class Availability:
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self.is_unreachable = False
-        self.answers = 0
+        self.answers = self.outages = 0
         self.refusals: dict[Request, str] = {}
         self._is_told = False
         self.on_unreachable: list[Callable[[], None]] = []
@@ -76,6 +77,7 @@ class Availability:
         if self.is_unreachable or since not in {None, self.answers}:
             return
         self.is_unreachable = True
+        self.outages += 1
         if not self._is_told:
             self._is_told = True
             _LOGGER.warning("MongoDB is unreachable; changes are kept and will be saved when it is back: %s", error)

@@ -1,4 +1,7 @@
-"""Jobs that have a user or a chat: each run is a turn, without its callback having to ask for one."""
+"""The jobs of PTB's own `JobQueue`: a run is no part of the turn in which the job was added.
+
+For a job that has a user or a chat, it is a turn of its own, without its callback having to ask for one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ Handles = Callable[[Turn, Callable[[], Awaitable[None]]], Awaitable[bool]]
 
 
 def run_as_turns(queue: JobQueue[Any], handle: Handles) -> None:
-    """Makes a turn of each job that is added from now on, or when the queue starts, and has a user or a chat.
+    """Makes a turn of each job that has a user or a chat, and keeps all out of others' turns.
+
+    That is, of those that are added from now on, or when the queue starts.
 
     Args:
         queue: The queue.
@@ -28,15 +33,14 @@ def run_as_turns(queue: JobQueue[Any], handle: Handles) -> None:
     def added(event: Any) -> None:
         made = queue.scheduler.get_job(event.job_id)
         for job in made.args if made is not None else ():
-            is_somebodys = isinstance(job, Job) and (job.user_id is not None or job.chat_id is not None)
-            if is_somebodys and not isinstance(job.callback, _AsTurn):
+            if isinstance(job, Job) and not isinstance(job.callback, _AsTurn):
                 job.callback = _AsTurn(job, job.callback, handle)
 
     queue.scheduler.add_listener(added, EVENT_JOB_ADDED)
 
 
 class _AsTurn:
-    """The callback of a job, as a turn.
+    """The callback of a job, as a turn of its user and chat; or as none, if it has neither.
 
     Args:
         job: The job.
@@ -51,9 +55,12 @@ class _AsTurn:
         self.__name__ = getattr(callback, "__name__", repr(callback))
 
     async def __call__(self, context: Any) -> None:
-        turn = Turn.of_ids(self._job.user_id, self._job.chat_id, comes_again=False)
         with outside():
-            await self._handle(turn, partial(self._run, context))
+            if self._job.user_id is None and self._job.chat_id is None:
+                await self._callback(context)
+            else:
+                turn = Turn.of_ids(self._job.user_id, self._job.chat_id, comes_again=False)
+                await self._handle(turn, partial(self._run, context))
 
     async def _run(self, context: Any) -> None:
         await self._callback(context)

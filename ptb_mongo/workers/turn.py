@@ -201,8 +201,12 @@ def _unless_over(turn: Turn | None) -> Turn | None:
 
 @contextlib.contextmanager
 def outside() -> Iterator[None]:
-    """What runs inside belongs to no turn: the task of a job may have been begun by the handler that has added it."""
-    token = TURN.set(None)
+    """What runs inside belongs to no turn that another task has begun.
+
+    The task of a job may have been begun by the handler that has added it, or any other one.
+    """
+    turn = TURN.get()
+    token = TURN.set(turn if turn is not None and turn.task is asyncio.current_task() else None)
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from bots import until
 from job_bots import now, queue
+from telegram.ext import Job
 from workers import SharedBot, text
 
 from ptb_mongo import MongoJobQueue
@@ -56,7 +57,7 @@ async def workers(mongo_persistence: Any) -> AsyncIterator[Make]:
             made = [
                 SharedBot(
                     mongo_persistence(),
-                    job_queue=MongoJobQueue(callbacks=[notes, counts, gated]),
+                    job_queue=MongoJobQueue(callbacks=[notes, counts, gated, looks, fails]),
                     lease_timeout=LEASE,
                     **options,
                 )
@@ -190,6 +191,31 @@ async def test_a_holder_that_comes_back_late_cannot_finish_what_another_worker_h
     await until(lambda: number_of(database, next_run={"$lt": now()}) == 0)
 
 
+async def test_a_claim_is_not_taken_over_when_an_election_has_kept_its_holder_from_renewing_it(
+    workers, database, monkeypatch
+):
+    """Then no request fails: the answer just comes late."""
+    (one,) = await workers(1)
+    reader = one.persistence.session.reader
+    refresh, elections = reader.refresh, []
+
+    async def late(*given: Any, **options: Any) -> None:
+        if options.get("every") and not elections:
+            elections.append(0)
+            await asyncio.sleep(LEASE / 2)
+            await refresh(*given, **options)
+            elections[0] = asyncio.get_running_loop().time()
+        else:
+            await refresh(*given, **options)
+
+    monkeypatch.setattr(reader, "refresh", late)
+    job = {"callback": f"{__name__}:notes", "data": 1, "next_run": now(seconds=-1)}
+    database.jobs.insert_one({"_id": "x", **job, "claim": "other:1", "rev": "other:1"})
+    await until(lambda: bool(RAN))
+    assert asyncio.get_running_loop().time() - elections[0] > LEASE * 0.9
+    await until(lambda: number_of(database) == 0)
+
+
 async def test_a_claim_that_is_none_expires(workers, database):
     job = {"callback": f"{__name__}:notes", "next_run": now(seconds=-5)}
     claims = [5, {"a": 1}, "x" * 5000, [1], True]
@@ -227,6 +253,84 @@ async def test_a_job_that_comes_due_in_the_handler_that_has_added_it_waits_for_i
 
     await until(lambda: database.user_data.find_one(42)["data"] == {"count": 2, "seen": True})
     assert [*one.errors, *two.errors] == []
+
+
+async def looks(context: Any) -> None:
+    application = context.application
+    RAN.append(("turn", application.current_turn))
+    async with application.turn(user_id=42):
+        application.user_data[42]["count"] = application.user_data[42].get("count", 0) + 1
+    RAN.append(("ended", application.current_turn))
+
+
+async def test_a_job_of_nobody_is_no_part_of_the_handler_in_whose_time_it_runs(workers, database):
+    (one,) = await workers(1, exclusive=True)
+
+    async def act(_: Any, context: Any) -> None:
+        context.user_data["count"] = 1
+        context.job_queue.run_once(looks, 0)
+        await until(lambda: len(RAN) == 1)
+        await asyncio.sleep(LEASE * 1.2)  # for longer than a turn inside this one would wait for its lease
+        assert context.application.current_turn is not None
+
+    await one.delivers(text(user=42), act)
+    await until(lambda: number_of(database) == 0)
+    assert RAN == [("turn", None), ("ended", None)]
+    assert database.user_data.find_one(42)["data"] == {"count": 2}
+    assert one.errors == []
+
+
+async def test_a_turn_in_a_job_of_the_same_user_is_inside_of_that_one(workers, database):
+    (one,) = await workers(1, exclusive=True)
+    one.application.job_queue.run_once(looks, 0, user_id=42)
+
+    await until(lambda: len(RAN) == 2)
+    (_, turn), (_, still) = RAN
+    assert turn is still is not None
+    await until(lambda: number_of(database) == 0)
+    assert database.user_data.find_one(42)["data"] == {"count": 1}
+    assert one.errors == []
+
+
+async def test_a_job_that_fails_tells_the_error_handlers_which_one_and_keeps_what_it_had_changed(workers, database):
+    (one,) = await workers(1, exclusive=True)
+    jobs: list[Any] = []
+
+    async def note(_: object, context: Any) -> None:
+        jobs.append(context.job)
+
+    one.application.add_error_handler(note)
+    job = one.application.job_queue.run_once(fails, 0, user_id=42)
+
+    await until(lambda: len(jobs) == 1 and number_of(database) == 0)
+    assert [type(error) for error in one.errors] == [ZeroDivisionError]
+    assert [one.id for one in jobs] == [job.id]
+    assert database.user_data.find_one(42)["data"] == {"count": 1}
+
+
+async def fails(context: Any) -> None:
+    await counts(context)
+    raise ZeroDivisionError
+
+
+async def test_a_run_whose_task_is_cancelled_goes_on_and_is_saved(workers, database):
+    (one,) = await workers(1)
+    GATE["here"] = asyncio.Event()
+    jobs = one.application.job_queue
+    running = asyncio.ensure_future(jobs.job_callback(jobs, Job(counts_late, user_id=42)))
+    await until(lambda: bool(RAN))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    GATE["here"].set()
+
+    await until(lambda: (database.user_data.find_one(42) or {}).get("data") == {"count": 1})
+
+
+async def counts_late(context: Any) -> None:
+    RAN.append(("began", None))
+    await GATE["here"].wait()
+    await counts(context)
 
 
 async def test_a_single_bot_runs_what_workers_have_left(workers, database, mongo_persistence):

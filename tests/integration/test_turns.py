@@ -496,6 +496,35 @@ async def test_a_job_of_nobody_runs_as_ever(with_jobs, database):
     await ran.wait()
 
 
+async def test_a_job_of_nobody_is_no_part_of_the_handler_that_has_added_it(with_jobs, database):
+    bot = await with_jobs(exclusive=True, lease_timeout=0.6)
+    ran, turns = asyncio.Event(), []
+
+    async def job(context: Any) -> None:
+        turns.append(context.application.current_turn)
+        ran.set()
+        async with context.application.turn(user_id=USER):
+            count(None, Context(context.application.user_data[USER]))
+
+    async def act(update: Update, context: Any) -> None:
+        context.job_queue.run_once(job, 0)
+        await ran.wait()
+        await asyncio.sleep(0.8)  # for longer than a turn inside this one would wait for its lease
+        count(update, context)
+
+    await bot.delivers(text(), act)
+    await until(lambda: counted(database) == 2)
+    assert turns == [None]
+    assert bot.errors == []
+
+
+class Context:
+    """As much of one as `count` needs."""
+
+    def __init__(self, user_data: Any) -> None:
+        self.user_data = user_data
+
+
 async def test_a_timeout_that_falls_into_an_outage_ends_its_conversation_after_it(
     with_jobs, traffic, database, monkeypatch, caplog
 ):

@@ -25,8 +25,9 @@ from telegram.ext import Job, JobQueue
 from ptb_mongo.codec import Codec, dump, load
 from ptb_mongo.errors import DecodeError, EncodeError
 from ptb_mongo.jobs.records import document_of
+from ptb_mongo.jobs.store import MongoJobStore
 from ptb_mongo.jobs.triggers import first_run, latest_run, plain_date, plain_trigger, trigger_of
-from ptb_mongo.scopes.job_form import DAYS, record_of
+from ptb_mongo.scopes.job_form import DAYS, MISSING_RUN, record_of
 
 UTC = dtm.timezone.utc
 CODEC = Codec()
@@ -283,3 +284,67 @@ def test_years_without_the_bot_take_no_time():
         found = latest_run(trigger, NOON - dtm.timedelta(days=20_000), NOON)
         assert NOON - found < dtm.timedelta(seconds=1)
     assert time.process_time() - began < 0.5
+
+
+# -- whatever passes the checks ends no scheduler ----------------------------------------------------------
+
+edges = st.sampled_from(
+    [
+        dtm.datetime(1970, 1, 1, tzinfo=UTC),
+        dtm.datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC),
+        NOON,
+        NOON - dtm.timedelta(microseconds=1000),
+        dtm.datetime(8999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC),
+    ]
+)
+seconds = st.sampled_from([0.001, 0.0019999, 1, 1.5, 59, 86_400, 1e9, 100 * 366 * 86_400, 100 * 366 * 86_400.0])
+hostile_zones = st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Apia", "Antarctica/Troll", "America/Nuuk"])
+expressions = st.sampled_from(
+    ["*", "0", "5", "*/7", "1-3", "31", "53", "9999", "last", "1st mon", "last sun", "6", "2-59/58"]
+)
+hostile_rules = st.one_of(
+    st.fixed_dictionaries({"kind": st.just("once"), "at": edges}),
+    st.fixed_dictionaries(
+        {"kind": st.just("repeating"), "interval": seconds},
+        optional={"first": edges, "last": edges, "jitter": seconds, "zone": hostile_zones},
+    ),
+    st.fixed_dictionaries(
+        {"kind": st.just("cron")},
+        optional={
+            **dict.fromkeys(("year", "month", "day", "week", "day_of_week", "hour", "minute", "second"), expressions),
+            "first": edges,
+            "last": edges,
+            "jitter": seconds,
+            "zone": hostile_zones,
+        },
+    ),
+)
+
+
+@given(hostile_rules, edges, st.booleans())
+def test_what_passes_the_checks_raises_nothing_in_the_scheduler_whenever_it_is_due(rule, next_run, coalesce):
+    """An error there would end its timer, and with that all jobs."""
+    record = record_of({**_GOOD, "next_run": next_run, "trigger": rule})
+    try:
+        trigger = trigger_of(record.trigger, CODEC)
+    except DecodeError:
+        return
+    first_run(MISSING_RUN, trigger, NOON)
+    due = first_run(record.next_run, trigger, NOON)
+    job = ScheduledJob(
+        SCHEDULER, id="x", func=JobQueue.job_callback, args=(None, None), kwargs={}, name="x", executor="default",
+        trigger=trigger, misfire_grace_time=None, coalesce=coalesce, max_instances=1, next_run_time=due,
+    )  # fmt: skip
+    store = MongoJobStore()
+    store.put(job)
+
+    for found in store.get_due_jobs(NOON):
+        times = found._get_run_times(NOON)
+        assert 0 < len(times) <= 1001
+        following = found.trigger.get_next_fire_time(times[-1], NOON)
+        assert following is None or following > NOON or trigger_has_jitter(trigger)
+        assert following is None or store.get_next_run_time() is not None
+
+
+def trigger_has_jitter(trigger: Any) -> bool:
+    return bool(getattr(trigger, "jitter", None))
