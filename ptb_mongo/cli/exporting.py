@@ -27,14 +27,14 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Text, console, write_json
+from ptb_mongo.cli.terminal import Commands, Text, console, write_json
 from ptb_mongo.migration.data import BotData
 from ptb_mongo.migration.exporting import collect, write_pickle
 
 __all__ = ["export_app"]
 
 export_app = typer.Typer(
-    no_args_is_help=True, help="Write data into a file: all of it for another persistence, or a person's."
+    cls=Commands, no_args_is_help=True, help="Write data into a file: all of it for another persistence, or a person's."
 )
 
 

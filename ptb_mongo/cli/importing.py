@@ -29,7 +29,7 @@ from ptb_mongo.cli.common import (
     run,
 )
 from ptb_mongo.cli.import_report import report_json, show_report
-from ptb_mongo.cli.terminal import console, write_json
+from ptb_mongo.cli.terminal import Commands, console, write_json
 from ptb_mongo.driver import connect, database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.migration.data import BotData, Kind
@@ -44,6 +44,7 @@ from ptb_mongo.types import Exclude, ScopeName
 __all__ = ["import_app"]
 
 import_app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     help="Take over what another persistence has kept. Stop the bot first; without --apply nothing is written.",
 )

@@ -23,7 +23,7 @@ from ptb_mongo.cli.common import (
     run,
 )
 from ptb_mongo.cli.exporting import export_app
-from ptb_mongo.cli.terminal import Console, Text, console, write_json
+from ptb_mongo.cli.terminal import Commands, Console, Text, console, write_json
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.handing_out import as_text, handed_out
 from ptb_mongo.people.orders import order, ordered
@@ -37,7 +37,7 @@ __all__ = ["erase_app"]
 _SHOWN: Final = 20
 _NEGATIVE: Final = {"ignore_unknown_options": True}  # the ids of groups look like options
 
-erase_app = typer.Typer(no_args_is_help=True, help="Erase a person, or a chat, from all collections.")
+erase_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Erase a person, or a chat, from all collections.")
 
 Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this, only what is found is shown")]
 Search = Annotated[

@@ -29,6 +29,7 @@ __all__ = ["show_jobs"]
 
 _LATEST = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
 _WIDEST = 40
+_WIDE = 120  # columns; with fewer, the columns of a table are too narrow to be read
 
 
 def show_jobs(
@@ -63,11 +64,16 @@ def _show_table(out: Console, found: list[Stored]) -> None:
     if not found:
         out.print(Text("No job is stored."))
         return
+    jobs = [(record_of({name: one.body[name] for name in FIELDS if name in one.body}), one.id) for one in found]
+    jobs.sort(key=lambda job: (job[0].next_run or _LATEST, str(job[1])))
+    out.print(_wide(jobs) if out.width >= _WIDE else _narrow(jobs))
+
+
+def _wide(jobs: list[tuple[JobRecord, Any]]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("next run", "name", "callback", "rule", "chat", "user", "data", "_id"):
         table.add_column(title, no_wrap=title == "next run", max_width=_WIDEST)
-    jobs = [(record_of({name: one.body[name] for name in FIELDS if name in one.body}), one.id) for one in found]
-    for record, job_id in sorted(jobs, key=lambda job: (job[0].next_run or _LATEST, str(job[1]))):
+    for record, job_id in jobs:
         table.add_row(
             _when(record),
             Text(record.name, "bold"),
@@ -78,7 +84,24 @@ def _show_table(out: Console, found: list[Stored]) -> None:
             "" if record.data is None else Value(record.data),
             Text(str(job_id), "dim"),
         )
-    out.print(table)
+    return table
+
+
+def _narrow(jobs: list[tuple[JobRecord, Any]]) -> Table:
+    """The same, each job in several lines."""
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for record, job_id in jobs:
+        table.add_row(_when(record), Text(record.name, "bold"))
+        lines: dict[str, Any] = {"callback": record.callback, "rule": _rule(record.trigger)}
+        lines |= {"chat": record.chat_id, "user": record.user_id}
+        for title, value in {**lines, "_id": job_id}.items():
+            if value is not None:
+                table.add_row(Text(f"  {title}", "dim"), Text(str(value)))
+        if record.data is not None:
+            table.add_row(Text("  data", "dim"), Value(record.data))
+    return table
 
 
 def _when(record: JobRecord) -> Text:
