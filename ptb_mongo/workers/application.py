@@ -85,7 +85,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             raise ConfigurationError("once='transaction' needs exclusive: 'user' or 'chat'")
         if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
             raise ConfigurationError(
-                f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"
+                f"lease_timeout is a number of seconds, at least {SHORTEST:g}, not {lease_timeout!r}"
             )
         persistence = self.persistence
         if not isinstance(persistence, MongoPersistence):
@@ -125,7 +125,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
 
         Raises:
             UnavailableError: If what others have changed could not be read, if no lease could be acquired, or if
-                the server has not acknowledged what this update has changed.
+                the server has not acknowledged the changes of this update.
             LeaseError: If the lease was lost before that, or another update has failed that changed the same data.
             RefusedError: If the server refuses to give a lease, or to read the button that was clicked.
         """
