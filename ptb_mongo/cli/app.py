@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     cls=Commands,
-    help="Looks after a bot's MongoDB. Set MONGODB_URI, and begin with [bold]ptb-mongo check[/].",
+    help="Manages a bot's MongoDB. Set MONGODB_URI, and start with [bold]ptb-mongo check[/].",
     epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
 )
 app.command()(check)

@@ -47,7 +47,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look at server, rights and format, and decode every document."""
+    """Check the server, the rights and the format, and decode every document."""
     run(_check(Target.of(uri, database, collection_prefix, trust, alias), sample, as_json=as_json))
 
 

@@ -30,7 +30,7 @@ __all__ = ["import_jobs"]
 
 Source = Annotated[str, typer.Option("--from-database", help="Where APScheduler's store keeps its jobs")]
 Collection = Annotated[str, typer.Option("--from-collection", help="Its collection")]
-Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
+Apply = Annotated[bool, typer.Option("--apply", help="Write; without it, only report what would be written")]
 
 
 def import_jobs(

@@ -137,7 +137,7 @@ async def keep_indexes(
     except NotImplementedError:
         _LOGGER.warning("Nothing expires: this server has no such indexes")
     except PersistenceError as error:
-        _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+        _LOGGER.warning("The indexes for expire were not updated; the next start will do it: %s", error)
 
 
 async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> bool:
@@ -149,13 +149,13 @@ async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> boo
     except RefusedError as error:
         if error.code in NO_INDEX:
             _LOGGER.error(  # noqa: TRY400
-                "The indexes for expire are not as they should be: other indexes are in the way. ptb-mongo indexes "
+                "The indexes for expire are wrong: other indexes are in the way. ptb-mongo indexes "
                 "shows which is wanted. %s",
                 error,
             )
             return False
         _LOGGER.error(  # noqa: TRY400
-            "The indexes for expire may not be as they should be, and this user may not see to them: ptb-mongo indexes "
+            "The indexes for expire may be wrong, and this user may not change them: ptb-mongo indexes "
             "--apply, as a user who may, does. %s",
             error,
         )
