@@ -103,7 +103,7 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
     out.print(facts)
     if form and "odd_version" in form:
         odd = f"the format document names the version {form['odd_version']!r:.80}, which no ptb_mongo writes"
-        out.print(Text.assemble(("  ● ", "yellow"), f"{odd}; it is taken for {form['version']}"), soft_wrap=True)
+        out.print(Text.assemble(("  ● ", "yellow"), f"{odd}; it is treated as {form['version']}"), soft_wrap=True)
     for right, reason in server.rights.items():
         if reason:
             out.print(Text.assemble(("  ● ", "yellow"), f"no {right}: {reason}"), soft_wrap=True)
