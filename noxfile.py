@@ -100,9 +100,9 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Builds the documentation as a site; a warning is an error. `-- serve` shows it while you write."""
+    """Builds the documentation; a warning, such as a broken link, is an error. `-- serve` shows it while you write."""
     _install(session, "docs")
-    session.run("mkdocs", *(session.posargs or ["build", "--strict"]))
+    session.run("zensical", *(session.posargs or ["build", "--strict", "--clean"]))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""A bot is killed in the middle of a conversation, and goes on; offline, in half a minute.
+"""A bot is killed in the middle of a conversation, and carries on; offline, in half a minute.
 
     pip install -e ".[examples]" && python examples/demo.py
 
@@ -52,24 +52,26 @@ async def acts(stage: Stage, telegram: Telegram, ada: Person, database: Database
     await saved(database["conversations"], {"state": AMOUNT})
     await saved(database["user_data"], {"data.choice.state.name": "Sencha"})
     await stage.act(
-        "2 · Killed, and gone on", "The bot has asked how many tins of Sencha, and has saved that it waits."
+        "2 · Killed and restarted", "The bot has asked how many tins of Sencha, and has saved that it waits."
     )
     await telegram.kill_bot()
     await stage.note(f"kill -9 {first}", "bold red")
     second = await telegram.start_bot(uri, database.name, save_every=NEVER)
-    await stage.note(f"A new process, {second}. Ada has noticed nothing, and answers.")
+    await stage.note(f"A new process, {second}. Ada does not notice, and answers.")
     await stage.writes(ada, "2")
-    await stage.note("The message that it edits was sent by the dead process, and comes from the database.", "green")
+    await stage.note("The message that it edits was sent by the killed process, and comes from the database.", "green")
 
     await stage.act(
         "3 · A live edit",
-        "Another service changes what the bot has in memory. The new process saves only when it stops, so that "
-        "there is time to look. The button that Ada presses was sent by the dead process, too.",
+        "Another service changes data that the bot has in memory. To leave time to look, the new process saves only "
+        "when it stops. The button that Ada presses was sent by the killed process, too.",
     )
     await edit_live(stage, database, uri, ada, menu)
 
     await telegram.stop_bot()
-    await stage.act("4 · What lies in the database", "The bot was stopped, and has saved. Any tool can read this.")
+    await stage.act(
+        "4 · What is in the database", "The bot was stopped, and has saved everything. Any tool can read it."
+    )
     await show(stage, database, ada)
 
 
@@ -95,7 +97,7 @@ async def show(stage: Stage, database: Database, ada: Person) -> None:
         "db.callback_data.find({ buttons: { $exists: true } }, { objects: { $slice: 1 } })",
         await database["callback_data"].find(is_keyboard, one_object).to_list(),
     )
-    await stage.note("Any question, too: what lies in the carts of premium customers?")
+    await stage.note("Queries work, too: what is in the carts of premium customers?")
     pipeline: list[dict[str, Any]] = [
         {"$match": {"data.plan": "premium"}},
         {"$project": {"cart": {"$objectToArray": "$data.cart"}}},

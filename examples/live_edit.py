@@ -35,12 +35,12 @@ async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: 
         [await database["user_data"].find_one({"_id": ada.id}, CART)],
     )
     output = await run_billing(uri, database.name, ada.id)
-    await stage.note("Meanwhile the billing service, another process with plain PyMongo:")
+    await stage.note("Meanwhile, the billing service, another process with plain PyMongo, runs:")
     await stage.note(output, "bold yellow")
     answer = await stage.writes(ada, "/cart")
     if "premium" not in answer.text or "3 x Earl Grey" not in answer.text:
         raise AssertionError(f"one of the two changes is lost: {answer.text}")
-    await stage.note("Both are there: what only the bot knew, and what only the database knew.", "green")
+    await stage.note("Both changes are there: what only the bot knew, and what only the database knew.", "green")
 
 
 async def run_billing(uri: str, database: str, user_id: int) -> str:
@@ -63,7 +63,7 @@ async def play(stage: Stage, uri: str) -> None:
         database = client[f"ptb_mongo_example_{secrets.token_hex(4)}"]
         try:
             await telegram.start_bot(uri, database.name, NEVER)
-            await stage.act("A live edit", "The bot saves only when it stops, so that there is time to look.")
+            await stage.act("A live edit", "To leave time to look, the bot saves only when it stops.")
             menu = await stage.writes(ada, "/start")
             await edit_live(stage, database, uri, ada, menu)
             await telegram.stop_bot()

@@ -1,4 +1,4 @@
-"""Telegram's part for `webhook_bot.py` and `jobs_bot.py`: as in `offline.py`, for any program, and with webhooks.
+"""Telegram's part for `webhook_demo.py` and `jobs_bot.py`: as in `offline.py`, for any program, and with webhooks.
 
 The program is started with OFFLINE=1 in its environment, and then builds its application with
 `builder.request(PipeRequest())`. Updates for a webhook come to it as they do from Telegram: by HTTP.

@@ -1,7 +1,7 @@
 """Every error that this package raises, under one root; each says what happened, where, and what to do.
 
-No error text ever holds a password, a bot token or a whole document, nor anything that a terminal would obey: a path is
-made of users' keys, and PTB and asyncio log what we raise. Attributes hold what they say as it is.
+No error text contains a password, a bot token or a whole document, nor anything that a terminal would interpret: a path
+consists of users' keys, and PTB and asyncio log what we raise. Attributes contain the original values.
 """
 
 from __future__ import annotations

@@ -64,6 +64,6 @@ async def _patiently(
         except UnavailableError as error:
             if clock() + pause > ends:
                 raise
-            _LOGGER.warning("The next ids cannot be read; they are read again in %g s: %s", pause, error)
+            _LOGGER.warning("The next ids cannot be read; retrying in %g s: %s", pause, error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, longest)

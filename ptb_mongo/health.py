@@ -32,17 +32,17 @@ class Health:
     """The state of a `MongoPersistence`.
 
     Attributes:
-        connected: Whether the server can be reached, as far as the last request has shown.
-        saver_alive: Whether PTB hands over what has changed. Its saver ends for good, without a word, if it cannot copy
-            the data; that is noticed when updates are handled and no save has come for two intervals and a minute, or
+        connected: Whether the server is reachable, as far as the last request has shown.
+        saver_alive: Whether PTB still hands over changes. If PTB's saver cannot copy the data, it ends for good,
+            silently. That is noticed if updates are handled and no save has come for two intervals and a minute, or
             five seconds after a save that broke off.
         refresh: How changes by others are noticed; `None` while the application is not initialized.
-        reason: Why documents wait to be written or read: the server is unreachable, or refuses it for now; `None` if
-            they need not wait.
+        reason: Why documents are waiting to be written or read: the server is unreachable, or refuses it for now.
+            `None` if none has to wait.
         waiting: Documents that are not written yet.
-        refused: Documents with changes that cannot be stored for their own sake; all others are saved.
-        oldest_waiting: Seconds that the oldest of them has waited; 0.0 if none waits.
-        quarantined: Documents that cannot be read; of each collection at most a thousand that nobody uses.
+        refused: Documents with changes that cannot be stored because of their content; all others are saved.
+        oldest_waiting: How many seconds the oldest of the waiting documents has waited; 0.0 if none waits.
+        quarantined: Documents that cannot be read; for each collection, at most a thousand that nobody uses.
         last_error: The last error; `None` if there was none.
         saves: Documents that were handed to the writer.
         documents_written: Documents that the server has acknowledged.

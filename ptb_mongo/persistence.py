@@ -39,51 +39,52 @@ Client: TypeAlias = "str | AsyncIOMotorClient[Any] | AsyncMongoClient[Any]"
 
 
 class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
-    """Stores a bot's data in MongoDB; takes the place of `telegram.ext.PicklePersistence`.
+    """Stores a bot's data in MongoDB; replaces `telegram.ext.PicklePersistence`.
 
     Args:
-        client: A connection string (`mongodb://` or `mongodb+srv://`), for which a Motor client is created when the
+        client: A connection string (`mongodb://` or `mongodb+srv://`), for which a client is created when the
             application is initialized, and closed by `flush`; or a Motor client, a `pymongo.AsyncMongoClient` or a
             `mongomock_motor.AsyncMongoMockClient`, which is never closed.
         database: The database's name; by default the one in the connection string, else "telegram_bot".
-        store_data: Which kinds of data are stored; by default all.
+        store_data: Which kinds of data are stored; by default, all.
         update_interval: Seconds between two saves by the `Application`.
-        on_flush: Whether to write only when the application shuts down.
-        context_types: The types of `user_data`, `chat_data` and `bot_data`, the same as the `Application` gets; their
-            classes are trusted.
-        loading: "eager" loads everything at the start. "lazy" starts at once, and reads the data of a user or
-            chat when the first update comes from there.
-        keep: With `loading="lazy"`, how many users, and how many chats, stay in memory. Of more, who has been silent
-            longest is let go once all of theirs is saved, unless an update or job of theirs is under way; they come
-            back as if they had never been loaded. By default nobody is let go.
-        refresh: How changes by other services are noticed: "watch" follows a change stream, "read" reads once
-            per update, "off" ignores them until the next start. "auto" watches where the server offers change streams
-            (a replica set, which Atlas is), and reads otherwise.
-        on_conflict: What decides if the bot and somebody else have both changed a value: "local" keeps the bot's,
+        on_flush: Whether to save only when the application shuts down.
+        context_types: The types of `user_data`, `chat_data` and `bot_data`: the same object that the `Application`
+            gets. Their classes are trusted.
+        loading: "eager" loads everything at startup. "lazy" starts at once, and reads the data of a user or chat at
+            their first update.
+        keep: With `loading="lazy"`, how many users, and how many chats, stay in memory. If there are more, those
+            inactive longest are evicted once all of their data is saved, unless one of their updates or jobs is
+            running. They come back as if they had never been loaded. By default, nobody is evicted.
+        refresh: How changes by other services are noticed: "watch" follows a change stream, "read" reads once per
+            update, "off" ignores them until the next start. "auto" watches if the server offers change streams (a
+            replica set, such as Atlas), and reads otherwise.
+        on_conflict: Which value wins if both the bot and somebody else have changed it: "local" keeps the bot's,
             "remote" the database's; a callable gets a `Conflict` and returns the value. Or strategies by scope and
             path, `{"user_data": {"score": "add", "prefs.*": "remote"}}`: "add" keeps what both sides have added to a
-            number or taken from it, "max" and "min" the larger and the smaller value. Sets and lists are merged
-            without a conflict, unless both sides changed the same elements of a list.
-        trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs
-            its class's code, so only name what is yours. Functions, each by itself, that fill a `defaultdict`.
-        aliases: Classes that were moved or renamed, by the names that they had before: `{"old_module.Basket": Basket}`.
-            What is stored under such a name is restored as that class, which is thereby trusted, and stored under its
-            new name the next time.
-        migrations: Functions from the data to the data, `{"user_data": [to_1, to_2]}`, for data that an earlier version
-            of the bot has stored: each runs once for each document, when that is loaded, and what it returns is saved;
-            one that returns `None` has changed the data in place. New ones are added at the end of the list.
-        collection_prefix: The beginning of each collection's name: for several bots in one database.
-        exclude: Paths of what is never stored, in dicts and in objects, for instance `{"user_data": {"cache",
-            "session.lock", "prefs.*.cache"}}`; a dot in a key is `%2E`. PTB copies the values all the same, before it
-            hands over the data: what cannot be copied, a connection, say, must be kept elsewhere.
-        expire: How long after the last update from there documents are forgotten: `{"user_data": timedelta(days=365),
+            number or taken from it, "max" and "min" the larger or smaller value. Sets and lists are merged without a
+            conflict, unless both sides changed the same elements of a list.
+        trusted: Classes, or names of modules, whose objects may be stored and restored. Restoring an object runs code
+            of its class, so name only your own. Also functions that fill a `defaultdict`, each by itself.
+        aliases: Classes that were moved or renamed, by their old names: `{"old_module.Basket": Basket}`. Data stored
+            under such a name is restored as that class, which is thereby trusted, and stored under its new name the
+            next time.
+        migrations: Functions from the old data to the new, `{"user_data": [to_1, to_2]}`, for data that an earlier
+            version of the bot has stored. Each runs once for each document, when the document is loaded, and the result
+            is saved; a function that returns `None` has changed the data in place. Add new functions at the end of the
+            list.
+        collection_prefix: The beginning of each collection's name, for several bots in one database.
+        exclude: Paths that are never stored, in dicts and in objects, for instance `{"user_data": {"cache",
+            "session.lock", "prefs.*.cache"}}`; write a dot in a key as `%2E`. PTB copies the values all the same,
+            before it hands over the data: keep what cannot be copied, such as a connection, elsewhere.
+        expire: How long after the last update documents are deleted: `{"user_data": timedelta(days=365),
             "conversations": timedelta(days=30)}`, likewise "chat_data" and "callback_data". MongoDB deletes them, and
-            they leave the bot's memory. Without it, nothing expires.
-        shutdown_timeout: Seconds that a stop takes at most while nothing can be saved, including PTB's last save
-            before `flush`. As long as something is saved, it goes on.
-        spill_dir: A folder for data that a stop cannot save; the next start merges it with what the database has
-            become. It holds users' data: the folder, if it is created, and the files are for their owner alone. A
-            folder that cannot be written to is refused at the start, with a `ConfigurationError`.
+            they leave the bot's memory. By default, nothing expires.
+        shutdown_timeout: How many seconds a stop may take while nothing can be saved, including PTB's last save before
+            `flush`. As long as something is being saved, the stop continues.
+        spill_dir: A folder for data that a stop cannot save; the next start merges it with the database. It holds
+            users' data: only their owner can access the files, and the folder if it is created. If it cannot be written
+            to, the start fails with a `ConfigurationError`.
 
     Raises:
         ConfigurationError: If an argument cannot be used.
@@ -249,16 +250,16 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
     ) -> Erased:
         """Erases a user, or a chat: what is stored, and what this process and all other workers hold in memory.
 
-        Of a user, that is `user_data`, the `chat_data` of the private chat, conversations, jobs and leases. Mentions in
-        other people's data stay; `ptb-mongo erase user 42 --search` lists them.
+        For a user, that is `user_data`, the `chat_data` of the private chat, conversations, jobs and leases. Mentions
+        in other people's data stay; `ptb-mongo erase user 42 --search` lists them.
 
         Args:
             application: The application that this persistence belongs to.
             user_id: The user.
-            chat_id: The chat, instead.
+            chat_id: The chat, instead of a user.
 
         Returns:
-            How much was found, and is gone.
+            How much was found, and was deleted.
 
         Raises:
             UnavailableError: If no server answers; call it again later.
@@ -278,14 +279,14 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         return erased
 
     async def export(self, user_id: int | None = None, *, chat_id: int | None = None) -> dict[str, Any]:
-        """Everything that is stored of a user, or of a chat, as a person may read it: ready for `json.dumps`.
+        """Everything that is stored about a user or a chat, readable for people, and ready for `json.dumps`.
 
-        Dates stand as texts in ISO 8601, decimals as texts, Telegram objects as the Bot API has them, other objects as
+        Dates are texts in ISO 8601, decimals are texts, Telegram objects are as in the Bot API, and other objects are
         their attributes.
 
         Args:
             user_id: The user.
-            chat_id: The chat, instead.
+            chat_id: The chat, instead of a user.
 
         Raises:
             UnavailableError: If no server answers.
@@ -297,13 +298,13 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
     # -- users and chats that are not loaded ------------------------------------------------------------
 
     def user_ids(self, after: int | None = None) -> AsyncIterator[int]:
-        """The ids of all users with a stored document, loaded or not, in ascending order; for a broadcast, say.
+        """The ids of all users with a stored document, loaded or not, in ascending order; for example for a broadcast.
 
-        The loop may take days: the ids are read page by page, and again if a server is away for minutes. What is
-        stored or deleted meanwhile is seen or not, but no other id is left out or given twice.
+        The loop may take days: the ids are read page by page, and retried if the server is unreachable for minutes.
+        Users who are added or deleted meanwhile may or may not be included, but no other id is left out or repeated.
 
         Args:
-            after: Begins with the first id that is larger: to resume a broadcast that has ended early.
+            after: Start with the first id that is larger, to resume a broadcast that has ended early.
 
         Raises:
             UnavailableError: If no server answers for ten minutes.

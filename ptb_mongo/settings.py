@@ -96,11 +96,11 @@ class Settings:
         if self.keep is None:
             return
         if type(self.keep) is not int or self.keep < 1:
-            raise ConfigurationError(f"keep is a number of users from 1 on, not {self.keep!r}")
+            raise ConfigurationError(f"keep is a number of users, at least 1, not {self.keep!r}")
         if self.loading != "lazy":
-            raise ConfigurationError('keep lets users go, and so needs loading="lazy"')
+            raise ConfigurationError('keep evicts users, so it needs loading="lazy"')
         if self.refresh == "off":
-            raise ConfigurationError('keep and refresh="off", which reads nobody again')
+            raise ConfigurationError('keep cannot be used with refresh="off", which never reads a user again')
         check_ptb()
 
     def shared(self, sharing: Sharing) -> Settings:
@@ -110,11 +110,11 @@ class Settings:
             ConfigurationError: If some of it does not go with that.
         """
         if self.refresh == "off":
-            raise ConfigurationError('refresh="off" and a SharedApplication, which must see the changes of others')
+            raise ConfigurationError('a SharedApplication must see the changes of others: it cannot use refresh="off"')
         if self.refresh == "read" and sharing.lease_timeout is not None:
-            raise ConfigurationError('refresh="read" and exclusive=True, which needs the change stream')
+            raise ConfigurationError('refresh="read" cannot be used with exclusive=True, which needs the change stream')
         if self.on_flush:
-            raise ConfigurationError("on_flush=True and a SharedApplication, which saves each update")
+            raise ConfigurationError("on_flush=True cannot be used with a SharedApplication, which saves each update")
         return replace(self, sharing=sharing)
 
 

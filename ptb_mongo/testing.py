@@ -38,7 +38,7 @@ _AT_THE_END: Final = dict[MongoPersistence[Any, Any, Any], AsyncGenerator[None, 
 
 @pytest.fixture(scope="session")
 def mongodb_server_uri() -> Iterator[str]:
-    """Connection string of the server that all tests of this run share; of this worker, with pytest-xdist."""
+    """The URI of the server that all tests of this run share; with pytest-xdist, all tests of this worker."""
     with mongodb_uri() as uri:
         yield uri
 
@@ -53,7 +53,7 @@ def _mongodb_client(mongodb_server_uri: str) -> Iterator[MongoClient[dict[str, A
 
 @pytest.fixture
 def mongodb_database(_mongodb_client: MongoClient[dict[str, Any]]) -> Iterator[str]:
-    """Name of a database that is this test's own, and is dropped after it."""
+    """The name of this test's own database, which is dropped after the test."""
     name = f"ptb_mongo_test_{secrets.token_hex(6)}"
     yield name
     _mongodb_client.drop_database(name)
@@ -61,10 +61,10 @@ def mongodb_database(_mongodb_client: MongoClient[dict[str, Any]]) -> Iterator[s
 
 @pytest.fixture
 def mongo_persistence(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., MongoPersistence[Any, Any, Any]]:
-    """Makes a `MongoPersistence` on this test's database, each call another one, as each start of a bot does.
+    """Creates a `MongoPersistence` on this test's database; each call creates another one, like each start of a bot.
 
-    Arguments are those of `MongoPersistence`, without the first two. What a test has not flushed, as when it fails
-    before that, is closed when its event loop ends, and not saved.
+    It takes the arguments of `MongoPersistence` except for the first two. A persistence that the test has not flushed,
+    for example because it failed before that, is closed when the event loop ends, without saving.
     """
 
     def make(**options: Any) -> MongoPersistence[Any, Any, Any]:

@@ -20,6 +20,7 @@ from ptb_mongo.cli.show import show_app
 from ptb_mongo.cli.show_jobs import show_jobs
 from ptb_mongo.cli.stats import stats
 from ptb_mongo.cli.terminal import Commands
+from ptb_mongo.cli.views import views
 from ptb_mongo.cli.watch import watch
 
 __all__ = ["app"]
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     cls=Commands,
-    help="Looks after a bot's MongoDB. Set MONGODB_URI, and begin with [bold]ptb-mongo check[/].",
+    help="Manages a bot's MongoDB. Set MONGODB_URI, and start with [bold]ptb-mongo check[/].",
     epilog="Exit codes: 0 all is well, 1 something was found or failed, 2 wrong usage.",
 )
 app.command()(check)
@@ -44,6 +45,7 @@ app.command("restore")(restore_backup)
 app.add_typer(erase_app, name="erase")
 app.command()(indexes)
 app.command()(stats)
+app.command()(views)
 app.command()(watch)
 app.command()(repair)
 app.command("rename-class")(rename_class)

@@ -36,10 +36,10 @@ def backup(
     uri: Uri = None,
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write everything of a bot into one file; the bot may run."""
+    """Back up everything of a bot to one file; the bot may keep running."""
     target = Target.of(uri, database, collection_prefix, None)
     if file.exists() and not force:
         raise typer.BadParameter(f"{file} is there already; --force replaces it", param_hint="FILE")
@@ -73,11 +73,9 @@ def restore_backup(
     uri: Uri = None,
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
-    user: Annotated[int | None, typer.Option("--user", show_default=False, help="Only what is of this user")] = None,
-    chat: Annotated[int | None, typer.Option("--chat", show_default=False, help="Only what is of this chat")] = None,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Do it; without this, only what would change is shown")
-    ] = False,
+    user: Annotated[int | None, typer.Option("--user", show_default=False, help="Only the data of this user")] = None,
+    chat: Annotated[int | None, typer.Option("--chat", show_default=False, help="Only the data of this chat")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without it, only show what would change")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace what is stored in another version, which is newer")
     ] = False,
@@ -86,7 +84,7 @@ def restore_backup(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a backup back: what is missing, and with --overwrite what differs; the bot may run."""
+    """Restore a backup: what is missing, and with --overwrite also what differs; the bot may keep running."""
     target = Target.of(uri, database, collection_prefix, None)
     if (file is None) is not from_bot:
         raise typer.BadParameter("a FILE or --from-bot", param_hint="FILE")
@@ -110,7 +108,7 @@ async def _from_bot(target: Target, *, apply: bool, as_json: bool) -> int:
     if not apply:
         if not has_vanished:
             out.print("The format document is there: the database was not dropped, or another process has begun anew.")
-        out.print(Text("Nothing was changed. --apply has every bot that runs store what it has in memory.", "bold"))
+        out.print(Text("Nothing was changed. --apply makes every running bot store what it has in memory.", "bold"))
     elif documents is None:
         said = "No bot has stored anything: none runs, or none has noticed that what it had stored is gone."
         out.print(Text(said, "bold red"), soft_wrap=True)

@@ -47,7 +47,7 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look at server, rights and format, and decode every document."""
+    """Check the server, the rights and the format, and decode every document."""
     run(_check(Target.of(uri, database, collection_prefix, trust, alias), sample, as_json=as_json))
 
 
@@ -103,7 +103,7 @@ def _show(out: Console, target: Target, name: str, server: Server, form: dict[st
     out.print(facts)
     if form and "odd_version" in form:
         odd = f"the format document names the version {form['odd_version']!r:.80}, which no ptb_mongo writes"
-        out.print(Text.assemble(("  ● ", "yellow"), f"{odd}; it is taken for {form['version']}"), soft_wrap=True)
+        out.print(Text.assemble(("  ● ", "yellow"), f"{odd}; it is treated as {form['version']}"), soft_wrap=True)
     for right, reason in server.rights.items():
         if reason:
             out.print(Text.assemble(("  ● ", "yellow"), f"no {right}: {reason}"), soft_wrap=True)

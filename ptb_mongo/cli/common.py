@@ -67,7 +67,7 @@ Uri = Annotated[
     ),
 ]
 DatabaseName = Annotated[
-    str | None, typer.Option("--database", "-d", show_default=False, help="Database; by default that of the URI")
+    str | None, typer.Option("--database", "-d", show_default=False, help="Database; by default the one in the URI")
 ]
 CollectionPrefix = Annotated[
     str, typer.Option("--collection-prefix", show_default=False, help="As given to MongoPersistence")
@@ -121,7 +121,7 @@ class Target:
             typer.BadParameter: If one cannot be imported.
         """
         if uri is None:
-            raise typer.BadParameter("give --uri, or set MONGODB_URI", param_hint="--uri")
+            raise typer.BadParameter("pass --uri, or set MONGODB_URI", param_hint="--uri")
         trusted = tuple(trusted_named(name, "--trust") for name in trust or ())
         return cls(uri, database, prefix, trusted, aliases_from(alias or (), "--alias"))
 

@@ -27,14 +27,16 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Text, console, write_json
+from ptb_mongo.cli.terminal import Commands, Text, console, write_json
 from ptb_mongo.migration.data import BotData
 from ptb_mongo.migration.exporting import collect, write_pickle
 
 __all__ = ["export_app"]
 
 export_app = typer.Typer(
-    no_args_is_help=True, help="Write data into a file: all of it for another persistence, or a person's."
+    cls=Commands,
+    no_args_is_help=True,
+    help="Export to a file: everything, for another persistence, or one person's data.",
 )
 
 
@@ -62,7 +64,7 @@ def export_pickle(
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Write the file though some documents cannot be read")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a file that PicklePersistence loads."""

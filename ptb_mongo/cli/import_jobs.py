@@ -16,6 +16,7 @@ from ptb_mongo.cli.common import (
     Target,
     Trust,
     Uri,
+    count,
     run,
     show_problems,
 )
@@ -29,7 +30,7 @@ __all__ = ["import_jobs"]
 
 Source = Annotated[str, typer.Option("--from-database", help="Where APScheduler's store keeps its jobs")]
 Collection = Annotated[str, typer.Option("--from-collection", help="Its collection")]
-Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
+Apply = Annotated[bool, typer.Option("--apply", help="Write; without it, only report what would be written")]
 
 
 def import_jobs(
@@ -72,18 +73,21 @@ async def _import(target: Target, source: str, collection: str, *, apply: bool, 
             await driver.close()
         for job_id, document in good.items() if apply else ():
             await database.driver.insert_if_missing(database.scopes["jobs"].collection, job_id, document)
-    _report(good, problems, apply=apply, as_json=as_json)
+    _report(good, problems, f"{source}.{collection}", apply=apply, as_json=as_json)
     return FOUND if problems or not good else FINE
 
 
-def _report(good: dict[str, Document], problems: list[Any], *, apply: bool, as_json: bool) -> None:
+def _report(good: dict[str, Document], problems: list[Any], source: str, *, apply: bool, as_json: bool) -> None:
     callbacks = sorted({document["callback"] for document in good.values()})
     if as_json:
         told = {"jobs": len(good), "written": apply, "callbacks": callbacks, "problems": [str(one) for one in problems]}
         write_json(told)
         return
     out = console()
-    out.print(Text(f"{len(good)} jobs {'imported' if apply else 'can be imported; --apply writes them'}."))
+    if not good and not problems:
+        out.print(Text(f"There are no jobs in {source}: name the store with --from-database and --from-collection."))
+        return
+    out.print(Text(f"{count(len(good), 'job')} {'imported' if apply else 'can be imported; --apply writes them'}."))
     for callback in callbacks:
         out.print(Text(f"  {callback}: to be registered, MongoJobQueue(callbacks=[...])"))
     show_problems(out, problems, "Not imported")

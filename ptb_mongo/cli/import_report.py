@@ -78,7 +78,7 @@ def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -
     elif new:
         out.print(Text.assemble(("Nothing was written. ", "bold"), f"--apply writes {count(new, 'document')}."))
     else:
-        out.print(Text("Nothing is to be written.", "bold"))
+        out.print(Text("There is nothing to write.", "bold"))
 
 
 def _show_refused(out: Console, report: Report) -> None:

@@ -29,7 +29,7 @@ from ptb_mongo.cli.common import (
     run,
 )
 from ptb_mongo.cli.import_report import report_json, show_report
-from ptb_mongo.cli.terminal import console, write_json
+from ptb_mongo.cli.terminal import Commands, console, write_json
 from ptb_mongo.driver import connect, database_of
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.migration.data import BotData, Kind
@@ -44,15 +44,17 @@ from ptb_mongo.types import Exclude, ScopeName
 __all__ = ["import_app"]
 
 import_app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
-    help="Take over what another persistence has kept. Stop the bot first; without --apply nothing is written.",
+    help="Import data from another persistence. Stop the bot first; nothing is written without --apply.",
 )
 
-Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also write over documents that differ in the database")]
+Apply = Annotated[bool, typer.Option("--apply", help="Write; without it, only report what would be written")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Also overwrite documents that differ in the database")]
 
 Skip = Annotated[
-    bool, typer.Option("--skip", help="Leave out each value that cannot be stored; else its document is not imported")
+    bool,
+    typer.Option("--skip", help="Leave out values that cannot be stored; without it, their documents are not imported"),
 ]
 DropPath = Annotated[
     list[str] | None,
@@ -60,7 +62,7 @@ DropPath = Annotated[
         "--drop-path",
         metavar="PATH",
         show_default=False,
-        help="Leave out what stands there, such as user_data.session.lock; * is any one key; may be repeated",
+        help="Leave out this path, such as user_data.session.lock; * is any one key; may be repeated",
     ),
 ]
 
@@ -145,7 +147,7 @@ def import_mongopersistence(
         str | None, typer.Option(show_default=False, help="The server to read from; by default the same")
     ] = None,
     source_database: Annotated[
-        str | None, typer.Option(show_default=False, help="The database to read from; by default that of the URI")
+        str | None, typer.Option(show_default=False, help="The database to read from; by default the one in the URI")
     ] = None,
     user_data: Annotated[str | None, typer.Option(show_default=False, help="name_col_user_data")] = None,
     chat_data: Annotated[str | None, typer.Option(show_default=False, help="name_col_chat_data")] = None,
@@ -254,11 +256,11 @@ async def _bot_id(database: Database, data: BotData, bot_id: int | None) -> int 
         if not data.bot_data or isinstance(known, int):
             return known
         raise ConfigurationError(
-            "there is data of the bot itself, stored under its id: give --bot-id, or set BOT_TOKEN"
+            "there is data of the bot itself, stored under its id: pass --bot-id, or set BOT_TOKEN"
         )
     if isinstance(known, int) and known != bot_id:
         raise ConfigurationError(
-            f"the collections in {database.name!r} belong to bot {known}, not to {bot_id}: take another --database, or "
+            f"the collections in {database.name!r} belong to bot {known}, not to {bot_id}: use another --database, or "
             "a --collection-prefix"
         )
     return bot_id

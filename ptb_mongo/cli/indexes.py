@@ -22,10 +22,10 @@ def indexes(
     uri: Uri = None,
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
-    apply: Annotated[bool, typer.Option("--apply", help="Make, change and remove them")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Create, change and remove them")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare the indexes for expire with what the bot wants; --apply makes them so."""
+    """Compare the indexes for expire with the bot's option; --apply adapts them."""
     run(_indexes(Target.of(uri, database, collection_prefix, None), apply=apply, as_json=as_json))
 
 

@@ -23,7 +23,7 @@ from ptb_mongo.cli.common import (
     run,
 )
 from ptb_mongo.cli.exporting import export_app
-from ptb_mongo.cli.terminal import Console, Text, console, write_json
+from ptb_mongo.cli.terminal import Commands, Console, Text, console, write_json
 from ptb_mongo.migration.database import Database
 from ptb_mongo.people.handing_out import as_text, handed_out
 from ptb_mongo.people.orders import order, ordered
@@ -37,20 +37,19 @@ __all__ = ["erase_app"]
 _SHOWN: Final = 20
 _NEGATIVE: Final = {"ignore_unknown_options": True}  # the ids of groups look like options
 
-erase_app = typer.Typer(no_args_is_help=True, help="Erase a person, or a chat, from all collections.")
+erase_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Erase a person, or a chat, from all collections.")
 
-Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this, only what is found is shown")]
-Search = Annotated[
-    bool, typer.Option("--search", help="List where others' data mentions the id; that is left as it is")
-]
+Apply = Annotated[bool, typer.Option("--apply", help="Do it; without it, only show what is found")]
+Search = Annotated[bool, typer.Option("--search", help="List where others' data mentions the id; it is not changed")]
 SpillDir = Annotated[
-    Path | None, typer.Option("--spill-dir", show_default=False, help="The bot's spill_dir: files of what is unsaved")
+    Path | None, typer.Option("--spill-dir", show_default=False, help="The bot's spill_dir, with files of unsaved data")
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="List at most so many mentions")]
 JsonFile = Annotated[
-    Path, typer.Option("--json", metavar="FILE", show_default=False, help="The file to write, for its owner alone")
+    Path,
+    typer.Option("--json", metavar="FILE", show_default=False, help="The file to write; only its owner can read it"),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file")]
 
 
 @erase_app.command("user")

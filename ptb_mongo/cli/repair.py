@@ -66,17 +66,17 @@ def repair(
         bool, typer.Option("--drop-path", help="Remove what cannot be read, and keep the rest of each document")
     ] = False,
     untrusted: Annotated[
-        bool, typer.Option("--untrusted", help="Also those that only need a class to be trusted, which are left else")
+        bool, typer.Option("--untrusted", help="Also those that only need a class to be trusted")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking")] = False,
     as_json: Json = False,
 ) -> None:
-    """List documents that cannot be read; on request, get them out of the bot's way."""
+    """List documents that cannot be read; on request, repair them, or move them aside."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
     if aside and drop_path:
         raise typer.BadParameter("--aside or --drop-path, not both")
     if as_json and (aside or drop_path) and not yes:
-        raise typer.BadParameter("with --json nobody is asked: give --yes, too")
+        raise typer.BadParameter("--json asks nobody: pass --yes, too")
     wanted = _Wanted(aside=aside, drop_path=drop_path, untrusted=untrusted, yes=yes)
     run(_repair(target, wanted, as_json=as_json))
 

@@ -36,7 +36,7 @@ from ptb_mongo.types import Exclude, Migrations
 
 __all__ = ["migrate", "rename_class"]
 
-Apply = Annotated[bool, typer.Option("--apply", help="Write; else only say what would be written")]
+Apply = Annotated[bool, typer.Option("--apply", help="Write; without it, only report what would be written")]
 _Work = Callable[[Database, Callable[[Kind, int], None]], Awaitable[Rewritten]]
 
 
@@ -51,7 +51,7 @@ def rename_class(
     apply: Apply = False,
     as_json: Json = False,
 ) -> None:
-    """Give a class that was moved or renamed its new name in all that is stored; the bot may run."""
+    """Give a moved or renamed class its new name wherever it is stored; the bot may keep running."""
     target = Target.of(uri, database, collection_prefix, trust)
     if not old.rpartition(".")[0] or old == new:
         message = "give it with its module, as in my_bot.cart.Cart; it differs from NEW"
@@ -89,7 +89,7 @@ def migrate(
     apply: Apply = False,
     as_json: Json = False,
 ) -> None:
-    """Apply the bot's migrations to all documents, without waiting until each is loaded; the bot may run."""
+    """Apply the bot's migrations to all documents at once; the bot may keep running."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
     excluded = excluded_from(exclude or (), "--exclude")
     name, _, attribute = module.partition(":")

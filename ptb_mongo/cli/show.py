@@ -26,15 +26,18 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.stored_json import write_stored
-from ptb_mongo.cli.terminal import Console, Text, Value, console, error_console
+from ptb_mongo.cli.terminal import Commands, Console, Text, Value, console, error_console
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
-from ptb_mongo.migration.database import Stored
+from ptb_mongo.migration.database import Database, Stored
+from ptb_mongo.migration.statistics import conversation_states
 
 __all__ = ["show_app"]
 
-show_app = typer.Typer(no_args_is_help=True, help="Show data as the bot has it. --json gives it as it is stored.")
+show_app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="Show data as the bot has it. --json gives it as it is stored."
+)
 _ROWS: Final = 500  # of a table, which is as wide as they need: the next ones stand in another one
 _PROBLEMS: Final = 1000  # that are remembered
 _NEGATIVE = {"ignore_unknown_options": True}  # the ids of groups look like options
@@ -99,7 +102,7 @@ def show_conversations(
     alias: Alias = None,
     as_json: Json = False,
 ) -> None:
-    """Show the states of the conversations that are going on."""
+    """Show the states of ongoing conversations."""
     target = Target.of(uri, database, collection_prefix, trust, alias)
     query = {} if handler is None else {"handler": handler}
     run(_show(target, "conversations", query, "conversation", as_json=as_json, limit=limit))
@@ -109,6 +112,7 @@ async def _show(
     target: Target, kind: Kind, query: Mapping[str, Any], name: str, *, as_json: bool, limit: int | None = None
 ) -> int:
     shown = _Shown(kind, name, as_json=as_json)
+    nothing = f"Nothing is stored for {'the bot' if kind == 'bot_data' else name}."
     async with (
         target.open() as database,
         contextlib.aclosing(database.read(kind, query, ("rev", "updated_at"))) as reading,  # type: ignore[type-var]
@@ -118,7 +122,18 @@ async def _show(
                 error_console().print(f"There are more than {limit:,}.")
                 break
             shown.add(stored)
-    return shown.end()
+        if kind == "conversations" and not shown.number:
+            nothing = await _no_conversation(database, query.get("handler"))
+    return shown.end(nothing)
+
+
+async def _no_conversation(database: Database, handler: str | None) -> str:
+    """Why there is none to show: no handler with this name has stored one."""
+    stored = await conversation_states(database)
+    if handler is None or not stored:
+        return "No conversation is stored."
+    names = ", ".join(map(repr, sorted(stored)))
+    return f"No conversation of a handler named {handler!r} is stored; there are some of {names}."
 
 
 class _Shown:
@@ -162,14 +177,11 @@ class _Shown:
             _show_table(self._out, self._rows, has_header=self._has_header)
             self._rows, self._has_header = [], False
 
-    def end(self) -> int:
-        """Shows what is left, and what cannot be read; returns the command's exit code."""
+    def end(self, nothing: str) -> int:
+        """Shows what is left, and what cannot be read, or that there is nothing; returns the command's exit code."""
         if not self._as_json:
             self._show_rows()
             if not self.number:
-                whose = "the bot" if self._kind == "bot_data" else self._name
-                is_of_handler = self._kind == "conversations"
-                nothing = "No conversation is going on." if is_of_handler else f"Nothing is stored for {whose}."
                 self._out.print(Text(nothing))
             show_problems(self._out, self._problems, "Cannot be read")
             if self._more:

@@ -31,6 +31,7 @@ __all__ = ["show_jobs"]
 _LATEST = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
 _WIDEST = 40
 _MOST = 1000  # jobs in the table
+_WIDE = 120  # columns; with fewer, the columns of a table are too narrow to be read
 _QUERY = {"buried": {"$exists": False}}
 
 
@@ -67,12 +68,15 @@ async def _show(target: Target, *, as_json: bool) -> int:
     return FOUND if problems or not found else FINE
 
 
+Row = tuple[dtm.datetime, str, JobRecord]
+
+
 class _Soonest:
     """Those jobs that are due first: a stranger may have stored more than fit into memory."""
 
     def __init__(self) -> None:
         self.number = 0
-        self._rows: list[tuple[dtm.datetime, str, JobRecord]] = []
+        self._rows: list[Row] = []
 
     def add(self, record: JobRecord, job_id: object) -> None:
         self.number += 1
@@ -80,7 +84,7 @@ class _Soonest:
         if len(self._rows) >= 2 * _MOST:
             self._rows = self.rows()
 
-    def rows(self) -> list[tuple[dtm.datetime, str, JobRecord]]:
+    def rows(self) -> list[Row]:
         """They, in order."""
         return sorted(self._rows, key=lambda row: row[:2])[:_MOST]
 
@@ -89,10 +93,16 @@ def _show_table(out: Console, jobs: _Soonest) -> None:
     if not jobs.number:
         out.print(Text("No job is stored."))
         return
+    rows = jobs.rows()
+    out.print(_wide(rows) if out.width >= _WIDE else _narrow(rows))
+    if jobs.number > len(rows):
+        out.print(Text(f"There are {jobs.number - len(rows):,} more, which are due later; --json shows all."))
+
+
+def _wide(rows: list[Row]) -> Table:
     table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
     for title in ("next run", "name", "callback", "rule", "chat", "user", "data", "_id"):
         table.add_column(title, no_wrap=title == "next run", max_width=_WIDEST)
-    rows = jobs.rows()
     for _, job_id, record in rows:
         table.add_row(
             _when(record),
@@ -104,9 +114,24 @@ def _show_table(out: Console, jobs: _Soonest) -> None:
             "" if record.data is None else Value(record.data),
             Text(job_id, "dim"),
         )
-    out.print(table)
-    if jobs.number > len(rows):
-        out.print(Text(f"There are {jobs.number - len(rows):,} more, which are due later; --json shows all."))
+    return table
+
+
+def _narrow(rows: list[Row]) -> Table:
+    """The same, each job in several lines."""
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for _, job_id, record in rows:
+        table.add_row(_when(record), Text(record.name, "bold"))
+        lines: dict[str, Any] = {"callback": record.callback, "rule": _rule(record.trigger)}
+        lines |= {"chat": record.chat_id, "user": record.user_id}
+        for title, value in {**lines, "_id": job_id}.items():
+            if value is not None:
+                table.add_row(Text(f"  {title}", "dim"), Text(str(value)))
+        if record.data is not None:
+            table.add_row(Text("  data", "dim"), Value(record.data))
+    return table
 
 
 def _when(record: JobRecord) -> Text:

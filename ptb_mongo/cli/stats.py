@@ -15,6 +15,7 @@ from ptb_mongo.cli.common import (
     DatabaseName,
     Json,
     Target,
+    Trust,
     Uri,
     progress,
     run,
@@ -50,6 +51,7 @@ def stats(
     uri: Uri = None,
     database: DatabaseName = None,
     collection_prefix: CollectionPrefix = "",
+    trust: Trust = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="How many days of growth")] = 14,
     keys: Annotated[int, typer.Option(min=0, help="How many keys of each collection")] = 10,
     sample: Annotated[
@@ -57,8 +59,11 @@ def stats(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Count documents, sizes, keys, states, and what changes from day to day."""
-    run(_stats(Target.of(uri, database, collection_prefix, None), days, keys, sample, as_json=as_json))
+    """Count documents, sizes, keys, states, and what changes from day to day.
+
+    Nothing is decoded: --trust is taken so that the same options do for all commands.
+    """
+    run(_stats(Target.of(uri, database, collection_prefix, trust), days, keys, sample, as_json=as_json))
 
 
 async def _stats(target: Target, days: int, most: int, sample: int | None, *, as_json: bool) -> int:

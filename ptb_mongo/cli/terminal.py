@@ -105,7 +105,7 @@ def _escaped(node: Node) -> Node:
 
 
 class Commands(TyperGroup):
-    """A group of commands whose wrong usage is told without what would act on the terminal."""
+    """A group of commands: its messages do not act on the terminal, and its help names no types of flags."""
 
     def invoke(self, ctx: Any) -> Any:
         """See click."""
@@ -122,6 +122,25 @@ class Commands(TyperGroup):
         except Exception as error:
             _make_printable(error)
             raise
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """See click."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """See click."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            _without_types_of_flags(command.get_params(ctx))
+        return command
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """Some versions of Typer write `<bool>` behind each."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
 
 
 def _make_printable(error: Exception) -> None:

@@ -32,7 +32,7 @@ def watch(
     collection_prefix: CollectionPrefix = "",
     bots: Annotated[bool, typer.Option("--bots", help="Also show what bots write")] = False,
     most: Annotated[
-        int | None, typer.Option("--count", min=1, show_default=False, help="End after so many changes")
+        int | None, typer.Option("--count", min=1, show_default=False, help="Stop after so many changes")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -52,7 +52,7 @@ def check_versions() -> None:
             if tuple(map(int, re.findall(r"\d+", found)[:2])) < oldest:
                 named = f"{name}>={oldest[0]}.{oldest[1]}"
                 raise ConfigurationError(
-                    f"{name} {found} is too old, and may block the bot's event loop for good; this needs {named} "
+                    f"{name} {found} is too old, and may block the event loop for good; this package needs {named} "
                     f'(pip install -U "{named}")'
                 )
 

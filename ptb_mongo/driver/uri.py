@@ -43,10 +43,10 @@ def checked_name(name: object) -> str:
     """
     if not isinstance(name, str) or not name or _NOT_IN_A_NAME.intersection(name):
         raise ConfigurationError(
-            f"MongoDB takes no database of the name {name!r}; letters, digits, '-' and '_' are always right"
+            f"MongoDB does not accept {name!r} as the name of a database; letters, digits, '-' and '_' always work"
         )
     if len(name.encode()) > _LONGEST_NAME:
-        raise ConfigurationError(f"the database's name has more than {_LONGEST_NAME} bytes: {name!r}")
+        raise ConfigurationError(f"the name of the database has more than {_LONGEST_NAME} bytes: {name!r}")
     return name
 
 

@@ -53,21 +53,21 @@ def mongodb_uri() -> Iterator[str]:
 
 
 class EmbeddedMongo:
-    """One `mongod`, by default as a replica set of its own: that gives it change streams and transactions.
+    """One `mongod`, by default as its own replica set, so that it has change streams and transactions.
 
     Use it as a context manager, or call `start` and `close`. `start` blocks until the server can be written
     to; in a coroutine, await it through `asyncio.to_thread`.
 
     Args:
-        data_dir: Folder for the data, made if it is missing, and kept. By default a temporary one, removed at
-            the end.
-        port: Port on 127.0.0.1. By default a free one, which stays the same until `close`.
+        data_dir: Folder for the data, created if it is missing, and kept. By default, a temporary one, which is removed
+            at the end.
+        port: Port on 127.0.0.1. By default, a free one, which stays the same until `close`.
         replica_set: Name of the replica set; `None` starts a standalone server.
-        startup_timeout: Seconds until `start` gives up.
+        startup_timeout: How many seconds `start` waits for the server.
 
     Attributes:
         options: More options of `mongod`, for the next start.
-        credentials: What such a server wants to know of a client that may do everything, as options of PyMongo's.
+        credentials: What such a server requires of a client that may do everything, as options of PyMongo.
     """
 
     def __init__(

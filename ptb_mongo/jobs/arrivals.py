@@ -329,4 +329,4 @@ class Arrivals:
 
 def _log_unexpected(error: BaseException) -> None:
     if not isinstance(error, PersistenceError):
-        _LOGGER.error("Jobs cannot be read; it is tried again", exc_info=error)
+        _LOGGER.error("Jobs cannot be read; the bot will try again", exc_info=error)

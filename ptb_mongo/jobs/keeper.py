@@ -183,7 +183,7 @@ class JobKeeper:
 
     def _saved(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOGGER.error("A job is not saved: %s", error)
+            _LOGGER.error("A job was not saved: %s", error)
 
     def _staged(self, scopes: Scopes) -> Staged:
         dirty, self._dirty = self._dirty, {}

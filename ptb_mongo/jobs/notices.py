@@ -35,14 +35,14 @@ class Notices:
         if name is None:
             if self._is_new("a local function"):
                 _LOGGER.warning(
-                    "Jobs of %r are not stored, and are gone after a restart: it is a lambda, or a function inside "
-                    "another one, and cannot be found by its name. Write it at the top level of a module, and register "
+                    "Jobs of %r are not stored, and are lost at a restart: it is a lambda, or a function inside "
+                    "another one, so its name does not lead to it. Write it at the top level of a module, and register "
                     "it: MongoJobQueue(callbacks=[...])",
                     getattr(callback, "__qualname__", type(callback).__qualname__),
                 )
         elif self._is_new(name):
             _LOGGER.warning(
-                "Jobs of %s are not stored, and are gone after a restart, as it is not registered: "
+                "Jobs of %s are not stored, and are lost at a restart, because it is not registered: "
                 "MongoJobQueue(callbacks=[%s, ...])",
                 name,
                 getattr(callback, "__qualname__", name),
@@ -51,14 +51,14 @@ class Notices:
     def unstorable(self, job_id: str, error: Exception) -> None:
         """A job cannot be stored."""
         if self._is_new(f"job {job_id}"):
-            _LOGGER.error("The job %s is not stored, and is gone after a restart: %s", job_id, error)
+            _LOGGER.error("The job %s is not stored, and is lost at a restart: %s", job_id, error)
 
     def unknown(self, names: Iterable[object]) -> None:
         """There are stored jobs whose callbacks are not registered."""
         new = [name for name in dict.fromkeys(str(one)[:200] for one in names) if self._is_new(f"stored {name}")]
         if new:
             _LOGGER.warning(
-                "Stored jobs are kept, and not run, as their callbacks are not registered: %s; "
+                "Stored jobs are kept but not run, because their callbacks are not registered: %s; "
                 'MongoJobQueue(callbacks=[...]), or aliases={"%s": <the function>} if one was renamed',
                 ", ".join(new),
                 new[0],
@@ -68,8 +68,7 @@ class Notices:
         """There are more jobs than are held."""
         if self._is_new("too many"):
             _LOGGER.warning(
-                "More than %d jobs, or more than %d MB of them, are stored; the others are left alone: "
-                "who has made them?",
+                "More than %d jobs, or more than %d MB of them, are stored; others are left alone. Who created them?",
                 most,
                 most_bytes // 2**20,
             )

@@ -10,7 +10,6 @@ from typing import Any, Final
 from telegram.ext import Application, CallbackContext, Job, JobQueue
 
 from ptb_mongo.errors import ConfigurationError
-from ptb_mongo.held_states import TIMEOUT_JOB
 from ptb_mongo.jobs.callbacks import Callbacks
 from ptb_mongo.jobs.keeper import JobKeeper
 from ptb_mongo.jobs.scheduler import Scheduler
@@ -25,18 +24,18 @@ _Callback = Callable[[Any], Any]
 
 
 class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
-    """Stores jobs in the bot's own database; takes the place of `telegram.ext.JobQueue`.
+    """Stores jobs in the bot's own database; replaces `telegram.ext.JobQueue`.
 
-    Handlers use it as they use PTB's. A job is stored in the background, as all data is, if its callback is registered.
-    After a restart it is there again, and what came due meanwhile runs at once, once. With a `SharedApplication` every
-    worker knows every job, and each run is done by one of them.
+    Handlers use it like PTB's own. A job is stored in the background, like all data, if its callback is registered.
+    After a restart, it is there again, and if it came due meanwhile, it runs at once, once. With a `SharedApplication`,
+    every worker knows every job, and each run is done by one of them.
 
-    Unlike PTB's, a job that is late is run late, unless its own `misfire_grace_time` says otherwise.
+    Unlike with PTB's queue, a job that is late still runs, unless its own `misfire_grace_time` says otherwise.
 
     Args:
         callbacks: The callbacks of jobs that are stored: functions at the top level of a module, or names of modules
             whose coroutine functions are all registered. Nothing else is ever called for a stored job.
-        aliases: Callbacks that were renamed or moved, by the names that they had before: `{"old_module:alarm": alarm}`.
+        aliases: Callbacks that were renamed or moved, by their old names: `{"old_module:alarm": alarm}`.
 
     Raises:
         ConfigurationError: If a callback cannot be registered.

@@ -9,7 +9,7 @@ from typing import Any
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from ptb_mongo.workers.conversations import TIMEOUT_JOB
+from ptb_mongo.held_states import TIMEOUT_JOB
 
 __all__ = ["Scheduler"]
 

@@ -133,7 +133,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
             following = job.trigger.get_next_fire_time(following, now)
             if following is None or following > now:
                 return
-        _LOGGER.warning("The job %r has missed more than %d runs; only the last one is made up for", job.id, _MOST_RUNS)
+        _LOGGER.warning("The job %r has missed more than %d runs; only the last one will be run", job.id, _MOST_RUNS)
         job.next_run_time = latest_run(job.trigger, job.next_run_time, now)
 
     def get_next_run_time(self) -> dtm.datetime | None:

@@ -100,7 +100,7 @@ async def conversation_timeout(context: CallbackContext[Any, Any, Any, Any]) -> 
     application, job = context.application, context.job
     found = conversation_of(application, job.data if job is not None else None)
     if found is None:
-        _LOGGER.warning("A conversation has timed out whose ConversationHandler this bot does not have")
+        _LOGGER.warning("A conversation has timed out, but this bot does not have its ConversationHandler")
         return
     handler, key, update = found
     handler.timeout_jobs.pop(key, None)

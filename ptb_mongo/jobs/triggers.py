@@ -174,7 +174,7 @@ def trigger_of(record: Mapping[str, Any], codec: Codec) -> Any:
     except DocumentError:
         raise
     except Exception as error:  # whatever APScheduler raises for what it does not know
-        raise DecodeError(f"it is no trigger: {type(error).__name__}", path="trigger") from error
+        raise DecodeError(f"it is not a trigger: {type(error).__name__}", path="trigger") from error
 
 
 def _cron_fields(record: Mapping[str, Any]) -> dict[str, str]:

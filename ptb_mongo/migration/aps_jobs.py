@@ -84,10 +84,10 @@ def job_document(pickled: object, codec: Codec, trust: Trust, bot: telegram.Bot 
         DocumentError: If it cannot be read or stored.
     """
     if not isinstance(pickled, bytes):
-        raise DecodeError("it has no job_state that is a pickle")
+        raise DecodeError("its job_state is not a pickle")
     state = _JobPickle(bytes(pickled), trust, bot).load()
     if type(state) is not dict:
-        raise DecodeError("its job_state is no job of APScheduler")
+        raise DecodeError("its job_state is not a job of APScheduler")
     callback, data, name, chat_id, user_id = _of_ptb(state.get("args"))
     next_run = state.get("next_run_time")
     document: Document = {
@@ -141,7 +141,7 @@ def _trigger(held: object) -> Any:
             return CronTrigger(**given, **ends)
     except Exception as error:  # whatever APScheduler raises for what it does not know
         raise DecodeError(f"its trigger cannot be read ({type(error).__name__})", path="trigger") from error
-    raise DecodeError(f"a {kind:.100} is no trigger that can be stored", path="trigger")
+    raise DecodeError(f"a {kind:.100} is a trigger that cannot be stored", path="trigger")
 
 
 def _expressions(field: Mapping[str, Any]) -> str:

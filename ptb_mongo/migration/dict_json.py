@@ -26,7 +26,7 @@ def read_dict(path: Path) -> BotData:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DecodeError(f"{path.name}: it is no JSON: {error}") from error
+        raise DecodeError(f"{path.name}: it is not JSON: {error}") from error
     names = {name: kind for kind in KINDS for name in (kind, f"{kind}_json")}
     if not isinstance(found, dict) or not found.keys() <= names.keys():
         raise DecodeError(f"{path.name}: it is not an object with some of {', '.join(KINDS)}")

@@ -101,7 +101,7 @@ class ForeignContents(Reader):
         items = self._hashable_items()
         target = self._stack[-1]
         if type(target) is not set:
-            raise DecodeError("the pickle adds to what is no set")
+            raise DecodeError("the pickle adds to a value that is not a set")
         target.update(items)
 
     def _frozenset(self, _: None = None) -> None:

@@ -132,7 +132,7 @@ class Importer:
             UnavailableError: If the server goes away; what was written stays, and the import may be run again.
         """
         if data.bot_data and self._bot_id is None:
-            raise ConfigurationError("there is data of the bot itself, which is stored under its id: which is that?")
+            raise ConfigurationError("there is data of the bot itself, which is stored under the bot's id: pass the id")
         await self._database.format()
         if self._apply and self._bot_id is not None:
             await self._database.begin(self._bot_id)

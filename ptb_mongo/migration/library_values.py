@@ -135,7 +135,7 @@ def _numpy_type(text: Any, *_: Any) -> Any:
 
 def _numpy_array(data: Any, kind: Any, shape: Any, order: Any) -> Any:
     if type(kind) is not _Type or type(shape) is not tuple or type(data) not in {bytes, bytearray}:
-        raise DecodeError("its array is of no plain numbers")
+        raise DecodeError("its array is not of plain numbers")
     lengths = list(reversed(shape)) if order == "F" else list(shape)
     made = _form("ndarray", dtype=kind.text, shape=lengths, v=bytes(data))
     return made.T if order == "F" else made

@@ -94,7 +94,7 @@ def _conversation_key(text: str) -> ConversationKey:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         key = None
     if not isinstance(key, tuple) or not all(type(part) in {int, str} for part in key):
-        raise DecodeError("it is no key of a conversation, such as (1, 2)")
+        raise DecodeError("it is not the key of a conversation, such as (1, 2)")
     return key
 
 

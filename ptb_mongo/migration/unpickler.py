@@ -116,7 +116,7 @@ class ForeignPickle(ForeignContents):
         name = self._stack.pop()
         module = self._stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise DecodeError("the pickle has a name that is no text")
+            raise DecodeError("the pickle has a name that is not a text")
         self._stack.append(self._names.find(module, name))
 
     # -- calls ------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class ForeignPickle(ForeignContents):
         args = self._stack.pop()
         called = self._stack.pop()
         if type(args) is not tuple:
-            raise DecodeError("the pickle calls with what are no arguments")
+            raise DecodeError("the pickle makes a call without valid arguments")
         if stands_in(called):
             made = called() if isinstance(called, type) else called
         elif isinstance(called, types.FunctionType):  # which is trusted to fill a `defaultdict`
@@ -201,7 +201,7 @@ class ForeignPickle(ForeignContents):
     def _telegram(self, cls: Any, state: dict[str, Any]) -> Any:
         """What PTB's own function does, which its pickles name."""
         if not isinstance(cls, type) or type(state) is not dict:
-            raise DecodeError("the pickle has a Telegram object that is none")
+            raise DecodeError("the pickle has an invalid Telegram object")
         return cls() if issubclass(cls, StandIn) else telegram_object(cls, dict(state))
 
     def _struct(self, cls: Any, fields: Any) -> Any:
@@ -209,7 +209,7 @@ class ForeignPickle(ForeignContents):
         if isinstance(cls, type) and issubclass(cls, StandIn):
             return cls()
         if not hasattr(cls, "__struct_fields__") or type(fields) is not dict:
-            raise DecodeError("the pickle has a struct that is none")
+            raise DecodeError("the pickle has an invalid struct")
         known = {name: fields[name] for name in cls.__struct_fields__ if name in fields}
         return self._create(cls, (), known, bare=False)
 
@@ -287,7 +287,7 @@ def _joined_flags(one: Any, other: Any) -> Any:
     if isinstance(one, StandIn) or isinstance(other, StandIn):
         return one if isinstance(one, StandIn) else other
     if not isinstance(one, enum.Flag) or not isinstance(other, (type(one), int)):
-        raise DecodeError("the pickle joins what are no flags")
+        raise DecodeError("the pickle joins values that are not flags")
     return type(one)(one.value | (other.value if isinstance(other, enum.Flag) else other))
 
 

@@ -73,7 +73,7 @@ class Departures:
             try:
                 await self._session.reader.read({scope: list(asked.values())})
             except PersistenceError as error:  # they are found to be missing when somebody uses them
-                _LOGGER.debug("What has expired stays in memory: %s", error)
+                _LOGGER.debug("Expired data stays in memory: %s", error)
                 continue
             seen = self._session.seen
             gone = [

@@ -38,7 +38,7 @@ def erase_spilled(folder: Path, database: str, prefix: str, subject: Subject, pa
         return any(subject.owns(kind, load(body)) for body in versions if body is not None)
 
     def cannot(path: Path, reason: str) -> None:
-        _LOGGER.error("%s may hold something of %s, and cannot be used: %s", path, subject, reason)
+        _LOGGER.error("%s may contain data of %s, and cannot be read: %s", path, subject, reason)
 
     count = 0
     with contextlib.closing(spill.claim(folder, database, prefix, cannot)) as files:

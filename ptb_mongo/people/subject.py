@@ -47,7 +47,7 @@ class Subject:
         """
         ids = {kind: one for kind, one in (("user", user_id), ("chat", chat_id)) if one is not None}
         if len(ids) != 1:
-            raise ConfigurationError("give a user_id or a chat_id")
+            raise ConfigurationError("pass a user_id or a chat_id")
         ((kind, number),) = ids.items()
         if type(number) is not int or not -_LARGEST <= number <= _LARGEST:
             raise ConfigurationError(f"an id is a whole number of 64 bits, not {number!r:.80}")

@@ -303,7 +303,7 @@ class Collection(KnownDocuments[R]):
         if self.quarantined and self.quarantined.pop(key, None) is not None:
             if isinstance(self.unstorable.get(replica), QuarantinedError):
                 self.can_store(replica)
-            _LOGGER.warning("Repaired, and taken up again: %s, _id %r", self.collection, replica.id)
+            _LOGGER.warning("Repaired, and loaded again: %s, _id %r", self.collection, replica.id)
 
     def _take(self, replica: R, moment: int, stored: Stored | None, *, lasts: bool) -> None:
         before, rev, was_stale = replica.target, replica.rev, replica.is_stale

@@ -123,7 +123,7 @@ def _number(value: Any) -> int:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST:
         return int(value)
-    raise DecodeError(f"its {SCHEMA} is no number of migrations", path=SCHEMA)
+    raise DecodeError(f"its {SCHEMA} is not a number of migrations", path=SCHEMA)
 
 
 def _number_or_0(value: Any) -> int:

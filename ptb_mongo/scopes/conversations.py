@@ -104,7 +104,7 @@ class ConversationScope(Collection[Replica]):
             raise DecodeError("it has no state")
         state = body["state"]
         if isinstance(state, telegram.Bot):
-            raise DecodeError("a bot is no state", path="state")  # PTB would log it, with its token
+            raise DecodeError("a bot is not a state", path="state")  # PTB would log it, with its token
         if type(state) not in _USUAL_STATES:
             _check_comparable(state)
 

@@ -329,7 +329,7 @@ class DataScope(OfferedData[T]):
         replica = self.replica(key, key)
         if not (replica.is_loaded or replica.is_being_deleted):
             what = f"{self.collection}, _id {key}"
-            raise UnavailableError(f"{what}: it was never loaded, and cannot be now: {error}") from error
+            raise UnavailableError(f"{what}: it was never loaded, and cannot be loaded now: {error}") from error
 
     def outdated(self, key: int, *, read: bool) -> LiveReplica | None:
         """What has to be read before an update of this user or chat; `None` if nothing has.

@@ -235,5 +235,5 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def _not_decided(self, document_id: Any, _: Exception) -> None:
         # Called while the exception is handled.
         _LOGGER.exception(  # noqa: LOG004
-            "on_conflict failed for %s, _id %s; the bot's value stays", self.collection, document_id
+            "on_conflict failed for %s, _id %s; the bot's value is kept", self.collection, document_id
         )

@@ -115,7 +115,7 @@ def record_of(body: Mapping[str, Any]) -> JobRecord:
 
 def _text(name: str, value: object) -> str:
     if type(value) is not str or not 0 < len(value) <= LONGEST_ID:
-        raise DecodeError(f"it is no text of 1 to {LONGEST_ID} characters, but {shown(value)}", path=name)
+        raise DecodeError(f"it is not a text of 1 to {LONGEST_ID} characters but {shown(value)}", path=name)
     return value
 
 
@@ -124,20 +124,20 @@ def _id(name: str, value: object) -> int | None:
         return None
     number = whole_number(value)
     if number is None:
-        raise DecodeError(f"it is no id, but {shown(value)}", path=name)
+        raise DecodeError(f"it is not an id but {shown(value)}", path=name)
     return number
 
 
 def _positive(name: str, value: object) -> int:
     number = whole_number(value)
     if number is None or not 0 < number < _MOST:
-        raise DecodeError(f"it is no whole number from 1 on, but {shown(value)}", path=name)
+        raise DecodeError(f"it is not a whole number of at least 1 but {shown(value)}", path=name)
     return number
 
 
 def _flag(name: str, value: object) -> bool:
     if type(value) is not bool:
-        raise DecodeError(f"it is neither true nor false, but {shown(value)}", path=name)
+        raise DecodeError(f"it is not true or false but {shown(value)}", path=name)
     return value
 
 
@@ -158,7 +158,7 @@ def _date(name: str, value: object) -> dtm.datetime | None:
             instant = _LAST
         if _FIRST <= instant < _LAST:
             return instant
-    raise DecodeError(f"it is no date from {_FIRST.year} to {_LAST.year - 1}, but {shown(value)}", path=name)
+    raise DecodeError(f"it is not a date from {_FIRST.year} to {_LAST.year - 1} but {shown(value)}", path=name)
 
 
 def _needed_date(name: str, value: object) -> dtm.datetime:
@@ -171,7 +171,7 @@ def _needed_date(name: str, value: object) -> dtm.datetime:
 def _seconds(name: str, value: object, least: float) -> float:
     if (type(value) is int or type(value) is float) and least <= value <= _LONGEST_INTERVAL:
         return value  # it is not NaN, which is neither more nor less than anything
-    raise DecodeError(f"it is no number of seconds from {least:g} on, but {shown(value)}", path=name)
+    raise DecodeError(f"it is not a number of at least {least:g} seconds but {shown(value)}", path=name)
 
 
 def _zone(name: str, value: object) -> Any:
@@ -179,18 +179,18 @@ def _zone(name: str, value: object) -> Any:
         return value  # looked up where the trigger is made
     if isinstance(value, dtm.tzinfo):
         return value
-    raise DecodeError(f"it is no time zone, but {shown(value)}", path=name)
+    raise DecodeError(f"it is not a time zone but {shown(value)}", path=name)
 
 
 def _time(name: str, value: object) -> str:
     if type(value) is not str or not _TIME.fullmatch(value):
-        raise DecodeError(f'it is no time as "08:00:00", but {shown(value)}', path=name)
+        raise DecodeError(f'it is not a time such as "08:00:00" but {shown(value)}', path=name)
     return value
 
 
 def _days(name: str, value: object) -> list[str]:
     if type(value) is not list or not 0 < len(value) <= len(DAYS) or not all(one in DAYS for one in value):
-        raise DecodeError(f'it is no list of days as ["mon", "fri"], but {shown(value)}', path=name)
+        raise DecodeError(f'it is not a list of days such as ["mon", "fri"] but {shown(value)}', path=name)
     return sorted(set(value), key=DAYS.index)
 
 
@@ -199,13 +199,13 @@ def _day_of_month(name: str, value: object) -> int | str:
         return value
     number = whole_number(value)
     if number is None or not 0 < number <= 31:  # noqa: PLR2004
-        raise DecodeError(f'it is neither a day of a month nor "last", but {shown(value)}', path=name)
+        raise DecodeError(f'it is not a day of a month or "last" but {shown(value)}', path=name)
     return number
 
 
 def _cron(name: str, value: object) -> str:
     if type(value) is not str or not _CRON.fullmatch(value):
-        raise DecodeError(f"it is no expression of cron, but {shown(value)}", path=name)
+        raise DecodeError(f"it is not a cron expression but {shown(value)}", path=name)
     return value
 
 
@@ -238,13 +238,13 @@ _ALLOWED: Final[dict[str, dict[str, _Check]]] = {
 def _trigger(trigger: object, next_run: dtm.datetime | None) -> Mapping[str, Any]:
     if trigger is None:
         if next_run is None or next_run is MISSING_RUN:
-            raise DecodeError("it says neither when the job runs next nor by which rule", path="trigger")
+            raise DecodeError("it says neither when the job runs next nor on what schedule", path="trigger")
         return {"kind": "once", "at": next_run}
     if type(trigger) is not dict:
-        raise DecodeError(f"it is no document, but {shown(trigger)}", path="trigger")
+        raise DecodeError(f"it is not a document but {shown(trigger)}", path="trigger")
     kind = trigger.get("kind")
     if type(kind) is not str or kind not in _NEEDED:
-        raise DecodeError(f"it is none of {', '.join(_NEEDED)}, but {shown(kind)}", path="trigger.kind")
+        raise DecodeError(f"it is not one of {', '.join(_NEEDED)} but {shown(kind)}", path="trigger.kind")
     checked: dict[str, Any] = {"kind": kind}
     needed, allowed = _NEEDED[kind], {**_NEEDED[kind], **_ALLOWED[kind]}
     for name, value in trigger.items():

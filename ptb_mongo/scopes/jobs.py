@@ -76,7 +76,7 @@ class JobScope(Collection[Replica]):
         """See `Collection.key_of`."""
         if type(document_id) is str and 0 < len(document_id) <= LONGEST_ID:
             return document_id
-        raise DecodeError(f"its _id is no text of 1 to {LONGEST_ID} characters")
+        raise DecodeError(f"its _id is not a text of 1 to {LONGEST_ID} characters")
 
     def check(self, key: str, body: Document) -> None:  # noqa: ARG002
         """See `Collection.check`."""

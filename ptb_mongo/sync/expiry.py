@@ -150,16 +150,14 @@ class IndexKeeper:
             self._are_seen_to.set()
             for name in wanted:
                 # Until now, nobody has looked for them: for all that is known they were here just now.
-                if (
-                    not is_seen_to
-                ):  # without an index, to look for a few at a time would take the square of their number
+                if not is_seen_to:  # without an index, a few at a time would take the square of their number
                     await driver.touch(f"{self._prefix}{name}", {SEEN_AT: None}, SEEN_AT)
                 while await _touch_some(driver, f"{self._prefix}{name}", {SEEN_AT: None}):
                     pass
         except NotImplementedError:
             _LOGGER.warning("Nothing expires: this server has no such indexes")
         except PersistenceError as error:
-            _LOGGER.warning("The indexes for expire were not seen to; the next start does: %s", error)
+            _LOGGER.warning("The indexes for expire were not updated; the next start will do it: %s", error)
         finally:
             self._are_seen_to.set()
 
@@ -184,13 +182,13 @@ async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> boo
     except RefusedError as error:
         if error.code in NO_INDEX:
             _LOGGER.error(  # noqa: TRY400
-                "The indexes for expire are not as they should be: other indexes are in the way. ptb-mongo indexes "
+                "The indexes for expire are wrong: other indexes are in the way. ptb-mongo indexes "
                 "shows which is wanted. %s",
                 error,
             )
             return False
         _LOGGER.error(  # noqa: TRY400
-            "The indexes for expire may not be as they should be, and this user may not see to them: ptb-mongo indexes "
+            "The indexes for expire may be wrong, and this user may not change them: ptb-mongo indexes "
             "--apply, as a user who may, does. %s",
             error,
         )

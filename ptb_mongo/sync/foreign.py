@@ -48,7 +48,7 @@ async def warn_of_foreign(driver: Driver, prefix: str, database: str, bot_id: in
     for kind in found:
         words += [f"--{kind.replace('_', '-')}", f"{prefix}{kind}"]
     _LOGGER.warning(
-        "In %r there are documents without data of ours in %s: to this bot they are empty. If they are those of the "
+        "In %r there are documents without data of ours in %s: to this bot, they are empty. If they belong to the "
         "package mongopersistence, stop the bot, import them (with MONGODB_URI set), and start the bot with "
         "collection_prefix=%r: %s --apply",
         database,

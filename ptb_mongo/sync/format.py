@@ -128,13 +128,13 @@ def check(found: dict[str, Any], database: str, token: str) -> bool:
     if version is not None and may_be_newer and (not token or _is_proven(found, version, token)):
         raise FormatError(
             f"the collections in {database!r} have the format {version}, and this version of ptb_mongo knows "
-            f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used with them, "
+            f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used here, "
             "somebody else has written that into the document `format` of the collection `ptb_mongo`"
         )
     # A bot whose token was replaced since cannot prove its own: so what may be true is not written over.
     what = "with no proof that this bot has written it" if may_be_newer else "which no ptb_mongo writes"
     _LOGGER.error(
-        "The format document of %r names the version %.80r, %s: it is taken for %d. Somebody else may have written to "
+        "The format document of %r names the version %.80r, %s: it is treated as %d. Somebody else may have written to "
         "the database",
         database,
         stored,
@@ -158,7 +158,7 @@ def _check_owner(found: dict[str, Any], database: str, bot_id: int) -> None:
     owner = _bot_in(found)
     if bot_id and owner not in (None, bot_id):
         _LOGGER.warning(
-            "The collections in %r belong to bot %s, and this is bot %s; if that is not on purpose, give this bot "
+            "The collections in %r belong to bot %s, and this is bot %s; if that is not intended, give this bot "
             "a database of its own, or a collection_prefix",
             database,
             owner,

@@ -103,7 +103,7 @@ class Marks:
         try:
             await self._written.submit(update_id)
         except PersistenceError as error:
-            _LOGGER.warning("That update %d is done is not stored: %s", update_id, error)
+            _LOGGER.warning("The record that update %d is done was not stored: %s", update_id, error)
 
     def lost(self, asked: Sequence[Mark], raws: Sequence[bytes]) -> list[Mark]:  # noqa: ARG002
         """See `DocumentCollection.lost`; most updates were never handled before."""

@@ -42,7 +42,7 @@ def make(folder: Path) -> None:
     for one in reversed(missing):
         one.mkdir(0o700, exist_ok=True)
     if folder.is_symlink():
-        raise NotADirectoryError("it is a link, which may come to lead elsewhere; name the folder that is meant")
+        raise NotADirectoryError("it is a link, which may later lead elsewhere; name the folder itself")
     if not folder.is_dir():
         raise NotADirectoryError("it is not a folder")
 

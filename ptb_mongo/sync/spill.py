@@ -190,7 +190,7 @@ class SpillFile:
         size = int.from_bytes(head, "little", signed=True)
         left = os.fstat(self._file.fileno()).st_size - self._file.tell()
         if not len(head) < size <= min(_LARGEST, left + len(head)):
-            raise DecodeError("it is damaged, or cut off")
+            raise DecodeError("it is damaged, or truncated")
         return load(head + self._file.read(size - len(head)))
 
 
@@ -217,7 +217,7 @@ def _spilled(one: dict[str, Any]) -> Spilled:
         if type(raw) is bytes:
             load(raw)
         elif raw is not None:
-            raise DecodeError("it is damaged: a version in it is no document")
+            raise DecodeError("it is damaged: a version in it is not a document")
     return spilled
 
 

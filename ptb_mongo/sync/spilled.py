@@ -93,7 +93,7 @@ class SpillFolder:
         if older is not None:
             self.forget(older)
         for one in lost:
-            _LOGGER.error("Lost, as no file can hold it: %s", one)
+            _LOGGER.error("Lost, because no file can hold it: %s", one)
         but = f", but for {len(lost)} that cannot be" if lost else ""
         return Kept(path, f"they are kept in {path} for the next start{but}")
 
@@ -182,7 +182,7 @@ class SpillFolder:
 def _report(path: Path, reason: str) -> None:
     if (path, reason) not in _REPORTED:
         _REPORTED.add((path, reason))
-        _LOGGER.error("%r stays where it is, as it could not be taken in: %s", str(path), reason)
+        _LOGGER.error("%r stays where it is, because it could not be loaded: %s", str(path), reason)
 
 
 def _check(one: spill.Spilled, collections: Mapping[str, Collection[Any]]) -> None:

@@ -78,12 +78,12 @@ class Transactions:
             for attempt in range(_ATTEMPTS):
                 await self._read_stale(documents)
                 if any(replica.withdrawals != before for replica, before in found.items()):
-                    raise UnavailableError("another worker has written what a lease protects")
+                    raise UnavailableError("another worker has written data that a lease protects")
                 outcome = await self._save(documents, marks)
                 if outcome is not Outcome.OVERTAKEN:
                     return outcome is Outcome.DONE
                 await asyncio.sleep(_PAUSE * attempt)
-        raise UnavailableError("others have written the same documents, again and again")
+        raise UnavailableError("others keep writing the same documents")
 
     async def _save(self, documents: Documents, marks: Mapping[str, Any]) -> Outcome:
         prepared = {

@@ -184,7 +184,7 @@ class Vanishing:
         self.has_vanished = False
         names = frozenset(collection.collection for collection in self._collections)
         self._availability.mark_accepted(Request("to read", names))
-        _LOGGER.warning("The database %r is stored anew from memory: %d documents", self._database, count)
+        _LOGGER.warning("The database %r was stored again from memory: %d documents", self._database, count)
 
     async def _restore(self, number: str) -> int:
         count = 0

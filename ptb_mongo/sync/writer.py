@@ -258,7 +258,7 @@ class Writer:
             self._availability.mark_refused(CONNECTING, error)
         else:
             self._counters.last_error = repr(error)
-            _LOGGER.error("Saving failed; it is tried again", exc_info=error)
+            _LOGGER.error("Saving failed; the bot will try again", exc_info=error)
         self._pass_is_over.set()
 
     def _out_of_patience(self, ticket: Ticket, since: int, began: float) -> None:

@@ -32,26 +32,25 @@ _LOGGER = get_logger(__name__)
 
 
 class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, UD, CD, BD, JQ]):
-    """An application for several processes that run at once, on one database.
+    """An application that runs in several processes at once, on one database.
 
-    Before each update it merges in what other workers have changed: the data of the user, of the chat and of the
-    bot, and the states of conversations. Then the handlers run, as always. Then what the update has changed is
-    saved, before the update counts as done.
+    Before each update, it merges in the changes of other workers: the data of the user, of the chat and of the bot,
+    and the states of conversations. Then the handlers run, as always. Afterwards, the changes of the update are saved,
+    before the update counts as done.
 
     Args:
         consistency: "stream" reads only documents that the change stream has reported, which takes some milliseconds;
             while the stream is delayed, it reads as "strict" does. "strict" reads the documents of each update's user,
-            chat and conversations: for updates of one user that reach two workers within those milliseconds.
-        exclusive: "user" (or `True`) if the updates of one user are handled one after the other across all workers, in
-            their order among those that wait; "chat" if those of one group are, too. Reads as "strict" does, and needs
-            change streams.
-        lease_timeout: With `exclusive`, seconds after which the lease of a worker that has died expires; and how long
-            a turn inside another one waits for its lease.
-        once: Whether `deliver` recognizes an update that was done before, for a day. With `exclusive`, "transaction"
-            saves that together with all that the update has changed: all or nothing, and nothing twice.
+            chat and conversations, for updates of one user that reach two workers within those milliseconds.
+        exclusive: "user" (or `True`) handles the updates of one user one after the other across all workers, waiting
+            ones in their order; "chat" also those of one group. Reads as "strict" does, and needs change streams.
+        lease_timeout: With `exclusive`, after how many seconds the lease of a worker that has died expires; also how
+            long a turn inside another one waits for its lease.
+        once: Whether `deliver` recognizes, for a day, an update that was done before. With `exclusive`, "transaction"
+            saves this record together with all changes of the update: all or nothing, and nothing twice.
 
     Raises:
-        ConfigurationError: If an argument cannot be used, or the persistence is no `MongoPersistence`.
+        ConfigurationError: If an argument cannot be used, or the persistence is not a `MongoPersistence`.
 
     Example:
         >>> from telegram.ext import Application
@@ -85,7 +84,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             raise ConfigurationError("once='transaction' needs exclusive: 'user' or 'chat'")
         if not isinstance(lease_timeout, (int, float)) or not lease_timeout >= SHORTEST:
             raise ConfigurationError(
-                f"lease_timeout is a number of seconds from {SHORTEST:g} on, not {lease_timeout!r}"
+                f"lease_timeout is a number of seconds, at least {SHORTEST:g}, not {lease_timeout!r}"
             )
         persistence = self.persistence
         if not isinstance(persistence, MongoPersistence):
@@ -107,9 +106,9 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
     # -- updates ----------------------------------------------------------------------------------------
 
     async def process_update(self, update: object) -> None:
-        """Handles an update, as `Application.process_update` does; what others have changed is merged in before.
+        """Handles an update as `Application.process_update` does, after merging in the changes of others.
 
-        Errors of the database go to the error handlers.
+        Database errors go to the error handlers.
         """
         try:
             await self._take(update, comes_again=False)
@@ -117,17 +116,17 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
             await self.process_error(update, error)
 
     async def deliver(self, update: object) -> None:
-        """Handles an update that is delivered again if this raises an error: for a webhook that answers itself.
+        """Handles an update for a webhook that answers Telegram itself; if this raises, the update must come again.
 
-        Answer 200 when this returns: the update was handled, and all that it has changed is saved; or both was so
-        before. Answer 503 when it raises: Telegram then sends the update again, later and maybe to another worker. What
-        it has changed until then is taken back. Errors in handlers go to the error handlers, and are not raised.
+        Answer 200 when this returns: the update was handled, now or before, and all of its changes are saved. Answer
+        503 when it raises: Telegram then sends the update again later, maybe to another worker. Its changes up to that
+        point are reverted. Errors in handlers go to the error handlers, and are not raised.
 
         Raises:
-            UnavailableError: If what others have changed could not be read, if no lease could be acquired, or if
-                the server has not acknowledged what this update has changed.
+            UnavailableError: If the changes of others could not be read, if no lease could be acquired, or if the
+                server has not acknowledged the changes of this update.
             LeaseError: If the lease was lost before that, or another update has failed that changed the same data.
-            RefusedError: If the server refuses to give a lease, or to read the button that was clicked.
+            RefusedError: If the server refuses a lease, or to read the button that was clicked.
         """
         await self._take(update, comes_again=True)
 
@@ -143,22 +142,22 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
 
     @contextlib.asynccontextmanager
     async def turn(self, *, user_id: int | None = None, chat_id: int | None = None) -> AsyncIterator[Turn]:
-        """Does what an update has done to it: for a job, a broadcast, a web page, or somebody else's data in a handler.
+        """A block with the guarantees of an update: for a job, a broadcast, a web page, or another user's data.
 
-        At the beginning, the user's and the chat's leases are acquired (with `exclusive`), and what others have
-        changed is merged into `user_data[user_id]` and `chat_data[chat_id]`. At the end, what was changed is saved and
-        acknowledged. If something raises, inside or at the end, it is taken back.
+        At the beginning, the user's and the chat's leases are acquired (with `exclusive`), and others' changes are
+        merged into `user_data[user_id]` and `chat_data[chat_id]`. At the end, the block's own changes are saved and
+        acknowledged. If an error is raised, inside or at the end, they are reverted.
 
-        Jobs of a `JobQueue` that have a user or a chat run as turns by themselves, and need none.
+        Jobs of a `JobQueue` that have a user or a chat run as turns automatically, and need no other one.
 
         Args:
-            user_id: Whose data is changed, if it is a user's.
-            chat_id: And of which chat, if of one.
+            user_id: The user whose data is changed, if any.
+            chat_id: The chat whose data is changed, if any.
 
         Raises:
             UnavailableError: If the server is unreachable, or has not acknowledged what was changed.
             LeaseError: If the lease was lost meanwhile. Inside another turn, also if it is not free within
-                `lease_timeout` seconds: two that wait for each other's lease would wait for ever.
+                `lease_timeout` seconds: two that wait for each other's lease would wait forever.
             RuntimeError: If the application is not initialized.
 
         Example:
@@ -177,7 +176,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
 
     @property
     def current_turn(self) -> Turn | None:
-        """The turn that this task's handler runs in; `None` outside. Its `lost` is an event: see `Turn`."""
+        """The turn in which this task's handler runs; `None` outside. Its `lost` is an event: see `Turn`."""
         turn = TURN.get()
         return turn if turn is not None and not turn.is_over else None
 

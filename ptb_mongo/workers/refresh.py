@@ -145,7 +145,7 @@ class Refresh:
             await session.reader.refresh(wanted, every=read)
         except (UnavailableError, RefusedError) as error:
             if self._strict or not all(replica.is_loaded for replicas in wanted.values() for replica in replicas):
-                raise UnavailableError(f"what others have changed cannot be read: {error}") from error
+                raise UnavailableError(f"the changes of others cannot be read: {error}") from error
             return False
         return True
 

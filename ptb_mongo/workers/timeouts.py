@@ -79,6 +79,6 @@ class Timeouts:
         except PersistenceError as error:
             if has_begun or handler.timeout_jobs.get(key) is not context.job:
                 raise
-            _LOGGER.warning("The timeout of a conversation of %s is tried again: %s", handler.name, error)
+            _LOGGER.warning("The timeout of a conversation of %s will be tried again: %s", handler.name, error)
             again = partial(self._time_is_over, handler, key, callback, min(2 * pause, _LONGEST))
             handler.timeout_jobs[key] = context.job_queue.run_once(again, pause, data=data)

@@ -183,8 +183,8 @@ class Worker:
                 turn.hold = await (wait_at_most(self._lease_timeout, entering) if others and wanted else entering)
             except asyncio.TimeoutError as error:
                 raise LeaseError(
-                    f"the lease {_named(wanted)} was not free for {self._lease_timeout:g} s, while the lease "
-                    f"{_named(others)} was held: its holder may wait for that one"
+                    f"the lease {_named(wanted)} was not free within {self._lease_timeout:g} s, while the lease "
+                    f"{_named(others)} was held: its holder may be waiting for that one"
                 ) from error
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)
@@ -210,7 +210,7 @@ class Worker:
             turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
             self._check_hands(turn, session)
             if not turn.is_saved:
-                raise UnavailableError("the server has not acknowledged what this update has changed")
+                raise UnavailableError("the server has not acknowledged the changes of this update")
             self._mark(turn, session)
             await self._check(turn, session)
             for replica in turn.found:
@@ -234,7 +234,7 @@ class Worker:
     def _check_hands(self, turn: Turn, session: Session) -> None:
         if self._hands.were_emptied(turn, session):
             raise LeaseError(
-                "what this update has changed was taken back, as another one has failed, or held its lease"
+                "the changes of this update were reverted, because another one has failed, or held its lease"
             )
 
     def _withdraw(self, turn: Turn, session: Session) -> None:

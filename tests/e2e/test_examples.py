@@ -75,7 +75,7 @@ class TestDemo:
             "How many tins of Earl Grey?",
             "cart: { Assam: 1 } }",
             "{'$set': {'data.plan': 'premium'}}",
-            "Both are there",
+            "Both changes are there",
             "cart: { Assam: 1, Sencha: 2, 'Earl Grey': 3 }",
             "cls: 'telegram.Message'",
             "state: 'choosing'",
@@ -105,7 +105,8 @@ class TestLiveEdit:
         # when
         output = run("live_edit.py", mongodb_server_uri)
         # then
-        order = positions(output, "has not saved", "'premium'", "premium, 20 %", "Both are there", "plan: 'premium'")
+        told = ("has not saved", "'premium'", "premium, 20 %", "Both changes are there", "plan: 'premium'")
+        order = positions(output, *told)
         assert order == sorted(order)
         assert "cart: { 'Earl Grey': 3 }" in output
 

@@ -205,7 +205,7 @@ class TestWorkers:
 class TestWebhookBot:
     def test_an_order_goes_on_after_sigterm(self, mongodb_server_uri: str) -> None:
         # when
-        output = run("webhook_bot.py", mongodb_server_uri)
+        output = run("webhook_demo.py", mongodb_server_uri)
         # then
         order = positions(output, "/telegram", "How many tins of Sencha?", "GET /health: 200", ": 403", "2 x Sencha")
         assert order == sorted(order)

@@ -264,7 +264,7 @@ async def test_a_repaired_document_is_taken_up_at_the_next_update_with_what_the_
     assert data is held
     await bot.saves()
     assert database.user_data.find_one({"_id": USER})["data"] == data
-    assert caplog.text.count(f"taken up again: user_data, _id {USER}") == 1
+    assert caplog.text.count(f"loaded again: user_data, _id {USER}") == 1
     assert bot.persistence.health().quarantined == 0
 
 

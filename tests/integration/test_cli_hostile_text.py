@@ -189,7 +189,7 @@ class TestWhatLiesInTheDatabase:
 
         found = run("check")
 
-        assert "which no ptb_mongo writes; it is taken for 1" in found.output
+        assert "which no ptb_mongo writes; it is treated as 1" in found.output
         assert r"\x1b[2J" in found.output
         assert run("repair").exit_code == found.exit_code
 

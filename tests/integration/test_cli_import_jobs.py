@@ -134,3 +134,12 @@ def test_what_cannot_be_restored_is_named_and_nothing_runs(run, store, database,
     assert all(name in result.output for name in ("attack", "untrusted", "'or'", "'other'", "no pickle", "_id 5"))
     assert "\x1b[31m" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [(), ("--apply",), ("--json",)])
+def test_a_store_without_jobs_fails_and_says_what_to_name(run, store, words):
+    result = run("import", "jobs", "--from-database", store.database.name, *words)
+
+    assert result.exit_code == 1
+    said = f"There are no jobs in {store.database.name}.jobs"
+    assert '"jobs": 0' in result.output if words == ("--json",) else said in " ".join(result.output.split())

@@ -172,3 +172,12 @@ def test_check_names_what_is_no_job_and_repair_moves_it_aside(run, database):
     assert result.exit_code == 0, result.output
     assert database.jobs.count_documents({}) == 3
     assert database.jobs_quarantine.count_documents({}) == 1
+
+
+def test_in_a_narrow_terminal_each_job_is_read_line_by_line(run):
+    lines = run("show", "jobs", env={"COLUMNS": "60"}).output.splitlines()
+
+    assert max(map(len, map(str.rstrip, lines))) <= 60
+    shown = "\n".join(" ".join(line.split()) for line in lines)
+    for line in ("callback bot:report", "rule daily 08:30:00 mon fri", "chat -100", "_id sooner", "data 'tea'"):
+        assert f"\n{line}" in shown, shown

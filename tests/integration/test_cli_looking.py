@@ -232,6 +232,16 @@ def test_show_gives_the_first_of_many_conversations_before_it_has_read_all(run, 
     assert min(shown) <= 500
 
 
+def test_show_says_which_handlers_have_conversations_if_the_named_one_has_none(run, db):
+    result = run("show", "conversations", "typo")
+    assert result.exit_code == 1
+    assert "No conversation of a handler named 'typo' is stored; there are some of 'order', 'survey'." in " ".join(
+        result.output.split()
+    )
+    db.conversations.delete_many({})
+    assert "No conversation is stored." in run("show", "conversations", "typo").output
+
+
 @pytest.mark.parametrize("words", [(), ("--json",)])
 def test_show_gives_no_more_conversations_than_it_is_told_to(run, words):
     result = run("show", "conversations", "--limit", "1", *words)
@@ -289,6 +299,17 @@ def test_stats_name_the_fields_of_data_that_is_an_object(run, db, cls):
     db.user_data.insert_one({"_id": 1, "data": {**data, "cls": f"cli_models.{cls}"}})
 
     assert [one["key"] for one in in_json(run("stats", "--json"))["keys"]["user_data"]] == ["name"]
+
+
+def test_stats_take_the_options_of_other_commands(run):
+    assert run("stats", "--trust", "cli_models").exit_code == 0
+
+
+@pytest.mark.parametrize("words", [(), ("check",), ("import",), ("import", "pickle"), ("show", "jobs"), ("erase",)])
+def test_the_help_names_no_type_of_an_option_that_takes_no_value(words):
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "120"})
+    assert "--help" in result.output
+    assert "bool" not in result.output.lower()
 
 
 def test_stats_are_drawn_in_the_terminal(run):

@@ -225,8 +225,8 @@ async def test_a_worker_forgets_who_has_no_conversation(
     ("options", "words"),
     [
         ({"keep": 5}, "lazy"),
-        ({"keep": 0, "loading": "lazy"}, "from 1 on"),
-        ({"keep": True, "loading": "lazy"}, "from 1 on"),
+        ({"keep": 0, "loading": "lazy"}, "at least 1"),
+        ({"keep": True, "loading": "lazy"}, "at least 1"),
         ({"keep": 5, "loading": "lazy", "refresh": "off"}, "off"),
     ],
 )

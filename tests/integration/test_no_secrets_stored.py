@@ -130,9 +130,9 @@ async def test_a_bot_as_the_state_of_a_conversation_is_refused(mongo_persistence
     """PTB makes deep copies of all data, which a bot refuses, but not of states: a handler might show its token."""
     application = offline_application(mongo_persistence(trusted=[Order]))
     await application.initialize()
-    with pytest.raises(DocumentError, match=r"it holds the bot|a bot is no state"):
+    with pytest.raises(DocumentError, match=r"it holds the bot|a bot is not a state"):
         await application.persistence.update_conversation("order", (7, 7), held(application.bot))
-    with pytest.raises(UnsavedDataError, match=r"it holds the bot|a bot is no state"):
+    with pytest.raises(UnsavedDataError, match=r"it holds the bot|a bot is not a state"):
         await application.shutdown()
 
     assert database.conversations.count_documents({}) == 0

@@ -552,7 +552,7 @@ async def test_a_timeout_that_falls_into_an_outage_ends_its_conversation_after_i
     await bot.delivers(text("start"))
     assert database.conversations.find_one()["state"] == 1
     await traffic.does("refuse", "cut")
-    await until(lambda: "is tried again" in caplog.text)
+    await until(lambda: "be tried again" in caplog.text)
     await traffic.does("forward")
 
     await until(lambda: database.conversations.find_one({"state": {"$exists": True}}) is None)

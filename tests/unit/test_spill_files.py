@@ -333,11 +333,11 @@ def test_a_file_larger_than_the_memory_is_refused_at_once(folder: Path) -> None:
     path = planted(folder, header())
     with path.open("r+b") as file:
         file.truncate(2**42)
-    assert unusable(folder) == {path.name: "it is damaged, or cut off"}
+    assert unusable(folder) == {path.name: "it is damaged, or truncated"}
 
     with path.open("r+b") as file:
         file.write(header() + b"\xff\xff\xff\x7f")
-    assert unusable(folder) == {path.name: "it is damaged, or cut off"}
+    assert unusable(folder) == {path.name: "it is damaged, or truncated"}
 
 
 def test_what_is_no_file_is_neither_opened_nor_waited_for(folder: Path) -> None:
