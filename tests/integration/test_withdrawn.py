@@ -143,6 +143,35 @@ async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_wr
         assert database.user_data.find_one(USER)["data"] == {"n": 6}
 
 
+@pytest.mark.parametrize("first", ["start", "end"])
+@pytest.mark.parametrize("mode", MODES[::2], ids=NAMES[::2])
+async def test_a_state_that_is_stored_although_it_was_taken_back_is_not_undone_by_the_next_update(
+    cut_off, free, traffic, database, monkeypatch, mode, first
+):
+    """The server is slow, and acknowledges what `deliver` has no longer waited for."""
+    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 10.0)
+    one, two = cut_off([conversation()], **mode), free([conversation()], **mode)
+    async with running(one, two):
+        if first == "end":
+            await one.delivers(text("start"))
+        again = text(first)
+        await traffic.does("hold", commands=WRITES, collections=["conversations"])
+        with pytest.raises(UnavailableError):
+            await one.delivers(again)
+        await traffic.does("release")
+        await goes_on(one)
+
+        def is_going_on() -> bool:
+            return database.conversations.find_one({"state": 1}) is not None
+
+        assert is_going_on() == (first == "start")
+        await two.delivers(again)  # it finds that it goes on, and changes nothing
+        await one.delivers(text("hello"))
+        assert is_going_on() == (first == "start")
+        await one.delivers(text("end" if first == "start" else "start"))
+        assert is_going_on() == (first == "end")
+
+
 async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_saves_nothing(free, database, caplog):
     mode = {"exclusive": True, "lease_timeout": 0.6}
     one, two = free(**mode), free(**mode)

@@ -105,7 +105,7 @@ MUTANTS = (
         "a write that did not match is taken for done",
         "sync.sender:Sender._is_left_by",
         "replica.outdated(one.rev)",
-        "replica.acknowledged(one.rev, run.collection)",
+        "run.collection.acknowledged(replica, one.rev)",
         11,
     ),
     Mutant(
@@ -280,6 +280,13 @@ MUTANTS = (
         "held[key] = state",
         "pass",
         87,
+    ),
+    Mutant(
+        "a state that is acknowledged although it was taken back is not told to the handlers",
+        "replica.known:KnownDocuments.acknowledged",
+        "self.came_true(replica, before)",
+        "pass",
+        2240,
     ),
     Mutant(
         "the empty objects of a second application count as what is left of the data",
