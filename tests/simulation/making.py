@@ -19,6 +19,10 @@ _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
 _SHARED: Final = 0.25
 """How many schedules are of workers."""
+_REDELIVERED: Final = 0.6
+"""How many of these are of updates that come again until they are answered."""
+_WHOLE: Final = 0.6
+"""How many of these are of transactions, where there are leases."""
 _LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
@@ -28,6 +32,7 @@ class _Maker(Accidents):
         self.random = Random(seed)
         self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
         self.versions = Random(f"{seed}/versions")  # likewise
+        self.again = Random(f"{seed}/again")  # likewise
         self.seed = seed
         self.features = features
         self.count = self.powers = 0
@@ -38,6 +43,9 @@ class _Maker(Accidents):
         self.shares = features.workers and self.more.random() < _SHARED
         if self.shares:
             self.bots = self._workers()
+        self.redelivers = self.shares and features.redelivery and self.again.random() < _REDELIVERED
+        if self.redelivers and self.bots[0].shares == "exclusive" and self.again.random() < _WHOLE:
+            self.bots = tuple(replace(bot, once="transaction") for bot in self.bots)
         self.trouble = Trouble(seed, features, len(self.bots))
         if self.trouble.borrows:
             self.bots = tuple(replace(bot, borrows=True) for bot in self.bots)
@@ -119,7 +127,13 @@ class _Maker(Accidents):
         if self.features.long_waits and self.more.random() < _LONG:
             self._lengthen(actions)
         return Schedule(
-            self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
+            self.seed,
+            self.bots,
+            tuple(actions),
+            self.features.sets,
+            self.is_hostile,
+            self.features.rollback,
+            self.redelivers,
         )
 
     def _restarted(self, action: Action) -> Action:

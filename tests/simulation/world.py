@@ -22,6 +22,7 @@ from loop import LIFE, Life, LivelockError, Loop, StuckError
 from mongod import Mongod
 from network import Network
 from process import Process
+from redelivery import Redelivery
 from refusing import Refusal
 from replication import Replication
 from schedule import Action, Schedule
@@ -74,6 +75,7 @@ class World:
         checker = self.checker
         self.turns = Turns(checker)
         self.update_ids = itertools.count(1)
+        self.redelivery = Redelivery(self)
         replication = Replication(self.mongod, checker.known, checker.forget) if schedule.rolls_back else None
         self.network = Network(self.loop, self.mongod, str(schedule.seed), self._written, checker.answered, replication)
         self.trace: list[tuple[float, str]] = []
@@ -230,7 +232,10 @@ class World:
         match name, *more:
             case "update", user, steps, pause:
                 self.users[user] = None
-                bot.run(process.update(user, steps, pause))
+                if self.schedule.redelivers:
+                    self.redelivery.post(bot.number, user, steps, pause)
+                else:
+                    bot.run(process.update(user, steps, pause))
             case ("save",):
                 bot.run(process.save())
             case "drop", user:
