@@ -196,6 +196,61 @@ async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_saves_no
         assert database.user_data.find_one(USER)["data"] == {"n": 7}
 
 
+@pytest.mark.parametrize("once", [True, "transaction"])
+async def test_what_a_handler_has_changed_that_has_lost_its_lease_is_not_saved_by_the_next_update_here(
+    free, database, once
+):
+    """As a worker finds it that was stopped for a while, in the middle of a handler."""
+    bot = free(exclusive=True, lease_timeout=0.6, once=once, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        async def slow(update: Update, context: Any) -> None:
+            count(update, context)
+            begun.set()
+            await context.application.current_turn.lost.wait()
+            await go_on.wait()
+
+        again = text()
+        first = asyncio.create_task(bot.delivers(again, slow))
+        await begun.wait()
+        database.leases.delete_many({})  # it has expired, and somebody else has held it since, and given it back
+        second = asyncio.create_task(bot.delivers(text(), count))
+        await until(lambda: database.leases.count_documents({"_id": f"user:{USER}", "holder": {"$ne": None}}) == 1)
+        go_on.set()
+        with pytest.raises(LeaseError):
+            await first
+        await second
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+        await bot.delivers(again, count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 3}
+
+
+async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_for_ever(free, database):
+    bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+
+        async def slow(_: Update, __: Any) -> None:
+            begun.set()
+            await go_on.wait()
+
+        first = asyncio.create_task(bot.delivers(text(), slow))
+        await begun.wait()
+        database.leases.delete_many({})
+        with pytest.raises(LeaseError, match=f"user:{USER}.*still running"):
+            await bot.delivers(text(), count)
+        go_on.set()
+        with pytest.raises(LeaseError):
+            await first
+        await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await until(lambda: database.leases.count_documents({}) == 0)
+
+
 async def test_a_handler_is_told_that_its_lease_was_lost(free, database):
     bot = free(exclusive=True, lease_timeout=0.6)
     async with running(bot):

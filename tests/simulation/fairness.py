@@ -28,6 +28,8 @@ class Fairness(Ledger):
         self._began: dict[Life, int] = {}
         self._restored: set[tuple[Document, Path]] = set()
         self._rev_written: dict[Document, list[tuple[int, Any]]] = {}
+        self.comes_again = False
+        """Whether updates come again, and write the same once more."""
         self.ever_unreadable: set[Document] = set()
         """Documents whose changes were refused for a while; each refusal is told once."""
 
@@ -41,8 +43,10 @@ class Fairness(Ledger):
             return True
         if node.value is ABSENT:
             return self._is_gone(node)
-        # Somebody who had read it before an election has undone it may have restored it.
-        return node.document in self._undone and self._leaves.get(node.document, {}).get(node.path) == node.value
+        # What comes again finds what was stored when it came before. Or somebody who had read it before an election has
+        # undone it has restored it.
+        may_be_there = self.comes_again or node.document in self._undone
+        return may_be_there and self._leaves.get(node.document, {}).get(node.path) == node.value
 
     def _is_gone(self, node: Node) -> bool:
         """Whether what was to be removed has been missing since, or was nothing but what its author had just made."""

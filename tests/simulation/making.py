@@ -23,6 +23,8 @@ _REDELIVERED: Final = 0.6
 """How many of these are of updates that come again until they are answered."""
 _WHOLE: Final = 0.6
 """How many of these are of transactions, where there are leases."""
+_TURNS: Final = 0.2
+"""How much of what they do is done in turns."""
 _LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
@@ -122,6 +124,8 @@ class _Maker(Accidents):
             if (pause := self._pause()) is not None:
                 actions.append(pause)
         actions = list(map(self._restarted, actions))
+        if self.redelivers:
+            actions = list(map(self._as_turn, actions))
         names = self.plain if self.unescapes else [*self.names, *self.plain]
         self.trouble.add(actions, names, self.focus, self.token)
         if self.features.long_waits and self.more.random() < _LONG:
@@ -142,6 +146,14 @@ class _Maker(Accidents):
             return action
         _, bot, seconds = action
         return ("restart", bot, seconds, self.more.random() < 0.5)
+
+    def _as_turn(self, action: Action) -> Action:
+        """Some of what updates do is done in turns: by jobs, or by a web page."""
+        if action[0] != "update" or self.again.random() > _TURNS:
+            return action
+        _, bot, user, steps, pause = action
+        steps = tuple(step for step in steps if step[0] in {"user", "chat"})
+        return ("turn", bot, user, steps, pause, self.again.random() < 0.2)
 
     def _lengthen(self, actions: list[Action]) -> None:
         """Lets one or two things that take a while take about a minute, or longer."""

@@ -38,13 +38,14 @@ class Redelivery:
         self._counted: Counter[int] = Counter()
         self._all: list[Posted] = []
         self._is_calm = False
+        self._coming = 0
         # Without leases, two that count at once write the same number: one that looks as if it came back.
         self._is_exact = all(options.shares == "exclusive" for options in world.schedule.bots)
 
     @property
     def is_over(self) -> bool:
-        """Whether all updates were answered."""
-        return all(posted.is_answered for posted in self._all)
+        """Whether all updates were answered, and none is about to come once more."""
+        return not self._coming and all(posted.is_answered for posted in self._all)
 
     def calm_down(self) -> None:
         """All faults have ended."""
@@ -76,7 +77,15 @@ class Redelivery:
     def _again(self, posted: Posted) -> None:
         draw = self._draw(posted, "again")
         bot = int(draw * 1000) % len(self._world.bots)
-        self._later(0.05 if self._is_calm else 0.01 + 2 * draw**3, self._try, posted, bot)
+        self._come(0.05 if self._is_calm else 0.01 + 2 * draw**3, posted, bot)
+
+    def _come(self, seconds: float, posted: Posted, bot: int) -> None:
+        self._coming += 1
+        self._later(seconds, self._comes, posted, bot)
+
+    def _comes(self, posted: Posted, bot: int) -> None:
+        self._coming -= 1
+        self._try(posted, bot)
 
     def _try(self, posted: Posted, bot: int) -> None:
         process = self._world.bots[bot].process
@@ -97,7 +106,8 @@ class Redelivery:
         if is_done and not posted.is_answered:
             posted.is_answered = True
             if self._draw(posted, "repeat") < _REPEATED:
-                self._later(3 * self._draw(posted, "repeat at") ** 2, self._again, posted)
+                bot = int(1000 * self._draw(posted, "again")) % len(self._world.bots)
+                self._come(3 * self._draw(posted, "repeat at") ** 2, posted, bot)
         elif not is_done and not posted.is_answered and posted.tries == tries:
             self._again(posted)
 

@@ -123,6 +123,8 @@ class Turns:
             for document in delivery.before:
                 if life.is_spoiled(document) or self._checker.drops(life, document):
                     continue  # nothing is merged into it
+                if self._checker.comes_again and self._checker.has_ever_dropped(life, document):
+                    continue  # another update that came at the same time may have left an empty object to this one
                 self._check_fresh(life, document, delivery, seen[document])
         if life.options.shares == "exclusive":
             self._check_lease(life, delivery)

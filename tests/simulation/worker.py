@@ -31,6 +31,10 @@ _DATE: Final = dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc)
 _CHAT: Final = Chat(CHAT_ID, Chat.GROUP)
 
 
+class _FailsError(Exception):
+    """What is done in a turn has failed."""
+
+
 class _Handler(BaseHandler[Update, Any, None]):
     """Does the steps of updates: of all, or of those that go on with a conversation."""
 
@@ -182,6 +186,32 @@ class Worker(Process):
         self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
         return True
 
+    async def turn(self, user_id: int, steps: Sequence[Step], pause: float, *, fails: bool) -> None:
+        """What a job or a web page does to the data of a user and of the chat."""
+        if not self.started or self.stopping:
+            return
+        with self._handling(user_id):
+            await self._take_turn(user_id, steps, pause, fails=fails)
+        self.look_at_health()
+
+    async def _take_turn(self, user_id: int, steps: Sequence[Step], pause: float, *, fails: bool) -> None:
+        world, delivery = self.world, Delivery(0, user_id, steps, pause)
+        world.turns.comes(self, delivery, [self._data(where, user_id)[0] for where in ("user", "chat")])
+        try:
+            async with self.application.turn(user_id=user_id, chat_id=CHAT_ID):
+                world.turns.begins(self, delivery, self._look_at_all(user_id, "a refresh"))
+                await self._do_steps(delivery)
+                delivery.runs = False
+                if fails:
+                    raise _FailsError
+        except (PersistenceError, _FailsError) as error:
+            world.note(f"{self} cannot take a turn of {user_id}: {error!r}")
+            self._take_back(user_id)
+        else:
+            world.note(f"{self} has taken a turn of {user_id}")
+            world.turns.returned(self, delivery, self._saved_of(delivery))
+            self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
+
     def _saved_of(self, delivery: Delivery) -> list[Node]:
         """What of an update's changes is stored once it is done.
 
@@ -224,16 +254,18 @@ class Worker(Process):
     async def handle(self, update: Update, _: Any) -> None:
         """The handler of all updates."""
         delivery = self._deliveries[id(update)]
-        user_id = delivery.user_id
-        self.world.turns.begins(self, delivery, self._look_at_all(user_id, "a refresh"))
+        self.world.turns.begins(self, delivery, self._look_at_all(delivery.user_id, "a refresh"))
+        await self._do_steps(delivery)
+        delivery.runs = self.talks(update)
+
+    async def _do_steps(self, delivery: Delivery) -> None:
         steps = [step for step in delivery.steps if step[0] not in {"conversation", "keyboard"}]
         for number, step in enumerate(steps):
             if number and delivery.pause:
                 await asyncio.sleep(max(0, delivery.pause))
             self._current = delivery
-            self._do(user_id, step)
+            self._do(delivery.user_id, step)
             self._current = None
-        delivery.runs = self.talks(update)
         delivery.spoiled = self._spoiled_of(delivery.nodes)
 
     async def talk(self, update: Update, _: Any) -> object:

@@ -34,6 +34,7 @@ from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
 from turns import Turns
 from validating import Rule
+from worker import Worker
 
 from ptb_mongo.errors import DocumentError, RefusedError
 
@@ -73,6 +74,7 @@ class World:
         strategies = {f"bot{number}": options.on_conflict for number, options in enumerate(schedule.bots)}
         self.checker = Checker(strategies, ignored, self._stop)
         checker = self.checker
+        checker.comes_again = schedule.redelivers
         self.turns = Turns(checker)
         self.update_ids = itertools.count(1)
         self.redelivery = Redelivery(self)
@@ -236,6 +238,9 @@ class World:
                     self.redelivery.post(bot.number, user, steps, pause)
                 else:
                     bot.run(process.update(user, steps, pause))
+            case "turn", user, steps, pause, fails if isinstance(process, Worker):
+                self.users[user] = None
+                bot.run(process.turn(user, steps, pause, fails=fails))
             case ("save",):
                 bot.run(process.save())
             case "drop", user:
