@@ -23,10 +23,10 @@ from typing import Any, Final
 from warnings import filterwarnings
 
 from aiohttp import web
+from routes import routed
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.ext import Application, CallbackQueryHandler, ConversationHandler, MessageHandler, TypeHandler, filters
 from telegram.warnings import PTBUserWarning
-from troubles import routed
 
 from ptb_mongo import MongoPersistence, PersistenceError, SharedApplication
 

@@ -37,7 +37,7 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 from telegram.ext import ExtBot
-from troubles import Troubles
+from troubles import Troubles, end_transactions_soon
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.embedded import EmbeddedReplicaSet, mongodb_uri
@@ -327,10 +327,11 @@ class Journeys:
 
     async def _answered(self, session: aiohttp.ClientSession, update: dict[str, Any]) -> bool:
         worker = self._chance.choice(self._workers)
+        patience = aiohttp.ClientTimeout(_LEASE if self._number_of_troubles else None)
         try:
-            async with session.post(f"{worker.url}/telegram", json=update) as answer:
+            async with session.post(f"{worker.url}/telegram", json=update, timeout=patience) as answer:
                 return answer.ok
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, asyncio.TimeoutError):  # it may be handled all the same
             return False
 
     async def _moments(self, number: int) -> AsyncIterator[None]:
@@ -439,6 +440,8 @@ def main(arguments: list[str] | None = None) -> int:
     console, results = Console(), list[Result]()
     with contextlib.ExitStack() as stack:
         servers = stack.enter_context(EmbeddedReplicaSet()) if options.troubles else None
+        if servers is not None:
+            end_transactions_soon(servers)
         uri = stack.enter_context(mongodb_uri()) if servers is None else servers.uri
         for seed in range(options.seed, options.seed + options.seeds):
             if options.counts:

@@ -1,7 +1,7 @@
 """What goes wrong on journeys: workers that are frozen or cut off for longer than a lease, lost answers, failovers.
 
 Each worker has its own way to each server, a `Proxy`, so that one of them can be cut off while all others go on. Which
-way a worker takes is decided in `routed`, in its process: a replica set tells all clients the same addresses.
+way a worker takes is decided by `routes`, in its process: a replica set tells all clients the same addresses.
 """
 
 from __future__ import annotations
@@ -9,36 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
-from proxy import Proxy
+from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
 
 from ptb_mongo.embedded import EmbeddedReplicaSet
 
-__all__ = ["Troubles", "routed"]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from proxy import Proxy
+
+__all__ = ["Troubles", "end_transactions_soon"]
 
 _WRITES: Final = ["update", "insert", "delete", "commitTransaction"]
 _DATA: Final = ["user_data", "chat_data", "bot_data", "conversations", "callback_data", "leases", "updates"]
 
 
-def routed(routes: Mapping[str, int]) -> None:
-    """From now on, connections to some ports of this machine go to others; before a client is made.
-
-    Args:
-        routes: By a port, as text, that to which a connection goes.
-    """
-
-    class Socket(socket.socket):
-        def connect(self, address: Any) -> None:
-            if isinstance(address, tuple):
-                address = (address[0], routes.get(str(address[1]), address[1]), *address[2:])
-            super().connect(address)
-
-    socket.socket = Socket  # type: ignore[misc]
+def end_transactions_soon(servers: EmbeddedReplicaSet) -> None:
+    """Lets servers end after seconds what a client that is cut off has begun, and keeps locked until then."""
+    for member in servers.members:
+        with MongoClient[Any](member.host, directConnection=True) as client:
+            client.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": 3})
 
 
 class Frozen(Protocol):
