@@ -211,9 +211,8 @@ def journey() -> ConversationHandler[Any]:
 
 
 def application_of(options: dict[str, Any]) -> Application[Any, Any, Any, Any, Any, Any]:
-    persistence = MongoPersistence(
-        options["uri"], options["database"], trusted=[Move], loading=options["loading"], update_interval=1
-    )
+    stores = {"trusted": [Move], "loading": options["loading"], "update_interval": 1, **options.get("stores", {})}
+    persistence: Any = MongoPersistence(options["uri"], options["database"], **stores)
     builder = Application.builder().token(options["token"]).base_url(options["base_url"]).arbitrary_callback_data(True)
     if options["shared"] is not None:
         builder = builder.application_class(SharedApplication, options["shared"])
@@ -239,6 +238,9 @@ async def work(options: dict[str, Any]) -> None:
         if options["shared"] is None:
             async with one_at_a_time:
                 await application.process_update(update)
+            return web.Response()
+        if options.get("keeps"):  # what is unsaved, as with PTB's own updater
+            await application.process_update(update)
             return web.Response()
         try:
             await application.deliver(update)
