@@ -90,8 +90,9 @@ class Replicas(dict[Any, R], Generic[R]):
 
     def __missing__(self, key: Any) -> R:
         for unused in (self._current, self._stale):
-            if (raw := unused.raws.pop(key, None)) is not None:
-                replica = self._make(key, raw, unused.lives.pop(key))
+            if (raw := unused.raws.get(key)) is not None:
+                replica = self._make(key, raw, unused.lives[key])
+                del unused.raws[key], unused.lives[key]  # only now: if it cannot be made, it is not taken for missing
                 if unused is self._stale:
                     replica.told()
                 self[key] = replica

@@ -23,8 +23,8 @@ from judging import Finding, Timed, cost, of_error
 from odd_values import encoded
 from walking import holds
 
-from ptb_mongo.codec import MAX_SIZE, Codec, dump, load
-from ptb_mongo.errors import DecodeError
+from ptb_mongo.codec import MAX_SIZE, Codec, Nature, dump, fingerprint, load
+from ptb_mongo.errors import DecodeError, EncodeError
 
 __all__ = ["CodecLayer", "judge", "make"]
 
@@ -128,12 +128,25 @@ def _slow(what: str, took: Timed, limits: tuple[float, float], raw: bytes, again
 def _used(codec: Codec, value: Any) -> bool:
     """Whether it can be copied, stored and restored, to the same bytes each time."""
     copied = _below(_FRAMES, lambda: copy.deepcopy(value))
+    if not _is_known_by_its_fingerprint(codec, copied):
+        return False
     again = dump(codec.encode(copied))
     if again != dump(codec.encode(value)) and not _copied_otherwise(codec, copied, again):
         return False
     # Which texts deep inside a pickle are one and the same, as Python chooses, may differ once.
     once = _stored_again(codec, again)
     return once == again or _stored_again(codec, once) == once
+
+
+def _is_known_by_its_fingerprint(codec: Codec, copied: Any) -> bool:
+    """Whether what a save asks of a copy, before anything is encoded, is answered, and rightly."""
+    if fingerprint(copied) is None or codec.nature(copied) is not Nature.NATIVE:
+        return True
+    try:
+        raw = dump({"data": copied})
+    except EncodeError:
+        return True
+    return raw == dump({"data": codec.encode(copied)})
 
 
 def _copied_otherwise(codec: Codec, copied: Any, again: bytes) -> bool:

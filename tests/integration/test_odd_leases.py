@@ -38,7 +38,7 @@ FIELDS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
     "holder": lambda database, odd: {"_id": KEY, "holder": odd, "until": from_now(database, -1), "waiting": []},
     "waiting": lambda _, odd: {"_id": KEY, "holder": None, "until": None, "waiting": odd},
     "a place": lambda _, odd: {"_id": KEY, "holder": None, "until": None, "waiting": [odd, odd]},
-    "a place's ticket": lambda database, odd: with_place(database, ticket=odd, until=from_now(database, 3)),
+    "a place's ticket": lambda database, odd: with_place(database, ticket=odd, until=from_now(database, 1)),
     "a place's update_id": lambda database, odd: with_place(database, update_id=odd),
     "a place's until": lambda database, odd: with_place(database, until=odd),
     "every field": lambda _, odd: {"_id": KEY, "holder": odd, "until": odd, "waiting": odd, "free": odd, "next": odd},

@@ -185,3 +185,21 @@ def test_an_object_that_is_not_empty_is_not_filled(users: Users) -> None:
     assert users.filled_unused([document(1)], live.__getitem__) == [document(1)]
     assert live == {1: {"gift": 1}}
     assert not users.replicas
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_one_that_cannot_be_made_for_now_is_not_taken_for_a_document_that_does_not_exist(
+    users: Users, objects: dict[int, Any], monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise MemoryError
+
+    if is_told:
+        users.replicas.told_all()
+    with monkeypatch.context() as patched:
+        patched.setattr(users.replicas, "_make", fails)
+        with pytest.raises(MemoryError):
+            users.replicas[3]
+
+    assert users.replicas[3].live is objects[3]
+    assert users.replicas[3].is_stale is is_told
