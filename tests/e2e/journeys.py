@@ -4,6 +4,7 @@
     python tests/e2e/journeys.py --seeds 20 --users 50 --mode strict --pause 0.001   # a user's updates one by one
     python tests/e2e/journeys.py --seeds 20 --users 50 --mode stream --pause 0.05
     python tests/e2e/journeys.py --seeds 20 --users 50 --troubles 8 --mode whole    # on a set of three servers
+    python tests/e2e/journeys.py --seeds 20 --users 50 --troubles 8 --mode strict --pause 0.001
     python tests/e2e/journeys.py --counts 10000             # two workers count in one key
 
 Telegram is played by this process: each update goes to a worker by chance, and again to any, until one has answered
