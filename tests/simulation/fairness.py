@@ -194,8 +194,11 @@ class Fairness(Ledger):
         """Fair: a document was deleted, or its making undone, and somebody has restored a list with an element in it.
 
         The new document does not show the writes of the old one. So the author of the element, if it does not know yet
-        that it was stored, cannot see that it was, and appends it.
+        that it was stored, cannot see that it was, and appends it. Or an update came again that counts, and of which it
+        is not known that it was stored before.
         """
+        if self.comes_again and path[0] == COUNT and isinstance(value, int):
+            return bool(self._candidates(life, document, path, value - 1))
         return (
             path[0] == "log"
             and (document, path) in self._restored
