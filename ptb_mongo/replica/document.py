@@ -241,16 +241,22 @@ class Replica(Withdrawals):
         """The last writes of other writers, as they will be after this write."""
         return revs_beneath(rev, self.rev, self.revs)
 
-    def acknowledged(self, rev: str, form: Form) -> None:
-        """The server has done a write."""
+    def acknowledged(self, rev: str, form: Form) -> bool:
+        """The server has done a write.
+
+        Returns:
+            Whether what it stores had been taken back, so that it is news for the bot.
+        """
         write = self.sent.get(rev)
-        if write is not None:  # otherwise a read has settled it
-            before = self.target
-            self._know()
-            self.sent = Sent()  # each supposes an older rev than this one has set
-            self._done(rev, write, form)
-            if self.target != before:
-                self._retarget(before)
+        if write is None:
+            return False  # a read has settled it
+        before = self.target
+        self._know()
+        self.sent = Sent()  # each supposes an older rev than this one has set
+        self._done(rev, write, form)
+        if self.target != before:
+            self._retarget(before)
+        return write.is_withdrawn
 
     def outdated(self, rev: str) -> None:
         """A write did not match; or it was done, and others have written since."""

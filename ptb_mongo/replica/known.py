@@ -68,6 +68,14 @@ class KnownDocuments(DocumentForm, Generic[R]):
         """Whether the replica of a document that does not exist can be forgotten."""
         return False
 
+    def came_true(self, replica: R, before: bytes | None) -> None:
+        """What was taken back is stored all the same; handlers are told by the next read, unless that is too late.
+
+        Args:
+            replica: The document.
+            before: What its target was before.
+        """
+
     def is_unused(self, replica: R) -> bool:
         """Whether the bot holds nothing that was made of a document."""
         return replica.base is None
@@ -142,6 +150,14 @@ class KnownDocuments(DocumentForm, Generic[R]):
     def is_complete_since_load(self) -> bool:
         """Whether the last load has shown every document, and each one since is known."""
         return not self._is_incomplete
+
+    # -- what the server says ---------------------------------------------------------------------------
+
+    def acknowledged(self, replica: R, rev: str) -> None:
+        """The server has done a write; if it was taken back meanwhile, it has arrived as if by somebody else."""
+        before = replica.target
+        if replica.acknowledged(rev, self) and replica.target != before:
+            self.came_true(replica, before)
 
     # -- what the change stream says --------------------------------------------------------------------
 

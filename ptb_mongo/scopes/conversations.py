@@ -10,11 +10,11 @@ import telegram
 from telegram.ext import ConversationHandler
 
 from ptb_mongo.codec import BURIED, Codec, load
-from ptb_mongo.errors import DecodeError, QuarantinedError, as_encode_error
+from ptb_mongo.errors import DecodeError, DocumentError, QuarantinedError, as_encode_error
 from ptb_mongo.health import Counters
 from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.document import Replica
-from ptb_mongo.replica.values import MISSING, Document
+from ptb_mongo.replica.values import MISSING, Document, same
 from ptb_mongo.replica.versions import InHand, Version
 from ptb_mongo.scopes.ids import whole_number
 from ptb_mongo.scopes.loadable import check_id, check_loadable
@@ -290,6 +290,24 @@ class ConversationScope(Collection[Replica]):
             self.live.arrived(handler, key, None if self._is_over(replica) else self._state(replica))
         elif not replica.is_unsaved and replica.rev not in {None, rev}:
             self.live.went_on(handler, key)
+
+    def came_true(self, replica: Replica, before: bytes | None) -> None:
+        """See `Collection.came_true`: what handlers hold is staged before it is read, and would undo this."""
+        if self.live is None:
+            return
+        handler, key = self.key_of(replica.id)
+        if self._is_held(self.live.now(handler, key), before):  # else a handler has just set another one
+            self.live.arrived(handler, key, None if self._is_over(replica) else self._state(replica))
+
+    def _is_held(self, state: object, version: bytes | None) -> bool:
+        """Whether a state is that of a version of a conversation."""
+        known = None if version is None else self.canonical(version).get("state")
+        if state is None or known is None:
+            return state is None and known is None
+        try:
+            return state is not MISSING and same(known, self.codec.encode({"state": state})["state"])
+        except DocumentError:
+            return False
 
     def told(self, document_id: Any, *, deleted: bool = False) -> None:
         """See `Collection.told`."""

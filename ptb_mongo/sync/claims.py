@@ -22,10 +22,10 @@ class Claims:
     async def hold(self, replicas: Collection[Replica]) -> AsyncIterator[None]:
         """Waits until nobody writes some documents, and keeps others from writing them."""
         while not self._held.isdisjoint(replicas):
+            self._freed.clear()  # set, it would let nobody else run, as it may be for another document
             await self._freed.wait()
         mine = set(replicas)
         self._held |= mine
-        self._freed.clear()
         try:
             yield
         finally:

@@ -225,7 +225,7 @@ class Sender:
 
     def _is_left_by(self, run: Pass, replica: Replica, one: Prepared, failure: Failure | None) -> bool:
         if failure is None:
-            replica.acknowledged(one.rev, run.collection)
+            run.collection.acknowledged(replica, one.rev)
             self._counters.documents_written += not one.is_first
             if replica.is_buried:
                 self._graves.dug(run.collection, replica)

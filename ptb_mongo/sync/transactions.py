@@ -152,10 +152,10 @@ class Transactions:
                 if index in failures:
                     replica.outdated(one.rev)
                 else:
-                    replica.acknowledged(one.rev, collection)
+                    collection.acknowledged(replica, one.rev)
 
     def _is_saved(self, collection: Collection[Any], replica: Replica, one: Prepared) -> None:
-        replica.acknowledged(one.rev, collection)
+        collection.acknowledged(replica, one.rev)
         self._counters.documents_written += 1
         if replica.is_buried:
             self._graves.dug(collection, replica)

@@ -47,7 +47,7 @@ class Turn:
         leases: The leases that it holds.
         hold: The same, with what became of them.
         is_read: Whether what it concerns was read when its lease was acquired.
-        is_over: Whether it has ended.
+        over: Set when it has ended.
         is_done: Whether the update was done before.
         is_saved: Whether the server has acknowledged all that it has changed.
         mark: Where it stands whether the update was done before; `None` if that is not asked for.
@@ -74,7 +74,7 @@ class Turn:
     leases: frozenset[str] = frozenset()
     hold: Hold = field(default_factory=Hold)
     is_read: bool = False
-    is_over: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
     is_done: bool = False
     everything: bool = False
     is_saved: bool = False
@@ -125,6 +125,11 @@ class Turn:
         return self.hold.lost
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.over.is_set()
+
+    @property
     def number(self) -> int:
         """Its place among the updates that wait: timeouts, and what a program does of itself, sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
@@ -157,7 +162,7 @@ class Turn:
 
     def ends(self) -> None:
         """It is over, and keeps nothing in memory that is, too."""
-        self.is_over = True
+        self.over.set()
         self.leases = frozenset()
         self.lives.clear()
         self.around = _unless_over(self.around)

@@ -25,6 +25,7 @@ from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.waiting import cancel_and_wait, wait_at_most
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Conversations
+from ptb_mongo.workers.holders import Holders
 from ptb_mongo.workers.in_hand import Hands
 from ptb_mongo.workers.keyboards import Keyboards
 from ptb_mongo.workers.refresh import Refresh
@@ -71,6 +72,7 @@ class Worker:
         self._background: set[asyncio.Task[None]] = set()
         self._reads: set[asyncio.Task[None]] = set()
         self._hands = Hands()
+        self._holders = Holders(lease_timeout)
         self._timeouts = Timeouts(self.handle)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         cache = getattr(application.bot, "callback_data_cache", None)
@@ -191,6 +193,12 @@ class Worker:
                 raise
             turn.is_read = turn.hold.is_read
             turn.leases = wanted | held
+            try:
+                await self._holders.follow(turn, wanted)
+            except BaseException:
+                await stack.aclose()
+                raise
+            stack.callback(self._holders.leave, turn, wanted)
         return stack
 
     # -- after ------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from typing import Any, Final
 from warnings import filterwarnings
 
 from aiohttp import web
+from routes import routed
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.ext import Application, CallbackQueryHandler, ConversationHandler, MessageHandler, TypeHandler, filters
 from telegram.warnings import PTBUserWarning
@@ -141,6 +142,14 @@ async def count_slowly(update: Update, context: Any) -> None:
     context.user_data["count"] = before + 1
 
 
+async def tally(_: Update, context: Any) -> None:
+    """Each update counts; what comes again counts once more, unless it is known to be done."""
+    for data in (context.user_data, context.chat_data):
+        before = data.get("tally", 0)
+        await asyncio.sleep(0)
+        data["tally"] = before + 1
+
+
 async def report_update(update: Update, context: Any) -> None:
     """Nobody wants an update: it comes again, or this worker was told too late of what another has done."""
     user, late = update.effective_user.id, ""
@@ -202,13 +211,13 @@ def journey() -> ConversationHandler[Any]:
 
 
 def application_of(options: dict[str, Any]) -> Application[Any, Any, Any, Any, Any, Any]:
-    persistence = MongoPersistence(
-        options["uri"], options["database"], trusted=[Move], loading=options["loading"], update_interval=1
-    )
+    stores = {"trusted": [Move], "loading": options["loading"], "update_interval": 1, **options.get("stores", {})}
+    persistence: Any = MongoPersistence(options["uri"], options["database"], **stores)
     builder = Application.builder().token(options["token"]).base_url(options["base_url"]).arbitrary_callback_data(True)
     if options["shared"] is not None:
         builder = builder.application_class(SharedApplication, options["shared"])
     application = builder.persistence(persistence).updater(None).build()
+    application.add_handler(TypeHandler(Update, tally), group=-1)
     application.add_handler(MessageHandler(filters.Text(["count"]), count))
     application.add_handler(MessageHandler(filters.Text(["count slowly"]), count_slowly))
     application.add_handler(journey())
@@ -219,6 +228,7 @@ def application_of(options: dict[str, Any]) -> Application[Any, Any, Any, Any, A
 
 async def work(options: dict[str, Any]) -> None:
     """Listens until SIGTERM; answers 200 when an update is handled and saved."""
+    routed(options.get("routes", {}))
     application: Any = application_of(options)
     one_at_a_time = asyncio.Lock()
 
@@ -228,6 +238,9 @@ async def work(options: dict[str, Any]) -> None:
         if options["shared"] is None:
             async with one_at_a_time:
                 await application.process_update(update)
+            return web.Response()
+        if options.get("keeps"):  # what is unsaved, as with PTB's own updater
+            await application.process_update(update)
             return web.Response()
         try:
             await application.deliver(update)

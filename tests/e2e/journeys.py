@@ -3,6 +3,8 @@
     python tests/e2e/journeys.py --seeds 20 --users 50      # strict and exclusive; no pause between updates
     python tests/e2e/journeys.py --seeds 20 --users 50 --mode strict --pause 0.001   # a user's updates one by one
     python tests/e2e/journeys.py --seeds 20 --users 50 --mode stream --pause 0.05
+    python tests/e2e/journeys.py --seeds 20 --users 50 --troubles 8 --mode whole    # on a set of three servers
+    python tests/e2e/journeys.py --seeds 20 --users 50 --troubles 8 --mode strict --pause 0.001
     python tests/e2e/journeys.py --counts 10000             # two workers count in one key
 
 Telegram is played by this process: each update goes to a worker by chance, and again to any, until one has answered
@@ -36,12 +38,15 @@ from pymongo import MongoClient
 from rich.console import Console
 from rich.table import Table
 from telegram.ext import ExtBot
+from troubles import Troubles, end_transactions_soon
 
 from ptb_mongo import MongoPersistence
-from ptb_mongo.embedded import mongodb_uri
+from ptb_mongo.embedded import EmbeddedReplicaSet, mongodb_uri
 
+_LEASE: Final = 2.0
 MODES: Final[dict[str, dict[str, Any] | None]] = {
-    "exclusive": {"consistency": "strict", "exclusive": True, "lease_timeout": 2},
+    "exclusive": {"consistency": "strict", "exclusive": True, "lease_timeout": _LEASE},
+    "whole": {"exclusive": "chat", "once": "transaction", "lease_timeout": _LEASE},
     "strict": {"consistency": "strict"},
     "stream": {"consistency": "stream"},
     "plain": None,
@@ -156,6 +161,8 @@ class Journeys:
         workers: How many.
         kills: How often a worker is killed and started again.
         pause: Seconds between two updates of a user.
+        troubles: How often something else goes wrong: see `troubles`.
+        servers: The servers, if they may be failed over.
     """
 
     def __init__(
@@ -168,6 +175,8 @@ class Journeys:
         workers: int = 3,
         kills: int = 1,
         pause: float = 0,
+        troubles: int = 0,
+        servers: EmbeddedReplicaSet | None = None,
     ) -> None:
         self.result = Result(seed)
         self._uri = uri
@@ -185,6 +194,9 @@ class Journeys:
             ]
             for user in self._users
         }
+        self._number_of_troubles = troubles
+        chance = random.Random(f"{seed} {mode} troubles")
+        self._troubles = Troubles(uri, servers, chance, _LEASE, self.result.counts)
         self._workers: list[Worker] = []
         self._handled = asyncio.Condition()
         self._restart: asyncio.Task[None] | None = None
@@ -194,12 +206,14 @@ class Journeys:
         begun = time.monotonic()
         async with self._running() as (api, session):
             goers = [asyncio.create_task(self._goes(api, session, user)) for user in self._users]
-            nemesis = asyncio.create_task(self._kill())
+            nemeses = [asyncio.create_task(self._kill()), asyncio.create_task(self._trouble())]
             await asyncio.gather(*goers)
-            nemesis.cancel()
-            await asyncio.wait({nemesis})
-            if not nemesis.cancelled() and (error := nemesis.exception()) is not None:
-                raise error
+            for nemesis in nemeses:
+                nemesis.cancel()
+            await asyncio.wait(nemeses)
+            for nemesis in nemeses:
+                if not nemesis.cancelled() and (error := nemesis.exception()) is not None:
+                    raise error
         self.result.counts["users"] += len(self._users)
         self.result.counts["seconds"] += round(time.monotonic() - begun)
         return self.result
@@ -221,8 +235,12 @@ class Journeys:
         with tempfile.TemporaryDirectory(prefix="journeys-") as folder, MongoClient[Any](self._uri) as client:
             connector = aiohttp.TCPConnector(limit=0, force_close=True)
             try:
-                async with FakeBotAPI(TOKEN) as api, aiohttp.ClientSession(connector=connector) as session:
-                    await self._start(api, pathlib.Path(folder))
+                async with (
+                    FakeBotAPI(TOKEN) as api,
+                    aiohttp.ClientSession(connector=connector) as session,
+                    self._ways() as routes,
+                ):
+                    await self._start(api, pathlib.Path(folder), routes)
                     yield api, session
                     await self._stop()
                 await self._check(client[self._database])
@@ -230,7 +248,15 @@ class Journeys:
                 await asyncio.gather(*(worker.kill() for worker in self._workers))
                 client.drop_database(self._database)
 
-    async def _start(self, api: FakeBotAPI, folder: pathlib.Path) -> None:
+    @contextlib.asynccontextmanager
+    async def _ways(self) -> AsyncIterator[list[dict[str, int]]]:
+        if not self._number_of_troubles:
+            yield [{}] * self._number_of_workers
+            return
+        async with self._troubles.ways(self._number_of_workers) as routes:
+            yield routes
+
+    async def _start(self, api: FakeBotAPI, folder: pathlib.Path, routes: list[dict[str, int]]) -> None:
         options = {
             "uri": self._uri,
             "database": self._database,
@@ -238,9 +264,9 @@ class Journeys:
             "base_url": api.base_url,
             "shared": MODES[self._mode],
         }
-        for number in range(self._number_of_workers):
-            loading = self._chance.choice(["eager", "lazy"])
-            self._workers.append(Worker(f"worker{number}", {**options, "loading": loading}, folder))
+        for number, routes_of_one in enumerate(routes):
+            more = {"loading": self._chance.choice(["eager", "lazy"]), "routes": routes_of_one}
+            self._workers.append(Worker(f"worker{number}", {**options, **more}, folder))
         await asyncio.gather(*(worker.start() for worker in self._workers))
 
     async def _stop(self) -> None:
@@ -248,7 +274,7 @@ class Journeys:
             await self._restart
         statuses = await asyncio.gather(*(worker.stop() for worker in self._workers))
         for worker, status in zip(self._workers, statuses, strict=True):
-            if status or worker.errors:
+            if status or "Traceback" in worker.errors or (worker.errors and not self._number_of_troubles):
                 self.result.violations.append(f"{worker.name} ended with {status}: {worker.errors[-3000:]}")
             for line in worker.output:
                 self.result.counts[line.partition(":")[0]] += 1
@@ -289,7 +315,7 @@ class Journeys:
 
     async def _deliver(self, api: FakeBotAPI, session: aiohttp.ClientSession, **content: Any) -> None:
         update = {"update_id": api.new_id(), **content}
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE * (10 if self._number_of_troubles else 1)
         while not await self._answered(session, update):
             if time.monotonic() > deadline:
                 raise AssertionError(f"nobody has handled {content}")
@@ -302,18 +328,27 @@ class Journeys:
 
     async def _answered(self, session: aiohttp.ClientSession, update: dict[str, Any]) -> bool:
         worker = self._chance.choice(self._workers)
+        patience = aiohttp.ClientTimeout(_LEASE if self._number_of_troubles else None)
         try:
-            async with session.post(f"{worker.url}/telegram", json=update) as answer:
+            async with session.post(f"{worker.url}/telegram", json=update, timeout=patience) as answer:
                 return answer.ok
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, asyncio.TimeoutError):  # it may be handled all the same
             return False
 
-    async def _kill(self) -> None:
+    async def _moments(self, number: int) -> AsyncIterator[None]:
+        """So many moments of the run."""
         total = sum(len(values) for steps in self._values.values() for values in steps)
-        moments = sorted(self._chance.sample(range(total // 10, total * 9 // 10), self._kills))
-        for moment in moments:
+        for moment in sorted(self._chance.sample(range(total // 10, total * 9 // 10), number)):
             async with self._handled:
                 await self._handled.wait_for(lambda: self.result.counts["updates"] >= moment)  # noqa: B023
+            yield
+
+    async def _trouble(self) -> None:
+        async for _ in self._moments(self._number_of_troubles):
+            await self._troubles.happen(self._workers)
+
+    async def _kill(self) -> None:
+        async for _ in self._moments(self._kills):
             await asyncio.sleep(self._chance.random() * 0.02)
             worker = self._chance.choice(self._workers)
             self._restart = asyncio.create_task(self._restarts(worker))
@@ -337,6 +372,7 @@ class Journeys:
         if self.result.counts["counted"]:
             self._same("the count", self.result.counts["updates"], self.result.counts["counted"])
             return
+        self._check_tallies(user_data, chat_data)
         kept = {user: steps_of(values) for user, values in self._values.items()}
         for user in self._users:
             given = {
@@ -354,6 +390,17 @@ class Journeys:
         waiting = {(user, user): STEPS for user in self._users if not ends(user)}
         self._same("states", {"journey": waiting, "room": {}, "corner": {}}, states)
         self._same("leases", [], list(database.leases.find()))
+
+    def _check_tallies(self, user_data: dict[int, Any], chat_data: dict[int, Any]) -> None:
+        """Each update has counted: once, where that is promised, and else once at least, where updates do not meet."""
+        for user in self._users:
+            updates = sum(map(len, self._values[user]))
+            for what, data in (("user_data", user_data), ("chat_data", chat_data)):
+                counted = data.get(user, {}).pop("tally", 0)
+                if self._mode in {"whole", "plain"}:
+                    self._same(f"the tally in {what} of {user}", updates, counted)
+                elif self._mode == "exclusive" and counted < updates:
+                    self._same(f"the tally in {what} of {user}", f"at least {updates}", counted)
 
     def _same(self, what: str, expected: object, stored: object) -> None:
         if expected != stored:
@@ -386,18 +433,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1, help="in each run")
+    parser.add_argument("--troubles", type=int, default=0, help="in each run; then on a set of three servers")
     parser.add_argument("--pause", type=float, default=0, help="seconds between two updates of a user")
     parser.add_argument("--counts", type=int, help="instead of journeys, let two workers count so many updates")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first violation")
     options = parser.parse_args(arguments)
     console, results = Console(), list[Result]()
-    with mongodb_uri() as uri:
+    with contextlib.ExitStack() as stack:
+        servers = stack.enter_context(EmbeddedReplicaSet()) if options.troubles else None
+        if servers is not None:
+            end_transactions_soon(servers)
+        uri = stack.enter_context(mongodb_uri()) if servers is None else servers.uri
         for seed in range(options.seed, options.seed + options.seeds):
             if options.counts:
                 run = Journeys(uri, seed, mode=options.mode, workers=2, kills=0).count(options.counts)
             else:
-                names = ("mode", "users", "workers", "kills", "pause")
-                run = Journeys(uri, seed, **{name: getattr(options, name) for name in names}).run()
+                names = ("mode", "users", "workers", "kills", "pause", "troubles")
+                run = Journeys(uri, seed, servers=servers, **{name: getattr(options, name) for name in names}).run()
             results.append(asyncio.run(run))
             report(f"seed {seed}", results[-1], console)
             if results[-1].violations and not options.keep_going:

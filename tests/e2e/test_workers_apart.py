@@ -22,6 +22,8 @@ from proxy_process import ProxyProcess
 from pymongo import MongoClient
 from pymongo.uri_parser import parse_uri
 
+from ptb_mongo.embedded import EmbeddedReplicaSet
+
 LEASE = 1.0
 EXCLUSIVE = {"exclusive": True, "lease_timeout": LEASE}
 WHOLE = {**EXCLUSIVE, "once": "transaction"}
@@ -81,17 +83,19 @@ Start = Callable[..., contextlib.AbstractAsyncContextManager[Party]]
 @pytest.fixture
 def party(mongodb_server_uri: str, tmp_path: pathlib.Path) -> Start:
     @contextlib.asynccontextmanager
-    async def start(shared: dict[str, Any], uris: Sequence[str] = (), expects: str = "") -> AsyncIterator[Party]:
+    async def start(
+        shared: dict[str, Any], uris: Sequence[str] = (), expects: str = "", at: str = mongodb_server_uri, **more: Any
+    ) -> AsyncIterator[Party]:
         name = f"ptb_mongo_apart_{secrets.token_hex(4)}"
-        with MongoClient[Any](mongodb_server_uri) as client:
+        with MongoClient[Any](at) as client:
             async with (
                 FakeBotAPI(TOKEN) as api,
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
             ):
-                options = {"database": name, "token": api.token, "base_url": api.base_url, "shared": shared}
+                options = {"database": name, "token": api.token, "base_url": api.base_url, "shared": shared, **more}
                 workers = [
                     Worker(f"worker{number}", {**options, "loading": "lazy", "uri": uri}, tmp_path)
-                    for number, uri in enumerate(uris or [mongodb_server_uri] * 2)
+                    for number, uri in enumerate(uris or [at] * 2)
                 ]
                 try:
                     await asyncio.gather(*(worker.start() for worker in workers))
@@ -167,3 +171,57 @@ async def test_a_worker_that_is_cut_off_while_its_handler_runs_undoes_nothing_wh
             await all_.comes_again(cut_off, update)
 
             assert all_.count == 4
+
+
+@pytest.mark.skipif(not IS_DEEP, reason="in the deep form only: each start of processes takes seconds")
+async def test_what_a_worker_has_spilled_undoes_nothing_at_its_restart(
+    party: Start, mongodb_server_uri: str, tmp_path: pathlib.Path
+) -> None:
+    host, port = parse_uri(mongodb_server_uri)["nodelist"][0]
+    stores = {"spill_dir": str(tmp_path / "spilled"), "shutdown_timeout": 2}
+    with ProxyProcess(f"{host}:{port}") as proxy:
+        async with party({}, [proxy.uri, mongodb_server_uri], stores=stores, keeps=True) as all_:
+            cut_off, other = all_.workers
+            assert await all_.post(cut_off, all_.says("count")) == 200
+            await asyncio.to_thread(proxy.call, "stall")
+            answer = asyncio.create_task(all_.post(cut_off, all_.says("count")))
+            for _ in range(3):
+                assert await all_.post(other, all_.says("count")) == 200
+            await answer
+            assert await cut_off.stop() != 0  # it says that something is unsaved
+            assert all_.count == 4
+            await asyncio.to_thread(proxy.call, "cut")
+            await asyncio.to_thread(proxy.call, "forward")
+
+            await cut_off.start()
+
+            assert all_.count == 4
+            assert await all_.post(cut_off, all_.says("count")) == 200
+            assert all_.count == 5
+            assert [*(tmp_path / "spilled").glob("*.unsaved")] == []
+
+
+@pytest.mark.skipif(not IS_DEEP, reason="in the deep form only: each start of processes takes seconds")
+@pytest.mark.parametrize("shared", [{"consistency": "strict"}, EXCLUSIVE], ids=["strict", "exclusive"])
+async def test_what_a_frozen_primary_still_holds_undoes_nothing_after_a_failover(party: Start, shared: Any) -> None:
+    with EmbeddedReplicaSet() as servers:
+        async with party(shared, at=servers.uri) as all_:
+            late, other = all_.workers
+            assert await all_.post(late, all_.says("count")) == 200
+            update = all_.says("count slowly")
+            answer = asyncio.create_task(all_.post(late, update))
+            await all_.begun()
+            primary = servers.primary()
+            primary.pause()
+            for _ in range(3):
+                await all_.comes_again(other, all_.says("count"))
+            first = await answer
+            counted = all_.count
+            primary.resume()
+            await asyncio.to_thread(servers.start)  # until all are in sync again
+
+            assert all_.count == counted >= 4
+            await all_.comes_again(late, update)
+            assert all_.count == counted + (first != 200)
+            await all_.comes_again(other, all_.says("count"))
+            assert all_.count == counted + (first != 200) + 1

@@ -143,6 +143,35 @@ async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_wr
         assert database.user_data.find_one(USER)["data"] == {"n": 6}
 
 
+@pytest.mark.parametrize("first", ["start", "end"])
+@pytest.mark.parametrize("mode", MODES[::2], ids=NAMES[::2])
+async def test_a_state_that_is_stored_although_it_was_taken_back_is_not_undone_by_the_next_update(
+    cut_off, free, traffic, database, monkeypatch, mode, first
+):
+    """The server is slow, and acknowledges what `deliver` has no longer waited for."""
+    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 10.0)
+    one, two = cut_off([conversation()], **mode), free([conversation()], **mode)
+    async with running(one, two):
+        if first == "end":
+            await one.delivers(text("start"))
+        again = text(first)
+        await traffic.does("hold", commands=WRITES, collections=["conversations"])
+        with pytest.raises(UnavailableError):
+            await one.delivers(again)
+        await traffic.does("release")
+        await goes_on(one)
+
+        def is_going_on() -> bool:
+            return database.conversations.find_one({"state": 1}) is not None
+
+        assert is_going_on() == (first == "start")
+        await two.delivers(again)  # it finds that it goes on, and changes nothing
+        await one.delivers(text("hello"))
+        assert is_going_on() == (first == "start")
+        await one.delivers(text("end" if first == "start" else "start"))
+        assert is_going_on() == (first == "end")
+
+
 async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_saves_nothing(free, database, caplog):
     mode = {"exclusive": True, "lease_timeout": 0.6}
     one, two = free(**mode), free(**mode)
@@ -165,6 +194,61 @@ async def test_a_handler_that_blocks_the_loop_for_longer_than_its_lease_saves_no
         database.leases.delete_many({})
         await two.delivers(text(), count)
         assert database.user_data.find_one(USER)["data"] == {"n": 7}
+
+
+@pytest.mark.parametrize("once", [True, "transaction"])
+async def test_what_a_handler_has_changed_that_has_lost_its_lease_is_not_saved_by_the_next_update_here(
+    free, database, once
+):
+    """As a worker finds it that was stopped for a while, in the middle of a handler."""
+    bot = free(exclusive=True, lease_timeout=0.6, once=once, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+        await bot.delivers(text(), count)
+
+        async def slow(update: Update, context: Any) -> None:
+            count(update, context)
+            begun.set()
+            await context.application.current_turn.lost.wait()
+            await go_on.wait()
+
+        again = text()
+        first = asyncio.create_task(bot.delivers(again, slow))
+        await begun.wait()
+        database.leases.delete_many({})  # it has expired, and somebody else has held it since, and given it back
+        second = asyncio.create_task(bot.delivers(text(), count))
+        await until(lambda: database.leases.count_documents({"_id": f"user:{USER}", "holder": {"$ne": None}}) == 1)
+        go_on.set()
+        with pytest.raises(LeaseError):
+            await first
+        await second
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+        await bot.delivers(again, count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 3}
+
+
+async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_for_ever(free, database):
+    bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+
+        async def slow(_: Update, __: Any) -> None:
+            begun.set()
+            await go_on.wait()
+
+        first = asyncio.create_task(bot.delivers(text(), slow))
+        await begun.wait()
+        database.leases.delete_many({})
+        with pytest.raises(LeaseError, match=f"user:{USER}.*still running"):
+            await bot.delivers(text(), count)
+        go_on.set()
+        with pytest.raises(LeaseError):
+            await first
+        await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await until(lambda: database.leases.count_documents({}) == 0)
 
 
 async def test_a_handler_is_told_that_its_lease_was_lost(free, database):

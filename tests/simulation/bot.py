@@ -22,6 +22,7 @@ class Bot:
 
     def __init__(self, world: World, number: int, options: BotOptions, folder: Path) -> None:
         self.world = world
+        self.number = number
         self.name = f"bot{number}"
         self.options = options
         self.handler = "order" if options.shares else f"order-{number}"
@@ -46,6 +47,11 @@ class Bot:
             coroutine.close()
             return None
         return self.world.run(process, coroutine)
+
+    def is_reachable(self) -> bool:
+        """Whether it takes updates."""
+        process = self.process
+        return process is not None and not process.dead and process.started and not process.stopping
 
     def is_idle(self) -> bool:
         """Whether it runs, and handles nothing."""

@@ -83,6 +83,7 @@ class Checker(Fairness):
                 view.own[path] = node
                 made.append(node)
         if whole:
+            self._dropped.add((life, document))
             view.nodes[WHOLE] = self._node(document, WHOLE, ABSENT, life, view.nodes.get(WHOLE))
         view.leaves = after
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,10 +12,11 @@ from typing import Any, Final
 import bson
 from bson.binary import Binary
 from bson.codec_options import DEFAULT_CODEC_OPTIONS, CodecOptions
+from bson.int64 import Int64
 from loop import Life
 from network import Network
 from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure
 from pymongo.pool_options import PoolOptions
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -50,7 +52,7 @@ class Client:
 
     def start_session(self, **options: Any) -> Session:
         self.sessions += 1
-        return Session(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.life.name}/{self.sessions}"))
+        return Session(self, uuid.uuid5(uuid.NAMESPACE_OID, f"{self.life.name}/{self.sessions}"))
 
     async def close(self) -> None:
         pass
@@ -61,11 +63,50 @@ class Client:
 
 
 class Session:
-    def __init__(self, number: uuid.UUID) -> None:
+    """A session, which may have one transaction after the other.
+
+    Args:
+        client: Sends what ends one.
+        number: Its id.
+    """
+
+    def __init__(self, client: Client, number: uuid.UUID) -> None:
         self.session_id = {"id": Binary.from_uuid(number)}
+        self._client = client
+        self._number = 0
+        self._goes_on = self._has_begun = False
+
+    def start_transaction(self, **options: Any) -> None:
+        self._number += 1
+        self._goes_on, self._has_begun = True, False
+
+    def fields(self) -> dict[str, Any]:
+        """What a command in a transaction holds besides."""
+        if not self._goes_on:
+            return {}
+        begins, self._has_begun = not self._has_begun, True
+        named = {"lsid": self.session_id, "txnNumber": Int64(self._number), "autocommit": False}
+        return {**named, "startTransaction": True} if begins else named
+
+    async def commit_transaction(self) -> None:
+        """As PyMongo does it: once more, if it does not know what became of it."""
+        more = self.fields()
+        self._goes_on = False
+        if "startTransaction" in more:
+            return  # nothing was sent
+        command = {"commitTransaction": 1, **more, "writeConcern": {"w": "majority"}}
+        try:
+            await self._client.admin.run(command)
+        except AutoReconnect:
+            await self._client.admin.run(command)
 
     async def end_session(self) -> None:
-        pass
+        more = self.fields()
+        self._goes_on = False
+        if not more or "startTransaction" in more:
+            return
+        with contextlib.suppress(AutoReconnect, OperationFailure):
+            await self._client.admin.run({"abortTransaction": 1, **more})
 
 
 class Database:
@@ -103,6 +144,8 @@ class Database:
         sent = {**given, **more}
         if session is not None and "txnNumber" in sent:  # else the server does not care
             sent["lsid"] = session.session_id
+        elif session is not None:
+            sent |= session.fields()
         return await self.run(sent, codec_options)
 
     async def run(self, command: Mapping[str, Any], codec_options: CodecOptions[Any] | None = None) -> dict[str, Any]:

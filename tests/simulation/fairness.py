@@ -28,6 +28,8 @@ class Fairness(Ledger):
         self._began: dict[Life, int] = {}
         self._restored: set[tuple[Document, Path]] = set()
         self._rev_written: dict[Document, list[tuple[int, Any]]] = {}
+        self.comes_again = False
+        """Whether updates come again, and write the same once more."""
         self.ever_unreadable: set[Document] = set()
         """Documents whose changes were refused for a while; each refusal is told once."""
 
@@ -41,8 +43,10 @@ class Fairness(Ledger):
             return True
         if node.value is ABSENT:
             return self._is_gone(node)
-        # Somebody who had read it before an election has undone it may have restored it.
-        return node.document in self._undone and self._leaves.get(node.document, {}).get(node.path) == node.value
+        # What comes again finds what was stored when it came before. Or somebody who had read it before an election has
+        # undone it has restored it.
+        may_be_there = self.comes_again or node.document in self._undone
+        return may_be_there and self._leaves.get(node.document, {}).get(node.path) == node.value
 
     def _is_gone(self, node: Node) -> bool:
         """Whether what was to be removed has been missing since, or was nothing but what its author had just made."""
@@ -190,8 +194,11 @@ class Fairness(Ledger):
         """Fair: a document was deleted, or its making undone, and somebody has restored a list with an element in it.
 
         The new document does not show the writes of the old one. So the author of the element, if it does not know yet
-        that it was stored, cannot see that it was, and appends it.
+        that it was stored, cannot see that it was, and appends it. Or an update came again that counts, and of which it
+        is not known that it was stored before.
         """
+        if self.comes_again and path[0] == COUNT and isinstance(value, int):
+            return bool(self._candidates(life, document, path, value - 1))
         return (
             path[0] == "log"
             and (document, path) in self._restored

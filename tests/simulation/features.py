@@ -35,6 +35,7 @@ class Features:
         on_flush: Whether a bot may save only when it stops.
         holds: Whether requests may arrive long after they were sent, or twice.
         workers: Whether the bots may be workers of one `SharedApplication`.
+        redelivery: Whether updates of workers may come again until they are answered, and be done in transactions.
         restarts: Whether a persistence may be used for another life of its bot, after a stop.
         migrations: Whether bots may have migrations, each another number of them. Such schedules take longer.
         long_waits: Whether more than a minute may pass without anything.
@@ -62,6 +63,7 @@ class Features:
     on_flush: bool = True
     holds: bool = True
     workers: bool = True
+    redelivery: bool = True
     restarts: bool = True
     long_waits: bool = True
     migrations: bool = False

@@ -27,6 +27,7 @@ class Ledger:
         self._views: dict[tuple[Life, Document], View] = {}
         self._reads: dict[tuple[Life, Document], list[tuple[int, int]]] = {}
         self._undone: dict[Document, list[tuple[Node, set[Life]]]] = {}
+        self._dropped: set[tuple[Life, Document]] = set()
         self.undone = 0
         """How many elections have undone something."""
         self.history = 0
@@ -69,6 +70,10 @@ class Ledger:
         """Whether a process has dropped all of a document, and that is not done yet."""
         drop = self._view(life, document).nodes.get(WHOLE)
         return drop is not None and drop.stored_at is None
+
+    def has_ever_dropped(self, life: Life, document: Document) -> bool:
+        """Whether a process has dropped all of a document, and may have taken that back."""
+        return (life, document) in self._dropped
 
     def unsaved(self, life: Life, document: Document) -> list[Node]:
         """What a process has changed in a document, and is not known to be stored."""

@@ -19,6 +19,12 @@ _NAMES: Final = ("a", "b", "c.d")
 _TYPED: Final = ("dec", "when", "day", "level", "span", "big", "pair")
 _SHARED: Final = 0.25
 """How many schedules are of workers."""
+_REDELIVERED: Final = 0.6
+"""How many of these are of updates that come again until they are answered."""
+_WHOLE: Final = 0.6
+"""How many of these are of transactions, where there are leases."""
+_TURNS: Final = 0.2
+"""How much of what they do is done in turns."""
 _LONG: Final = 0.06
 """How many schedules take longer than a minute."""
 
@@ -28,6 +34,7 @@ class _Maker(Accidents):
         self.random = Random(seed)
         self.more = Random(f"{seed}/more")  # for what most schedules do without: so that those stay as they were
         self.versions = Random(f"{seed}/versions")  # likewise
+        self.again = Random(f"{seed}/again")  # likewise
         self.seed = seed
         self.features = features
         self.count = self.powers = 0
@@ -38,6 +45,9 @@ class _Maker(Accidents):
         self.shares = features.workers and self.more.random() < _SHARED
         if self.shares:
             self.bots = self._workers()
+        self.redelivers = self.shares and features.redelivery and self.again.random() < _REDELIVERED
+        if self.redelivers and self.bots[0].shares == "exclusive" and self.again.random() < _WHOLE:
+            self.bots = tuple(replace(bot, once="transaction") for bot in self.bots)
         self.trouble = Trouble(seed, features, len(self.bots))
         if self.trouble.borrows:
             self.bots = tuple(replace(bot, borrows=True) for bot in self.bots)
@@ -114,12 +124,20 @@ class _Maker(Accidents):
             if (pause := self._pause()) is not None:
                 actions.append(pause)
         actions = list(map(self._restarted, actions))
+        if self.redelivers:
+            actions = list(map(self._as_turn, actions))
         names = self.plain if self.unescapes else [*self.names, *self.plain]
         self.trouble.add(actions, names, self.focus, self.token)
         if self.features.long_waits and self.more.random() < _LONG:
             self._lengthen(actions)
         return Schedule(
-            self.seed, self.bots, tuple(actions), self.features.sets, self.is_hostile, self.features.rollback
+            self.seed,
+            self.bots,
+            tuple(actions),
+            self.features.sets,
+            self.is_hostile,
+            self.features.rollback,
+            self.redelivers,
         )
 
     def _restarted(self, action: Action) -> Action:
@@ -128,6 +146,14 @@ class _Maker(Accidents):
             return action
         _, bot, seconds = action
         return ("restart", bot, seconds, self.more.random() < 0.5)
+
+    def _as_turn(self, action: Action) -> Action:
+        """Some of what updates do is done in turns: by jobs, or by a web page."""
+        if action[0] != "update" or self.again.random() > _TURNS:
+            return action
+        _, bot, user, steps, pause = action
+        steps = tuple(step for step in steps if step[0] in {"user", "chat"})
+        return ("turn", bot, user, steps, pause, self.again.random() < 0.2)
 
     def _lengthen(self, actions: list[Action]) -> None:
         """Lets one or two things that take a while take about a minute, or longer."""

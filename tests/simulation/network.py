@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dtm
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from loop import Life, Loop
 from mongod import Mongod, Written
@@ -17,6 +17,11 @@ from validating import Rules
 from wiring import Wiring, await_time, gives_up_in
 
 __all__ = ["Network"]
+
+_LIFETIME: Final = 3.0
+"""Seconds after which the server ends a transaction: less than usual, as some schedules are short."""
+_RETRY: Final = 0.005
+"""Seconds between two looks whether a transaction has ended."""
 
 
 class Network(Wiring):
@@ -86,6 +91,9 @@ class Network(Wiring):
     def _execute(self, request: Request) -> None:
         if self.closed or request.is_over:
             return
+        if self.mongod.transactions.holds(request.command):
+            self._later(_RETRY, self._arrive, request)
+            return
         if (refusal := self._refusal(request)) is not None:
             self._answer_later(request, refusal)
             return
@@ -106,8 +114,14 @@ class Network(Wiring):
     def _done(self, request: Request) -> dict[str, Any]:
         """What the server answers when it has done all that it does not refuse."""
         errors = self.refusals.of_statements(request, self._loop.time())
+        transaction = self.mongod.transactions.name_of(request.command)
+        if transaction is not None:
+            self._later(_LIFETIME, self.mongod.transactions.abort, transaction)
         if not errors:
             return self.mongod.execute(request.command, self.now())
+        if transaction is not None:
+            self.mongod.transactions.abort(transaction)
+            return with_errors({"n": 0, "nModified": 0}, [], errors)
         command, left = without(request.command, errors)
         return with_errors(self.mongod.execute(command, self.now()), left, errors)
 
@@ -139,8 +153,16 @@ class Network(Wiring):
         else:
             self._answer_later(request, answer)
 
-    def edit(self, action: Callable[[], bool]) -> None:
-        """Lets somebody else do something at the server; whether that has changed something."""
+    def edit(self, command: Mapping[str, Any], action: Callable[[], bool]) -> None:
+        """Lets somebody else do something at the server; whether that has changed something.
+
+        Args:
+            command: A command that writes the same.
+            action: Does it.
+        """
+        if self.mongod.transactions.holds(command):
+            self._later(_RETRY, self.at_server, lambda: self.edit(command, action))
+            return
         kept = self._replication.keep() if self._replication is not None else None
         if action():
             self._replicate(kept, lambda: None)
@@ -233,7 +255,7 @@ class Network(Wiring):
     def fail_over(self, seconds: float) -> None:
         """Leaves the server without a primary for a while: streams end, connections break."""
         self.failing_until = max(self.failing_until, self._loop.time() + seconds)
-        self.mongod.election += 1
+        self.mongod.elect()
         for life in self.links:
             self.reset(life)
         self._listening.clear()

@@ -67,7 +67,7 @@ class Refusals:
         """The statements of a command that are refused, each with its error."""
         errors: dict[int, int] = {}
         for refusal in self._refusals:
-            if refusal.share < 1 and request.target == "write" and _is_about(refusal, request, now):
+            if refusal.share < 1 and request.name in STATEMENTS and _is_about(refusal, request, now):
                 for index in range(len(request.command[STATEMENTS[request.name]])):
                     text = f"{self._seed}/{request.life.name}/{request.number}/{index}"
                     if zlib.crc32(text.encode()) / 2**32 < refusal.share:

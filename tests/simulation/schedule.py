@@ -24,6 +24,7 @@ class Schedule:
         sets: Whether there are sets at the start.
         hostile: Whether some documents cannot be read or stored.
         rolls_back: Whether a change takes a while until a majority has it, and may be undone before.
+        redelivers: Whether updates come again until they are answered.
     """
 
     seed: int
@@ -32,6 +33,7 @@ class Schedule:
     sets: bool = True
     hostile: bool = False
     rolls_back: bool = False
+    redelivers: bool = False
 
 
 def readable(schedule: Schedule) -> str:

@@ -30,7 +30,8 @@ class Service:
     def edit(self, collection: str, document_id: Any, edit: Edit) -> None:
         """Does one edit, as soon as the server can."""
         network = self.world.network
-        network.at_server(lambda: network.edit(lambda: self._edit(collection, document_id, edit)))
+        writes = {"update": collection, "updates": [{"q": {"_id": document_id}}]}
+        network.at_server(lambda: network.edit(writes, lambda: self._edit(collection, document_id, edit)))
 
     def _edit(self, collection: str, document_id: Any, edit: Edit) -> bool:
         now = self.world.mongod.documents(collection).get(key(document_id))

@@ -36,6 +36,8 @@ class Settling:
         await self._calm_down()
         if self.world.has_hostile_data:
             await self._cure()
+        await self._until(lambda: self.world.redelivery.is_over, "has handled what comes again")
+        await self._until(lambda: all(bot.is_idle() for bot in self.world.bots), "comes to rest")
         await self._give_time_beside_what_is_refused()
         await self._until(self._is_saved, "has saved", _LONGEST_PAUSE_OF_DOCUMENTS if self.world.may_blame else 60)
         await self._agree()
@@ -45,12 +47,14 @@ class Settling:
             if not bot.options.on_flush:
                 self._compare(bot)
                 self.world.checker.ended(bot.process, self._is_refused)
+        self.world.redelivery.check()
         for bot in self.world.bots:
             await self._stop(bot)
 
     async def _calm_down(self) -> None:
         world = self.world
         world.network.heal()
+        world.redelivery.calm_down()
         for life in world.lives:
             if not life.runs and not life.dead:
                 world.loop.thaw(life)

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from things import COUNT, TYPED, UNSTORABLE, Basket, Unstorable, can_be_cut
 
-__all__ = ["BOT_ID", "CHAT_ID", "DATABASE", "EXCLUDED", "BotOptions", "Step", "change"]
+__all__ = ["BOT_ID", "CHAT_ID", "DATABASE", "EXCLUDED", "TALLY", "BotOptions", "Step", "change"]
 
 DATABASE: Final = "bot"
 CHAT_ID: Final = -100
 BOT_ID: Final = 0
 EXCLUDED: Final = "cache"
 """The key in a user's data that a bot may exclude."""
+TALLY: Final = "tally"
+"""The key of a number to which each update that comes again adds another power of 16."""
 
 Step = tuple[Any, ...]
 """What a handler does at once: where ("user", "chat", "bot", "conversation", "keyboard"), what, and with what."""
@@ -34,6 +36,7 @@ class BotOptions:
         shares: Of a worker of a `SharedApplication`: its consistency, "stream" or "strict", or "exclusive".
         migrations: How many migrations it has: bots of several versions work on one database.
         lease_timeout: With "exclusive": seconds after which a lease expires.
+        once: Of a worker of a `SharedApplication`: how it recognizes what it has done; see there.
     """
 
     loading: str = "eager"
@@ -50,6 +53,7 @@ class BotOptions:
     shares: str = ""
     lease_timeout: float = 3.0
     migrations: int = 0
+    once: bool | str = True
 
 
 def change(data: dict[Any, Any], what: str, *more: Any) -> None:  # noqa: C901, PLR0912  (a dispatch)
@@ -72,6 +76,8 @@ def change(data: dict[Any, Any], what: str, *more: Any) -> None:  # noqa: C901, 
                 tags.discard(min(tags))
         case "count", power:
             data[COUNT] = data.get(COUNT, 0) + 16**power
+        case "tally", power:
+            data[TALLY] = data.get(TALLY, 0) + 16**power
         case "append", value:
             data.setdefault("log", []).append(value)
         case ("cut",):

@@ -31,6 +31,7 @@ _OTHER_SEEDS = {
     "statistics that cannot be read after a second start replace the objects that it was given": 8475,
     "a user who is dropped while the first statistics are read comes back with the next update": 16843,
     "statistics between a second start and its first update replace the objects that it was given": 4861,
+    "a state that was taken back, and is acknowledged all the same, is removed by the next update": 2240,
 }
 
 
@@ -457,11 +458,23 @@ FOUND = {
             ("wait", 0.109),
         ],
     ),
+    "a state that was taken back, and is acknowledged all the same, is removed by the next update": (
+        (_BOT, _WORKER),
+        [
+            ("update", 1, 1, (), 0),
+            ("wait", 0.168),
+            ("slow replication", 3.0),
+            ("update", 1, 1, (("conversation", "state2"),), 0.5),
+            ("wait", 6.8),
+        ],
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FOUND)
 def test_a_fault_that_was_found_is_gone(name: str) -> None:
     bots, actions = FOUND[name]
-    schedule = Schedule(_OTHER_SEEDS.get(name, _SEED), bots, tuple(actions), hostile="poison" in str(actions))
+    seed, all_ = _OTHER_SEEDS.get(name, _SEED), str(actions)
+    is_slow = "slow replication" in all_
+    schedule = Schedule(seed, bots, tuple(actions), hostile="poison" in all_, rolls_back=is_slow)
     assert play(schedule).violation is None

@@ -71,7 +71,7 @@ class Request:
     @property
     def target(self) -> str:
         name = self.name
-        if name in STATEMENTS:
+        if name in STATEMENTS or name == "commitTransaction":
             return "write"
         if name == "getMore" or (name == "aggregate" and self.command[name] == 1):
             return "stream"

@@ -23,7 +23,7 @@ from traffic import Request
 if TYPE_CHECKING:
     from memory import Memory
 
-__all__ = ["Delivery", "Turns"]
+__all__ = ["Delivery", "Posted", "Turns"]
 
 _LEASES = "leases"
 
@@ -45,6 +45,7 @@ class Delivery:
         ticket: Its place at the lease.
         unsaved: What was not stored when the lease was released.
         spoiled: The documents that held what cannot be stored when its handlers had run.
+        once: How its worker recognizes what is done.
     """
 
     number: int
@@ -59,6 +60,30 @@ class Delivery:
     ticket: str | None = None
     unsaved: list[Node] = field(default_factory=list)
     spoiled: set[Document] = field(default_factory=set)
+    once: bool | str = True
+
+
+@dataclass(eq=False)
+class Posted:
+    """An update as Telegram has it.
+
+    Attributes:
+        number: Its id.
+        user_id: From whom it is.
+        steps: What its handlers do.
+        pause: Seconds between two steps.
+        attempts: The times that it was delivered.
+        tries: How often that was tried.
+        is_answered: Whether a worker has answered with 200.
+    """
+
+    number: int
+    user_id: int
+    steps: Sequence[Step]
+    pause: float
+    attempts: list[Delivery] = field(default_factory=list)
+    tries: int = 0
+    is_answered: bool = False
 
 
 class Turns:
@@ -98,6 +123,8 @@ class Turns:
             for document in delivery.before:
                 if life.is_spoiled(document) or self._checker.drops(life, document):
                     continue  # nothing is merged into it
+                if self._checker.comes_again and self._checker.has_ever_dropped(life, document):
+                    continue  # another update that came at the same time may have left an empty object to this one
                 self._check_fresh(life, document, delivery, seen[document])
         if life.options.shares == "exclusive":
             self._check_lease(life, delivery)
@@ -113,15 +140,16 @@ class Turns:
                 what = f"{name_of(document, path)} as {value!r}, which was {stored!r} when the update came"
                 self._checker.violated("stale", f"a handler of {life} sees {what}")
 
-    def returned(self, life: Memory, delivery: Delivery, nodes: Sequence[Node]) -> None:
+    def returned(self, life: Memory, delivery: Delivery, nodes: Sequence[Node], *, is_known: bool = False) -> None:
         """`deliver` has returned.
 
         Args:
             life: The worker.
             delivery: The update.
             nodes: What of its changes can be stored.
+            is_known: Whether all that it changes was stored when it was delivered before.
         """
-        if delivery.runs is not False:
+        if delivery.runs is not False and not (delivery.runs is None and is_known):
             self._checker.violated("unhandled", f"deliver of {life} has returned, and no handler has run")
         if early := [node for node in delivery.unsaved if node in nodes and node.stored_at is not None]:
             self._checker.violated("lease", f"{life} has released a lease before {early} were stored")

@@ -16,7 +16,7 @@ from steps import BOT_ID, CHAT_ID, Step
 from telegram import Chat, Message, Update, User
 from telegram.ext import Application, BaseHandler, ConversationHandler
 from things import Leaves
-from turns import Delivery
+from turns import Delivery, Posted
 
 from ptb_mongo import SharedApplication
 from ptb_mongo.errors import DocumentError, PersistenceError, RefusedError, UnsavedDataError
@@ -29,6 +29,10 @@ __all__ = ["Worker"]
 
 _DATE: Final = dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc)
 _CHAT: Final = Chat(CHAT_ID, Chat.GROUP)
+
+
+class _FailsError(Exception):
+    """What is done in a turn has failed."""
 
 
 class _Handler(BaseHandler[Update, Any, None]):
@@ -68,6 +72,7 @@ class Worker(Process):
             "consistency": "stream" if options.shares == "stream" else "strict",
             "exclusive": options.shares == "exclusive",
             "lease_timeout": options.lease_timeout,
+            "once": options.once,
         }
         request = NoRequest()
         bot = Telegram(f"{BOT_ID}:simulated", request=request, get_updates_request=request)
@@ -146,35 +151,80 @@ class Worker(Process):
     # -- updates ------------------------------------------------------------------------------------------
 
     async def update(self, user_id: int, steps: Sequence[Step], pause: float) -> None:
-        """An update is delivered to this worker."""
-        if not self.started or self.stopping:
-            return
-        with self._handling(user_id):
-            await self._deliver(user_id, steps, pause)
-        self.look_at_health()
+        """An update is delivered to this worker, and never again."""
+        await self.take(Posted(next(self.world.update_ids), user_id, steps, pause))
 
-    async def _deliver(self, user_id: int, steps: Sequence[Step], pause: float) -> None:
-        world = self.world
-        delivery = Delivery(next(world.update_ids), user_id, steps, pause)
+    async def take(self, posted: Posted) -> bool:
+        """An update is delivered to this worker; whether it answers with 200."""
+        if not self.started or self.stopping:
+            return False
+        with self._handling(posted.user_id):
+            is_done = await self._deliver(posted)
+        self.look_at_health()
+        return is_done
+
+    async def _deliver(self, posted: Posted) -> bool:
+        world, user_id = self.world, posted.user_id
+        delivery = Delivery(posted.number, user_id, posted.steps, posted.pause, once=self.options.once)
+        posted.attempts.append(delivery)
         documents = [self._data(where, user_id)[0] for where in ("user", "chat", "bot")]
         world.turns.comes(self, delivery, [*documents, self.conversation(user_id)])
-        self._deliveries[delivery.number] = delivery
-        message = Message(1, _DATE, _CHAT, from_user=_user(user_id))
+        update = Update(delivery.number, message=Message(1, _DATE, _CHAT, from_user=_user(user_id)))
+        self._deliveries[id(update)] = delivery
         try:
-            await self.application.deliver(Update(delivery.number, message=message))
+            await self.application.deliver(update)
         except PersistenceError as error:
             world.note(f"{self} cannot handle update {delivery.number} of {user_id}: {error}")
             self._take_back(user_id)
-        else:
-            world.note(f"{self} has handled update {delivery.number} of {user_id}")
-            nodes = self._storable_of(delivery.nodes, delivery.spoiled)
-            # What was refused for the document's own sake is still tried, and makes no update come again.
-            rules = world.network.rules
-            saved = [node for node in nodes if not rules.may_have_refused(node.document, node.path)]
-            world.turns.returned(self, delivery, saved)
-            self._offered += nodes
+            return False
         finally:
-            del self._deliveries[delivery.number]
+            del self._deliveries[id(update)]
+        again = "" if delivery.runs is not None else ", which it knows to be done"
+        world.note(f"{self} has handled update {delivery.number} of {user_id}{again}")
+        others = [one for one in posted.attempts if one is not delivery]
+        world.turns.returned(self, delivery, self._saved_of(delivery), is_known=any(map(self._is_done, others)))
+        self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
+        return True
+
+    async def turn(self, user_id: int, steps: Sequence[Step], pause: float, *, fails: bool) -> None:
+        """What a job or a web page does to the data of a user and of the chat."""
+        if not self.started or self.stopping:
+            return
+        with self._handling(user_id):
+            await self._take_turn(user_id, steps, pause, fails=fails)
+        self.look_at_health()
+
+    async def _take_turn(self, user_id: int, steps: Sequence[Step], pause: float, *, fails: bool) -> None:
+        world, delivery = self.world, Delivery(0, user_id, steps, pause)
+        world.turns.comes(self, delivery, [self._data(where, user_id)[0] for where in ("user", "chat")])
+        try:
+            async with self.application.turn(user_id=user_id, chat_id=CHAT_ID):
+                world.turns.begins(self, delivery, self._look_at_all(user_id, "a refresh"))
+                await self._do_steps(delivery)
+                delivery.runs = False
+                if fails:
+                    raise _FailsError
+        except (PersistenceError, _FailsError) as error:
+            world.note(f"{self} cannot take a turn of {user_id}: {error!r}")
+            self._take_back(user_id)
+        else:
+            world.note(f"{self} has taken a turn of {user_id}")
+            world.turns.returned(self, delivery, self._saved_of(delivery))
+            self._offered += self._storable_of(delivery.nodes, delivery.spoiled)
+
+    def _saved_of(self, delivery: Delivery) -> list[Node]:
+        """What of an update's changes is stored once it is done.
+
+        What was refused for the document's own sake is still tried, and makes no update come again.
+        """
+        rules = self.world.network.rules
+        nodes = self._storable_of(delivery.nodes, delivery.spoiled)
+        return [node for node in nodes if not rules.may_have_refused(node.document, node.path)]
+
+    def _is_done(self, delivery: Delivery) -> bool:
+        """Whether a delivery, to this worker or another one, has stored all that it has changed."""
+        checker = self.world.checker
+        return delivery.runs is False and all(checker.is_resolved(node) for node in self._saved_of(delivery))
 
     def _take_back(self, user_id: int) -> None:
         """What an update has changed that failed is no longer in memory."""
@@ -197,28 +247,30 @@ class Worker(Process):
 
     def talks(self, update: Update) -> bool:
         """Whether an update starts a conversation, goes on with it, or ends it."""
-        delivery = self._deliveries[update.update_id]
+        delivery = self._deliveries[id(update)]
         states = [what for where, what, *_ in delivery.steps if where == "conversation"]
         return bool(states) and (states[-1] is not None or self.state(delivery.user_id) is not None)
 
     async def handle(self, update: Update, _: Any) -> None:
         """The handler of all updates."""
-        delivery = self._deliveries[update.update_id]
-        user_id = delivery.user_id
-        self.world.turns.begins(self, delivery, self._look_at_all(user_id, "a refresh"))
+        delivery = self._deliveries[id(update)]
+        self.world.turns.begins(self, delivery, self._look_at_all(delivery.user_id, "a refresh"))
+        await self._do_steps(delivery)
+        delivery.runs = self.talks(update)
+
+    async def _do_steps(self, delivery: Delivery) -> None:
         steps = [step for step in delivery.steps if step[0] not in {"conversation", "keyboard"}]
         for number, step in enumerate(steps):
             if number and delivery.pause:
                 await asyncio.sleep(max(0, delivery.pause))
             self._current = delivery
-            self._do(user_id, step)
+            self._do(delivery.user_id, step)
             self._current = None
-        delivery.runs = self.talks(update)
         delivery.spoiled = self._spoiled_of(delivery.nodes)
 
     async def talk(self, update: Update, _: Any) -> object:
         """The handler of conversations."""
-        delivery = self._deliveries[update.update_id]
+        delivery = self._deliveries[id(update)]
         (*_, state) = (what for where, what, *_ in delivery.steps if where == "conversation")
         document = self.conversation(delivery.user_id)
         self.world.checker.saw(self, document, self._leaves_of_state(delivery.user_id), "something")

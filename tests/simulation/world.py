@@ -22,6 +22,7 @@ from loop import LIFE, Life, LivelockError, Loop, StuckError
 from mongod import Mongod
 from network import Network
 from process import Process
+from redelivery import Redelivery
 from refusing import Refusal
 from replication import Replication
 from schedule import Action, Schedule
@@ -33,6 +34,7 @@ from things import CODEC, LOG, TYPED, Basket, plain_set
 from traffic import Fault, Request
 from turns import Turns
 from validating import Rule
+from worker import Worker
 
 from ptb_mongo.errors import DocumentError, RefusedError
 
@@ -72,8 +74,10 @@ class World:
         strategies = {f"bot{number}": options.on_conflict for number, options in enumerate(schedule.bots)}
         self.checker = Checker(strategies, ignored, self._stop)
         checker = self.checker
+        checker.comes_again = schedule.redelivers
         self.turns = Turns(checker)
         self.update_ids = itertools.count(1)
+        self.redelivery = Redelivery(self)
         replication = Replication(self.mongod, checker.known, checker.forget) if schedule.rolls_back else None
         self.network = Network(self.loop, self.mongod, str(schedule.seed), self._written, checker.answered, replication)
         self.trace: list[tuple[float, str]] = []
@@ -230,7 +234,13 @@ class World:
         match name, *more:
             case "update", user, steps, pause:
                 self.users[user] = None
-                bot.run(process.update(user, steps, pause))
+                if self.schedule.redelivers:
+                    self.redelivery.post(bot.number, user, steps, pause)
+                else:
+                    bot.run(process.update(user, steps, pause))
+            case "turn", user, steps, pause, fails if isinstance(process, Worker):
+                self.users[user] = None
+                bot.run(process.turn(user, steps, pause, fails=fails))
             case ("save",):
                 bot.run(process.save())
             case "drop", user:

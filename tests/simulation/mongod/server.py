@@ -15,6 +15,7 @@ from mongod.queries import aggregated
 from mongod.stages import parsed, transformed
 from mongod.storage import Snapshot, Storage, Written
 from mongod.streams import Stream, refused
+from mongod.transactions import Transactions
 from mongod.updates import Update
 from mongod.values import Document, normal
 
@@ -36,6 +37,7 @@ class Mongod:
         self._storage = Storage(database)
         self._streams: dict[int, Stream] = {}
         self._cursors = 0
+        self.transactions = Transactions(self._execute_on)
         self._held_at: int | None = None
 
     def execute(self, command: Mapping[str, Any], now: dtm.datetime) -> dict[str, Any]:
@@ -56,13 +58,25 @@ class Mongod:
         if now.tzinfo is None:
             now = now.replace(tzinfo=dtm.timezone.utc)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        transaction = Transactions.name_of(sent)
         try:
-            answer = run(self, sent, now)
+            if transaction is not None:
+                answer = self.transactions.run(transaction, sent, self._storage, now)
+            else:
+                answer = run(self, sent, now)
         except StatementError as error:
             raise refused(error.code, error.text) from error
         answer["ok"] = 1.0
         answer["operationTime"] = self._storage.oplog[-1].at
         return answer
+
+    def _execute_on(self, storage: Storage, command: Document, now: dtm.datetime) -> Document:
+        """What is answered to a command that is executed on another storage."""
+        own, self._storage = self._storage, storage
+        try:
+            return _COMMANDS[next(iter(command))](self, command, now)
+        finally:
+            self._storage = own
 
     @property
     def history(self) -> Sequence[Written]:
@@ -96,7 +110,14 @@ class Mongod:
         """
         self._streams = {}
         self._held_at = None
-        return self._storage.restore(snapshot)
+        undone = self._storage.restore(snapshot)
+        self.transactions.abort_all(self._storage)
+        return undone
+
+    def elect(self) -> None:
+        """Lets another server become the primary, which has all that this one has."""
+        self.election += 1
+        self.transactions.abort_all(self._storage)
 
     @property
     def replicates(self) -> bool:
@@ -244,6 +265,9 @@ class Mongod:
     def _ping(self, command: Document, now: dtm.datetime) -> Document:
         return {}
 
+    def _only_in_a_transaction(self, command: Document, now: dtm.datetime) -> Document:
+        raise refused(251, "there is no transaction")
+
 
 def _refuse(command: Document, *names: str) -> None:
     for name in names:
@@ -270,6 +294,8 @@ def _each(command: Document, name: str, run: Callable[[Document, int, Document],
 _COMMANDS: Final[Mapping[str, Callable[[Mongod, Document, dtm.datetime], Document]]] = {
     "hello": Mongod._hello,
     "ping": Mongod._ping,
+    "commitTransaction": Mongod._only_in_a_transaction,
+    "abortTransaction": Mongod._only_in_a_transaction,
     "insert": Mongod._insert,
     "update": Mongod._update,
     "delete": Mongod._delete,

@@ -160,6 +160,13 @@ class Storage:
         self._last = Timestamp(seconds, 1) if seconds > last.time else Timestamp(last.time, last.inc + 1)
         self.oplog.append(Entry(self._last, now, operation, *what, to=to))
 
+    def fork(self) -> Storage:
+        """Another one with the same documents, in which to try something."""
+        made = Storage(self._database)
+        made.collections = {name: dict(documents) for name, documents in self.collections.items()}
+        made._last, made._ids, made.refuses = self._last, self._ids, self.refuses
+        return made
+
     def snapshot(self) -> Snapshot:
         """What is there now."""
         collections = {name: dict(documents) for name, documents in self.collections.items()}
