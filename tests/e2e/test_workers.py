@@ -37,6 +37,7 @@ async def test_all_end_where_a_single_process_would_leave_them_though_a_worker_i
     assert result.counts["delivered again"] > 0
 
 
+@pytest.mark.skipif(not IS_DEEP, reason="in the deep form only: it takes half a minute")
 async def test_all_end_there_too_though_workers_are_frozen_and_cut_off_for_longer_than_a_lease(
     mongodb_server_uri: str,
 ) -> None:
