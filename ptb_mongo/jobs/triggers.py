@@ -225,16 +225,17 @@ def latest_run(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.d
     if getattr(trigger, "jitter", None):
         return max(next_run, now - _SECOND)
     if type(trigger) is IntervalTrigger:
-        missed = int((now - next_run) / trigger.interval)
-        latest: dtm.datetime = next_run + missed * trigger.interval
-        return latest
+        begin = next_run.astimezone(_UTC)  # in another zone, what is added is the time of its clocks
+        missed = int((now - begin) / trigger.interval)
+        latest: dtm.datetime = begin + missed * trigger.interval
+        return latest.astimezone(next_run.tzinfo)
     return _latest_match(trigger, next_run, now)
 
 
 def _latest_match(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.datetime:
     """The last time up to now that matches: the latest second from which on there is one, found by halves."""
-    begin, found = next_run, next_run
-    low, high = 0, int((now - next_run) / _SECOND) + 1
+    begin, found = next_run.astimezone(_UTC), next_run
+    low, high = 0, int((now - begin) / _SECOND) + 1
     while low < high:
         middle = (low + high + 1) // 2
         match = trigger.get_next_fire_time(None, begin + middle * _SECOND)

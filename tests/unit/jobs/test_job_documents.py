@@ -18,7 +18,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from telegram.ext import Job, JobQueue
 
@@ -321,6 +321,11 @@ hostile_rules = st.one_of(
 )
 
 
+# Apia left out a whole day: of a date there, adding seconds adds those of its clocks.
+@example({"kind": "repeating", "interval": 1, "zone": "Pacific/Apia"}, dtm.datetime(1970, 1, 1, tzinfo=UTC), False)
+@example({"kind": "repeating", "interval": 1, "zone": "Pacific/Apia"}, dtm.datetime(1970, 1, 1, tzinfo=UTC), True)
+@example({"kind": "cron", "second": "*", "zone": "Pacific/Apia"}, dtm.datetime(1970, 1, 1, tzinfo=UTC), False)
+@example({"kind": "cron", "second": "*", "zone": "Pacific/Apia"}, dtm.datetime(1970, 1, 1, tzinfo=UTC), True)
 @given(hostile_rules, edges, st.booleans())
 def test_what_passes_the_checks_raises_nothing_in_the_scheduler_whenever_it_is_due(rule, next_run, coalesce):
     """An error there would end its timer, and with that all jobs."""
