@@ -22,6 +22,7 @@ from ptb_mongo.scopes.factory import Scopes
 from ptb_mongo.session import Session
 from ptb_mongo.sync.change_stream import ChangeStream
 from ptb_mongo.sync.saver_watch import SaverWatch
+from ptb_mongo.sync.tickets import SAVED
 from ptb_mongo.types import BD, CD, UD, CDCData, ConversationDict, ConversationKey
 
 __all__ = ["PTBInterface"]
@@ -158,6 +159,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
         """Saves the copy of an object, if it has changed."""
         if (session := self._lifecycle.session) is not None:
+            if scope_of is not _BOT_DATA and self._is_in_hand(scope_of(session.scopes), key):
+                return SAVED
             try:
                 saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
             except Exception as error:  # noqa: BLE001  (PTB calls this for all users in one loop)
@@ -181,9 +184,18 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If the state cannot be stored.
         """
+        session = self._lifecycle.session
+        if session is not None and self._is_in_hand(session.scopes.conversations, (name, tuple(key))):
+            return SAVED
         return self._lifecycle.save(
             lambda scopes: _staged(scopes.conversations, scopes.conversations.stage_now(name, key, new_state))
         )
+
+    def _is_in_hand(self, collection: Collection[Any], key: Any) -> bool:
+        """Whether an update of a `SharedApplication` that may be taken back is changing a document, and saves it."""
+        sharing = self._lifecycle.settings.sharing
+        replica = collection.replicas.get(key) if sharing is not None else None
+        return sharing is not None and replica is not None and sharing.is_in_hand(replica)
 
     def update_callback_data(self, data: CDCData) -> Coroutine[Any, Any, None]:
         """Saves the keyboards that have changed.

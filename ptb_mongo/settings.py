@@ -14,6 +14,7 @@ from telegram.ext import CallbackDataCache
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.held_by_ptb import check_ptb
 from ptb_mongo.replica.conflicts import check_on_conflict
+from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
 from ptb_mongo.scopes.exclusion import Exclusion
@@ -35,6 +36,7 @@ class Sharing(NamedTuple):
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
         once: Whether updates that are done are remembered.
+        is_in_hand: Tells whether an update that may be taken back is changing a document, and will save it.
         bot_data_passed_on: Called as PTB itself, and no handler, has asked the application for `bot_data`.
     """
 
@@ -45,6 +47,7 @@ class Sharing(NamedTuple):
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
     once: bool
+    is_in_hand: Callable[[Replica], bool]
     bot_data_passed_on: Callable[[], None]
 
 

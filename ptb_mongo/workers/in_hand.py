@@ -7,6 +7,7 @@ again, as an update of PTB's own updater, nothing is taken back, and what is pen
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,12 +28,15 @@ class Hands:
 
     def __init__(self) -> None:
         self._keeping: set[Turn] = set()  # turns that do not come again
+        self._in_hand: Counter[Replica] = Counter()  # of turns that do
 
     def take(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
         """A turn begins: what others have changed is merged in."""
         for replica in _replicas(turn, session, kinds):
             turn.found[replica] = replica.in_hand()
-        if not turn.comes_again:
+        if turn.comes_again:
+            self._in_hand.update(turn.found.keys())
+        else:
             self._keeping.add(turn)
 
     def leave(self, turn: Turn, session: Session) -> None:
@@ -40,6 +44,19 @@ class Hands:
         for handler, key in turn.conversations:
             session.scopes.conversations.left(handler.name or "", key)
         self._keeping.discard(turn)
+        if turn.comes_again:
+            for replica in turn.found:
+                self._in_hand[replica] -= 1
+                if self._in_hand[replica] <= 0:
+                    del self._in_hand[replica]
+
+    def has(self, replica: Replica) -> bool:
+        """Whether a turn that comes again has a document in hand.
+
+        Then nobody else may save it: what is half done may have to be taken back, and what a turn has changed that has
+        lost its lease must not be merged with what others have saved since.
+        """
+        return replica in self._in_hand
 
     @staticmethod
     def were_emptied(turn: Turn, session: Session) -> bool:

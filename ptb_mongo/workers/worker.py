@@ -88,6 +88,7 @@ class Worker:
                 callback_data=cache,
                 lease_timeout=lease_timeout if exclusive is not None else None,
                 once=bool(once),
+                is_in_hand=self._hands.has,
                 bot_data_passed_on=bot_data.passed_on,
             )
         )

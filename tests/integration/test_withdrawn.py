@@ -6,6 +6,7 @@ The kind: a worker that was cut off, frozen, or told nothing, and has something 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -104,6 +105,40 @@ async def test_who_was_cut_off_before_a_save_does_not_undo_what_others_have_answ
         await one.delivers(text("start"), count)
         assert database.user_data.find_one(USER)["data"] == {"n": 5}
         assert database.conversations.find_one({"state": 1}) is not None
+
+
+@pytest.mark.parametrize("mode", MODES, ids=NAMES)
+async def test_ptbs_own_save_leaves_alone_what_is_half_done(free, database, mode):
+    bot = free(**mode)
+    async with running(bot):
+        await bot.delivers(text(), count)
+        bot.application.mark_data_for_update_persistence(user_ids=USER)
+        with contextlib.suppress(ZeroDivisionError):
+            async with bot.application.turn(user_id=USER):
+                bot.application.user_data[USER]["n"] += 1
+                await bot.application.update_persistence()
+                raise ZeroDivisionError
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await bot.delivers(text(), count)
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+
+
+async def test_ptbs_own_save_leaves_a_state_alone_whose_update_is_not_done(free, database):
+    bot = free([conversation()], exclusive=True)
+    async with running(bot):
+
+        async def loses(_: Update, context: Any) -> None:
+            await context.application.update_persistence()
+            assert database.conversations.count_documents({}) == 0
+            database.leases.update_one({"_id": f"user:{USER}"}, {"$set": {"holder": "another:1"}})
+            await context.application.current_turn.lost.wait()
+
+        with pytest.raises(LeaseError):
+            await bot.delivers(text("start"), loses)
+        database.leases.delete_many({})
+
+        assert database.conversations.count_documents({"buried": {"$exists": False}}) == 0
 
 
 async def test_an_insertion_that_arrives_late_brings_nothing_back(cut_off, free, traffic, database):
