@@ -60,7 +60,7 @@ def unit(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, on a real server: ten minutes on two cores."""
     _install(session, "dev")
-    session.run("pytest", "-n", "5", *session.posargs)
+    session.run("pytest", "-n", "4", *session.posargs)
     if not session.posargs:
         session.run("pytest", "-n", "3", "tests/simulation")  # its modules share names with those of the torture test
         session.run("python", "tests/ptb_suite/run.py", "-n", "3")

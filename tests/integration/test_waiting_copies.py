@@ -17,7 +17,8 @@ from bots import USER, Bot, until
 
 from ptb_mongo import EncodeError, MongoPersistence, UnsavedDataError
 
-UNSTORABLE = {"bad": ...}
+# Of Python's own types, so that a copy waits, and of one hash, so that it cannot be stored: it would take long to load.
+UNSTORABLE = {"bad": {number * (2**61 - 1) for number in range(2500)}}
 """Marshal knows it, so that it waits; and it cannot be stored."""
 
 
