@@ -73,12 +73,12 @@ def test_a_bot_serves_everybody_else(mongodb_server_uri: str) -> None:
 @pytest.mark.parametrize(
     ("number", "worse"),
     [
-        (33, lambda: mock.patch.object(Codec, "check_usable")),
+        (1105, lambda: mock.patch.object(Codec, "check_usable")),
         (1864, lambda: mock.patch.object(decoder, "check_collisions")),
-        (634, lambda: mock.patch.object(Restorer, "outside", lambda self, _: self._bot)),
-        (565, lambda: mock.patch.object(bounds, "PATTERN_FLAGS", -1)),
-        (120, lambda: mock.patch.dict(standard.STANDARD, {uuid.UUID: lambda _: uuid.UUID.__new__(uuid.UUID)})),
-        (8036, lambda: mock.patch.dict(standard.STANDARD, {Timestamp: lambda made: made.cls.__new__(made.cls)})),
+        (67, lambda: mock.patch.object(Restorer, "outside", lambda self, _: self._bot)),
+        (1038, lambda: mock.patch.object(bounds, "PATTERN_FLAGS", -1)),
+        (3969, lambda: mock.patch.dict(standard.STANDARD, {uuid.UUID: lambda _: uuid.UUID.__new__(uuid.UUID)})),
+        (5677, lambda: mock.patch.dict(standard.STANDARD, {Timestamp: lambda made: made.cls.__new__(made.cls)})),
     ],
     ids=[
         "no proof that it is usable",
