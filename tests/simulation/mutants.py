@@ -99,7 +99,7 @@ MUTANTS = (
         f"{_REPLICA}.read",
         "self._know(read_at=moment)",
         "self._know(read_at=self._now)",
-        2903,
+        729,
     ),
     Mutant(
         "a write that did not match is taken for done",
@@ -209,7 +209,7 @@ MUTANTS = (
         "driver.database:Driver.raw_documents",
         "if lasting and self.may_roll_back:",
         "if False:",
-        452,
+        398,
     ),
     Mutant(
         "what others make is not noticed",
@@ -279,7 +279,7 @@ MUTANTS = (
         "held_states:replace_state",
         "held[key] = state",
         "pass",
-        87,
+        1761,
     ),
     Mutant(
         "a state that is acknowledged although it was taken back is not told to the handlers",
