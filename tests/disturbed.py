@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from bots import USER, Bot
 from proxy_process import ProxyProcess
 
@@ -34,6 +36,14 @@ class Traffic:
     async def calm(self) -> None:
         """Disturbs nothing any more."""
         await self.does("forget_rules", "discard", "forward")
+
+
+@contextlib.contextmanager
+def soon_given_up() -> Iterator[None]:
+    """Commands that are sent here have 1.5 seconds; all others keep their 10, as a busy machine is no outage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ptb_mongo.driver.connection.DEADLINE", 1.5)
+        yield
 
 
 @dataclass

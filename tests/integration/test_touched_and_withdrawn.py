@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bots import until
-from disturbed import WRITES, Traffic
+from disturbed import WRITES, Traffic, soon_given_up
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from workers import SharedBot, click, message, running, text
 
@@ -35,8 +35,7 @@ def cut_off(traffic: Traffic, mongodb_database: str) -> Callable[..., SharedBot]
 
 
 @pytest.fixture(autouse=True)
-async def calm(traffic: Traffic, monkeypatch: pytest.MonkeyPatch, service: Any) -> AsyncIterator[None]:
-    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 1.5)
+async def calm(traffic: Traffic, service: Any) -> AsyncIterator[None]:
     service.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": 1})
     yield
     service.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": 60})
@@ -73,7 +72,7 @@ class Failing:
 
 
 async def fails(bot: SharedBot, traffic: Traffic, act: Callable[[Any], Any], user: int = 1) -> None:
-    with pytest.raises(PersistenceError):
+    with soon_given_up(), pytest.raises(PersistenceError):
         await bot.delivers(text(user=user), Failing(traffic, act))
     await traffic.does("cut", "forward")
     await goes_on(bot)
@@ -224,7 +223,7 @@ async def test_a_keyboard_that_a_failed_update_has_dropped_is_there_when_it_come
         update = await pressed(bot, "buy")
         data = next(iter(bot.application.bot.callback_data_cache.persistence_data[0]))
         text_of_button = data[0] + next(iter(data[2]))
-        with pytest.raises(PersistenceError):
+        with soon_given_up(), pytest.raises(PersistenceError):
             await bot.delivers(update, is_cut_off)
         await traffic.does("cut", "forward")
         await goes_on(bot)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from bots import until
-from disturbed import WRITES, Traffic
+from disturbed import WRITES, Traffic, soon_given_up
 from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from workers import USER, SharedBot, running, text
@@ -69,8 +69,7 @@ async def goes_on(bot: SharedBot) -> None:
 
 
 @pytest.fixture(autouse=True)
-async def calm(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 1.5)
+async def calm(traffic: Traffic) -> AsyncIterator[None]:
     yield
     await traffic.calm()
 
@@ -89,7 +88,7 @@ async def test_who_was_cut_off_before_a_save_does_not_undo_what_others_have_answ
             await traffic.does("stall")
 
         again = text("end")
-        with pytest.raises(PersistenceError):
+        with soon_given_up(), pytest.raises(PersistenceError):
             await one.delivers(again, is_cut_off)
         assert one.application.user_data[USER] == {"n": 1}
         await two.delivers(again, count)
@@ -145,7 +144,7 @@ async def test_an_insertion_that_arrives_late_brings_nothing_back(cut_off, free,
     one, two = cut_off(consistency="strict"), free(consistency="strict")
     async with running(one, two):
         await traffic.does("hold", commands=WRITES, collections=["user_data"])
-        with pytest.raises(UnavailableError):
+        with soon_given_up(), pytest.raises(UnavailableError):
             await one.delivers(text(), count)
         await goes_on(one)  # it has made sure that the first one can do nothing
 
@@ -167,7 +166,7 @@ async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_wr
     async with running(one, two):
         await one.delivers(text(), count)
         await traffic.does("lose_answer", commands=WRITES, collections=["user_data"], close=False)
-        with pytest.raises(UnavailableError):
+        with soon_given_up(), pytest.raises(UnavailableError):
             await one.delivers(text(), count)
         for _ in range(3):
             await two.delivers(text(), count)
@@ -181,10 +180,9 @@ async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_wr
 @pytest.mark.parametrize("first", ["start", "end"])
 @pytest.mark.parametrize("mode", MODES[::2], ids=NAMES[::2])
 async def test_a_state_that_is_stored_although_it_was_taken_back_is_not_undone_by_the_next_update(
-    cut_off, free, traffic, database, monkeypatch, mode, first
+    cut_off, free, traffic, database, mode, first
 ):
     """The server is slow, and acknowledges what `deliver` has no longer waited for."""
-    monkeypatch.setattr("ptb_mongo.driver.connection.DEADLINE", 10.0)
     one, two = cut_off([conversation()], **mode), free([conversation()], **mode)
     async with running(one, two):
         if first == "end":
@@ -357,7 +355,7 @@ async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut
             add("quick")(context)
             await traffic.does("stall")
 
-        with pytest.raises(UnavailableError):
+        with soon_given_up(), pytest.raises(UnavailableError):
             await bot.delivers(again, fails)
         await traffic.does("forward")
         await goes_on(bot)
@@ -380,7 +378,7 @@ async def test_what_does_not_come_again_is_kept_though_an_update_beside_it_fails
             await traffic.does("stall")
 
         await bot.takes(text(user=OTHER, chat=GROUP), is_cut_off)
-        with pytest.raises(UnavailableError):
+        with soon_given_up(), pytest.raises(UnavailableError):
             await bot.delivers(text(chat=GROUP), lambda _, context: context.chat_data.update(never=1))
         await traffic.does("forward")
         await goes_on(bot)
@@ -407,7 +405,7 @@ async def test_what_an_update_drops_that_fails_stays(cut_off, traffic, database,
                 await traffic.does("stall")
 
         if fails == "after":
-            with pytest.raises(UnavailableError):
+            with soon_given_up(), pytest.raises(UnavailableError):
                 await bot.delivers(text(), drops)
             await traffic.does("cut", "forward")
         else:
