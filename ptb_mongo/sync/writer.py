@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ptb_mongo.driver import Driver
@@ -72,7 +72,6 @@ class Writer:
         self._operations = OperationMaker(name, buries)
         self.graves = Graves(driver, self.submit)
         self._sender = Sender(driver, reader, self._operations, self.graves, availability, counters)
-        self.transactions = self._sender.transactions
         self._availability = availability
         self._counters = counters
         self._held = held
@@ -120,9 +119,16 @@ class Writer:
         return not (self._held or self._closed) and self._is_awaited(collection)
 
     def _is_awaited(self, collection: Collection[Any]) -> bool:
-        """Whether saves wait for the server."""
+        """Whether saves wait for the server; of those that it refuses for now, each that is the next attempt.
+
+        Else nothing would ever find out that it refuses them no longer, where what is not acknowledged is taken back.
+        """
         known = self._availability
-        return not known.is_unreachable and not (known.refusals and _saving(collection) in known.refusals)
+        if known.is_unreachable:
+            return False
+        if not known.refusals or _saving(collection) not in known.refusals:
+            return True
+        return self._collections.until(collection.collection) <= self._loop.time()
 
     def retry(self, replica: Replica) -> None:
         """Tries again what was refused for the document's own sake, as the stored document may have changed."""
@@ -267,6 +273,16 @@ class Writer:
         self.silent_since = began
         self._availability.mark_unreachable(UnavailableError(f"no answer for {self._patience:g} s"), since=since)
 
+    async def save_whole(
+        self, documents: Mapping[Collection[Any], Sequence[Replica]], marks: Mapping[str, Any]
+    ) -> bool:
+        """Writes documents at once and in one transaction; see `Transactions.save`."""
+        if not await self._sender.transactions.save(documents, marks):
+            return False
+        for collection in documents:
+            self._are_accepted(collection)
+        return True
+
     # -- writing ----------------------------------------------------------------------------------------
 
     async def _write_waiting(self) -> None:
@@ -342,9 +358,13 @@ class Writer:
                     self.waiting[replica] = self.waiting.pop(replica)
             return True
         if run.is_answered:
-            self._collections.end(collection.collection)
-            self._availability.mark_accepted(what)
+            self._are_accepted(collection)
         return False
+
+    def _are_accepted(self, collection: Collection[Any]) -> None:
+        """The server has written documents of a collection."""
+        self._collections.end(collection.collection)
+        self._availability.mark_accepted(_saving(collection))
 
 
 def _saving(collection: Collection[Any]) -> Request:

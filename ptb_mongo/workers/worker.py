@@ -276,7 +276,7 @@ class Worker:
         offer(turn, session, self._kept, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
         is_plain = not turn.everything and not turn.errors
-        if is_plain and await session.writer.transactions.save(changed, marks):
+        if is_plain and await session.writer.save_whole(changed, marks):
             self._timeouts.watch(turn)
             if turn.mark is not None:
                 turn.mark.seen(turn.mark.now, is_done=True)

@@ -26,6 +26,7 @@ from workers import SharedBot, running, text
 from ptb_mongo import (
     DocumentError,
     MongoPersistence,
+    PersistenceError,
     RefusedError,
     UnavailableError,
     UnsavedDataError,
@@ -70,6 +71,10 @@ class Guarded:
         }
         self.root.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
 
+    def refuses_statements(self) -> None:
+        """Refuses each update in a command of its own accord, not the command, until it is told otherwise."""
+        self.root.admin.command("configureFailPoint", "failAllUpdates", mode="alwaysOn")
+
     def refuses_streams(self, code: int) -> None:
         """Refuses to open change streams with a code, until it is told otherwise."""
         data = {"failCommands": ["aggregate"], "errorCode": code, "namespace": f"{DATABASE}.$cmd.aggregate"}
@@ -77,7 +82,8 @@ class Guarded:
 
     def calms_down(self) -> None:
         """Refuses nothing any more."""
-        self.root.admin.command("configureFailPoint", "failCommand", mode="off")
+        for name in ("failCommand", "failAllUpdates"):
+            self.root.admin.command("configureFailPoint", name, mode="off")
         self.root.admin.command("setUserWriteBlockMode", 1, **{"global": False})
         self.allows(*ACTIONS)
 
@@ -272,6 +278,49 @@ async def test_an_update_whose_changes_are_refused_is_to_be_delivered_again(serv
             await worker.application.deliver(update)
         server.calms_down()
         await until(lambda: worker.persistence.health().waiting == 0)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["commands", "statements"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"consistency": "stream"},
+        {"consistency": "strict"},
+        {"exclusive": True},
+        {"exclusive": True, "once": "transaction"},
+    ],
+    ids=["stream", "strict", "exclusive", "transaction"],
+)
+async def test_updates_that_come_again_are_handled_as_soon_as_nothing_is_refused_any_more(
+    server: Guarded, options: dict[str, Any], whole: bool
+) -> None:
+    """Each is taken back when it fails, so that nothing may be left that waits, and could be tried again."""
+    worker = SharedBot(MongoPersistence(server.uri(), DATABASE, shutdown_timeout=20), **options)
+    has_come = asyncio.Event()
+    async with running(worker):
+
+        async def changes(_: Any, context: Any) -> None:
+            context.user_data["x"] = context.user_data.get("x", 0) + 1
+            if not has_come.is_set():
+                has_come.set()
+                if whole:
+                    server.refuses(BLOCKED)
+                else:
+                    server.refuses_statements()
+
+        update = text()
+        for _ in range(3):
+            with pytest.raises(PersistenceError):
+                await worker.delivers(update, changes)
+        server.calms_down()
+
+        for _ in range(100):  # as Telegram sends it
+            with contextlib.suppress(PersistenceError):
+                await worker.delivers(update, changes)
+                break
+            await asyncio.sleep(0.05)
+        assert server.stored() == {"x": 1}
+        assert worker.persistence.health().reason is None
 
 
 # -- reading --------------------------------------------------------------------------------------------
