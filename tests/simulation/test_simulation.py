@@ -18,7 +18,7 @@ from schedule import readable
 from world import play
 
 _CHUNKS = 30
-_IN_A_CHUNK = 50
+_IN_A_CHUNK = 25
 _WITH_MIGRATIONS = 25
 
 
