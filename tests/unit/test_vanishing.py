@@ -52,3 +52,28 @@ async def test_a_restore_from_memory_gives_way_between_documents(monkeypatch: py
     assert len(loaded) == len(submitted) == NUMBER
     assert max(after - before for before, after in itertools.pairwise(made)) <= 2
     assert driver.form["restored"] == "1"
+
+
+async def test_a_restore_from_memory_leaves_out_nobody_whom_an_update_uses_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each pause somebody is used whose turn in the restore has not come yet."""
+    monkeypatch.setattr(steps, "_LONGEST", 0.0)
+    counters, submitted = Counters(), []
+    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
+    raws = [dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]
+    loaded = dict(users.attached(raws))
+    driver: Any = Driver()
+    names = "ptb_mongo", "database", 5
+    vanishing = Vanishing(driver, *names, [users], lambda _, one: submitted.append(one.id), Availability(counters))
+    assert users.replicas[0].id == 0
+
+    async def use() -> None:
+        for key in reversed(range(NUMBER)):
+            users.see(key, loaded[key])
+            await asyncio.sleep(0)
+
+    using = asyncio.create_task(use())
+    await vanishing.restore("1")
+    using.cancel()
+    assert sorted(submitted) == [*range(NUMBER)]
