@@ -124,6 +124,33 @@ async def test_ptbs_own_save_leaves_alone_what_is_half_done(free, database, mode
         assert database.user_data.find_one(USER)["data"] == {"n": 2}
 
 
+@pytest.mark.parametrize("ends", ["as it was done before", "as its button cannot be read"])
+async def test_ptbs_own_save_is_not_left_to_an_update_that_saves_nothing(free, database, monkeypatch, ends):
+    """Something that is no update has changed the data, and it is saved while an update begins."""
+    bot = free(consistency="strict")
+    bring_in = bot.application._worker.keyboards.bring_in
+    async with running(bot):
+        update = text()
+        await bot.delivers(update, count)
+
+        async def slowly(turn: Any, *args: Any, **options: Any) -> None:
+            bot.application.user_data[USER]["job"] = 1
+            bot.application.mark_data_for_update_persistence(user_ids=USER)
+            await bot.application.update_persistence()
+            if not turn.is_done:
+                raise UnavailableError("the button cannot be read")
+            await bring_in(turn, *args, **options)
+
+        monkeypatch.setattr(bot.application._worker.keyboards, "bring_in", slowly)
+        if ends.startswith("as it was done"):
+            await bot.delivers(update, count)
+        else:
+            with pytest.raises(UnavailableError, match="button"):
+                await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1, "job": 1}
+
+
 async def test_ptbs_own_save_leaves_a_state_alone_whose_update_is_not_done(free, database):
     bot = free([conversation()], exclusive=True)
     async with running(bot):
