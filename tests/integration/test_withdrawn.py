@@ -313,6 +313,29 @@ async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_wai
         await until(lambda: database.leases.count_documents({}) == 0)
 
 
+async def test_an_update_of_ptbs_own_updater_is_handled_although_another_one_has_lost_its_lease(free, database):
+    """Neither comes again: an error would lose this one, and nothing of the other one is taken back."""
+    bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+
+        async def slow(update: Update, context: Any) -> None:
+            count(update, context)
+            begun.set()
+            await go_on.wait()
+
+        first = asyncio.create_task(bot.takes(text(), slow))
+        await begun.wait()
+        database.leases.delete_many({})
+        await bot.takes(text(), count)
+        assert bot.errors == []
+        go_on.set()
+        await first
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
+        await until(lambda: database.leases.count_documents({}) == 0)
+
+
 async def test_a_handler_is_told_that_its_lease_was_lost(free, database):
     bot = free(exclusive=True, lease_timeout=0.6)
     async with running(bot):
