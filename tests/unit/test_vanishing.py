@@ -77,3 +77,23 @@ async def test_a_restore_from_memory_leaves_out_nobody_whom_an_update_uses_meanw
     await vanishing.restore("1")
     using.cancel()
     assert sorted(submitted) == [*range(NUMBER)]
+
+
+async def test_nothing_goes_on_after_the_end_of_what_waits_for_something_before_it() -> None:
+    class NeverAnswers(Driver):
+        def find(self, *_: Any, **__: Any) -> Any:
+            return self._nothing()
+
+        @staticmethod
+        async def _nothing() -> Any:
+            await asyncio.Event().wait()
+            yield
+
+    driver: Any = NeverAnswers()
+    vanishing = Vanishing(driver, "ptb_mongo", "database", 5, [], lambda *_: None, Availability(Counters()))
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        vanishing.look()
+        await asyncio.sleep(0)
+    await vanishing.close()
+    assert asyncio.all_tasks() == before
