@@ -224,8 +224,13 @@ class Arrivals:
             run.is_void = True
         if self._claims is not None:
             self._claims.gone(job_id)
-        if self._is_full and len(self._store.jobs) < MOST_JOBS // 2 and self._store.weight < MOST_BYTES // 2:
-            self._is_full, self._must_reload = False, True  # for those that were left alone
+        self.one_is_gone()
+
+    def one_is_gone(self) -> None:
+        """A job is held no longer: those that were left alone are brought in when there is room for many of them."""
+        is_waited_for = self._is_open and self._is_full
+        if is_waited_for and len(self._store.jobs) < MOST_JOBS // 2 and self._store.weight < MOST_BYTES // 2:
+            self._is_full, self._must_reload = False, True
             self._read()
 
     def _take(self, scope: JobScope, replica: Replica, body: Document) -> bool:

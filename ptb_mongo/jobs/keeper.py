@@ -199,6 +199,7 @@ class JobKeeper:
             if job is None:
                 is_stored = job_id not in self._known.in_memory
                 self._known.forget(job_id)
+                self._arrivals.one_is_gone()
                 return scope.staged(job_id, None, is_done=is_done) if is_stored else None
             callback = self._callback_of(job)
             if callback is None:

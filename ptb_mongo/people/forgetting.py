@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.people.application import AnyApplication, Held, calling_application
@@ -23,6 +24,8 @@ from ptb_mongo.session import Session
 from ptb_mongo.sync.exchange import Exchange, Offer
 
 __all__ = ["Forgetting"]
+
+_NAMES: Final = 1000  # a stranger may have stored any number
 
 
 class Forgetting:
@@ -57,9 +60,9 @@ class Forgetting:
         return None if application is None else Held(application)
 
     def parts(self) -> KeyParts:
-        """What is known of the keys of conversations."""
+        """What is known of the keys of conversations, for a short time: all handlers are looked through once a name."""
         held = self._held()
-        return unknown if held is None else held.parts
+        return unknown if held is None else lru_cache(_NAMES)(held.parts)
 
     def _parts(self, name: str) -> tuple[bool, bool] | None:
         return self.parts()(name)

@@ -61,7 +61,7 @@ class OfferedData(UnusedData[T]):
         if key in self.quarantined or (self.unstorable and replica in self.unstorable):
             return Offering.AT_ONCE
         if looks:
-            # What marshal does not know may have been copied only in part: by its class.
+            # What has no fingerprint may have been copied only in part: by its class.
             if (found := fingerprint(copy)) is None:
                 return Offering.AT_ONCE
             if replica.is_unchanged(found):

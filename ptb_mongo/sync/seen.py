@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import datetime as dtm
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from ptb_mongo.codec import BURIED_FIELD
@@ -227,9 +227,10 @@ class Seen:
         """The conversations of those who were seen; a group that others write in is not enough."""
         writers = users.union((user for _, user in talks), (chat for chat in chats if chat > 0))
         places = chats.union(chat for chat, _ in talks)
+        parts_of = cache(self.parts)  # each time, it looks through all handlers
         found = []
         for number, ((name, key), replica) in enumerate([*self._collections["conversations"].replicas.items()]):
-            per_chat, per_user = self.parts(name) or (len(key) > 1, True)
+            per_chat, per_user = parts_of(name) or (len(key) > 1, True)
             if per_chat and per_user:
                 is_seen = key[:2] in talks or (key[:1] == key[1:2] and key[0] in chats)
             else:

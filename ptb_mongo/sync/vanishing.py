@@ -71,7 +71,7 @@ class Vanishing:
         self._since = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
         self.has_vanished = False
         self._done: set[str] = set()  # the orders that were carried out
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[asyncio.Task[None], None] = {}  # each goes on when the one before it is done
 
     def begins(self, form: Mapping[str, Any] | None) -> None:
         """The format document is there; one that is made later is another database's.
@@ -160,14 +160,16 @@ class Vanishing:
             await self.restore(number)
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        before = self._task
+        before = next(reversed(self._tasks), None)
 
         async def after() -> None:
             if before is not None and not before.done():
                 await asyncio.wait([before])
             await work()
 
-        self._task = asyncio.get_running_loop().create_task(after(), name="ptb_mongo vanishing")
+        task = asyncio.get_running_loop().create_task(after(), name="ptb_mongo vanishing")
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     # -- writing back -----------------------------------------------------------------------------------
 
@@ -203,8 +205,8 @@ class Vanishing:
 
     async def close(self) -> None:
         """Ends what runs."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        for task in reversed([*self._tasks]):  # the last one first: none of them begins any more
+            await cancel_and_wait(task)
 
 
 def _number(stored: object) -> str | None:

@@ -30,8 +30,11 @@ class Holders:
     async def follow(self, turn: Turn, keys: Collection[str]) -> None:
         """A turn has been given leases: waits until others of this worker are over that have lost them.
 
+        Of one that does not come again, nothing is taken back: it is waited for no longer than that. Otherwise an
+        update of PTB's own updater, which does not come again either, would never be handled.
+
         Raises:
-            LeaseError: If one of these takes too long.
+            LeaseError: If one that comes again takes too long.
         """
         for key in keys:
             while (before := self._turns.get(key)) is not None and not before.is_over:
@@ -39,6 +42,8 @@ class Holders:
                 try:
                     await wait_at_most(self._patience, before.over.wait())
                 except asyncio.TimeoutError as error:
+                    if not before.comes_again:
+                        break
                     raise LeaseError(
                         f"a handler of this worker has lost the lease {key!r}, and is still running after "
                         f"{self._patience:g} s"

@@ -146,8 +146,9 @@ class Worker:
                 turn.leave_to_others()
                 await self._refresh.bring_in(turn, session)
                 self._timeouts.before(turn)
-                self._hands.take(turn, session, self._persistence.store_data)
                 await self.keyboards.bring_in(turn, session, read=self._refresh.reads(session))
+                if not turn.is_done:  # PTB's own save leaves to a turn what that has in hand, and is to save
+                    self._hands.take(turn, session, self._persistence.store_data)
                 try:
                     yield
                 except BaseException:

@@ -125,6 +125,17 @@ async def test_megabytes_of_a_stranger_are_bounded_and_told_of(mongo_persistence
         await until(lambda: [job.job.id for job in jobs.jobs()] == ["now there is room"])
 
 
+async def test_those_that_were_left_alone_have_their_turn_when_the_others_have_run(
+    mongo_persistence, database, monkeypatch
+):
+    monkeypatch.setattr(arrivals, "MOST_JOBS", 10)
+    database.jobs.insert_many(planted(25, next_run=now(seconds=-1)))
+    async with running(mongo_persistence()) as jobs:
+        await until(lambda: len(RAN) == 25)
+        await until(lambda: jobs.jobs() == ())
+    assert database.jobs.count_documents({}) == 0
+
+
 @pytest.mark.parametrize("name", ["x" * 1_000_000, ["a", "x" * 1_000_000], {"a": "x" * 1_000_000}, 5, None])
 async def test_megabytes_in_the_place_of_a_callback_are_not_fetched(
     mongo_persistence, database, monkeypatch, caplog, name

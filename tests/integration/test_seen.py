@@ -19,6 +19,7 @@ from workers import text
 
 from ptb_mongo import MongoPersistence
 from ptb_mongo.driver.operations import Update
+from ptb_mongo.people.application import Held
 
 GROUP, ACTIVE, SILENT = -100, 1, 2
 YEAR = timedelta(days=365)
@@ -169,3 +170,22 @@ async def test_a_short_time_is_noted_four_times_in_it(make: Callable[..., Bot]) 
         await bot.hears()
         seen = session_of(bot).seen
         assert (seen._day, seen.days) == (3600, 1)
+
+
+async def test_the_handlers_are_looked_through_once_for_all_conversations_of_a_name(
+    make: Callable[..., Bot], database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = make()
+    async with bot.application:
+        for user in range(1, 20):
+            await write(bot, user, GROUP)
+        await bot.saves()
+        asked: list[str] = []
+        parts = Held.parts
+        monkeypatch.setattr(Held, "parts", lambda held, name: asked.append(name) or parts(held, name))
+        await session_of(bot).seen.write()
+        assert sorted(asked) == ["both", "chats", "users"]
+        asked.clear()
+        await bot.persistence.erase(bot.application, user_id=5)
+        assert len(asked) <= 2 * 3  # for those in memory and those that are stored, which come again from the stream
+        assert database.conversations.count_documents({"_id.key": 5, "buried": {"$exists": False}}) == 0

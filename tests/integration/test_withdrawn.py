@@ -123,6 +123,33 @@ async def test_ptbs_own_save_leaves_alone_what_is_half_done(free, database, mode
         assert database.user_data.find_one(USER)["data"] == {"n": 2}
 
 
+@pytest.mark.parametrize("ends", ["as it was done before", "as its button cannot be read"])
+async def test_ptbs_own_save_is_not_left_to_an_update_that_saves_nothing(free, database, monkeypatch, ends):
+    """Something that is no update has changed the data, and it is saved while an update begins."""
+    bot = free(consistency="strict")
+    bring_in = bot.application._worker.keyboards.bring_in
+    async with running(bot):
+        update = text()
+        await bot.delivers(update, count)
+
+        async def slowly(turn: Any, *args: Any, **options: Any) -> None:
+            bot.application.user_data[USER]["job"] = 1
+            bot.application.mark_data_for_update_persistence(user_ids=USER)
+            await bot.application.update_persistence()
+            if not turn.is_done:
+                raise UnavailableError("the button cannot be read")
+            await bring_in(turn, *args, **options)
+
+        monkeypatch.setattr(bot.application._worker.keyboards, "bring_in", slowly)
+        if ends.startswith("as it was done"):
+            await bot.delivers(update, count)
+        else:
+            with pytest.raises(UnavailableError, match="button"):
+                await bot.delivers(text(), count)
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 1, "job": 1}
+
+
 async def test_ptbs_own_save_leaves_a_state_alone_whose_update_is_not_done(free, database):
     bot = free([conversation()], exclusive=True)
     async with running(bot):
@@ -281,6 +308,29 @@ async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_wai
         await bot.delivers(text(), count)
 
         assert database.user_data.find_one(USER)["data"] == {"n": 1}
+        await until(lambda: database.leases.count_documents({}) == 0)
+
+
+async def test_an_update_of_ptbs_own_updater_is_handled_although_another_one_has_lost_its_lease(free, database):
+    """Neither comes again: an error would lose this one, and nothing of the other one is taken back."""
+    bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    async with running(bot):
+
+        async def slow(update: Update, context: Any) -> None:
+            count(update, context)
+            begun.set()
+            await go_on.wait()
+
+        first = asyncio.create_task(bot.takes(text(), slow))
+        await begun.wait()
+        database.leases.delete_many({})
+        await bot.takes(text(), count)
+        assert bot.errors == []
+        go_on.set()
+        await first
+
+        assert database.user_data.find_one(USER)["data"] == {"n": 2}
         await until(lambda: database.leases.count_documents({}) == 0)
 
 

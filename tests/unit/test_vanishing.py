@@ -52,3 +52,48 @@ async def test_a_restore_from_memory_gives_way_between_documents(monkeypatch: py
     assert len(loaded) == len(submitted) == NUMBER
     assert max(after - before for before, after in itertools.pairwise(made)) <= 2
     assert driver.form["restored"] == "1"
+
+
+async def test_a_restore_from_memory_leaves_out_nobody_whom_an_update_uses_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In each pause somebody is used whose turn in the restore has not come yet."""
+    monkeypatch.setattr(steps, "_LONGEST", 0.0)
+    counters, submitted = Counters(), []
+    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
+    raws = [dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]
+    loaded = dict(users.attached(raws))
+    driver: Any = Driver()
+    names = "ptb_mongo", "database", 5
+    vanishing = Vanishing(driver, *names, [users], lambda _, one: submitted.append(one.id), Availability(counters))
+    assert users.replicas[0].id == 0
+
+    async def use() -> None:
+        for key in reversed(range(NUMBER)):
+            users.see(key, loaded[key])
+            await asyncio.sleep(0)
+
+    using = asyncio.create_task(use())
+    await vanishing.restore("1")
+    using.cancel()
+    assert sorted(submitted) == [*range(NUMBER)]
+
+
+async def test_nothing_goes_on_after_the_end_of_what_waits_for_something_before_it() -> None:
+    class NeverAnswers(Driver):
+        def find(self, *_: Any, **__: Any) -> Any:
+            return self._nothing()
+
+        @staticmethod
+        async def _nothing() -> Any:
+            await asyncio.Event().wait()
+            yield
+
+    driver: Any = NeverAnswers()
+    vanishing = Vanishing(driver, "ptb_mongo", "database", 5, [], lambda *_: None, Availability(Counters()))
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        vanishing.look()
+        await asyncio.sleep(0)
+    await vanishing.close()
+    assert asyncio.all_tasks() == before
