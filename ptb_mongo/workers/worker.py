@@ -28,9 +28,11 @@ from ptb_mongo.workers.conversations import Conversations
 from ptb_mongo.workers.holders import Holders
 from ptb_mongo.workers.in_hand import Hands
 from ptb_mongo.workers.keyboards import Keyboards
+from ptb_mongo.workers.passes import is_in_pass
 from ptb_mongo.workers.refresh import Refresh
 from ptb_mongo.workers.saving import Kept, acknowledged, offer
 from ptb_mongo.workers.timeouts import Timeouts
+from ptb_mongo.workers.told import Told
 from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
@@ -74,11 +76,12 @@ class Worker:
         self._hands = Hands()
         self._holders = Holders(lease_timeout)
         self._timeouts = Timeouts(self.handle)
+        self.told = Told(persistence, self._hands)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         cache = getattr(application.bot, "callback_data_cache", None)
         changed = None if cache is None else TouchedKeyboards(cache)
         self.keyboards = Keyboards(persistence, changed)
-        self._kept = Kept(persistence.store_data, bot_data, changed)
+        self._kept = Kept(persistence.store_data, bot_data, changed, self._hands.is_left_by, persistence.drop_in_turn)
         persistence.share(
             Sharing(
                 user_data=application.user_data.get,
@@ -88,7 +91,9 @@ class Worker:
                 callback_data=cache,
                 lease_timeout=lease_timeout if exclusive is not None else None,
                 once=bool(once),
-                is_in_hand=self._hands.has,
+                is_in_hand=self._hands.is_left,
+                is_drop_in_hand=self._hands.is_drop_left,
+                dropped_buttons=set if changed is None else changed.dropped_in_hand,
                 bot_data_passed_on=bot_data.passed_on,
             )
         )
@@ -157,7 +162,9 @@ class Worker:
                     await self._ends(turn, session)
             finally:
                 turn.ends()
-                self._hands.leave(turn, session)
+                self._hands.leave(turn, self.session or session)
+                if turn.has_more:
+                    self._run(self._background, self.save(turn))
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, session: Session) -> AsyncExitStack:
@@ -176,6 +183,7 @@ class Worker:
             if session.availability.is_unreachable:
                 raise UnavailableError("MongoDB is unreachable")
             others = turn.around.leases if turn.around is not None else frozenset()
+            is_bounded = bool(others) or is_in_pass()
             held = frozenset[str]().union(*(around.leases for around in turn.is_inside()))
             wanted = turn.lease_keys(self._exclusive) - held
             # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
@@ -183,11 +191,12 @@ class Worker:
             entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
                 # Two handlers may wait for each other's lease, and would do so for ever.
-                turn.hold = await (wait_at_most(self._lease_timeout, entering) if others and wanted else entering)
+                turn.hold = await (wait_at_most(self._lease_timeout, entering) if is_bounded and wanted else entering)
             except asyncio.TimeoutError as error:
+                held_up = f"the lease {_named(others)} was held" if others else "PTB's save pass was going on"
                 raise LeaseError(
-                    f"the lease {_named(wanted)} was not free within {self._lease_timeout:g} s, while the lease "
-                    f"{_named(others)} was held: its holder may be waiting for that one"
+                    f"the lease {_named(wanted)} was not free within {self._lease_timeout:g} s, while {held_up}: "
+                    "its holder may be waiting for that one"
                 ) from error
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)
@@ -211,10 +220,12 @@ class Worker:
             UnavailableError: For what comes again, if not all was acknowledged.
             LeaseError: For what comes again, if its lease was lost.
         """
+        turn.is_ending = True
         if not turn.comes_again:
             turn.is_saved = await self.save(turn)
             return
         try:
+            await self._hands.alone(turn, self._lease_timeout)
             await self._check(turn, session)  # a process that was frozen must not save what is old by now
             turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
             self._check_hands(turn, session)
@@ -230,6 +241,7 @@ class Worker:
 
     async def _fails(self, turn: Turn, session: Session) -> None:
         """What was to be done inside has failed: it comes again, or what it has changed until then is saved."""
+        turn.is_ending = True
         if turn.comes_again:
             self._withdraw(turn, session)
         else:
@@ -247,17 +259,18 @@ class Worker:
             )
 
     def _withdraw(self, turn: Turn, session: Session) -> None:
-        self._hands.withdraw(turn, session, self._kept)
+        self._hands.withdraw(turn, self.session or session, self._kept)
         self._timeouts.withdraw(turn)
 
     def _mark(self, turn: Turn, session: Session) -> None:
         """Notes that an update is done; the other workers hear of it before they get its lease."""
-        if session.marks is None or turn.mark is None:
+        marks = (self.session or session).marks  # `flush` may have been called since
+        if marks is None or turn.mark is None:
             return
-        session.marks.done(turn.number)
+        marks.done(turn.number)
         if turn.mark.is_done:
             return  # with what it has changed
-        write = partial(session.marks.write, turn.number)
+        write = partial(marks.write, turn.number)
         if turn.hold.tickets:
             turn.hold.before_release = write
         else:
@@ -273,10 +286,10 @@ class Worker:
         def take(scope: Collection[Any], replica: Replica) -> None:
             changed.setdefault(scope, []).append(replica)
 
+        is_plain = not turn.dropped
         offer(turn, session, self._kept, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
-        is_plain = not turn.everything and not turn.errors
-        if is_plain and await session.writer.transactions.save(changed, marks):
+        if is_plain and not turn.errors and await session.writer.transactions.save(changed, marks):
             self._timeouts.watch(turn)
             if turn.mark is not None:
                 turn.mark.seen(turn.mark.now, is_done=True)
@@ -292,20 +305,10 @@ class Worker:
         session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
         done = await acknowledged(turn, offer(turn, session, self._kept))
         self._timeouts.watch(turn)
-        if turn.everything:
-            turn.everything = False
-            await self._application.update_persistence()
-            done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
         return done
-
-    def drops(self, kind: Literal["user_data", "chat_data"], key: int) -> None:
-        """PTB drops the data of a user or chat, and is to delete it with its next save pass."""
-        if self.session is not None:
-            scopes = self.session.scopes
-            (scopes.user_data if kind == "user_data" else scopes.chat_data).not_void(key)
 
     # -- in the background ------------------------------------------------------------------------------
 
@@ -315,10 +318,18 @@ class Worker:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    def save_later(self, turn: Turn) -> None:
-        """Saves what a background task of an update may have changed; called when the task is done."""
-        session = self.session
-        if session is not None:
+    def leaves_behind(self, task: asyncio.Task[Any]) -> None:
+        """Saves what a background task of an update may have changed, when it is done."""
+        turn = TURN.get()
+        if turn is not None:
+            self._hands.goes_on(turn)
+            task.add_done_callback(partial(self._save_later, turn))
+
+    def _save_later(self, turn: Turn, _: asyncio.Task[Any]) -> None:
+        self._hands.goes_on(turn, by=-1)
+        if not turn.is_over:
+            turn.has_more = True
+        elif self.session is not None:
             self._run(self._background, self.save(turn))
 
     def _read_in_background(self, replica: Replica) -> None:
