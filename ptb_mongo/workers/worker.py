@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Literal
@@ -22,7 +22,8 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
 from ptb_mongo.sync.retry import retry_forever
-from ptb_mongo.waiting import cancel_and_wait, wait_at_most
+from ptb_mongo.waiting import wait_at_most
+from ptb_mongo.workers.background import Background
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Conversations
 from ptb_mongo.workers.holders import Holders
@@ -71,8 +72,7 @@ class Worker:
         self._lease_timeout = lease_timeout
         self._is_whole = once == "transaction"
         self._refresh = Refresh(application, persistence, strict=consistency == "strict" or exclusive is not None)
-        self._background: set[asyncio.Task[None]] = set()
-        self._reads: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._hands = Hands()
         self._holders = Holders(lease_timeout)
         self._timeouts = Timeouts(self.handle)
@@ -164,7 +164,7 @@ class Worker:
                 turn.ends()
                 self._hands.leave(turn, self.session or session)
                 if turn.has_more:
-                    self._run(self._background, self.save(turn))
+                    self._background.saves(self.save(turn))
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, session: Session) -> AsyncExitStack:
@@ -227,7 +227,7 @@ class Worker:
         try:
             await self._hands.alone(turn, self._lease_timeout)
             await self._check(turn, session)  # a process that was frozen must not save what is old by now
-            turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
+            turn.is_saved = await (self._save_whole(turn) if self._is_whole else self.save(turn))
             self._check_hands(turn, session)
             if not turn.is_saved:
                 raise UnavailableError("the server has not acknowledged the changes of this update")
@@ -274,9 +274,9 @@ class Worker:
         if turn.hold.tickets:
             turn.hold.before_release = write
         else:
-            self._run(self._background, write())
+            self._background.saves(write())
 
-    async def _save_whole(self, turn: Turn, session: Session) -> bool:
+    async def _save_whole(self, turn: Turn) -> bool:
         """Saves what an update has changed in one transaction, with the mark that it is done.
 
         Where that is not possible, as one of the documents is refused, say, each is saved by itself.
@@ -286,6 +286,7 @@ class Worker:
         def take(scope: Collection[Any], replica: Replica) -> None:
             changed.setdefault(scope, []).append(replica)
 
+        session = await self.opened()  # see `save`
         is_plain = not turn.dropped
         offer(turn, session, self._kept, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
@@ -312,12 +313,6 @@ class Worker:
 
     # -- in the background ------------------------------------------------------------------------------
 
-    @staticmethod
-    def _run(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
     def leaves_behind(self, task: asyncio.Task[Any]) -> None:
         """Saves what a background task of an update may have changed, when it is done."""
         turn = TURN.get()
@@ -330,20 +325,17 @@ class Worker:
         if not turn.is_over:
             turn.has_more = True
         elif self.session is not None:
-            self._run(self._background, self.save(turn))
+            self._background.saves(self.save(turn))
 
     def _read_in_background(self, replica: Replica) -> None:
         session = self.session
         if session is not None:
             reads = partial(session.reader.refresh, {session.scopes.conversations: [replica]}, every=False)
-            self._run(self._reads, retry_forever(reads, _ignore))
+            self._background.reads(retry_forever(reads, _ignore))
 
     async def close(self) -> None:
         """Waits for the saves in progress."""
-        for read in [*self._reads]:
-            await cancel_and_wait(read)
-        while self._background:
-            await asyncio.wait(self._background)
+        await self._background.close()
 
 
 def _named(keys: Iterable[str]) -> str:

@@ -163,8 +163,11 @@ async def test_a_task_that_was_left_behind_does_not_store_what_another_update_ha
         assert database.bot_data.find_one()["data"] == {"n": 1}
 
 
-@pytest.mark.parametrize("saves", WHO[:-1])
-@each_mode
+@pytest.mark.parametrize(
+    ("mode", "saves"),
+    [*((mode, saves) for mode in MODES for saves in WHO[:-1]), ({"exclusive": True, "once": "transaction"}, a_flush)],
+    ids=lambda one: one.__name__ if callable(one) else " ".join(map(str, one.values())),
+)
 async def test_an_update_during_which_others_save_is_stored_and_is_known_to_be_done(worker, database, mode, saves):
     bot = worker(**mode)
     left = LeftBehind(bot, saves, by="asyncio")
@@ -345,15 +348,18 @@ async def test_data_that_an_update_has_dropped_is_gone_when_that_is_done_and_new
 async def test_a_button_that_an_update_has_dropped_is_there_again_if_it_fails(worker, database, mode):
     bot = worker(**mode)
     async with running(bot):
-        shown = bot.application.bot.callback_data_cache.process_keyboard(
-            InlineKeyboardMarkup([[InlineKeyboardButton("buy", callback_data="bought")]])
-        )
-        button = shown.inline_keyboard[0][0].callback_data
-        await bot.application.update_persistence()
+        shown: list[str] = []
+
+        def shows(_: Update, context: Any) -> None:
+            keyboard = InlineKeyboardMarkup([[InlineKeyboardButton("buy", callback_data="bought")]])
+            made = context.bot.callback_data_cache.process_keyboard(keyboard)
+            shown.append(made.inline_keyboard[0][0].callback_data)
+
+        await bot.delivers(text(), shows)
         found: list[object] = []
 
         def clicked() -> Update:
-            update = click(button, on=message())
+            update = click(shown[0], on=message())
             bot.application.bot.insert_callback_data(update)
             return update
 
