@@ -1,4 +1,4 @@
-"""A command is killed and run again while a bot and a second worker run, and change what it is about.
+"""A command is killed and run again while a bot, or two workers of one, run and change what it is about.
 
 The kind of fault: a worker that was told only half of it, and stores what it still holds of somebody who is to be
 forgotten; an order that nobody completes; a half of a restore that a worker takes for a deletion, or undoes; somebody
@@ -12,16 +12,15 @@ import contextlib
 import itertools
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
-from bots import until
+from bots import Bot, until
 from deep import IS_DEEP
 from people import ADA, SECRET, mentions
-from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, filters
 from typer.testing import Result
 from workers import SharedBot, running, text
@@ -32,18 +31,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 
 Run = Callable[..., Result]
 At = tuple[str, int, str]
+Case = tuple[str, str, At]
 BOB, CY = 77, 78
 PEOPLE = ("user_data", "chat_data", "conversations", "jobs", "user_data_quarantine")
 _PAUSE = 0.05  # seconds between two updates of one user: the commands need the processor, too
-FIRST: list[tuple[str, At]] = [
-    ("lazy", ("findAndModify", 1, "succeeded")),  # the order is given
-    ("eager", ("delete", 2, "succeeded")),
-]
-ERASING = [*itertools.product(["eager", "lazy"], itertools.product(["delete"], range(1, 6), ["started", "succeeded"]))]
-RESTORED: list[tuple[str, At]] = [("lazy", ("insert", 2, "succeeded"))]
-RESTORING = [
-    *itertools.product(["eager", "lazy"], itertools.product(["insert"], range(1, 5), ["started", "succeeded"]))
-]
+
+
+def every(command: str) -> list[Case]:
+    """All moments of a command, which take minutes."""
+    moments = itertools.product([command], range(1, 5), ["started", "succeeded"])
+    return [*itertools.product(["workers", "a bot"], ["eager", "lazy"], moments)] if IS_DEEP else []
 
 
 def handlers() -> list[Any]:
@@ -54,31 +51,38 @@ def handlers() -> list[Any]:
     return [ConversationHandler([texts], {"amount": [texts]}, [], name="order", persistent=True)]
 
 
+def count(context: Any) -> None:
+    for data in (context.user_data, context.chat_data):
+        data["n"] = data.get("n", 0) + 1
+
+
+def remember(context: Any) -> None:
+    for data in (context.user_data, context.chat_data):
+        data["note"] = SECRET
+
+
 class Traffic:
-    """Updates of some users, which two workers get in turn; each counts, and leaves a note.
+    """Updates of some users, which the bots get in turn; each counts.
 
     Attributes:
         done: How many updates of each user were done.
         users: Whose updates come now.
     """
 
-    def __init__(self, bots: list[SharedBot], *users: int) -> None:
+    def __init__(self, bots: Sequence[Any], *users: int) -> None:
         self._bots = bots
         self.done: Counter[int] = Counter()
         self.users = set(users)
 
-    async def comes(self, user: int, bot: SharedBot) -> None:
+    async def comes(self, user: int, bot: Any) -> None:
         """One update; it comes again until it is done, if it is of somebody who is not being erased."""
         update = text(user=user)
-
-        def act(_: Update, context: Any) -> None:
-            for data in (context.user_data, context.chat_data):
-                data["n"] = data.get("n", 0) + 1
-                data["note"] = SECRET if user == ADA else f"note of {user}"
-
         while True:
             try:
-                await bot.delivers(update, act)
+                if isinstance(bot, Bot):
+                    await bot.hears(count, user=user)
+                else:
+                    await bot.delivers(update, lambda _, context: count(context))
             except PersistenceError:
                 if user == ADA:
                     return
@@ -93,26 +97,42 @@ class Traffic:
             await self.comes(user, bot)
             await asyncio.sleep(_PAUSE)
 
+    async def _saves(self) -> None:
+        while self.users:
+            await self._bots[0].application.update_persistence()
+            await asyncio.sleep(_PAUSE)
+
     @contextlib.asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
-        """Updates come all the time."""
-        coming = [asyncio.create_task(self._goes_on(user)) for user in self.users]
+        """Updates come all the time, and PTB saves."""
+        coming = [asyncio.create_task(one) for one in (*map(self._goes_on, self.users), self._saves())]
         try:
             yield
         finally:
             self.users.clear()
             await asyncio.gather(*coming)
 
+    async def all_went_on(self) -> None:
+        """Until each user has got something done from now on."""
+        before = self.done.copy()
+        await until(lambda: all(self.done[user] > before[user] for user in self.users))
+
 
 @pytest.fixture
-def two_workers(
+def bots_of(
     mongodb_server_uri: str, mongodb_database: str, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], list[SharedBot]]:
+) -> Callable[[str, str], list[Any]]:
     monkeypatch.setattr("ptb_mongo.sync.graves.LATE", 0.1)  # seconds for which a deleted document leaves a mark
 
-    def make(loading: Any) -> list[SharedBot]:
-        persistences = [MongoPersistence(mongodb_server_uri, mongodb_database, loading=loading) for _ in range(2)]
-        return [SharedBot(one, handlers(), exclusive=True) for one in persistences]
+    def persistence(loading: Any) -> MongoPersistence[Any, Any, Any]:
+        return MongoPersistence(mongodb_server_uri, mongodb_database, loading=loading)
+
+    def make(who: str, loading: str) -> list[Any]:
+        if who == "workers":
+            return [SharedBot(persistence(loading), handlers(), exclusive=True) for _ in range(2)]
+        bot = Bot(persistence(loading))
+        bot.application.add_handlers(handlers(), group=1)
+        return [bot]
 
     return make
 
@@ -129,33 +149,41 @@ def counts(database: Any, user: int) -> list[Any]:
     return [one.get("data", {}).get("n") for one in found]
 
 
-async def all_saved(bots: list[SharedBot]) -> None:
+async def all_saved(bots: list[Any]) -> None:
     """PTB's save passes, twice, and everything that is under way."""
     for bot in [*bots, *bots]:
         await bot.application.update_persistence()
     await until(lambda: all(bot.persistence.health().waiting == 0 for bot in bots))
 
 
-@pytest.mark.parametrize(("loading", "at"), FIRST + ERASING if IS_DEEP else FIRST, ids=str)
-async def test_an_erasure_that_was_killed_is_completed_beside_two_workers(
-    two_workers: Any, database: Any, run: Run, killed: Any, loading: str, at: At
+@pytest.mark.parametrize(
+    ("who", "loading", "at"),
+    [
+        ("workers", "lazy", ("findAndModify", 1, "succeeded")),  # the order is given
+        ("a bot", "eager", ("delete", 2, "succeeded")),
+        *every("delete"),
+    ],
+    ids=str,
+)
+async def test_an_erasure_that_was_killed_is_completed_beside_bots_that_go_on(
+    bots_of: Any, database: Any, run: Run, killed: Any, who: str, loading: str, at: At
 ) -> None:
-    bots = two_workers(loading)
+    bots = bots_of(who, loading)
     traffic = Traffic(bots, ADA, BOB, CY)
     async with running(*bots):
+        await bots[0].hears(remember, user=ADA)
         async with traffic.going_on():
             await until(lambda: min(traffic.done[user] for user in (ADA, BOB, CY)) >= 4)
             fill(database)
             await asyncio.to_thread(killed, at, "erase", "user", str(ADA), "--apply")
-            before = traffic.done.copy()
-            await until(lambda: all(traffic.done[user] > before[user] for user in (BOB, CY)))
             traffic.users.discard(ADA)
-            async with bots[0].application.turn(user_id=ADA):
-                pass  # what she has written is done
+            await traffic.all_went_on()
+            for bot in bots:  # she has written since
+                await bot.hears(remember, user=ADA)
             ran = await asyncio.to_thread(run, "erase", "user", str(ADA), "--apply")
             assert ran.exit_code == 0, ran.output
-            before = traffic.done.copy()
-            await until(lambda: all(traffic.done[user] > before[user] for user in (BOB, CY)))
+            await until(lambda: not any(ADA in bot.application.user_data for bot in bots))
+            await traffic.all_went_on()
 
         await all_saved(bots)
         await until(lambda: not mentions(database, secret=str(ADA)) and not mentions(database))
@@ -166,17 +194,21 @@ async def test_an_erasure_that_was_killed_is_completed_beside_two_workers(
         assert database.conversations.count_documents({"state": "amount"}) == 2
         for number, bot in enumerate(bots, 1):  # who comes back is new
             await traffic.comes(ADA, bot)
+            await bot.application.update_persistence()
             assert counts(database, ADA) == [number] * 2
         assert not any(bot.errors for bot in bots)
 
 
-@pytest.mark.parametrize(("loading", "at"), RESTORED + RESTORING if IS_DEEP else RESTORED, ids=str)
-async def test_a_restore_that_was_killed_is_completed_beside_two_workers(
-    two_workers: Any, database: Any, run: Run, killed: Any, tmp_path: Path, loading: str, at: At
+@pytest.mark.parametrize(
+    ("who", "loading", "at"), [("workers", "lazy", ("insert", 2, "succeeded")), *every("insert")], ids=str
+)
+async def test_a_restore_that_was_killed_is_completed_beside_bots_that_go_on(
+    bots_of: Any, database: Any, run: Run, killed: Any, tmp_path: Path, who: str, loading: str, at: At
 ) -> None:
-    bots = two_workers(loading)
+    bots = bots_of(who, loading)
     traffic, file = Traffic(bots, BOB, CY), str(tmp_path / "b")
     async with running(*bots):
+        await bots[0].hears(remember, user=ADA)
         for bot in (*bots, bots[0]):
             await traffic.comes(ADA, bot)
         await all_saved(bots)
@@ -185,27 +217,35 @@ async def test_a_restore_that_was_killed_is_completed_beside_two_workers(
             await until(lambda: min(traffic.done[user] for user in (BOB, CY)) >= 4)
             assert (await asyncio.to_thread(run, "backup", file)).exit_code == 0
             hers = of_ada(database)
+            assert all(hers.values())
             for name in PEOPLE:
-                database[name].delete_many(
-                    {"_id": {"$in": [one["_id"] for one in database[name].find() if is_hers(one)]}}
-                )
+                ids = [one["_id"] for one in database[name].find() if is_hers(one)]
+                database[name].delete_many({"_id": {"$in": ids}})
+            await traffic.all_went_on()
             await asyncio.to_thread(killed, at, "restore", file, "--apply")
-            before = traffic.done.copy()
-            await until(lambda: all(traffic.done[user] > before[user] for user in (BOB, CY)))
+            assert of_ada(database) != hers
+            await traffic.all_went_on()
             ran = await asyncio.to_thread(run, "restore", file, "--apply")
             assert ran.exit_code == 0, ran.output
             assert of_ada(database) == hers  # byte for byte
-            before = traffic.done.copy()
-            await until(lambda: all(traffic.done[user] > before[user] for user in (BOB, CY)))
+            await traffic.all_went_on()
 
         await all_saved(bots)
         assert of_ada(database) == hers
         for bot in bots:
+            await until(lambda bot=bot: is_noticed(bot))  # type: ignore[misc]
             await traffic.comes(ADA, bot)
+            await bot.application.update_persistence()
         for user in (ADA, BOB, CY):
             assert counts(database, user) == [traffic.done[user]] * 2
         assert database.conversations.count_documents({"state": "amount"}) == 3
         assert not any(bot.errors for bot in bots)
+
+
+def is_noticed(bot: Any) -> bool:
+    """Whether her next update finds what was restored; a plain bot hears of it from the change stream."""
+    replica = bot.persistence.session.scopes.user_data.replicas.get(ADA)
+    return isinstance(bot, SharedBot) or replica is None or replica.is_stale or replica.base is not None
 
 
 def is_hers(document: Any) -> bool:
