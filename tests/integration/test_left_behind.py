@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from bots import turns, until
+from deep import IS_DEEP
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.ext import ConversationHandler, InvalidCallbackData, MessageHandler, TypeHandler, filters
 from workers import USER, SharedBot, click, message, running, text
@@ -25,8 +26,10 @@ from ptb_mongo import LeaseError, MongoPersistence, PersistenceError
 pytestmark = pytest.mark.filterwarnings("ignore:Tasks created via `Application.create_task` while")
 
 OTHER, GROUP = 7, -100
-MODES = [{"consistency": "stream"}, {"exclusive": True}]
+MODES: list[dict[str, Any]] = [{"consistency": "stream"}, {"exclusive": True}]
 NAMES = ["stream", "exclusive"]
+if IS_DEEP:
+    MODES, NAMES = [*MODES, {"consistency": "strict"}], [*NAMES, "strict"]
 Saves = Callable[[Any, Any], Awaitable[object]]
 each_mode = pytest.mark.parametrize("mode", MODES, ids=NAMES)
 
