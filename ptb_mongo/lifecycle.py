@@ -89,6 +89,11 @@ class Lifecycle:
         bot = self._bot()
         return bot.token if bot is not None else ""
 
+    @property
+    def scopes(self) -> Scopes | None:
+        """What is known of the documents, also between two sessions; `None` before the first one."""
+        return self._scopes
+
     def share(self, sharing: Sharing) -> None:
         """Connects it with the application of a worker, which may be another one than before."""
         self.settings = self.settings.shared(sharing)

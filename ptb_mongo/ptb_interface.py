@@ -158,9 +158,9 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     def _offer(self, scope_of: Callable[[Scopes], DataScope[Any]], key: int, data: Any) -> Coroutine[Any, Any, None]:
         """Saves the copy of an object, if it has changed."""
+        if self._is_in_hand(scope_of, key):
+            return SAVED
         if (session := self._lifecycle.session) is not None:
-            if scope_of is not _BOT_DATA and self._is_in_hand(scope_of(session.scopes), key):
-                return SAVED
             try:
                 saved = session.exchange.offer_copy(scope_of(session.scopes), key, data)
             except Exception as error:  # noqa: BLE001  (PTB calls this for all users in one loop)
@@ -176,6 +176,22 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
         return self._lifecycle.save(stage)
 
+    @property
+    def scopes(self) -> Scopes | None:
+        """What is known of the documents; for `SharedApplication`."""
+        return self._lifecycle.scopes
+
+    def drop_in_turn(self, scope: DataScope[Any], name: Literal["user_data", "chat_data"], key: int) -> Replica | None:
+        """Stages what an update of a `SharedApplication` has dropped, of which PTB tells only with its next save pass.
+
+        Returns:
+            What is to be written.
+
+        Raises:
+            DocumentError: If it cannot be.
+        """
+        return self._lifecycle.people.drop(scope, name, key)
+
     def update_conversation(
         self, name: str, key: ConversationKey, new_state: object | None
     ) -> Coroutine[Any, Any, None]:
@@ -184,18 +200,16 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If the state cannot be stored.
         """
-        session = self._lifecycle.session
-        if session is not None and self._is_in_hand(session.scopes.conversations, (name, tuple(key))):
+        if self._is_in_hand(attrgetter("conversations"), (name, tuple(key))):
             return SAVED
         return self._lifecycle.save(
             lambda scopes: _staged(scopes.conversations, scopes.conversations.stage_now(name, key, new_state))
         )
 
-    def _is_in_hand(self, collection: Collection[Any], key: Any) -> bool:
+    def _is_in_hand(self, collection_of: Callable[[Scopes], Collection[Any]], key: Any) -> bool:
         """Whether an update of a `SharedApplication` that may be taken back is changing a document, and saves it."""
-        sharing = self._lifecycle.settings.sharing
-        replica = collection.replicas.get(key) if sharing is not None else None
-        return sharing is not None and replica is not None and sharing.is_in_hand(replica)
+        sharing, scopes = self._lifecycle.settings.sharing, self._lifecycle.scopes
+        return sharing is not None and scopes is not None and sharing.is_in_hand(collection_of(scopes), key)
 
     def update_callback_data(self, data: CDCData) -> Coroutine[Any, Any, None]:
         """Saves the keyboards that have changed.
@@ -203,23 +217,30 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If one cannot be stored; all others are saved.
         """
-        return self._lifecycle.save(lambda scopes: (scopes.callback_data, *scopes.callback_data.stage_all(data)))
+        sharing = self._lifecycle.settings.sharing
+        spared = sharing.dropped_buttons() if sharing is not None else ()
+        return self._lifecycle.save(
+            lambda scopes: (scopes.callback_data, *scopes.callback_data.stage_all(data, spared=spared))
+        )
 
     def drop_user_data(self, user_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a user's document."""
         self._saver.hands_over("user_data", user_id)
-        drop = self._lifecycle.people.drop
-        return self._lifecycle.save(
-            lambda scopes: _staged(scopes.user_data, drop(scopes.user_data, "user_data", user_id))
-        )
+        return self._drop(_USER_DATA, "user_data", user_id)
 
     def drop_chat_data(self, chat_id: int) -> Coroutine[Any, Any, None]:
         """Deletes a chat's document."""
         self._saver.hands_over("chat_data", chat_id)
+        return self._drop(_CHAT_DATA, "chat_data", chat_id)
+
+    def _drop(
+        self, scope_of: Callable[[Scopes], DataScope[Any]], name: Literal["user_data", "chat_data"], key: int
+    ) -> Coroutine[Any, Any, None]:
+        sharing, scopes = self._lifecycle.settings.sharing, self._lifecycle.scopes
+        if sharing is not None and scopes is not None and sharing.is_drop_in_hand(name, scope_of(scopes), key):
+            return SAVED
         drop = self._lifecycle.people.drop
-        return self._lifecycle.save(
-            lambda scopes: _staged(scopes.chat_data, drop(scopes.chat_data, "chat_data", chat_id))
-        )
+        return self._lifecycle.save(lambda scopes: _staged(scope_of(scopes), drop(scope_of(scopes), name, key)))
 
     # -- refreshing -------------------------------------------------------------------------------------
 

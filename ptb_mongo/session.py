@@ -380,7 +380,7 @@ class Session:
         if self.leases is not None:
             await self.leases.close()
         if self.marks is not None:
-            await self.marks.close()
+            await self.marks.close(waits=not self.availability.is_unreachable)
         if self._stream is not None:
             await self._stream.close()
         await self.exchange.first_read.close()

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from telegram.ext import CallbackDataCache
 
 from ptb_mongo.errors import ConfigurationError
 from ptb_mongo.held_by_ptb import check_ptb
+from ptb_mongo.replica.collection import Collection
 from ptb_mongo.replica.conflicts import check_on_conflict
-from ptb_mongo.replica.document import Replica
 from ptb_mongo.replica.schema import check_migrations
 from ptb_mongo.scopes.conversations import States
+from ptb_mongo.scopes.data import DataScope
 from ptb_mongo.scopes.exclusion import Exclusion
 from ptb_mongo.scopes.jobs import LiveJobs
 from ptb_mongo.types import EXPIRING, Exclude, Expire, Loading, Migrations, OnConflict, Refresh, ScopeName
@@ -36,7 +37,10 @@ class Sharing(NamedTuple):
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
         once: Whether updates that are done are remembered.
-        is_in_hand: Tells whether an update that may be taken back is changing a document, and will save it.
+        is_in_hand: Tells, of a document that is offered to be saved, whether an update that may be taken back is
+            changing it, and will save it.
+        is_drop_in_hand: Likewise, of a document that is to be deleted.
+        dropped_buttons: Gives the ids of the keyboards that such updates have dropped.
         bot_data_passed_on: Called as PTB itself, and no handler, has asked the application for `bot_data`.
     """
 
@@ -47,7 +51,9 @@ class Sharing(NamedTuple):
     callback_data: CallbackDataCache | None
     lease_timeout: float | None
     once: bool
-    is_in_hand: Callable[[Replica], bool]
+    is_in_hand: Callable[[Collection[Any], Any], bool]
+    is_drop_in_hand: Callable[[Literal["user_data", "chat_data"], DataScope[Any], int], bool]
+    dropped_buttons: Callable[[], set[str]]
     bot_data_passed_on: Callable[[], None]
 
 

@@ -122,8 +122,13 @@ class CallbackDataScope(Collection[Replica]):
         self._seen |= {f"{QUERY}{query}": 0.0 for _, query, _ in queries}
         return [keyboard for _, keyboard in keyboards], {query: keyboard for _, query, keyboard in sorted(queries)}
 
-    def stage_all(self, data: CDCData) -> Staged:
-        """Takes what PTB's cache holds now; everything else is deleted."""
+    def stage_all(self, data: CDCData, *, spared: Ids[str] = ()) -> Staged:
+        """Takes what PTB's cache holds now; everything else is deleted.
+
+        Args:
+            data: What it holds.
+            spared: The ids of keyboards that are not to be deleted.
+        """
         if self.live is not None:
             data = self.live.persistence_data
         plain = self.documents(data)
@@ -133,7 +138,7 @@ class CallbackDataScope(Collection[Replica]):
             self._place([f"{QUERY}{query}" for query in queries])
         # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
         known = self.replicas if self.live is None else self._seen
-        gone = [one for one in known if one not in plain]
+        gone = [one for one in known if one not in plain and one not in spared]
         for document_id in gone:
             self._seen.pop(document_id, None)
         return self._stage(plain, dict.fromkeys(gone, self._may_evict(*data)))

@@ -32,7 +32,7 @@ class DataScope(OfferedData[T]):
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
         self._was_loaded = False
-        self._void: set[int] = set()  # whose object PTB has dropped in a turn that was withdrawn
+        self._void: set[int] = set()  # whose drop PTB is going to tell of, and there is nothing to be deleted
 
     # -- which documents are known ----------------------------------------------------------------------
 
@@ -209,7 +209,8 @@ class DataScope(OfferedData[T]):
         """
         if key in self._void:
             self._void.discard(key)
-            return None
+            live = self.current(key) if self.current is not None else None
+            return None if live is None else self.stage_unless_empty(key, live)
         replica = self._savable(key)
         if self.is_refused(replica):
             return None
@@ -291,9 +292,12 @@ class DataScope(OfferedData[T]):
         self._fill(replica)
 
     def void(self, key: int) -> None:
-        """If PTB has dropped an object, its next save pass is not to delete the document: the turn was withdrawn."""
-        if self.current is not None and self.current(key) is None:
-            self._void.add(key)
+        """PTB's next save pass is not to delete a document: its turn has done that, or was withdrawn."""
+        self._void.add(key)
+
+    def is_void(self, key: int) -> bool:
+        """Whether the next drop that PTB tells of is void."""
+        return key in self._void
 
     def not_void(self, key: int) -> None:
         """PTB drops an object anew."""

@@ -76,6 +76,11 @@ class Batcher(Generic[T]):
             finally:
                 batch.end(error)
 
+    async def served(self, seconds: float) -> None:
+        """Waits until everything that was submitted is served, or for some seconds."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait({self._task}, timeout=seconds)
+
     async def close(self) -> list[T]:
         """Cancels the batch in progress; returns the requests that will never be served."""
         self.closed = True

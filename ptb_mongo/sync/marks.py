@@ -28,6 +28,7 @@ _LOGGER = get_logger(__name__)
 _REMEMBERED: Final = 24 * 60 * 60
 """Seconds for which it is known that an update is done: Telegram keeps updates for so long."""
 _BUSY: Final = 1.0  # seconds between two updates of a worker that is busy
+_PATIENCE: Final = 2.0  # seconds
 _RECENT: Final = 1000  # updates that this worker itself knows to be done
 
 
@@ -113,8 +114,10 @@ class Marks:
         at = [{"$set": {"at": "$$NOW"}}]
         await self._driver.update_each(self.collection, [({"_id": one}, at) for one in update_ids], upsert=True)
 
-    async def close(self) -> None:
-        """Ends what is in progress."""
+    async def close(self, *, waits: bool) -> None:
+        """Ends what is in progress; with `waits`, when that is written, if it takes no longer than some seconds."""
+        if waits:  # a bot that goes on after a `flush` would handle these once more
+            await self._written.served(_PATIENCE)
         await self._written.close()
 
     # -- reading ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ptb_mongo.sync.leases import SHORTEST
 from ptb_mongo.types import BD, CD, UD, ConversationKey
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.jobs import run_as_turns
+from ptb_mongo.workers.passes import in_pass
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn, outside
 from ptb_mongo.workers.worker import Consistency, Worker
 
@@ -214,41 +215,37 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         self._asking.asked()
         self._asking.held = data
 
+    async def update_persistence(self) -> None:
+        """See `Application.update_persistence`; called by an error handler of a save pass, it begins after that."""
+        await in_pass(super().update_persistence)
+
     # -- within an update -------------------------------------------------------------------------------
 
     def drop_user_data(self, user_id: int) -> None:
         """See `Application.drop_user_data`; within an update, the document is deleted before that is done."""
         super().drop_user_data(user_id)
-        self._worker.drops("user_data", user_id)
-        if turn := self.current_turn:
-            turn.everything = True
-            turn.user_ids.add(user_id)
+        self._worker.told.dropped("user_data", user_id)
 
     def drop_chat_data(self, chat_id: int) -> None:
         """See `Application.drop_chat_data`; within an update, the document is deleted before that is done."""
         super().drop_chat_data(chat_id)
-        self._worker.drops("chat_data", chat_id)
-        if turn := self.current_turn:
-            turn.everything = True
-            turn.chat_ids.add(chat_id)
+        self._worker.told.dropped("chat_data", chat_id)
 
     def migrate_chat_data(
         self, message: Message | None = None, old_chat_id: int | None = None, new_chat_id: int | None = None
     ) -> None:
         """See `Application.migrate_chat_data`; within an update, both documents are written before that is done."""
         super().migrate_chat_data(message, old_chat_id, new_chat_id)
-        if turn := self.current_turn:
-            new = new_chat_id if message is None else message.migrate_to_chat_id or message.chat.id
-            turn.chat_ids.update(_ids(new))
+        new = new_chat_id if message is None else message.migrate_to_chat_id or message.chat.id
+        self._worker.told.changed("chat_data", _ids(new))
 
     def mark_data_for_update_persistence(
         self, chat_ids: int | Collection[int] | None = None, user_ids: int | Collection[int] | None = None
     ) -> None:
         """See `Application.mark_data_for_update_persistence`; within an update, saved before that is done."""
         super().mark_data_for_update_persistence(chat_ids, user_ids)
-        if turn := self.current_turn:
-            turn.chat_ids.update(_ids(chat_ids))
-            turn.user_ids.update(_ids(user_ids))
+        self._worker.told.changed("chat_data", _ids(chat_ids))
+        self._worker.told.changed("user_data", _ids(user_ids))
 
     def create_task(
         self,
@@ -261,7 +258,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
         turn = self.current_turn
         if turn is not None and update is not None and update is turn.update:
-            task.add_done_callback(lambda _: self._worker.save_later(turn))
+            self._worker.leaves_behind(task)
         return task
 
     # -- handlers ---------------------------------------------------------------------------------------

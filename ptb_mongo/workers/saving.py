@@ -16,7 +16,7 @@ from ptb_mongo.sync.exchange import Offer
 from ptb_mongo.sync.tickets import Ticket
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
-from ptb_mongo.workers.turn import Turn, leases_of_conversation
+from ptb_mongo.workers.turn import PersonalData, Turn, leases_of_conversation
 
 Submit = Callable[[Collection[Any], Replica], "Ticket | None"]
 
@@ -30,11 +30,15 @@ class Kept(NamedTuple):
         kinds: The kinds of data to be stored.
         bot_data: Tells whether the bot's data may have changed.
         keyboards: The keyboards; `None` without arbitrary callback data.
+        is_left: Tells whether what an update would save is left to another one, which has the document in hand.
+        drop: Stages what an update has dropped.
     """
 
     kinds: PersistenceInput
     bot_data: BotData
     keyboards: TouchedKeyboards | None
+    is_left: Callable[[Turn, Collection[Any], Any], bool]
+    drop: Callable[[DataScope[Any], PersonalData, int], Replica | None]
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
@@ -59,7 +63,7 @@ def offer(turn: Turn, session: Session, kept: Kept, submit: Submit | None = None
         submit: Takes a document instead of the writer.
     """
     submit = submit or session.writer.submit
-    offered = [*_offer_data(turn, session, kept, submit), *_offer_states(turn, session, submit)]
+    offered = [*_offer_data(turn, session, kept, submit), *_offer_states(turn, session, kept, submit)]
     if kept.kinds.callback_data and kept.keyboards is not None:
         offered += _offer_keyboards(turn, session, kept.keyboards, submit)
     return offered
@@ -71,10 +75,16 @@ def _offer_data(turn: Turn, session: Session, kept: Kept, submit: Submit) -> lis
         is_of_bot = scope is session.scopes.bot_data
         if is_of_bot and not kept.bot_data.is_to_be_compared(turn):
             continue
+        is_of_users = scope is session.scopes.user_data
+        name: PersonalData = "user_data" if is_of_users else "chat_data"
         for key in keys:
+            if kept.is_left(turn, scope, key):
+                continue
             live = scope.current(key) if scope.current is not None else None
             try:
-                if live is None:
+                if not is_of_bot and (name, key) in turn.dropped:
+                    _drop(turn, scope, kept, name, key)
+                elif live is None:
                     pass  # it may have been dropped
                 elif is_of_bot:
                     kept.bot_data.stage(scope, key, live)
@@ -86,10 +96,18 @@ def _offer_data(turn: Turn, session: Session, kept: Kept, submit: Submit) -> lis
             turn.errors += scope.problems
             scope.problems.clear()
             replica = scope.replicas.get(key)
-            if replica is not None and turn.comes_again and _is_leased(turn, key, scope is session.scopes.user_data):
+            if replica is not None and turn.comes_again and _is_leased(turn, key, is_of_users):
                 replica.leased()
             offered += _unsaved(submit, scope, replica)
     return offered
+
+
+def _drop(turn: Turn, scope: DataScope[Any], kept: Kept, name: PersonalData, key: int) -> None:
+    """Stages what a turn has dropped; PTB's own save pass, which tells of it only later, finds it done."""
+    was_told = turn.dropped.pop((name, key))
+    kept.drop(scope, name, key)
+    if not was_told:
+        scope.void(key)
 
 
 def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
@@ -106,10 +124,12 @@ def _offer_keyboards(turn: Turn, session: Session, keyboards: TouchedKeyboards, 
     return [one for replica in mine for one in _unsaved(submit, scope, replica)]
 
 
-def _offer_states(turn: Turn, session: Session, submit: Submit) -> list[Offer]:
+def _offer_states(turn: Turn, session: Session, kept: Kept, submit: Submit) -> list[Offer]:
     scope = session.scopes.conversations
     offered: list[Offer] = []
     for handler, key in turn.conversations:
+        if kept.is_left(turn, scope, (handler.name or "", key)):
+            continue
         try:
             staged = scope.stage_now(handler.name or "", key, None)
             replica = staged or scope.replicas.get((handler.name or "", key))

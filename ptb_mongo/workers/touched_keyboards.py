@@ -92,6 +92,10 @@ class TouchedKeyboards:
         queries = self._held[1] if self._held is not None else self._cache.persistence_data[1]
         return queries.get(query_id, "")
 
+    def dropped_in_hand(self) -> set[str]:
+        """The keyboards that updates have dropped that are not done, and may be taken back."""
+        return {uuid for turn in self._turns if turn.comes_again and not turn.is_over for uuid in turn.buttons.dropped}
+
     def unsaved(self) -> list[Replica]:
         """What was staged and is not stored yet."""
         self._unsaved = {replica: None for replica in self._unsaved if replica.is_unsaved}

@@ -21,10 +21,11 @@ from ptb_mongo.types import ConversationKey
 from ptb_mongo.workers.conversations import Conversations, ids_in
 from ptb_mongo.workers.noted import Noted
 
-__all__ = ["TURN", "Exclusive", "Once", "Turn", "leases_of_conversation", "outside"]
+__all__ = ["TURN", "Exclusive", "Once", "PersonalData", "Turn", "leases_of_conversation", "outside"]
 
 Conversation = tuple[Handler, ConversationKey]
 Exclusive = Literal["user", "chat"]
+PersonalData = Literal["user_data", "chat_data"]
 Once = bool | Literal["transaction"]
 
 
@@ -51,7 +52,11 @@ class Turn:
         is_done: Whether the update was done before.
         is_saved: Whether the server has acknowledged all that it has changed.
         mark: Where it stands whether the update was done before; `None` if that is not asked for.
-        everything: Whether PTB's own save pass has to run, because something was dropped or moved.
+        dropped: The users and chats whose data it has dropped, by scope and id, until that is staged; and whether PTB's
+            own save pass has told of it meanwhile.
+        waits_for: The turns that had in hand what it has taken in hand later.
+        has_more: Whether a task that its handlers have begun has ended before it, so that it is saved once more.
+        is_ending: Whether its handlers have run, so that what is changed from now on is no part of it.
         found: The documents in its hands, as it found them.
         lives: The objects of those without an update: nobody lets go of whoever is in use.
         keyboard: The keyboard that was clicked; empty if none was.
@@ -76,9 +81,12 @@ class Turn:
     is_read: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
     is_done: bool = False
-    everything: bool = False
     is_saved: bool = False
     mark: Mark | None = None
+    dropped: dict[tuple[PersonalData, int], bool] = field(default_factory=dict)
+    waits_for: set[Turn] = field(default_factory=set)
+    has_more: bool = False
+    is_ending: bool = False
     found: dict[Replica, InHand] = field(default_factory=dict)
     lives: list[Any] = field(default_factory=list)
     keyboard: str = ""
@@ -165,6 +173,7 @@ class Turn:
         self.over.set()
         self.leases = frozenset()
         self.lives.clear()
+        self.waits_for.clear()
         self.around = _unless_over(self.around)
 
     def lease_keys(self, exclusive: Exclusive) -> frozenset[str]:

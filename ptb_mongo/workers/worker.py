@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Literal
@@ -22,15 +22,18 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.session import Session
 from ptb_mongo.settings import Sharing
 from ptb_mongo.sync.retry import retry_forever
-from ptb_mongo.waiting import cancel_and_wait, wait_at_most
+from ptb_mongo.waiting import wait_at_most
+from ptb_mongo.workers.background import Background
 from ptb_mongo.workers.bot_data import BotData
 from ptb_mongo.workers.conversations import Conversations
 from ptb_mongo.workers.holders import Holders
 from ptb_mongo.workers.in_hand import Hands
 from ptb_mongo.workers.keyboards import Keyboards
+from ptb_mongo.workers.passes import is_in_pass
 from ptb_mongo.workers.refresh import Refresh
 from ptb_mongo.workers.saving import Kept, acknowledged, offer
 from ptb_mongo.workers.timeouts import Timeouts
+from ptb_mongo.workers.told import Told
 from ptb_mongo.workers.touched_keyboards import TouchedKeyboards
 from ptb_mongo.workers.turn import TURN, Exclusive, Once, Turn
 
@@ -69,16 +72,16 @@ class Worker:
         self._lease_timeout = lease_timeout
         self._is_whole = once == "transaction"
         self._refresh = Refresh(application, persistence, strict=consistency == "strict" or exclusive is not None)
-        self._background: set[asyncio.Task[None]] = set()
-        self._reads: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._hands = Hands()
         self._holders = Holders(lease_timeout)
         self._timeouts = Timeouts(self.handle)
+        self.told = Told(persistence, self._hands)
         self.conversations = Conversations(self._all_handlers, self._read_in_background)
         cache = getattr(application.bot, "callback_data_cache", None)
         changed = None if cache is None else TouchedKeyboards(cache)
         self.keyboards = Keyboards(persistence, changed)
-        self._kept = Kept(persistence.store_data, bot_data, changed)
+        self._kept = Kept(persistence.store_data, bot_data, changed, self._hands.is_left_by, persistence.drop_in_turn)
         persistence.share(
             Sharing(
                 user_data=application.user_data.get,
@@ -88,7 +91,9 @@ class Worker:
                 callback_data=cache,
                 lease_timeout=lease_timeout if exclusive is not None else None,
                 once=bool(once),
-                is_in_hand=self._hands.has,
+                is_in_hand=self._hands.is_left,
+                is_drop_in_hand=self._hands.is_drop_left,
+                dropped_buttons=set if changed is None else changed.dropped_in_hand,
                 bot_data_passed_on=bot_data.passed_on,
             )
         )
@@ -158,7 +163,9 @@ class Worker:
                     await self._ends(turn, session)
             finally:
                 turn.ends()
-                self._hands.leave(turn, session)
+                self._hands.leave(turn, self.session or session)
+                if turn.has_more:
+                    self._background.saves(self.save(turn))
                 TURN.reset(token)
 
     async def _lease(self, turn: Turn, session: Session) -> AsyncExitStack:
@@ -177,6 +184,7 @@ class Worker:
             if session.availability.is_unreachable:
                 raise UnavailableError("MongoDB is unreachable")
             others = turn.around.leases if turn.around is not None else frozenset()
+            is_bounded = bool(others) or is_in_pass()
             held = frozenset[str]().union(*(around.leases for around in turn.is_inside()))
             wanted = turn.lease_keys(self._exclusive) - held
             # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
@@ -184,11 +192,12 @@ class Worker:
             entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
                 # Two handlers may wait for each other's lease, and would do so for ever.
-                turn.hold = await (wait_at_most(self._lease_timeout, entering) if others and wanted else entering)
+                turn.hold = await (wait_at_most(self._lease_timeout, entering) if is_bounded and wanted else entering)
             except asyncio.TimeoutError as error:
+                held_up = f"the lease {_named(others)} was held" if others else "PTB's save pass was going on"
                 raise LeaseError(
-                    f"the lease {_named(wanted)} was not free within {self._lease_timeout:g} s, while the lease "
-                    f"{_named(others)} was held: its holder may be waiting for that one"
+                    f"the lease {_named(wanted)} was not free within {self._lease_timeout:g} s, while {held_up}: "
+                    "its holder may be waiting for that one"
                 ) from error
             except UnavailableError as error:
                 session.availability.mark_unreachable(error)
@@ -212,12 +221,14 @@ class Worker:
             UnavailableError: For what comes again, if not all was acknowledged.
             LeaseError: For what comes again, if its lease was lost.
         """
+        turn.is_ending = True
         if not turn.comes_again:
             turn.is_saved = await self.save(turn)
             return
         try:
+            await self._hands.alone(turn, self._lease_timeout)
             await self._check(turn, session)  # a process that was frozen must not save what is old by now
-            turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
+            turn.is_saved = await (self._save_whole(turn) if self._is_whole else self.save(turn))
             self._check_hands(turn, session)
             if not turn.is_saved:
                 raise UnavailableError("the server has not acknowledged the changes of this update")
@@ -231,6 +242,7 @@ class Worker:
 
     async def _fails(self, turn: Turn, session: Session) -> None:
         """What was to be done inside has failed: it comes again, or what it has changed until then is saved."""
+        turn.is_ending = True
         if turn.comes_again:
             self._withdraw(turn, session)
         else:
@@ -248,23 +260,24 @@ class Worker:
             )
 
     def _withdraw(self, turn: Turn, session: Session) -> None:
-        self._hands.withdraw(turn, session, self._kept)
+        self._hands.withdraw(turn, self.session or session, self._kept)
         self._timeouts.withdraw(turn)
 
     def _mark(self, turn: Turn, session: Session) -> None:
         """Notes that an update is done; the other workers hear of it before they get its lease."""
-        if session.marks is None or turn.mark is None:
+        marks = (self.session or session).marks  # `flush` may have been called since
+        if marks is None or turn.mark is None:
             return
-        session.marks.done(turn.number)
+        marks.done(turn.number)
         if turn.mark.is_done:
             return  # with what it has changed
-        write = partial(session.marks.write, turn.number)
+        write = partial(marks.write, turn.number)
         if turn.hold.tickets:
             turn.hold.before_release = write
         else:
-            self._run(self._background, write())
+            self._background.saves(write())
 
-    async def _save_whole(self, turn: Turn, session: Session) -> bool:
+    async def _save_whole(self, turn: Turn) -> bool:
         """Saves what an update has changed in one transaction, with the mark that it is done.
 
         Where that is not possible, as one of the documents is refused, say, each is saved by itself.
@@ -274,10 +287,11 @@ class Worker:
         def take(scope: Collection[Any], replica: Replica) -> None:
             changed.setdefault(scope, []).append(replica)
 
+        session = await self.opened()  # see `save`
+        is_plain = not turn.dropped
         offer(turn, session, self._kept, take)
         marks = {session.marks.collection: turn.number} if session.marks is not None and turn.mark is not None else {}
-        is_plain = not turn.everything and not turn.errors
-        if is_plain and await session.writer.save_whole(changed, marks):
+        if is_plain and not turn.errors and await session.writer.save_whole(changed, marks):
             self._timeouts.watch(turn)
             if turn.mark is not None:
                 turn.mark.seen(turn.mark.now, is_done=True)
@@ -293,47 +307,36 @@ class Worker:
         session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
         done = await acknowledged(turn, offer(turn, session, self._kept))
         self._timeouts.watch(turn)
-        if turn.everything:
-            turn.everything = False
-            await self._application.update_persistence()
-            done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))
         errors, turn.errors = turn.errors, []
         for error in errors:
             await self._application.process_error(turn.update, error)
         return done
 
-    def drops(self, kind: Literal["user_data", "chat_data"], key: int) -> None:
-        """PTB drops the data of a user or chat, and is to delete it with its next save pass."""
-        if self.session is not None:
-            scopes = self.session.scopes
-            (scopes.user_data if kind == "user_data" else scopes.chat_data).not_void(key)
-
     # -- in the background ------------------------------------------------------------------------------
 
-    @staticmethod
-    def _run(tasks: set[asyncio.Task[None]], coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+    def leaves_behind(self, task: asyncio.Task[Any]) -> None:
+        """Saves what a background task of an update may have changed, when it is done."""
+        turn = TURN.get()
+        if turn is not None:
+            self._hands.goes_on(turn)
+            task.add_done_callback(partial(self._save_later, turn))
 
-    def save_later(self, turn: Turn) -> None:
-        """Saves what a background task of an update may have changed; called when the task is done."""
-        session = self.session
-        if session is not None:
-            self._run(self._background, self.save(turn))
+    def _save_later(self, turn: Turn, _: asyncio.Task[Any]) -> None:
+        self._hands.goes_on(turn, by=-1)
+        if not turn.is_over:
+            turn.has_more = True
+        elif self.session is not None:
+            self._background.saves(self.save(turn))
 
     def _read_in_background(self, replica: Replica) -> None:
         session = self.session
         if session is not None:
             reads = partial(session.reader.refresh, {session.scopes.conversations: [replica]}, every=False)
-            self._run(self._reads, retry_forever(reads, _ignore))
+            self._background.reads(retry_forever(reads, _ignore))
 
     async def close(self) -> None:
         """Waits for the saves in progress."""
-        for read in [*self._reads]:
-            await cancel_and_wait(read)
-        while self._background:
-            await asyncio.wait(self._background)
+        await self._background.close()
 
 
 def _named(keys: Iterable[str]) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +53,32 @@ def run(
         return ran
 
     return invoke
+
+
+@pytest.fixture
+def killed(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., None]:
+    """Runs a command in a process that is killed at some moment."""
+
+    def kill(at: tuple[str, int, str], *words: str) -> None:
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(Path(__file__).with_name("killed_command.py")),
+                at[0],
+                str(at[1]),
+                at[2],
+                *words,
+                "--database",
+                mongodb_database,
+            ],
+            env={**os.environ, "MONGODB_URI": mongodb_server_uri},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+
+    return kill
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ of a restore counts as something newer; a file that was not completed is taken f
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,28 +18,10 @@ from people import ADA, mentions
 from typer.testing import Result
 
 Run = Callable[..., Result]
-SCRIPT = Path(__file__).with_name("killed_command.py")
 BOB = 7
 COPY = "undisturbed_"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-
-
-@pytest.fixture
-def killed(mongodb_server_uri: str, mongodb_database: str) -> Callable[..., None]:
-    """Runs a command in a process that is killed at some moment."""
-
-    def kill(at: tuple[str, int, str], *words: str) -> None:
-        done = subprocess.run(
-            [sys.executable, str(SCRIPT), at[0], str(at[1]), at[2], *words, "--database", mongodb_database],
-            env={**os.environ, "MONGODB_URI": mongodb_server_uri},
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL, done.stderr
-
-    return kill
 
 
 def fill(database: Any, prefix: str = "") -> None:
