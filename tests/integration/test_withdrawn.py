@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -132,10 +133,13 @@ async def test_ptbs_own_save_is_not_left_to_an_update_that_saves_nothing(free, d
         update = text()
         await bot.delivers(update, count)
 
-        async def slowly(turn: Any, *args: Any, **options: Any) -> None:
+        async def job() -> None:
             bot.application.user_data[USER]["job"] = 1
             bot.application.mark_data_for_update_persistence(user_ids=USER)
             await bot.application.update_persistence()
+
+        async def slowly(turn: Any, *args: Any, **options: Any) -> None:
+            await contextvars.Context().run(asyncio.ensure_future, job())
             if not turn.is_done:
                 raise UnavailableError("the button cannot be read")
             await bring_in(turn, *args, **options)

@@ -279,7 +279,7 @@ MUTANTS = (
         "held_states:replace_state",
         "held[key] = state",
         "pass",
-        1761,
+        2749,
     ),
     Mutant(
         "a state that is acknowledged although it was taken back is not told to the handlers",
