@@ -453,6 +453,32 @@ async def test_a_conversation_whose_time_is_over_is_over_in_all_workers(workers,
         await one.application.job_queue.stop()
 
 
+async def test_the_handlers_of_a_timeout_run_in_its_turn(workers, database):
+    turns = []
+
+    async def over(_, context):
+        turns.append(context.application.current_turn)
+        context.bot_data["over"] = True
+
+    def timed_by_hand():
+        states = {1: [], ConversationHandler.TIMEOUT: [MessageHandler(filters.ALL, over)]}
+        return ConversationHandler(
+            [says("start", 1)], states, [], name="timed", persistent=True, conversation_timeout=3600
+        )
+
+    (bot,) = workers(timed_by_hand, number=1)
+    async with running(bot):
+        await bot.application.job_queue.start()
+        await bot.takes(text("start"))
+        (job,) = bot.application.handlers[0][0].timeout_jobs.values()
+
+        await job.run(bot.application)
+
+        assert [turn is not None and turn.user_ids for turn in turns] == [{USER}]
+        assert database.bot_data.find_one()["data"] == {"over": True}
+        await bot.application.job_queue.stop()
+
+
 async def test_a_timeout_is_void_if_another_worker_has_gone_on_though_the_stream_has_not_told(
     workers, database, monkeypatch
 ):

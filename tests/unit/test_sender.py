@@ -426,6 +426,22 @@ async def test_what_is_corrected_while_a_refusal_is_on_its_way_is_saved_at_once(
     assert saver.writer.refused() == 0
 
 
+async def test_what_is_dropped_while_a_refusal_is_on_its_way_is_deleted_and_no_error_told(saver: Saver) -> None:
+    assert await saver.saves([1], a=1) == []
+    refuses = refusing("b")
+
+    def refuses_and_drops(user: int, data: dict[str, Any]) -> Failure | None:
+        if (failure := refuses(user, data)) is not None:
+            saver.writer.submit(saver.scope, saver.scope.drop(1))  # type: ignore[arg-type]
+        return failure
+
+    saver.server.refuses_statement = refuses_and_drops
+
+    assert await saver.saves([1], b=1) == []
+
+    assert saver.stored() == {}
+
+
 async def test_what_is_refused_is_tried_again_as_soon_as_somebody_else_changes_the_document(
     saver: Saver,
 ) -> None:

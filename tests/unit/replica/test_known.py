@@ -125,3 +125,47 @@ def test_a_document_that_is_being_read_is_not_forgotten_when_others_make_and_del
 
     assert data.replicas[1] is replica
     assert replica.is_stale
+
+
+def test_whose_document_is_being_read_is_not_let_go_before_the_read_has_failed() -> None:
+    """The read would tell a replica that nobody has any more, and the update would find nothing."""
+    users = DataScope[Any]("user_data", "user_data", Codec(), Counters(), new=dict)
+    replica = users.replica(1, 1)
+    assert users.is_unread(1)
+    replica.reading()
+    assert not users.is_unread(1)
+    replica.told()  # what the reader says of a read that has failed
+    assert users.is_unread(1)
+
+
+class States:
+    """The state that a handler holds."""
+
+    def __init__(self) -> None:
+        self.state: object = None
+
+    def now(self, *_: object) -> object:
+        return self.state
+
+    def arrived(self, _: str, __: object, state: object) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize("state", [None, 2])
+def test_a_state_that_was_taken_back_and_is_stored_all_the_same_is_held_again_unless_there_is_a_later_one(
+    state: object,
+) -> None:
+    conversations, live = scope(), States()
+    conversations.live = live  # type: ignore[assignment]
+    replica = conversations.of("order", (1, 1))
+    found = replica.in_hand()
+    live.state = 1
+    conversations.stage("order", (1, 1), 1)
+    replica.sending("bot:1", replica.pending)
+    conversations.withdraw(replica, found)
+    assert live.state is None
+
+    live.state = state  # which the next update may have set meanwhile
+    conversations.acknowledged(replica, "bot:1")
+
+    assert live.state == (state or 1)
