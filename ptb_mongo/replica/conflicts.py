@@ -7,6 +7,7 @@ two values, the bot's wins; if one side has removed the value, the other side's 
 The path of a value goes through the user's data: keys of dicts, names of attributes, indexes of lists. A pattern is a
 series of keys joined by dots; `*` matches any one key, `**` at the end everything below, and `**` alone everything. A
 dot, a `*` or a `%` that belongs to a key is written `%2E`, `%2A` or `%25`, an empty key `%empty`.
+
 Among several matching patterns, the one with the most keys decides, then the one with the most `*`, then the one whose
 keys come earlier. If none matches, "local" decides.
 """
