@@ -135,9 +135,7 @@ class Collection(KnownDocuments[R]):
             replica = self.replicas[key] = self._new_replica(parts.id, stored)
         else:
             self._take(replica, self._loads[0].get(key, 0), stored, lasts=False)
-            if (
-                replica.target != stored.body
-            ):  # something is unsaved, or what was read is older than what is known
+            if replica.target != stored.body:  # something is unsaved, or what was read is older than what is known
                 return replica, self._target(replica)
         self.note_upgrade(replica, stored, decoded)
         return replica, decoded
