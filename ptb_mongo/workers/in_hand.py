@@ -1,8 +1,8 @@
-"""The documents that a turn has in hand: as it finds them when it begins, and taken back when it fails.
+"""The documents that a turn has in hand: their state when it begins, to which they are reverted if it fails.
 
-Turns that overlap in one object, as those of a group may, cannot be told apart in it: so what one takes back, the
-others lose, too. They find out before they save, and fail with it; all come again. Only where one of them does not come
-again, as an update of PTB's own updater, nothing is taken back, and what is pending is saved.
+Turns that overlap in one object, such as those of a group, cannot be told apart in it: what one withdraws, the others
+lose, too. They notice before they save, and fail as well; all of them are repeated. But if one of them will not be
+repeated, such as an update of PTB's own updater, nothing is withdrawn, and what is pending is saved.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["Hands"]
 
 
 class Hands:
-    """What the turns of one worker have in hand."""
+    """The documents that the turns of one worker have in hand."""
 
     def __init__(self) -> None:
-        self._keeping: set[Turn] = set()  # turns that do not come again
-        self._in_hand: Counter[Replica] = Counter()  # of turns that do
+        self._keeping: set[Turn] = set()  # turns that will not be repeated
+        self._in_hand: Counter[Replica] = Counter()  # the documents of turns that will
 
     def take(self, turn: Turn, session: Session, kinds: PersistenceInput) -> None:
-        """A turn begins: what others have changed is merged in."""
+        """Notes the documents of a turn that begins, after others' changes were merged."""
         for replica in _replicas(turn, session, kinds):
             turn.found[replica] = replica.in_hand()
         if turn.comes_again:
@@ -40,7 +40,7 @@ class Hands:
             self._keeping.add(turn)
 
     def leave(self, turn: Turn, session: Session) -> None:
-        """A turn has ended."""
+        """Notes the end of a turn."""
         for handler, key in turn.conversations:
             session.scopes.conversations.left(handler.name or "", key)
         self._keeping.discard(turn)
@@ -51,27 +51,27 @@ class Hands:
                     del self._in_hand[replica]
 
     def has(self, replica: Replica) -> bool:
-        """Whether a turn that comes again has a document in hand.
+        """Whether a turn that can be repeated has a document in hand.
 
-        Then nobody else may save it: what is half done may have to be taken back, and what a turn has changed that has
+        Then nobody else may save it: unfinished changes may have to be withdrawn, and the changes of a turn that has
         lost its lease must not be merged with what others have saved since.
         """
         return replica in self._in_hand
 
     @staticmethod
     def were_emptied(turn: Turn, session: Session) -> bool:
-        """Whether something that a turn has in hand was taken back since it began."""
+        """Whether something that a turn has in hand was withdrawn since it began."""
         return any(
             replica.withdrawals != found.withdrawals and _has_in_hand(turn, replica, session)
             for replica, found in turn.found.items()
         )
 
     def _is_kept(self, replica: Replica, session: Session) -> bool:
-        """Whether a turn that does not come again has a document in hand."""
+        """Whether a turn that will not be repeated has a document in hand."""
         return any(replica in turn.found and _has_in_hand(turn, replica, session) for turn in self._keeping)
 
     def withdraw(self, turn: Turn, session: Session, kept: Kept) -> None:
-        """A turn has failed, and will come again."""
+        """Withdraws the changes of a turn that has failed and will be repeated."""
         scopes = session.scopes
         for scope, keys in scopes_of(turn, session, kept.kinds):
             for key in keys:
@@ -100,16 +100,16 @@ def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator
 
 
 def _has_in_hand(turn: Turn, replica: Replica, session: Session) -> bool:
-    """Whether a turn may have changed a document that it has found; the bot's own data only if it has asked for it."""
+    """Whether a turn may have changed a document that it found; `bot_data` only if it has asked for it."""
     return turn.has_asked or replica is not session.scopes.bot_data.replicas.get(session.bot_id)
 
 
 def _unknown(replica: Replica) -> InHand:
-    """For a document that a turn has taken in hand only later, and changed since."""
+    """The state of a document that a turn took in hand only later, and has changed since."""
     return InHand(replica.base, None, replica.withdrawals)
 
 
 def _see_to_it(session: Session, scope: Collection[Any], replica: Replica) -> None:
-    """Has written what is left to be: what was pending before, or what keeps an earlier write from arriving."""
+    """Submits what is left to write: what was pending before, or what keeps an earlier write from arriving."""
     if replica.is_unsaved:
         session.writer.submit(scope, replica)

@@ -1,7 +1,7 @@
 """What one of several workers does for an update, before and after its handlers.
 
-It merges in what other workers have changed, and saves what the update has changed before that counts as done. What
-comes again if it fails leaves nothing behind then.
+It merges in other workers' changes, and saves the update's changes before the update counts as done. An update that
+fails and will be repeated leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Worker:
         application: The application.
         persistence: Its persistence.
         consistency: Whether to rely on the change stream, or to read before each update.
-        exclusive: Whose updates are handled one after the other; `None` if nobody's are.
+        exclusive: Whose updates are handled one after the other; `None` for nobody's.
         lease_timeout: Seconds after which an unrenewed lease expires.
-        once: Whether updates that are done are remembered; "transaction" if together with what they change.
-        bot_data: Who asks for the bot's data.
+        once: Whether the updates that are done are remembered; "transaction" if together with their changes.
+        bot_data: Tracks who asks for `bot_data`.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Worker:
 
     @property
     def session(self) -> Session | None:
-        """What is open; `None` while the application is not initialized."""
+        """The open session; `None` while the application is not initialized."""
         return self._persistence.session
 
     async def opened(self) -> Session:
-        """What is open; opened again if a running application has called `flush`.
+        """The open session; opened again if a running application has called `flush`.
 
         Raises:
             UnavailableError: If no server answers.
@@ -113,19 +113,19 @@ class Worker:
     # -- one update -------------------------------------------------------------------------------------
 
     async def handle(self, turn: Turn, handlers: Callable[[], Awaitable[None]]) -> bool:
-        """Merges in what others have changed, runs the handlers, and saves what they have changed.
+        """Merges in others' changes, runs the handlers, and saves their changes.
 
         Args:
             turn: The update.
             handlers: Runs the handlers.
 
         Returns:
-            Whether the server has acknowledged what was changed; always so for what comes again.
+            Whether the server has acknowledged the changes; always true if the update can be repeated.
 
         Raises:
-            UnavailableError: If what others have changed could not be read; for what comes again, also if not all was
-                acknowledged.
-            LeaseError: For what comes again, if its lease was lost.
+            UnavailableError: If others' changes could not be read; if the update can be repeated, also if not all
+                changes were acknowledged.
+            LeaseError: If the update can be repeated and its lease was lost.
         """
         async with self.turn(turn):
             if not turn.is_done:
@@ -134,7 +134,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def turn(self, turn: Turn) -> AsyncIterator[None]:
-        """The same for whatever is done inside."""
+        """The same, for the body of a `with` statement."""
         session = await self.opened()
         session.begin()
         if turn.comes_again and session.availability.is_unreachable:
@@ -165,11 +165,11 @@ class Worker:
 
         Args:
             turn: The update.
-            session: What is open.
+            session: The open session.
 
         Raises:
             UnavailableError: If the server is unreachable.
-            LeaseError: If a lease is not free in time, and those of the update around are held meanwhile.
+            LeaseError: If a lease is not free in time while a surrounding turn holds others.
         """
         stack = AsyncExitStack()
         if session.leases is not None and self._exclusive is not None:
@@ -178,11 +178,11 @@ class Worker:
             others = turn.around.leases if turn.around is not None else frozenset()
             held = frozenset[str]().union(*(around.leases for around in turn.is_inside()))
             wanted = turn.lease_keys(self._exclusive) - held
-            # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
+            # A conversation's state in its handler must be staged before it is read: see `_outdated_states`.
             read = None if turn.conversations else partial(self._refresh.with_leases, turn, session)
             entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
-                # Two handlers may wait for each other's lease, and would do so for ever.
+                # Two handlers that wait for each other's lease would do so forever.
                 turn.hold = await (wait_at_most(self._lease_timeout, entering) if others and wanted else entering)
             except asyncio.TimeoutError as error:
                 raise LeaseError(
@@ -205,17 +205,17 @@ class Worker:
     # -- after ------------------------------------------------------------------------------------------
 
     async def _ends(self, turn: Turn, session: Session) -> None:
-        """Saves what a turn has changed.
+        """Saves a turn's changes.
 
         Raises:
-            UnavailableError: For what comes again, if not all was acknowledged.
-            LeaseError: For what comes again, if its lease was lost.
+            UnavailableError: If it can be repeated and not all changes were acknowledged.
+            LeaseError: If it can be repeated and its lease was lost.
         """
         if not turn.comes_again:
             turn.is_saved = await self.save(turn)
             return
         try:
-            await self._check(turn, session)  # a process that was frozen must not save what is old by now
+            await self._check(turn, session)  # a process that was frozen must not save outdated data
             turn.is_saved = await (self._save_whole(turn, session) if self._is_whole else self.save(turn))
             self._check_hands(turn, session)
             if not turn.is_saved:
@@ -229,7 +229,7 @@ class Worker:
             raise
 
     async def _fails(self, turn: Turn, session: Session) -> None:
-        """What was to be done inside has failed: it comes again, or what it has changed until then is saved."""
+        """Handles a failed turn: withdraws its changes if it will be repeated, and otherwise saves them."""
         if turn.comes_again:
             self._withdraw(turn, session)
         else:
@@ -251,12 +251,12 @@ class Worker:
         self._timeouts.withdraw(turn)
 
     def _mark(self, turn: Turn, session: Session) -> None:
-        """Notes that an update is done; the other workers hear of it before they get its lease."""
+        """Notes that an update is done; the other workers learn of it before they get its lease."""
         if session.marks is None or turn.mark is None:
             return
         session.marks.done(turn.number)
         if turn.mark.is_done:
-            return  # with what it has changed
+            return  # it was stored together with the changes
         write = partial(session.marks.write, turn.number)
         if turn.hold.tickets:
             turn.hold.before_release = write
@@ -264,9 +264,9 @@ class Worker:
             self._run(self._background, write())
 
     async def _save_whole(self, turn: Turn, session: Session) -> bool:
-        """Saves what an update has changed in one transaction, with the mark that it is done.
+        """Saves an update's changes in one transaction, with the mark that it is done.
 
-        Where that is not possible, as one of the documents is refused, say, each is saved by itself.
+        If that is not possible, for example because one of the documents is refused, each one is saved separately.
         """
         changed: dict[Collection[Any], list[Replica]] = {}
 
@@ -289,7 +289,7 @@ class Worker:
         Returns:
             Whether the server has acknowledged everything.
         """
-        session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
+        session = await self.opened()  # not the earlier session: a handler may have called `flush`
         done = await acknowledged(turn, offer(turn, session, self._kept))
         self._timeouts.watch(turn)
         if turn.everything:
@@ -302,7 +302,7 @@ class Worker:
         return done
 
     def drops(self, kind: Literal["user_data", "chat_data"], key: int) -> None:
-        """PTB drops the data of a user or chat, and is to delete it with its next save pass."""
+        """Notes that PTB drops the data of a user or chat, and will delete it with its next save."""
         if self.session is not None:
             scopes = self.session.scopes
             (scopes.user_data if kind == "user_data" else scopes.chat_data).not_void(key)
@@ -340,4 +340,4 @@ def _named(keys: Iterable[str]) -> str:
 
 
 def _ignore(_: BaseException) -> None:
-    """Ignores an error that was logged already."""
+    """Ignores an error that has already been logged."""
