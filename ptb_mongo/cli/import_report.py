@@ -1,4 +1,4 @@
-"""What an import has done, or would do: a table, and what does not fit."""
+"""What an import has done or would do: a table, and a list of problems."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OVERWRITTEN: Final = "the database had another version"
 
 
 def report_json(report: Report, *, apply: bool) -> dict[str, Any]:
-    """A report, for scripts."""
+    """A report in JSON, for scripts."""
     names = ("found", "new", "same", "different", "unreadable", "refused", "written")
     return {
         "applied": apply,
@@ -45,7 +45,7 @@ def report_json(report: Report, *, apply: bool) -> dict[str, Any]:
 
 
 def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -> None:
-    """A report, for people."""
+    """Prints a report for people."""
     tallies = {kind: tally for kind, tally in report.tallies.items() if tally.found}
     columns = [
         name

@@ -1,4 +1,4 @@
-"""`ptb-mongo stats`: how much there is, of what, and since when."""
+"""`ptb-mongo stats`: how much is stored, of what, and since when."""
 
 from __future__ import annotations
 
