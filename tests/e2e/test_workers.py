@@ -1,4 +1,4 @@
-"""Several workers of one bot, in processes of their own: the quick form of `python tests/e2e/journeys.py`."""
+"""Several workers of one bot, in separate processes: the quick form of `python tests/e2e/journeys.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents that cannot be saved for their own sake: each fails alone, is reported once, and saved when mended."""
+"""Documents that cannot be saved because of their content: each fails alone, is reported once, and saved when fixed."""
 
 from __future__ import annotations
 

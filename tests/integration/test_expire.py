@@ -1,8 +1,8 @@
-"""Who has not been seen for long is forgotten, in the database and in memory; who comes is not, changed or not.
+"""Users who have not been seen for long are forgotten, in the database and in memory; active ones never are.
 
-The kind of fault: an active user who is deleted, because what they do changes nothing; one who is gone and stays, in
-the memory of some process or as an open conversation; half of somebody who comes back in that very moment; an index
-that goes on deleting when nobody writes `seen_at` any more.
+The kind of fault: an active user is deleted, because their updates change nothing; one who has left stays, in the
+memory of some process or as an open conversation; half of somebody is lost who comes back at that very moment; an index
+keeps deleting when nobody writes `seen_at` any more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Jobs that are stored: the queue does what PTB's does, what it was asked for is in the database, and survives.
+"""Stored jobs: the queue behaves like PTB's, and its jobs are in the database and survive a restart.
 
-The kinds: all ways to make and to change a job; ends of the process at any point of a run; jobs that are missed, added
-at each start, or cannot be stored.
+The kinds: all ways to create and change a job; the end of the process at any point of a run; jobs that are missed,
+added at each start, or cannot be stored.
 """
 
 from __future__ import annotations

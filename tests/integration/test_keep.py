@@ -1,7 +1,7 @@
-"""`keep`: who has been silent longest is let go, and comes back as if never loaded; nothing of anybody is lost.
+"""`keep`: users inactive longest are evicted, and come back as if never loaded; nobody loses anything.
 
-The kind of fault: somebody is let go of whom something is only in memory, or while somebody has their object in hand.
-So the tests go through all that may be under way, and each time look at what is stored in the end.
+The kind of fault: somebody is evicted while some of their data is only in memory, or while their object is in use. So
+the tests go through everything that may be in progress, and check what is stored in the end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`loading="lazy"`: nothing is read at the start, and a user's document when that user needs it."""
+"""`loading="lazy"`: nothing is read at the start, and a user's document when it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database goes away, and comes back: the bot answers on, and nothing is lost."""
+"""The database becomes unreachable and comes back: the bot keeps answering, and nothing is lost."""
 
 from __future__ import annotations
 

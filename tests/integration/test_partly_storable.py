@@ -1,7 +1,7 @@
-"""Data of which a part cannot be stored: all the rest is saved, and refreshed, as if it were not there.
+"""Data with a part that cannot be stored: the rest is saved and refreshed as if that part were not there.
 
-The kind of fault: what is in memory is no longer compared with what others have stored, so that a later save writes an
-older value over a newer one.
+The kind of fault: what is in memory is no longer compared with what others have stored, so that a later save overwrites
+a newer value with an older one.
 """
 
 from __future__ import annotations

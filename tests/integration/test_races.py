@@ -1,4 +1,4 @@
-"""Orders of events, between the bot, the server and others, in which a change could be lost or come back."""
+"""Orders of events between the bot, the server and others in which a change could be lost or come back."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A server that answers "no": to everybody for a while, or to one document for its own sake.
+"""A server that refuses: everything for a while, or one document because of its content.
 
-The kind of fault: errors are sorted by a list of those that pass, so that every other refusal is booked as the
-document's own, and what the bot has changed is dropped: write blocking, a role that is changed, a quota, throttling,
-any number that nobody has heard of. And: what is refused drops an update, although the data is loaded.
+The kind of fault: errors are classified by a list of temporary ones, so that every other refusal is blamed on the
+document, and the bot's change is dropped: write blocking, a changed role, a quota, throttling, any unknown code. Also:
+a refusal drops an update although the data is loaded.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""A whole collection of ours is put in place of another, emptied or dropped: every loaded document is read again.
+"""One of our collections is replaced, emptied or dropped: every loaded document is read again.
 
-Where everything is gone at once, that is no deletion: see `test_vanished`.
+If everything is gone at once, that is not a deletion: see `test_vanished`.
 
-The kind of fault: what changes a collection and not a document, so that no event names any of its documents: `$out`, a
-rename onto it or away from it, a drop. Documents that are copied with everything keep their `rev`, which therefore says
-nothing.
+The kind of fault: an operation changes a collection as a whole, so that no event names its documents: `$out`, a rename
+onto it or away from it, a drop. Documents that are copied completely keep their `rev`, which therefore says nothing.
 """
 
 from __future__ import annotations

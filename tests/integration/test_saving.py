@@ -1,4 +1,4 @@
-"""What is written to the server, and what is not: only what has changed, together, and each document for itself."""
+"""What is written to the server: only changes, together in few commands, and each document independently."""
 
 from __future__ import annotations
 

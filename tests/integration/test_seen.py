@@ -1,8 +1,7 @@
-"""`seen_at` is written for whoever an update came from, and for nobody else, and no more often than it is needed.
+"""`seen_at` is written for everybody from whom an update came, for nobody else, and no more often than necessary.
 
-The kind of fault: a conversation that never expires because others write in the same group, and one that expires though
-its user writes; a write for everybody on one day, or after each start, or with each save; a date that a stranger has
-planted and that no update corrects.
+The kind of fault: a conversation never expires because others write in the same group, or expires although its user
+writes; writes for everybody on one day, after each start, or with each save; a stranger's date that no update corrects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A button that one worker has made works in another."""
+"""A button that one worker has created works in another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations go on in whichever worker the next update lands."""
+"""Conversations continue in whichever worker gets the next update."""
 
 from __future__ import annotations
 

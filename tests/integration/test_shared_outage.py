@@ -1,4 +1,4 @@
-"""The database goes away: what a webhook is told, and which updates are not handled."""
+"""The database becomes unreachable: what a webhook answers, and which updates are not handled."""
 
 from __future__ import annotations
 
