@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 import telegram
 import typer
 from rich.panel import Panel
-from rich.table import Table
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -26,7 +25,7 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.stored_json import write_stored
-from ptb_mongo.cli.terminal import Commands, Console, Text, Value, console, error_console
+from ptb_mongo.cli.terminal import Commands, Console, Text, Value, console, error_console, open_table
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
@@ -263,7 +262,7 @@ def _place(stored: Stored) -> tuple[str, list[tuple[str, Any]]]:
 
 
 def _show_table(out: Console, found: list[Stored], *, has_header: bool) -> None:
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False, show_header=has_header)
+    table = open_table(out, show_header=has_header)
     for title in ("handler", "key", "state", "updated_at", "rev"):
         # A long text in one conversation must not squeeze the others' handlers and keys.
         table.add_column(title, no_wrap=title in {"state", "updated_at"}, max_width=_WIDEST.get(title))

@@ -5,6 +5,7 @@ No command imports rich's `Text`, `Console` or `Pretty`, or prints by itself; a 
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import sys
@@ -18,6 +19,7 @@ from rich.measure import Measurement
 from rich.pretty import Node, traverse
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from typer.core import TyperGroup
 
 from ptb_mongo.printable import printable, printable_json, printable_traceback
@@ -29,12 +31,15 @@ __all__ = [
     "Value",
     "console",
     "error_console",
+    "open_table",
     "take_every_character",
     "write_error",
     "write_json",
 ]
 
 _INDENT: Final = 4  # columns, as in rich
+_PLAIN_SIGNS: Final = {"●": "*", "✓": "+", "✗": "x", **dict.fromkeys("█▉▊▋▌", "#"), **dict.fromkeys("▍▎▏", ".")}
+_NARROW: Final = 72  # columns; in a narrower terminal, tables take less room
 _READ: Final = ReprHighlighter()
 
 
@@ -160,11 +165,26 @@ def error_console() -> Console:
     return _Terminal(stderr=True)
 
 
+def open_table(out: Console, *, show_header: bool = True) -> Table:
+    """A table without lines, whose columns are closer together in a narrow terminal."""
+    gap = 1 if out.width < _NARROW else 2
+    return Table(box=None, header_style="dim", padding=(0, gap), pad_edge=False, show_header=show_header)
+
+
 def take_every_character() -> None:
-    """Replaces characters that the output's encoding lacks by their numbers: a Windows code page has no tea cup."""
+    """Replaces characters that the output's encoding lacks: our own signs by plain ones, others by their numbers."""
+    codecs.register_error("ptb_mongo", _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="ptb_mongo")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """See `codecs.register_error`; a Windows code page has no bars, and no tea cup."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN_SIGNS.get(one) or ascii(one)[1:-1] for one in lacking), error.end
 
 
 def write_json(value: object) -> None:
