@@ -1,4 +1,4 @@
-"""What an update has touched is what is taken back when it fails: neither less, nor what others have touched.
+"""If an update fails, exactly what it has touched is withdrawn: no less, and nothing that others have touched.
 
 The kind: two things that an update costs nothing for, `bot_data` and keyboards, and a failure between its handler and
 the acknowledgement. What was compared before the failure says nothing after it, what another update has in hand stays

@@ -1,6 +1,6 @@
-"""Turns: what an update has, for jobs, for somebody else's data, and for whatever a program does of itself.
+"""Turns: the guarantees of an update, for jobs, for somebody else's data, and for whatever a program does itself.
 
-And what several turns are to each other: those of one group, one inside another, and one that comes again.
+Also, how several turns interact: those of one group, one inside another, and one that is repeated.
 """
 
 from __future__ import annotations

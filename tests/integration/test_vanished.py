@@ -1,8 +1,7 @@
-"""A stranger drops the whole database under a running bot: nothing in memory is lost, and somebody decides.
+"""A stranger drops the whole database of a running bot: nothing in memory is lost, and a person decides what to do.
 
-The kind of fault: that everything is missing at once is taken for as many deletions, which empties the memory of the
-only process that still has the data; and the reverse, that a deletion is not believed, or that what was dropped on
-purpose comes back by itself.
+The kind of fault: the loss of everything counts as many deletions, which empties the memory of the only process that
+still has the data; and the reverse: a real deletion is ignored, or what was dropped on purpose comes back by itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What `deliver` has raised for comes again: nothing of it is left, and nothing of it is done later.
+"""An update for which `deliver` has raised an error is repeated: none of its changes remain, or are saved later.
 
-The kind: a worker that was cut off, frozen, or told nothing, and has something unsaved that others have overtaken.
+The kind: a worker was cut off, frozen, or not notified, and has unsaved changes that others have overtaken.
 """
 
 from __future__ import annotations

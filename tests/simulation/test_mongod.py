@@ -1,4 +1,4 @@
-"""What the simulation needs of the simulated server beside its answers: snapshots, failovers, a history of changes."""
+"""What the simulation needs from the simulated server besides its answers: snapshots, failovers, a history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for while some are served is served next, together."""
+"""Requests that come while a batch is being served form the next batch."""
 
 from __future__ import annotations
 

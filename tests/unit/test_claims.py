@@ -1,7 +1,7 @@
-"""Who waits until nobody writes a document gives way to all others meanwhile.
+"""A task that waits until nobody is writing a document lets all others run meanwhile.
 
-The kind: an event that was set stays set, so that waiting for it in a loop takes no time, and never lets anybody else
-run, not even whoever would end the loop.
+The kind: an event stays set, so that waiting for it in a loop takes no time, and never lets anybody else run, not even
+the task that would end the loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads are gathered: what is asked for while a read is under way goes together, next."""
+"""Reads are batched: documents that are requested during a read are read next, together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for something, but not for ever."""
+"""Waiting for something, but not forever."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whom a refusal means: one document, one change of it, or everybody.
+"""What a refusal concerns: one document, one change of it, or everything.
 
-The kind of fault: what a server refuses for now, or for somebody else's sake, is booked as a document's own trouble and
-given up; or one document's trouble holds up all others. Here a made-up server refuses whatever a test says.
+The kind of fault: a temporary refusal, or one because of another document, is blamed on a document, which is given up;
+or one document blocks all others. In these tests, a fake server refuses whatever a test wants.
 """
 
 from __future__ import annotations
