@@ -75,6 +75,6 @@ async def test_two_workers_that_count_in_the_same_key_lose_no_count(mongodb_serv
     assert result.counts["counted"] == 300
 
 
-def test_who_misses_a_step_is_found_elsewhere() -> None:
+def test_a_user_who_misses_a_step_ends_elsewhere() -> None:
     values = [[1]] * STEPS
     assert steps_of(values)[STEPS - 1] != steps_of([[2], *values[1:]])[STEPS - 1]

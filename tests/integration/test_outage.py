@@ -367,7 +367,7 @@ def test_sigterm_with_the_whole_server_frozen_ends_the_process_and_keeps_the_dat
 # -- a write whose acknowledgement is lost -----------------------------------------------------------------
 
 
-async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebody_elses(
+async def test_our_own_write_that_was_never_acknowledged_is_not_mistaken_for_somebody_elses(
     uri: str, server: EmbeddedMongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Conflict] = []

@@ -81,7 +81,7 @@ async def test_what_others_store_in_the_place_of_what_cannot_be_stored_does_not_
     assert stored(database) == {**BEFORE, "score": 2, "plan": "premium", "lock": "none"}
 
 
-async def test_data_that_was_dropped_and_filled_anew_is_saved_as_far_as_it_can_be(bot: Bot, database: Any) -> None:
+async def test_data_that_was_dropped_and_filled_again_is_saved_as_far_as_it_can_be(bot: Bot, database: Any) -> None:
     bot.application.drop_user_data(USER)
     await bot.hears(lambda context: context.user_data.update(new=1, lock=LOCK))
     await bot.saves()

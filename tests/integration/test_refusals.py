@@ -485,7 +485,7 @@ async def test_what_a_unique_index_refuses_is_saved_when_its_cause_is_gone(
     assert server.stored() == {"balance": 10, "email": "a@b.c", "name": "Ada"}
 
 
-async def test_what_is_refused_for_its_own_sake_is_named_at_the_stop_with_the_reason_and_kept(
+async def test_what_is_refused_because_of_its_content_is_named_at_the_stop_with_the_reason_and_kept(
     client: Any, server: Guarded, tmp_path: Path
 ) -> None:
     bot = Bot(MongoPersistence(client, DATABASE, spill_dir=tmp_path))

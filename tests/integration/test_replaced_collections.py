@@ -189,7 +189,7 @@ async def test_edits_of_the_new_collection_are_seen(replaced: Callable[..., None
 
 
 @in_both_modes
-async def test_a_user_whom_only_the_new_collection_knows_is_not_begun_anew(
+async def test_a_user_known_only_to_the_new_collection_does_not_start_over(
     replaced: Callable[..., None], bot: Bot, database: Any
 ) -> None:
     replaced(database, "user_data", balance(500))

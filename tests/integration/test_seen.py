@@ -146,7 +146,7 @@ async def test_of_several_saves_in_a_period_only_one_says_it(make: Callable[...,
         assert said == [True, False, False]
 
 
-async def test_who_was_noted_on_one_day_is_not_written_again_on_one_day(make: Callable[..., Bot]) -> None:
+async def test_a_user_who_was_noted_on_one_day_is_not_written_again_on_one_day(make: Callable[..., Bot]) -> None:
     bot = make()
     async with bot.application:
         await bot.hears()

@@ -98,7 +98,7 @@ async def pressed(bot: SharedBot, *values: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_a_change_of_bot_data_that_was_taken_back_is_saved_when_it_comes_again(cut_off, traffic, database, mode):
+async def test_a_change_of_bot_data_that_was_withdrawn_is_saved_when_it_is_repeated(cut_off, traffic, database, mode):
     bot = cut_off(**mode)
     async with running(bot):
         for number in (1, 2):
@@ -112,7 +112,7 @@ async def test_a_change_of_bot_data_that_was_taken_back_is_saved_when_it_comes_a
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_has_not_asked_for_bot_data_takes_nothing_back_of_it(cut_off, traffic, database, mode):
+async def test_a_turn_that_has_not_asked_for_bot_data_withdraws_nothing_of_it(cut_off, traffic, database, mode):
     bot = cut_off(**mode)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -134,7 +134,7 @@ async def test_who_has_not_asked_for_bot_data_takes_nothing_back_of_it(cut_off, 
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_has_not_asked_for_bot_data_does_not_fail_with_those_who_have(cut_off, database, mode):
+async def test_a_turn_that_has_not_asked_for_bot_data_does_not_fail_with_those_that_have(cut_off, database, mode):
     bot = cut_off(**mode)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -206,7 +206,7 @@ async def test_what_an_update_drops_is_deleted_when_it_is_done_and_not_with_othe
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_a_keyboard_that_a_failed_update_has_dropped_is_there_when_it_comes_again(
+async def test_a_keyboard_that_a_failed_update_has_dropped_is_there_when_it_is_repeated(
     cut_off, traffic, database, mode
 ):
     bot = cut_off(**mode)

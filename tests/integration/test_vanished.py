@@ -233,7 +233,9 @@ async def test_a_look_that_is_stopped_before_it_begins_leaves_nothing_unawaited(
     assert [str(one.message) for one in caught if "never awaited" in str(one.message)] == []
 
 
-async def test_the_bot_stores_it_again_where_another_process_has_begun_anew(bot: Bot, database: Any, run: Run) -> None:
+async def test_the_bot_stores_it_again_where_another_process_has_started_over(
+    bot: Bot, database: Any, run: Run
+) -> None:
     before = everything(database)
     drop_and_start_another(database)
     ran = asyncio.create_task(asyncio.to_thread(run, "restore", "--from-bot", "--apply"))

@@ -76,7 +76,7 @@ async def calm(traffic: Traffic, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_was_cut_off_before_a_save_does_not_undo_what_others_have_answered(
+async def test_a_worker_cut_off_before_a_save_does_not_undo_what_others_have_answered(
     cut_off, free, traffic, database, mode
 ):
     mode = {**mode, "lease_timeout": 1}
@@ -180,7 +180,7 @@ async def test_what_has_arrived_although_its_answer_was_lost_is_found_and_not_wr
 
 @pytest.mark.parametrize("first", ["start", "end"])
 @pytest.mark.parametrize("mode", MODES[::2], ids=NAMES[::2])
-async def test_a_state_that_is_stored_although_it_was_taken_back_is_not_undone_by_the_next_update(
+async def test_a_state_that_is_stored_although_it_was_withdrawn_is_not_undone_by_the_next_update(
     cut_off, free, traffic, database, monkeypatch, mode, first
 ):
     """The server is slow, and acknowledges what `deliver` has no longer waited for."""
@@ -263,7 +263,7 @@ async def test_what_a_handler_has_changed_that_has_lost_its_lease_is_not_saved_b
         assert database.user_data.find_one(USER)["data"] == {"n": 3}
 
 
-async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_for_ever(free, database):
+async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_forever(free, database):
     bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
     begun, go_on = asyncio.Event(), asyncio.Event()
     async with running(bot):
@@ -334,7 +334,7 @@ async def test_an_edit_of_another_service_is_merged_under_a_lease_as_ever(free, 
         assert database.user_data.find_one(USER)["data"] == {"n": 2, "vip": True}
 
 
-async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut_off, traffic, database):
+async def test_a_turn_with_the_same_object_in_hand_fails_with_it_and_is_repeated(cut_off, traffic, database):
     bot = cut_off(consistency="strict", concurrent=True)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -370,7 +370,7 @@ async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut
         assert database.chat_data.find_one(GROUP)["data"] == {"slow": 1, "quick": 1}
 
 
-async def test_what_does_not_come_again_is_kept_though_an_update_beside_it_fails(cut_off, traffic, database):
+async def test_what_is_not_repeated_is_kept_though_an_update_beside_it_fails(cut_off, traffic, database):
     bot = cut_off(consistency="strict", concurrent=True)
     async with running(bot):
         await bot.delivers(text(chat=GROUP), lambda _, context: context.chat_data.update(first=1))

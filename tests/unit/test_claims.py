@@ -14,7 +14,7 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.claims import Claims
 
 
-def test_who_waits_for_a_document_does_not_stop_the_loop_when_another_one_is_written() -> None:
+def test_waiting_for_a_document_does_not_stop_the_loop_when_another_one_is_written() -> None:
     done: list[str] = []
 
     async def take_turns() -> None:

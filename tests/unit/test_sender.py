@@ -374,7 +374,7 @@ def test_whatever_is_refused_exactly_that_is_missing(
     asyncio.run(plays())
 
 
-async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_taken_for_refused(saver: Saver) -> None:
+async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_mistaken_for_refused(saver: Saver) -> None:
     saver.writer._documents = Pauses(1000.0, 1000.0)
     refuses, refused = refusing("b"), 0
 
