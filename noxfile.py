@@ -1,6 +1,6 @@
-"""The tasks of this repository: `nox -l` lists them, `nox -s NAME` runs one in an environment of its own.
+"""The tasks of this repository: `nox -l` lists them, `nox -s NAME` runs one in its own environment.
 
-Words after `--` go to the program that a task runs: `nox -s unit -- -k merge`.
+Arguments after `--` are passed to the program that a task runs: `nox -s unit -- -k merge`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ nox.options.reuse_existing_virtualenvs = True
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 LOWEST = "tests/lowest.txt"
-"""The oldest versions of what the package needs, which pyproject.toml names."""
+"""The oldest versions of the dependencies that pyproject.toml allows."""
 FAST = ["tests/unit", "tests/contract", "tests/simulation"]
 
 
 def _install(session: nox.Session, *groups: str, constraints: str | None = None) -> None:
-    """The package as it lies here, and what groups of pyproject.toml name; with any pip, as nox reads the groups.
+    """Installs this package and dependency groups of pyproject.toml; works with any pip, as nox reads the groups.
 
-    With `--no-venv`, which needs `pip install -e . --group dev` first, all is there.
+    With `--no-venv`, everything must be installed already: `pip install -e . --group dev`.
     """
     if session.venv_backend == "none":
         return
@@ -34,7 +34,7 @@ def _install(session: nox.Session, *groups: str, constraints: str | None = None)
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and types."""
+    """Checks style and types."""
     _install(session, "dev")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def fix(session: nox.Session) -> None:
-    """Formats the code, and mends what ruff can mend."""
+    """Formats the code, and fixes what ruff can fix."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     session.run("ruff", "check", "--fix", ".")
     session.run("ruff", "format", ".")
@@ -51,18 +51,18 @@ def fix(session: nox.Session) -> None:
 
 @nox.session
 def unit(session: nox.Session) -> None:
-    """The tests that need no server: two minutes."""
+    """Runs the tests that need no server: two minutes."""
     _install(session, "test")
     session.run("pytest", "-n", "auto", "tests/unit", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, on a real server: ten minutes on two cores."""
+    """Runs all tests on a real server: ten minutes on two cores."""
     _install(session, "dev")
     session.run("pytest", "-n", "4", *session.posargs)
     if not session.posargs:
-        session.run("pytest", "-n", "3", "tests/simulation")  # its modules share names with those of the torture test
+        session.run("pytest", "-n", "3", "tests/simulation")  # its modules share names with the torture test's
         session.run("python", "tests/ptb_suite/run.py", "-n", "3")
         session.run("python", "tests/ptb_versions/run.py", "--ci")
 
@@ -70,7 +70,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("dependencies", ["newest", "lowest"])
 def matrix(session: nox.Session, dependencies: str) -> None:
-    """Unit tests, contract and simulation on each Python, with the newest and the oldest dependencies."""
+    """Runs unit tests, contract and simulation on each Python, with the newest and the oldest dependencies."""
     _install(session, "test", constraints=LOWEST if dependencies == "lowest" else None)
     session.run("pip", "list", silent=False)
     session.run("pytest", "-n", "auto", *(session.posargs or FAST))
@@ -78,7 +78,7 @@ def matrix(session: nox.Session, dependencies: str) -> None:
 
 @nox.session
 def without_motor(session: nox.Session) -> None:
-    """The same tests where only PyMongo is installed, as it will be once Motor has come to its end."""
+    """Runs the same tests with only PyMongo installed, as support for Motor will end."""
     _install(session, "test")
     session.run("pip", "uninstall", "--yes", "motor", "mongomock-motor")
     session.run("pytest", "-n", "auto", *(session.posargs or FAST))
@@ -86,7 +86,7 @@ def without_motor(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Plants invented documents in a database for two minutes; `-- --minutes 60` for an hour."""
+    """Plants random documents in a database for two minutes; `-- --minutes 60` for an hour."""
     _install(session, "test")
     session.run("python", "tests/fuzz/run.py", *session.posargs)
 
@@ -100,7 +100,7 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Builds the documentation; a warning, such as a broken link, is an error. `-- serve` shows it while you write."""
+    """Builds the documentation; warnings, such as broken links, are errors. `-- serve` shows it while you write."""
     _install(session, "docs")
     session.run("zensical", *(session.posargs or ["build", "--strict", "--clean"]))
 

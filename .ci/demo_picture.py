@@ -1,4 +1,4 @@
-"""Makes docs/images/demo.svg of what `examples/demo.py` prints: `python .ci/demo_picture.py`, after a change of it."""
+"""Draws docs/images/demo.svg from the output of `examples/demo.py`: run `python .ci/demo_picture.py` if it changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
     console = Console(record=True, width=88, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.from_ansi(act[0].rstrip()))
     picture = console.export_svg(title="python examples/demo.py", theme=THEME, unique_id="demo")
-    picture = re.sub(r"@font-face \{.*?\}\n?\s*", "", picture, flags=re.DOTALL)  # nothing is loaded from elsewhere
+    picture = re.sub(r"@font-face \{.*?\}\n?\s*", "", picture, flags=re.DOTALL)  # the picture must not load anything
     picture = picture.replace("Fira Code, monospace", "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace")
     (ROOT / "docs/images/demo.svg").write_text(picture, encoding="utf-8")
 

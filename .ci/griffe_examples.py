@@ -1,7 +1,7 @@
-"""A plug-in of the documentation's generator: `Example:` in a docstring is a program, not a quotation.
+"""A plug-in for the documentation generator: `Example:` in a docstring contains a program, not a quotation.
 
-Griffe knows the section `Examples:`. It takes the singular, which Google's style allows as well, for a box of Markdown,
-in which `>>>` means a quotation within two others.
+Griffe knows the section `Examples:`. It treats the singular, which Google's style also allows, as an admonition in
+Markdown, where `>>>` means three nested quotations.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from griffe import Extension, Object
 
 
 class Examples(Extension):
-    """Gives each such section the name that Griffe knows."""
+    """Renames each such section to the name that Griffe knows."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
-        """Is called with each object that was loaded."""
+        """Called with each loaded object."""
         if obj.docstring:
             obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)

@@ -1,7 +1,7 @@
-"""Backup and restore against raw reading and writing: `python benchmarks/backup.py --users 100000`.
+"""Backup and restore compared with raw reading and writing: `python benchmarks/backup.py --users 100000`.
 
-Raw reading takes the documents as bytes and writes them into a file, without compression, checksums or a snapshot; raw
-writing is a driver's `insert_many` of them. Both alternate with ours in one run: look at the ratios.
+Raw reading takes the documents as bytes and writes them to a file, without compression, checksums or a snapshot; raw
+writing is a driver's `insert_many`. Both alternate with ours in one run: look at the ratios.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ async def _measure(uri: str, users: int, folder: Path) -> dict[str, list[float]]
 
 
 def main() -> None:
-    """Prints the table; the exit code says whether the goals are met."""
+    """Prints the table; the exit code shows whether the goals are met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     users = parser.parse_args().users

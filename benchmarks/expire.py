@@ -1,8 +1,8 @@
-"""What `expire` costs: `python benchmarks/expire.py --users 100000`.
+"""The cost of `expire`: `python benchmarks/expire.py --users 100000`.
 
-Writing `seen_at` for everybody who came today, against saving one changed field of each, in CPU time of both sides; and
-an update of somebody who was noted already, against the same with a persistence that has no `expire`. All in one run:
-look at the ratios. Who comes every day is written once a period, so a day's share is what the goal is for.
+It compares writing `seen_at` for everybody who came today with saving one changed field of each, in CPU time of both
+sides; and an update of somebody who was already noted with the same update without `expire`. All in one run: look at
+the ratios. Somebody who comes every day is written once per period, so the goal is for a day's share.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def _fill(uri: str, users: int) -> None:
 
 
 async def _cpu(client: Any) -> float:
-    """Seconds that this process and the server have worked."""
+    """Seconds of CPU time of this process and the server."""
     found = (await client.admin.command("serverStatus"))["extra_info"]
     return time.process_time() + (found["user_time_us"] + found["system_time_us"]) / 1e6
 
 
 async def _cost(client: Any, work: Callable[[], Awaitable[Any]]) -> float:
-    """Seconds of CPU time, until what the work leaves behind is over, too."""
+    """Seconds of CPU time, including what the work leaves to be done afterwards."""
     began = await _cpu(client)
     await work()
     last = began
@@ -62,11 +62,11 @@ async def _save(persistence: Any, data: dict[int, Any]) -> None:
 
 
 async def _nothing() -> None:
-    """Only what the work before it has left behind."""
+    """Does nothing: measures only what the previous work has left."""
 
 
 async def _untouched(persistence: Any, data: Any) -> float:
-    """Microseconds of one refresh of somebody who was noted already."""
+    """Microseconds of one refresh of somebody who was already noted."""
     began = time.perf_counter()
     for _ in range(_UPDATES):
         await persistence.refresh_user_data(1, data)
@@ -88,12 +88,12 @@ async def _measure(uri: str, users: int) -> None:
         saved.append(
             await _cost(client, lambda: asyncio.gather(*(expiring.update_user_data(*one) for one in data.items())))
         )
-        if number == 0:  # the index is there from now on
+        if number == 0:  # the index exists from now on
             for _ in range(600):
                 if "seen_at_1" in await client["expiring"]["user_data"].index_information():
                     break
                 await asyncio.sleep(0.1)
-        # Those who were written a period ago.
+        # As if they had been written a period ago.
         await client["expiring"]["user_data"].update_many({}, {"$set": {"seen_at": _LONG_AGO}})
         await _cost(client, _nothing)
         today = Seen(expiring.session.driver, expire, expiring.session.scopes.by_name, timedelta())
@@ -121,7 +121,7 @@ async def _measure(uri: str, users: int) -> None:
 
 
 def main() -> None:
-    """Prints the figures; the exit code says whether the goal is met."""
+    """Prints the figures; the exit code shows whether the goal is met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     users = parser.parse_args().users

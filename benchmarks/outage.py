@@ -1,8 +1,8 @@
-"""What an outage costs a bot: `python benchmarks/outage.py`.
+"""The cost of an outage: `python benchmarks/outage.py`.
 
-An embedded server is killed, and in a second run frozen, while a bot gets updates. Shown is how long a handler
-waited because of the persistence, before and after the outage was noticed, how much memory the waiting changes
-took, and how soon after the server's return everything was saved. Every update is counted in the database.
+An embedded server is killed, and in a second run frozen, while a bot gets updates. The output shows how long handlers
+waited because of the persistence, before and after the outage was noticed, how much memory the waiting changes took,
+and how soon everything was saved after the server's return. Every update is counted in the database.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INTERVAL = 1.0  # seconds between two saves, as with update_interval=1
 
 @dataclass
 class Result:
-    """What one outage cost."""
+    """The cost of one outage."""
 
     kind: str
     updates: int = 0
@@ -43,7 +43,7 @@ class Result:
 
 
 def memory() -> float:
-    """Megabytes that this process holds."""
+    """The memory of this process, in megabytes."""
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
@@ -51,7 +51,7 @@ def memory() -> float:
 
 
 class Bot:
-    """The part of an application that matters here: refresh, handle, and now and then save."""
+    """The relevant part of an application: refresh, handle, and save periodically."""
 
     def __init__(self, persistence: MongoPersistence[Any, Any, Any], users: dict[int, Any]) -> None:
         self.persistence = persistence
@@ -59,7 +59,7 @@ class Bot:
         self.touched: set[int] = set()
 
     async def update(self, user: int) -> float:
-        """Handles one update, which counts; returns how long the persistence made it wait, in seconds."""
+        """Handles one update, which adds 1 to a count; returns the seconds that it waited for the persistence."""
         loop = asyncio.get_running_loop()
         data = self.users[user]
         begun = loop.time()
@@ -70,7 +70,7 @@ class Bot:
         return waited
 
     async def save_every(self, seconds: float) -> None:
-        """Saves, as `Application` does it."""
+        """Saves like `Application`."""
         while True:
             await asyncio.sleep(seconds)
             touched, self.touched = self.touched, set()
@@ -79,7 +79,7 @@ class Bot:
 
 
 async def outage(kind: str, seconds: float, updates: int) -> Result:
-    """One outage."""
+    """Runs one outage."""
     result = Result(kind)
     with EmbeddedMongo() as server:
         with MongoClient(server.uri) as client:
@@ -106,7 +106,7 @@ async def outage(kind: str, seconds: float, updates: int) -> Result:
         result.updates, result.megabytes = updates, memory() - before
         await asyncio.to_thread(server.start if kind == "killed" else server.resume)
         back = loop.time()
-        while persistence.health().waiting or not persistence.health().connected:  # noqa: ASYNC110  (tells no event)
+        while persistence.health().waiting or not persistence.health().connected:  # noqa: ASYNC110  (there is no event)
             await asyncio.sleep(0.005)
         result.recovery = loop.time() - back
         saving.cancel()

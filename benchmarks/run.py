@@ -1,4 +1,4 @@
-"""All benchmarks, on the embedded server: `python benchmarks/run.py`."""
+"""Runs all benchmarks, on the embedded server: `python benchmarks/run.py`."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ GROUPS = {
     "growth": growth.measure,
     "jobs": jobs.measure,
 }
-ATTEMPTS = 3  # a figure that is far off on a busy machine gets another chance
+ATTEMPTS = 3  # on a busy machine, a figure that is far off is measured again
 
 
 def measured(run: Run, name: str, console: Console) -> Results:
-    """Measures one group; in the small form again, if a figure is far off its target."""
+    """Measures one group; in the small form, repeats it if a figure is far off its target."""
     for attempt in range(ATTEMPTS):
         gc.unfreeze()  # see `alternate`
         begun = time.monotonic()
@@ -78,7 +78,7 @@ def measured(run: Run, name: str, console: Console) -> Results:
 
 
 def measure(names: Sequence[str], small: bool, console: Console) -> tuple[Results, dict[str, str]]:
-    """Measures some groups."""
+    """Measures groups."""
     results = Results()
     with mongodb_uri() as uri, tempfile.TemporaryDirectory(prefix="ptb-mongo-benchmarks-") as folder:
         run = Run(uri, f"benchmark_{os.getpid()}_", small, folder)
@@ -96,7 +96,7 @@ def measure(names: Sequence[str], small: bool, console: Console) -> tuple[Result
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """The command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--small", action="store_true", help="a quick run, which fails where a ratio is worse than 1.5 times its target"
@@ -116,7 +116,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measures, and shows what was found."""
+    """Measures, and shows the results."""
     asked = arguments()
     console = Console(width=None if sys.stdout.isatty() else 180)
     small = asked.small

@@ -1,9 +1,9 @@
-"""What a bot with very many users costs: `python benchmarks/scale.py --users 1000000`.
+"""The cost of a bot with very many users: `python benchmarks/scale.py --users 1000000`.
 
-Makes such a database on the embedded server: users, a tenth as many chats, three tenths as many conversations, a
-twentieth as many keyboards, and `bot_data` with an entry for every 25th user. Each line is measured in a process of its
-own, so that its memory is its own. Times depend on the machine; the ratios to the raw driver, or to a persistence that
-does nothing, hardly do.
+It creates such a database on the embedded server: users, a tenth as many chats, three tenths as many conversations, a
+twentieth as many keyboards, and `bot_data` with an entry for every 25th user. Each line is measured in a separate
+process, so that its memory can be measured. Times depend on the machine; the ratios to the raw driver, or to a
+persistence that does nothing, hardly do.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ LOOKING = tuple(
 
 
 def documents(kind: str, users: int) -> Iterator[dict[str, Any]]:
-    """What is stored of one kind."""
+    """The stored documents of one kind."""
     if kind == "user_data":
         for one in range(1, users + 1):
             yield {"_id": one, "data": {"score": one, "last": "hello", "name": f"User {one}", "tags": ["a", "b"]}}
@@ -85,7 +85,7 @@ def documents(kind: str, users: int) -> Iterator[dict[str, Any]]:
 
 
 def make(uri: str, users: int) -> None:
-    """Makes the database, unless it is there."""
+    """Creates the database, unless it exists."""
     with MongoClient[dict[str, Any]](uri) as client:
         database = client[DATABASE]
         if database.user_data.estimated_document_count() == users:
@@ -106,7 +106,7 @@ def make(uri: str, users: int) -> None:
 
 
 def memory() -> float:
-    """The most memory of this process until now, in MB; what `getrusage` says may be that of the one it was made by."""
+    """This process's peak memory so far, in MB; the figure of `getrusage` may be the parent process's."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) / 1024
@@ -119,7 +119,7 @@ def memory_now() -> float:
 
 
 async def watched(work: Awaitable[Any]) -> dict[str, float]:
-    """Does something; returns its seconds, the longest block of the loop in milliseconds, and the memory it took."""
+    """Does some work; returns its seconds, the longest block of the loop in milliseconds, and the memory it took."""
     before, longest = memory(), 0.0
 
     async def tick() -> None:
@@ -139,7 +139,7 @@ async def watched(work: Awaitable[Any]) -> dict[str, float]:
 
 
 def application(persistence: BasePersistence[Any, Any, Any], *, shared: bool = False, buttons: int = 1024) -> App:
-    """A bot with a conversation, and a handler that writes."""
+    """A bot with a conversation and a handler that writes."""
     bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=buttons)
     builder: Any = Application.builder().bot(bot).updater(None).job_queue(None).persistence(persistence)
     if shared:
@@ -154,7 +154,7 @@ def application(persistence: BasePersistence[Any, Any, Any], *, shared: bool = F
 
 
 async def start(uri: str, loading: str, kind: str) -> dict[str, float]:
-    """A start."""
+    """Measures a start."""
     made = application(MongoPersistence(uri, DATABASE, loading=loading), shared=kind == "shared")  # type: ignore[arg-type]
     figures = await watched(made.initialize())
     await made.shutdown()
@@ -162,7 +162,7 @@ async def start(uri: str, loading: str, kind: str) -> dict[str, float]:
 
 
 async def raw_start(uri: str) -> dict[str, float]:
-    """The raw driver reads what an eager plain start loads."""
+    """Measures the raw driver reading what an eager plain start loads."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri)
 
     async def read() -> None:
@@ -178,7 +178,7 @@ async def raw_start(uri: str) -> dict[str, float]:
 
 
 async def cpu_of_updates(made: App, number: int) -> float:
-    """Milliseconds of CPU for an update of a user who is loaded and writes nothing."""
+    """Milliseconds of CPU time for an update of a loaded user that writes nothing."""
     best = float("inf")
     nothing = update_from(1)
     for _ in range(5):
@@ -190,7 +190,7 @@ async def cpu_of_updates(made: App, number: int) -> float:
 
 
 async def update(uri: str, kind: str, database: str) -> dict[str, float]:
-    """Updates, of a database with much in it or of an empty one."""
+    """Measures updates, with a large database or an empty one."""
     persistence = MongoPersistence(uri, database, loading="lazy", update_interval=3600)
     made = application(persistence, shared=kind == "shared", buttons=10**6)
     for handlers in list(made.handlers.values()):
@@ -212,7 +212,7 @@ async def update(uri: str, kind: str, database: str) -> dict[str, float]:
 
 
 class Idle(BasePersistence[dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
-    """Saves nothing: what PTB itself costs."""
+    """Saves nothing, which leaves PTB's own cost."""
 
     def __init__(self) -> None:
         super().__init__(store_data=PersistenceInput(callback_data=False), update_interval=3600)
@@ -227,7 +227,7 @@ class Idle(BasePersistence[dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
 
 
 async def save(uri: str, number: int, *, idle: bool) -> dict[str, float]:
-    """A save pass with so many changed users."""
+    """Measures a save pass with this many changed users."""
     stored = MongoPersistence(uri, f"{DATABASE}_save_{os.getpid()}", update_interval=3600)
     made = application(Idle() if idle else stored)
     async with made:
@@ -244,7 +244,7 @@ async def save(uri: str, number: int, *, idle: bool) -> dict[str, float]:
 
 
 def forget_cursors(uri: str) -> None:
-    """As a server does with all that was not used for half an hour."""
+    """Closes idle sessions and cursors, as a server does after half an hour."""
     with MongoClient[dict[str, Any]](uri) as client:
         client.admin.command({"killAllSessions": []})
         for one in client.admin.aggregate([{"$currentOp": {"idleCursors": True, "allUsers": True}}]):
@@ -253,7 +253,7 @@ def forget_cursors(uri: str) -> None:
 
 
 async def broadcast(uri: str, users: int) -> dict[str, float]:
-    """All ids, with a pause in the middle in which the server forgets its cursors."""
+    """Measures reading all ids, with a pause in the middle in which the server closes its cursors."""
     persistence = MongoPersistence(uri, DATABASE, loading="lazy")
     seen = 0
 
@@ -270,7 +270,7 @@ async def broadcast(uri: str, users: int) -> dict[str, float]:
 
 
 async def raw_broadcast(uri: str) -> dict[str, float]:
-    """All ids by one cursor of the raw driver, without a pause."""
+    """Measures reading all ids by one cursor of the raw driver, without a pause."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri)
 
     async def go() -> None:
@@ -299,7 +299,7 @@ class Reads(CommandListener):
 
 
 async def lost_stream(uri: str, kind: str) -> dict[str, float]:
-    """The first updates of users after the stream was lost: how many reads each takes."""
+    """Measures the first updates of users after the stream was lost: how many reads each takes."""
     reads, number = Reads(), 500
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(uri, event_listeners=[reads])
     made = application(MongoPersistence(client, DATABASE, loading="lazy"), shared=kind == "shared")
@@ -311,7 +311,7 @@ async def lost_stream(uri: str, kind: str) -> dict[str, float]:
         while persistence.session.must_read:  # noqa: ASYNC110  (nobody tells when the stream is open)
             await asyncio.sleep(0.01)
         persistence.session.scopes.told_all()
-        await made.process_update(update_from(number + 1))  # which reads what belongs to the bot
+        await made.process_update(update_from(number + 1))  # reads the bot's own data
         before = reads.number
         for one in range(1, number + 1):
             await made.process_update(update_from(one))
@@ -321,7 +321,7 @@ async def lost_stream(uri: str, kind: str) -> dict[str, float]:
 
 
 async def release(uri: str, users: int, keep: int) -> dict[str, float]:
-    """Different users through a lazy bot that keeps some of them; the memory after each fifth of them."""
+    """Measures the memory of a lazy bot with `keep` after each fifth of many different users."""
     persistence = MongoPersistence(uri, DATABASE, loading="lazy", keep=keep, update_interval=3600)
     made = application(persistence)
     figures: dict[str, float] = {}
@@ -340,7 +340,7 @@ async def release(uri: str, users: int, keep: int) -> dict[str, float]:
 
 
 async def pickled(_: str, file: str) -> dict[str, float]:
-    """What `PicklePersistence` needs to load a file and to write it again."""
+    """Measures how `PicklePersistence` loads a file and writes it again."""
     persistence: PicklePersistence[Any, Any, Any] = PicklePersistence(file, on_flush=True)
 
     async def go() -> None:
@@ -358,7 +358,7 @@ async def pickled(_: str, file: str) -> dict[str, float]:
 
 
 class FirstLine(io.StringIO):
-    """Throws away what is printed, and notes when it begins."""
+    """Discards the output, and notes when it begins."""
 
     at = 0.0
 
@@ -369,7 +369,7 @@ class FirstLine(io.StringIO):
 
 
 async def command(uri: str, words: str, database: str = DATABASE) -> dict[str, float]:
-    """A command of `ptb-mongo`: its seconds, those until its first line, and the memory that it needs besides."""
+    """Measures a command of `ptb-mongo`: its seconds, those until its first line, and its additional memory."""
     from ptb_mongo.cli.app import app  # noqa: PLC0415  (the other lines need no memory for it)
 
     os.environ.update(MONGODB_URI=uri, BOT_TOKEN=TOKEN)
@@ -399,7 +399,7 @@ WORK: dict[str, Callable[..., Awaitable[dict[str, float]]]] = {
 
 
 def measured(uri: str, name: str, **options: Any) -> dict[str, float]:
-    """One line, measured in a process of its own, and printed."""
+    """Measures one line in a separate process, and prints it."""
     command = [sys.executable, __file__, "--uri", uri, "--one", json.dumps([name, options])]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -409,12 +409,12 @@ def measured(uri: str, name: str, **options: Any) -> dict[str, float]:
 
 
 def ratio(what: str, ours: float, theirs: float) -> None:
-    """A ratio, printed."""
+    """Prints a ratio."""
     print(f"    {what}: {ours / theirs:.2f}", flush=True)
 
 
 def starts(uri: str, users: int) -> None:  # noqa: ARG001  (all groups have the same arguments)
-    """Starts, against the raw driver."""
+    """Starts, compared with the raw driver."""
     raw = measured(uri, "raw start")
     for kind in ("plain", "shared"):
         measured(uri, "start", loading="lazy", kind=kind)
@@ -423,7 +423,7 @@ def starts(uri: str, users: int) -> None:  # noqa: ARG001  (all groups have the 
 
 
 def updates(uri: str, users: int) -> None:  # noqa: ARG001  (likewise)
-    """Updates, against those with an empty database."""
+    """Updates, compared with those on an empty database."""
     for kind in ("plain", "shared"):
         empty = measured(uri, "update", kind=kind, database=EMPTY)
         large = measured(uri, "update", kind=kind, database=DATABASE)
@@ -431,7 +431,7 @@ def updates(uri: str, users: int) -> None:  # noqa: ARG001  (likewise)
 
 
 def saves(uri: str, users: int) -> None:
-    """Saves of 1 % and 10 %, against a persistence that does nothing."""
+    """Saves of 1 % and 10 %, compared with a persistence that does nothing."""
     for share in (100, 10):
         idle = measured(uri, "save", number=users // share, idle=True)
         ours = measured(uri, "save", number=users // share, idle=False)
@@ -440,7 +440,7 @@ def saves(uri: str, users: int) -> None:
 
 
 def broadcasts(uri: str, users: int) -> None:
-    """A broadcast, against one cursor of the raw driver."""
+    """A broadcast, compared with one cursor of the raw driver."""
     raw = measured(uri, "raw broadcast")
     ours = measured(uri, "broadcast", users=users)
     ratio("seconds, to one cursor of the raw driver", ours["seconds"], raw["seconds"])
@@ -463,7 +463,7 @@ def releases(uri: str, users: int) -> None:
 
 
 def commands(uri: str, users: int) -> None:  # noqa: ARG001  (likewise)
-    """What the commands of `ptb-mongo` need, against `PicklePersistence`."""
+    """The commands of `ptb-mongo`, compared with `PicklePersistence`."""
     is_within = True
     with tempfile.TemporaryDirectory() as folder:
         file, backup, copy = f"{folder}/bot.pickle", f"{folder}/bot.backup", f"{DATABASE}_copy"

@@ -1,9 +1,8 @@
-"""What several workers cost, and what they bring: `python benchmarks/workers.py`.
+"""The cost and the benefit of several workers: `python benchmarks/workers.py`.
 
 The cost of an update is measured in one process: plain python-telegram-bot, and `SharedApplication` in both modes, with
-leases, and with a transaction. Throughput is that of processes, each of which handles the updates of many users at
-once: one of them against several. All do the same work in turns, and what counts is the median of the ratios within
-each round.
+leases, and with a transaction. Throughput compares one process with several, each of which handles the updates of many
+users at once. All do the same work in turns, and the median of the rounds' ratios counts.
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ MODES: dict[str, dict[str, Any]] = {
     "transaction": {"exclusive": "chat", "once": "transaction"},
 }
 USERS = 200
-_NUMBERS = itertools.count(10**9)  # each update is a new one, which nobody has handled before
-AT_ONCE = 20  # updates in a round of the first part; and what a worker handles at the same time in the second
+_NUMBERS = itertools.count(10**9)  # each update is new, and nobody has handled it before
+AT_ONCE = 20  # updates in a round of the first part, and those that a worker handles at once in the second part
 
 
 def application(uri: str, database: str, options: dict[str, Any] | None, handler: Any = answer) -> App:
-    """A bot without network; shared if there are options."""
+    """A bot without network; a shared one if there are options."""
     bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=True)
     builder: Any = Application.builder().bot(bot).updater(None).job_queue(None)
     if options is not None:
@@ -66,7 +65,7 @@ async def read(update: Update, context: Any) -> None:
 
 
 def handling(app: App, updates: Iterator[Update], *, saved: bool = False) -> Work:
-    """One round: seconds for one update, of some one after the other."""
+    """One round: seconds for one of several consecutive updates."""
 
     async def once() -> float:
         begun = time.perf_counter()
@@ -109,12 +108,12 @@ async def cost(uri: str, database: str, rounds: int) -> Results:
 
 
 def work(uri: str, database: str, options: dict[str, Any], pipe: Connection, seed: int) -> None:
-    """A worker: for each number of seconds that it is told, answers how many updates it has handled in them."""
+    """A worker: for each number of seconds that it receives, answers how many updates it has handled in that time."""
     asyncio.run(_work(application(uri, database, options), pipe, seed))
 
 
 async def _work(app: Any, pipe: Connection, seed: int) -> None:
-    # Each begins with other users, and all come to all of them.
+    # Each worker begins with different users, and all handle all of them.
     users = itertools.islice(itertools.cycle(range(USERS)), seed * 37, None)
     numbers = itertools.count(seed, 100)
 
@@ -135,7 +134,7 @@ async def _work(app: Any, pipe: Connection, seed: int) -> None:
 
 @contextmanager
 def workers(uri: str, database: str, options: dict[str, Any], count: int) -> Iterator[list[Connection]]:
-    """Processes that wait for work."""
+    """Processes that are waiting for work."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for number in range(count):
@@ -155,7 +154,7 @@ def workers(uri: str, database: str, options: dict[str, Any], count: int) -> Ite
 
 
 def together(pipes: list[Connection], seconds: float) -> Work:
-    """One round: how many updates a second some workers handle together."""
+    """One round: how many updates per second the workers handle together."""
 
     async def once() -> float:
         for pipe in pipes:
@@ -166,7 +165,7 @@ def together(pipes: list[Connection], seconds: float) -> Work:
 
 
 async def throughput(uri: str, database: str, rounds: int, count: int, seconds: float) -> Results:
-    """One worker against several."""
+    """Compares one worker with several."""
     results = Results()
     for mode, options in MODES.items():
         with workers(uri, f"{database}throughput_{mode}", options, count) as pipes:
@@ -179,7 +178,7 @@ async def throughput(uri: str, database: str, rounds: int, count: int, seconds: 
 
 
 def main() -> None:
-    """Measures, and shows what was found."""
+    """Measures, and shows the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60, help="of the cost of an update; a tenth of it for throughput")
     parser.add_argument("--seconds", type=float, default=2, help="of a round of throughput")

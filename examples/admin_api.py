@@ -2,14 +2,14 @@
 
     pip install -e ".[examples,examples-web]" && python examples/admin_api.py
 
-Offline, on an embedded MongoDB (or the one in MONGODB_URI), with a bot and customers that it plays; `--stay` leaves
-the page open until Ctrl-C. For your own bot's database it is a web application (FastAPI) like any other; it knows
-the documents, and nothing of the bot:
+This runs offline, on an embedded MongoDB (or the one in MONGODB_URI), with a simulated bot and customers; `--stay`
+keeps the page open until Ctrl-C. For your own bot's database, it is an ordinary web application (FastAPI), which knows
+the documents but not the bot:
 
     MONGODB_URI=... DATABASE=tea_shop ADMIN_PASSWORD=... uvicorn --app-dir examples --factory admin_api:from_environment
 
-Who may open the page may change the data. Without ADMIN_PASSWORD, only let it listen on your own machine. It answers
-to the names of that machine only: else any page in your browser could reach it by a name of its own (DNS rebinding).
+Everybody who can open the page can change the data. Without ADMIN_PASSWORD, let it listen only on your own machine. It
+then answers only to that machine's names; otherwise, any page in your browser could reach it by DNS rebinding.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ PAGE = Path(__file__).with_name("admin_page.html")
 SHOWN_AT_MOST = 100
 LONGEST_TEXT = 100  # characters of a name that are shown
 LARGEST_CART = 20  # kinds of tea
-NUMBER = {"$type": ["int", "long"]}  # what Telegram's ids are
+NUMBER = {"$type": ["int", "long"]}  # the types of Telegram's ids
 THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 ORDER = {"choosing": "is choosing", "amount": "is asked how many"}  # the states of the conversation
-# Only what the page shows is read: no pickles.
+# Reads only what the page shows: no pickles.
 FIELDS = {"data.name": 1, "data.plan": 1, "data.cart": 1, "data.customer_since": 1, "updated_at": 1}
 Database = AsyncDatabase[dict[str, Any]]
 UserId = Annotated[int, InPath(ge=-(2**63), lt=2**63)]
@@ -49,16 +49,16 @@ Search = Annotated[str, Query(max_length=LONGEST_TEXT)]
 
 
 class Premium(BaseModel):
-    """What the switch sends."""
+    """The request that the switch sends."""
 
     premium: bool
 
 
 def make_app(uri: str, database: str, password: str | None = None) -> FastAPI:
-    """The page, and what it asks for.
+    """The page and its API.
 
     Raises:
-        ValueError: If the password is empty: that is a mistake in a setting, and no wish for an open door.
+        ValueError: If the password is empty: that is a mistake in the settings, not a wish for an unprotected page.
     """
     if password is not None and not password.strip():
         raise ValueError("ADMIN_PASSWORD is empty: set a password, or remove it to use the page on this machine only")
@@ -89,11 +89,11 @@ def make_app(uri: str, database: str, password: str | None = None) -> FastAPI:
 
     @app.put("/api/customers/{user_id}/premium")
     async def set_premium(user_id: UserId, wanted: Premium) -> dict[str, Any]:
-        # One field, by its path: whatever the bot writes at the same moment stays. It finds this at the next update.
+        # One field, by its path: whatever the bot writes at the same time stays. The bot sees this at the next update.
         change = {"$set": {"data.plan": "premium"}} if wanted.premium else {"$unset": {"data.plan": ""}}
         try:
             result = await db["user_data"].update_one({"_id": user_id}, change)
-        except WriteError as error:  # somebody has put something else where the data should be
+        except WriteError as error:  # somebody has stored something else in the place of the data
             raise HTTPException(409, "This customer's data is not what the bot writes.") from error
         if not result.matched_count:
             raise HTTPException(404, "There is no such customer.")
@@ -103,7 +103,7 @@ def make_app(uri: str, database: str, password: str | None = None) -> FastAPI:
 
 
 def login(password: str) -> Any:
-    """Makes what asks for the password; any name will do."""
+    """Returns a check for the password; any user name is accepted."""
 
     def check(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
         if not compare_digest(given.password.encode(), password.encode()):
@@ -113,18 +113,18 @@ def login(password: str) -> Any:
 
 
 def only_on_this_machine(request: Request) -> None:
-    """Refuses whoever knows this machine by another name: a page of somebody else's, in a browser that runs here."""
+    """Refuses requests to other host names, which somebody else's page in a local browser might send."""
     if not THIS_MACHINE.fullmatch(request.headers.get("host", "")):
         raise HTTPException(400, "Without ADMIN_PASSWORD, the page is for http://localhost only.")
 
 
 async def list_customers(db: Database, search: str) -> dict[str, Any]:
-    """Those who were here last, and where each of them is in an order."""
+    """The most recent customers, and the state of each one's order."""
     users, query = db["user_data"], {"_id": NUMBER}
     if search := search.replace("\0", ""):
         query["data.name"] = {"$regex": f"^{re.escape(search)}", "$options": "i"}
     found = await users.find(query, FIELDS).sort([("updated_at", -1), ("_id", 1)]).limit(SHOWN_AT_MOST).to_list()
-    # The ids of the private chat, and of the user.
+    # The ids of the private chat and of the user.
     ids = [{"handler": "order", "key": [user["_id"], user["_id"]]} for user in found]
     orders = db["conversations"].find({"_id": {"$in": ids}}, {"state": 1})
     states = {order["_id"]["key"][1]: order.get("state") async for order in orders}
@@ -136,7 +136,7 @@ async def list_customers(db: Database, search: str) -> dict[str, Any]:
 
 
 def as_shown(user: dict[str, Any], state: Any) -> dict[str, Any]:
-    """A customer, for the page. Others write to the database, too: whatever is not as the bot writes it is left out."""
+    """A customer, for the page. Others also write to the database: whatever is not in the bot's form is left out."""
     data = expected(user.get("data"), dict, {})
     cart = expected(data.get("cart"), dict, {})
     return {
@@ -164,6 +164,6 @@ def from_environment() -> FastAPI:
 
 
 if __name__ == "__main__":
-    from admin_demo import main  # it plays with what is above
+    from admin_demo import main  # imports this module in turn
 
     main()

@@ -1,4 +1,4 @@
-"""What `admin_api.py` shows offline: customers, their bot, the page, and a switch that the bot obeys."""
+"""The offline part of `admin_api.py`: customers, their bot, the page, and a switch that the bot obeys."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ async def play(stage: Stage, uri: str, database: str, *, stay: bool) -> None:
 
 
 async def serve_page(uri: str, database: str, port: int) -> asyncio.subprocess.Process:
-    """Starts the page as its own process, as one does it at home."""
+    """Starts the page as a separate process, as you would."""
     environment = {name: value for name, value in os.environ.items() if name != "ADMIN_PASSWORD"}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "--app-dir", str(Path(__file__).parent), "--factory"),
         *("admin_api:from_environment", "--port", str(port), "--log-level", "warning"),
         env={**environment, "MONGODB_URI": uri, "DATABASE": database},
-        start_new_session=True,  # Ctrl-C is for us: we end it
+        start_new_session=True,  # Ctrl-C reaches only us, and we end it
     )
 
 
 async def until_it_shows(browser: httpx.AsyncClient, customers: int) -> None:
-    """Waits for the page to start, and for the bot to save."""
+    """Waits until the page has started and the bot has saved."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while loop.time() < deadline:
@@ -74,7 +74,7 @@ async def until_it_shows(browser: httpx.AsyncClient, customers: int) -> None:
 
 
 async def flip(stage: Stage, browser: httpx.AsyncClient, user_id: int, *, premium: bool) -> None:
-    """What the page's switch sends, and what the page shows then."""
+    """Sends what the page's switch sends, and notes what the page then shows."""
     answer = await browser.put(f"/api/customers/{user_id}/premium", json={"premium": premium})
     await stage.note(f"PUT {answer.request.url.path} {answer.request.content.decode()}: {answer.status_code}")
     found = (await browser.get("/api/customers")).json()
@@ -83,7 +83,7 @@ async def flip(stage: Stage, browser: httpx.AsyncClient, user_id: int, *, premiu
 
 
 async def until_obeyed(person: Person, word: str) -> None:
-    """Asks for the cart until the bot knows of the change, which takes it milliseconds."""
+    """Asks for the cart until the bot knows about the change, which takes milliseconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while word not in (answer := await person.writes("/cart")).text:

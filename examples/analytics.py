@@ -1,9 +1,9 @@
-"""Questions to the data of a bot with ten thousand users: aggregations, a `pandas` frame, and a picture.
+"""Analyzes the data of a bot with ten thousand users: aggregations, a `pandas` frame, and a picture.
 
     pip install -e ".[examples,analytics]" && python examples/analytics.py
 
-Offline, on an embedded MongoDB (or the one in MONGODB_URI, where a database is made and dropped). Arguments: the
-picture's file, by default `examples/.cache/analytics.png`, and the number of users. `docs/analytics.md` explains it.
+It runs offline, on an embedded MongoDB (or the one in MONGODB_URI, where it creates and drops a database). Arguments:
+the picture's file, by default `examples/.cache/analytics.png`, and the number of users. See `docs/analytics.md`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BUSY_DAYS: list[dict[str, Any]] = [  # a time series, and its average over a wee
     },
 ]
 SPENT = "$data.account.state.spent.v"  # an attribute of a dataclass, and a Decimal: a Decimal128 under `v`
-BASKETS: list[dict[str, Any]] = [  # how many spend how much
+BASKETS: list[dict[str, Any]] = [  # how many customers spend how much
     {
         "$bucket": {
             "groupBy": {"$toDouble": SPENT},
@@ -63,7 +63,7 @@ HOURS: list[dict[str, Any]] = [  # the stored Message, as Telegram described it:
     {"$group": {"_id": {"$hour": {"date": "$sent", "timezone": "Europe/Berlin"}}, "messages": {"$sum": 1}}},
     {"$sort": {"_id": 1}},
 ]
-CUSTOMERS: list[dict[str, Any]] = [  # one row for each user, flat, and without the pickles
+CUSTOMERS: list[dict[str, Any]] = [  # one flat row for each user, without the pickles
     {
         "$project": {
             "name": "$data.name",
@@ -77,12 +77,12 @@ CUSTOMERS: list[dict[str, Any]] = [  # one row for each user, flat, and without 
 
 
 def frame(users: Users, pipeline: list[dict[str, Any]]) -> pd.DataFrame:
-    """The answer to a question, as a table."""
+    """The result of a pipeline, as a table."""
     return pd.DataFrame(list(users.aggregate(pipeline))).set_index("_id")
 
 
 def ask(users: Users) -> pd.DataFrame:
-    """Prints what a terminal can show; gives the customers."""
+    """Prints what a terminal can show; returns the customers."""
     plans = {"$group": {"_id": "$data.account.state.plan", "users": {"$sum": 1}, "revenue": {"$sum": SPENT}}}
     print("Plans, summed exactly by the server ($group over Decimal128):")
     for row in users.aggregate([plans, {"$sort": {"_id": 1}}]):
@@ -103,7 +103,7 @@ def ask(users: Users) -> pd.DataFrame:
 
 
 def draw(users: Users, customers: pd.DataFrame, picture: Path) -> None:
-    """Four answers in a picture."""
+    """Draws four results in one picture."""
     mpl.rcParams.update({"font.size": 9, "axes.edgecolor": GREY, "axes.spines.top": False, "axes.spines.right": False})
     titles = {"titlesize": 10.5, "titlelocation": "left", "titlepad": 12, "titlecolor": INK}
     mpl.rcParams.update({f"axes.{name}": value for name, value in titles.items()})
@@ -150,7 +150,7 @@ def draw_baskets(ax: Axes, baskets: pd.DataFrame) -> None:
 def main() -> None:
     picture = Path(sys.argv[1] if sys.argv[1:] else Path(__file__).with_name(".cache") / "analytics.png")
     number = int(sys.argv[2]) if sys.argv[2:] else 10_000
-    mpl.use("agg")  # into a file, also where there is no screen
+    mpl.use("agg")  # writes to a file, and needs no screen
     with mongodb_uri() as uri, MongoClient[dict[str, Any]](uri, tz_aware=True) as client:
         database = client[f"ptb_mongo_example_{secrets.token_hex(4)}"]
         try:

@@ -1,4 +1,4 @@
-"""A service that shares the bot's database and knows nothing of the bot: plain PyMongo, one update.
+"""A service that shares the bot's database and knows nothing about the bot: plain PyMongo, one update.
 
 python examples/billing.py mongodb://localhost:27017 my_bot 1815
 """

@@ -1,9 +1,9 @@
-"""The tea shop on Telegram; stop it with Ctrl-C in the middle of an order, start it again, and go on.
+"""The tea shop on Telegram; stop it with Ctrl-C in the middle of an order, start it again, and continue.
 
     BOT_TOKEN=123456:ABC... python examples/conversation_bot.py
 
-`BOT_TOKEN` is what @BotFather gives you. The data goes to the database in `MONGODB_URI`, on your own server or on
-Atlas (mongodb+srv://user:password@cluster.mongodb.net/tea_shop), or else to an embedded one in `examples/.cache`.
+You get the `BOT_TOKEN` from @BotFather. The data goes to the database in `MONGODB_URI`, on your own server or on Atlas
+(mongodb+srv://user:password@cluster.mongodb.net/tea_shop), or without that to an embedded one in `examples/.cache`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ten thousand customers of a tea shop, for `analytics.py`: a real bot serves them, and MongoPersistence stores them.
 
-Each of them sends one order. What the bot keeps of it is what bots keep: a dataclass, a dict, and the message itself.
+Each of them sends one order. The bot keeps typical data: a dataclass, a dict, and the message itself.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from telegram.request import BaseRequest
 
 from ptb_mongo import MongoPersistence
 
-TOKEN = "123456:not-a-token"  # noqa: S105  (nobody asks for it)
+TOKEN = "123456:not-a-token"  # noqa: S105  (nobody checks it)
 PRICES = {"Assam": "4.50", "Sencha": "6.50", "Earl Grey": "5.20", "Oolong": "9.80", "Rooibos": "3.90"}
 POPULARITY = [30, 26, 22, 9, 13]
 NAMES = ["Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Frances", "Linus", "Margaret", "Niklaus"]
 LANGUAGES, SHARES = ["en", "de", "es", "it", "pt", "uk"], [38, 19, 16, 12, 9, 6]
-HOURS = [2, 1, 1, 1, 1, 2, 5, 9, 12, 10, 8, 9, 12, 9, 8, 10, 13, 12, 10, 9, 9, 8, 6, 4]  # how busy each one is
+HOURS = [2, 1, 1, 1, 1, 2, 5, 9, 12, 10, 8, 9, 12, 9, 8, 10, 13, 12, 10, 9, 9, 8, 6, 4]  # how busy each hour is
 WEEKDAYS = [8, 8, 9, 10, 12, 15, 14]
 DAYS = 60
 
 
 @dataclass
 class Account:
-    """What the shop keeps of a customer: an attribute is found under `data.account.state`."""
+    """What the shop keeps about a customer; its attributes are stored under `data.account.state`."""
 
     plan: str
     orders: int
@@ -50,7 +50,7 @@ async def order(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
 
 
 class Silence(BaseRequest):
-    """A Bot API that says what the bot is, and nothing else."""
+    """A Bot API that only answers who the bot is."""
 
     @property
     def read_timeout(self) -> float | None:
@@ -70,9 +70,9 @@ class Silence(BaseRequest):
 
 
 def orders(customers: int, chance: random.Random, today: dtm.datetime) -> Iterator[dict[str, Any]]:
-    """What Telegram delivers: one message of each customer, somewhen in the last sixty days."""
+    """The updates from Telegram: one message from each customer, at some time in the last sixty days."""
     days = [today - dtm.timedelta(days=ago) for ago in range(1, DAYS + 1)]
-    busy = [WEEKDAYS[day.weekday()] * (1 + (DAYS - ago) / DAYS) for ago, day in enumerate(days)]  # and it grows
+    busy = [WEEKDAYS[day.weekday()] * (1 + (DAYS - ago) / DAYS) for ago, day in enumerate(days)]  # and growing
     for number, day in enumerate(chance.choices(days, busy, k=customers), start=1):
         hour = dtm.timedelta(hours=chance.choices(range(24), HOURS)[0], seconds=chance.randrange(3600))
         teas = {chance.choices(list(PRICES), POPULARITY)[0] for _ in range(chance.choice([1, 1, 2, 3]))}
@@ -86,7 +86,7 @@ def orders(customers: int, chance: random.Random, today: dtm.datetime) -> Iterat
 
 
 async def serve_everybody(uri: str, database: str, customers: int = 10_000) -> None:
-    """Runs the bot until all have been served, and saves what it knows of them."""
+    """Runs the bot until all have been served, and saves their data."""
     persistence = MongoPersistence(uri, database, refresh="off", trusted=[Account])
     silence = Silence()
     application = (
@@ -101,10 +101,10 @@ async def serve_everybody(uri: str, database: str, customers: int = 10_000) -> N
     )
     application.add_handler(MessageHandler(filters.TEXT, order))
     today = dtm.datetime.now(dtm.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    async with application:  # leaving it saves all of them, with a few bulk writes
+    async with application:  # at the end, saves all of them with a few bulk writes
         for update in orders(customers, random.Random(1815), today):  # noqa: S311  (the same crowd each time)
             await application.process_update(Update.de_json(update, application.bot))
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
-        # All were saved in one moment; from here on it looks as if each had been saved when they wrote.
+        # All were saved at the same time; this makes it look as if each had been saved when they wrote.
         when_they_wrote = {"$toDate": {"$multiply": ["$data.last.view.date", 1000]}}
         await client[database]["user_data"].update_many({}, [{"$set": {"updated_at": when_they_wrote}}])

@@ -1,4 +1,4 @@
-"""Customers who come to the tea shop again and again, for whoever wants to see a bot at work without Telegram.
+"""Customers who keep coming to the tea shop, to see a bot at work without Telegram.
 
 MONGODB_URI=... DATABASE=tea_shop python examples/customers.py
 """
@@ -35,7 +35,7 @@ async def order(person: Person, cart: dict[str, int]) -> None:
 
 
 async def come_in(telegram: Telegram) -> list[Person]:
-    """All of them order something, and have not paid yet."""
+    """All of them order something, without paying yet."""
     people = [telegram.person(user_id, name) for user_id, name in PEOPLE.items()]
     for person, cart in zip(people, ORDERS, strict=True):
         await order(person, cart)
@@ -43,8 +43,8 @@ async def come_in(telegram: Telegram) -> list[Person]:
 
 
 async def come_again(people: list[Person], pause: float = 5) -> None:
-    """Now and then one of them adds something to the cart, or pays."""
-    chance = random.Random(1815)  # noqa: S311  (no secret)
+    """Now and then, one of them adds something to the cart or pays."""
+    chance = random.Random(1815)  # noqa: S311  (not a secret)
     while True:
         await asyncio.sleep(pause)
         person = chance.choice(people)

@@ -1,10 +1,10 @@
-"""A bot is killed in the middle of a conversation, and carries on; offline, in half a minute.
+"""A bot is killed in the middle of a conversation and carries on; offline, in half a minute.
 
     pip install -e ".[examples]" && python examples/demo.py
 
-It needs no token and no network: the bot is a real `Application` in a process of its own (`tea_shop.py`), the
-MongoDB is embedded (or the one in MONGODB_URI, where a database is made and dropped), and Telegram is played
-by this process (`offline.py`).
+It needs no token and no network: the bot is a real `Application` in its own process (`tea_shop.py`), MongoDB is
+embedded (or the one in MONGODB_URI, where a database is created and dropped), and this process plays Telegram
+(`offline.py`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Database = AsyncDatabase[dict[str, Any]]
 
 
 async def play(stage: Stage, uri: str) -> None:
-    """All acts."""
+    """Plays all acts."""
     telegram = Telegram()
     ada = telegram.person(1815, "Ada")
     async with AsyncMongoClient[dict[str, Any]](uri) as client:
@@ -85,7 +85,7 @@ async def saved(collection: Any, query: Mapping[str, Any]) -> None:
 
 
 async def show(stage: Stage, database: Database, ada: Person) -> None:
-    """The documents, as `mongosh` shows them."""
+    """Shows the documents in the style of `mongosh`."""
     users = database["user_data"]
     await stage.query(
         f"db.user_data.findOne({{ _id: {ada.id} }}, {{ 'data.cart_message.pickle': 0 }})",

@@ -1,9 +1,9 @@
-"""Reminders that a restart does not forget: the jobs lie in MongoDB, in the bot's own database.
+"""Reminders that survive a restart: the jobs are stored in MongoDB, in the bot's own database.
 
     pip install -e ".[examples,examples-web]" && python examples/jobs_bot.py
 
-Offline, on an embedded MongoDB (or the one in MONGODB_URI), the bot is killed while a reminder waits. With BOT_TOKEN
-and MONGODB_URI in the environment it is the real bot.
+Offline, on an embedded MongoDB (or the one in MONGODB_URI), the bot is killed while a reminder is waiting. With
+BOT_TOKEN and MONGODB_URI in the environment, it is a real bot.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run_bot(uri: str, database: str) -> None:
 
 
 async def stored(jobs: Collection[dict[str, Any]], count: int) -> None:
-    """Waits until so many jobs are stored: the bot does that in the background, right after its answer."""
+    """Waits until this many jobs are stored: the bot stores them in the background, right after its answer."""
     while await asyncio.to_thread(jobs.count_documents, {}) < count:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 

@@ -1,8 +1,8 @@
-"""Two write the same document, and nobody loses: the bot, with a change it has not saved yet, and a service.
+"""Two write the same document and no change is lost: the bot, with a change that is not saved yet, and a service.
 
     pip install -e ".[examples]" && python examples/live_edit.py
 
-Offline, on an embedded MongoDB (or the one in MONGODB_URI). The service is `billing.py`: plain PyMongo.
+It runs offline, on an embedded MongoDB (or the one in MONGODB_URI). The service is `billing.py`: plain PyMongo.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from stage import Stage
 
 from ptb_mongo.embedded import mongodb_uri
 
-NEVER = 3600.0  # seconds between two saves: the bot of this act saves when it stops
+NEVER = 3600.0  # seconds between two saves: in this act, the bot saves only when it stops
 CART = {"data.cart": 1, "data.plan": 1}
 
 
 async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: str, ada: Person, menu: Reply) -> None:
-    """The act; the bot runs, and Ada has a menu before her."""
+    """Plays the act; the bot is running, and Ada sees a menu."""
     await stage.presses(ada, "Earl Grey", menu)
     await stage.writes(ada, "3")
     await stage.note("The bot has not saved that yet; the database holds:")
@@ -44,7 +44,7 @@ async def edit_live(stage: Stage, database: AsyncDatabase[dict[str, Any]], uri: 
 
 
 async def run_billing(uri: str, database: str, user_id: int) -> str:
-    """Runs the billing service, as another process; gives its output."""
+    """Runs the billing service in another process; returns its output."""
     program = Path(__file__).with_name("billing.py")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(program), uri, database, str(user_id)), stdout=asyncio.subprocess.PIPE
@@ -56,7 +56,7 @@ async def run_billing(uri: str, database: str, user_id: int) -> str:
 
 
 async def play(stage: Stage, uri: str) -> None:
-    """The story alone, in a database that is dropped at the end."""
+    """Plays the whole story, in a database that is dropped at the end."""
     telegram = Telegram()
     ada = telegram.person(1815, "Ada")
     async with AsyncMongoClient[dict[str, Any]](uri) as client:

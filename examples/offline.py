@@ -1,8 +1,8 @@
-"""Telegram without Telegram: a stand-in for the Bot API in this process, and the bot in a process of its own.
+"""Telegram without Telegram: a stand-in for the Bot API in this process, and the bot in its own process.
 
-The two talk through a pipe instead of HTTPS: one line of JSON for each call of the bot, one for each answer.
-The bot is none the wiser: it polls for updates, sends messages and gets callback queries as ever. This file
-is both ends of the pipe; run as a program it is the bot's end.
+The two communicate through a pipe instead of HTTPS: one line of JSON for each call by the bot, one for each answer. The
+bot does not notice: it polls for updates, sends messages and gets callback queries as usual. This file contains both
+ends of the pipe; run as a program, it is the bot's end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ptb_mongo import MongoPersistence
 
 JSON = dict[str, Any]
 
-TOKEN = "123456:not-a-token"  # noqa: S105  (nobody asks for it)
+TOKEN = "123456:not-a-token"  # noqa: S105  (nobody checks it)
 BOT = {"id": 123456, "is_bot": True, "first_name": "Tea shop", "username": "tea_shop_bot"}
 PATIENCE = 15.0  # seconds to wait for the bot
 
@@ -35,7 +35,7 @@ PATIENCE = 15.0  # seconds to wait for the bot
 
 
 class PipeRequest(BaseRequest):
-    """Sends the bot's calls to stdout, and takes the answers from stdin."""
+    """Sends the bot's calls to stdout, and reads the answers from stdin."""
 
     def __init__(self) -> None:
         self._numbers = count()
@@ -83,11 +83,11 @@ class PipeRequest(BaseRequest):
                     self._open[number].set_result(result)
         finally:
             pipe.close()
-        signal.raise_signal(signal.SIGKILL)  # whoever played Telegram is gone, and the database with them
+        signal.raise_signal(signal.SIGKILL)  # the process that played Telegram is gone, and with it the database
 
 
 def run_bot(uri: str, database: str, save_every: float) -> None:
-    """The same bot as in `conversation_bot.py`, but for where its requests go."""
+    """The same bot as in `conversation_bot.py`, except for where its requests go."""
     persistence = MongoPersistence(uri, database, update_interval=save_every, trusted=["tea_shop"])
     pipe = PipeRequest()
     application = (
@@ -108,13 +108,13 @@ def run_bot(uri: str, database: str, save_every: float) -> None:
 
 @dataclass
 class Reply:
-    """A message of the bot, as its reader sees it.
+    """A message from the bot, as its reader sees it.
 
     Attributes:
-        text: What it says.
+        text: Its text.
         buttons: What Telegram sends back for each button, by the button's label.
-        edited: Whether it takes the place of an earlier text.
-        content: The whole message, as Telegram describes it.
+        edited: Whether it replaces an earlier text.
+        content: The whole message, in Telegram's form.
     """
 
     text: str
@@ -157,17 +157,17 @@ class Person:
 
     @property
     def user(self) -> JSON:
-        """The person, as Telegram describes them."""
+        """The person, in Telegram's form."""
         return {"id": self.id, "is_bot": False, "first_name": self.name}
 
     @property
     def chat(self) -> JSON:
-        """The chat with the bot, as Telegram describes it."""
+        """The chat with the bot, in Telegram's form."""
         return {"id": self.id, "type": "private", "first_name": self.name}
 
 
 class Telegram:
-    """Holds chats and updates, as Telegram does; it stays when the bot's process goes."""
+    """Keeps chats and updates, like Telegram; it stays when the bot's process ends."""
 
     def __init__(self) -> None:
         self.updates: list[JSON] = []
@@ -178,40 +178,40 @@ class Telegram:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def person(self, user_id: int, name: str) -> Person:
-        """Somebody new."""
+        """A new person."""
         person = self.people[user_id] = Person(user_id, name, self)
         return person
 
     def new_id(self) -> int:
-        """A number that nothing else has, for a message or an update."""
+        """A unique number, for a message or an update."""
         return next(self._ids)
 
     def message(self, chat: JSON, sender: JSON, text: str) -> JSON:
-        """A new message, as Telegram describes it."""
+        """A new message, in Telegram's form."""
         date = int(time.time())
         return {"message_id": self.new_id(), "date": date, "chat": chat, "from": sender, "text": text}
 
     # The bot's process
 
     async def start_bot(self, uri: str, database: str, save_every: float) -> int:
-        """Starts the bot in a process of its own; gives its process id."""
+        """Starts the bot in its own process; returns the process id."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, uri, database, str(save_every)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: we end it
+            start_new_session=True,  # Ctrl-C reaches only us, and we end it
         )
         self._in_background(self._serve(self._process))
         return self._process.pid
 
     async def kill_bot(self) -> None:
-        """Ends the bot with SIGKILL: it has no time to save, or to notice."""
+        """Ends the bot with SIGKILL: it has no time to save or even to notice."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
     async def stop_bot(self) -> None:
-        """Ends the bot with SIGTERM, as a server's shutdown does: it saves and goes."""
+        """Ends the bot with SIGTERM, as a server's shutdown does: it saves and exits."""
         if self._process is not None:
             self._process.terminate()
             status = await asyncio.wait_for(self._process.wait(), PATIENCE)
@@ -234,7 +234,7 @@ class Telegram:
 
     async def _call(self, process: asyncio.subprocess.Process, number: int, method: str, parameters: JSON) -> None:
         answers = {"getUpdates": self._get_updates, "sendMessage": self._send, "editMessageText": self._edit}
-        result: Any = True  # what Telegram answers to nearly everything else
+        result: Any = True  # Telegram's answer to nearly everything else
         if method == "getMe":
             result = BOT
         elif method in answers:

@@ -1,7 +1,7 @@
-"""Telegram's part for `webhook_demo.py` and `jobs_bot.py`: as in `offline.py`, for any program, and with webhooks.
+"""Telegram's part for `webhook_demo.py` and `jobs_bot.py`: as in `offline.py`, but for any program, and with webhooks.
 
 The program is started with OFFLINE=1 in its environment, and then builds its application with
-`builder.request(PipeRequest())`. Updates for a webhook come to it as they do from Telegram: by HTTP.
+`builder.request(PipeRequest())`. Updates for a webhook arrive as from Telegram: by HTTP.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from telegram.ext import Application, ApplicationBuilder
 
 __all__ = ["AnyBot", "builder", "free_port"]
 
-PAUSE = 0.1  # seconds between two attempts; Telegram takes longer ones
+PAUSE = 0.1  # seconds between two attempts; Telegram waits longer
 
 
 def builder() -> ApplicationBuilder[Any, Any, Any, Any, Any, Any]:
-    """An `ApplicationBuilder` for the bot of BOT_TOKEN, or for the one that is played for offline."""
+    """An `ApplicationBuilder` for the bot of BOT_TOKEN, or for an offline bot."""
     if not os.environ.get("OFFLINE"):
         return Application.builder().token(os.environ["BOT_TOKEN"])
     pipe = PipeRequest()
@@ -32,7 +32,7 @@ def builder() -> ApplicationBuilder[Any, Any, Any, Any, Any, Any]:
 
 
 def free_port() -> int:
-    """A port on this machine that nobody listens on."""
+    """A port on this machine that nobody is listening on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 class AnyBot(Telegram):
-    """A `Telegram` for a bot in any program; it calls the bot's webhook once that is set."""
+    """A `Telegram` for a bot in any program; calls the bot's webhook once it is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,31 +50,31 @@ class AnyBot(Telegram):
         self._deliverer: asyncio.Task[None] | None = None
 
     async def start(self, program: Path, **environment: str) -> int:
-        """Starts the program; gives its process id."""
+        """Starts the program; returns its process id."""
         self._webhook_set.clear()
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(program)),
             env={**os.environ, "OFFLINE": "1", **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: we end it
+            start_new_session=True,  # Ctrl-C reaches only us, and we end it
         )
         self._in_background(self._serve(self._process))
         return self._process.pid
 
     async def webhook(self) -> str:
-        """Waits until the bot has said where it wants its updates; gives the address."""
+        """Waits until the bot has set its webhook; returns the address."""
         await asyncio.wait_for(self._webhook_set.wait(), PATIENCE)
         return str(self._webhook["url"])
 
     async def confirmed(self) -> None:
-        """Waits until the bot has said that it got all updates; what is not confirmed comes again."""
+        """Waits until the bot has confirmed all updates; unconfirmed ones are delivered again."""
         if self.updates:
             self._confirmed.clear()
             await asyncio.wait_for(self._confirmed.wait(), PATIENCE)
 
     async def terminate_bot(self) -> None:
-        """Ends the bot with SIGTERM; it may end with an exit status of 0, or, as uvicorn does, with that signal."""
+        """Ends the bot with SIGTERM; it may exit with status 0 or, like uvicorn, with that signal."""
         if self._process is not None:
             self._process.terminate()
             status = await asyncio.wait_for(self._process.wait(), PATIENCE)
@@ -82,7 +82,7 @@ class AnyBot(Telegram):
                 raise RuntimeError(f"the bot has ended with the exit status {status}")
 
     async def close(self) -> None:
-        """Ends all that runs."""
+        """Ends everything that is running."""
         if self._deliverer is not None:
             self._deliverer.cancel()
             await asyncio.wait({self._deliverer})
@@ -102,7 +102,7 @@ class AnyBot(Telegram):
         return await super()._get_updates(parameters)
 
     async def _deliver_to_webhook(self) -> None:
-        """One update after the other, each until the bot answers 200; this is what Telegram does, too."""
+        """Delivers one update after the other, each until the bot answers 200, like Telegram."""
         async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
             while True:
                 if not self.updates:
@@ -112,7 +112,7 @@ class AnyBot(Telegram):
                 headers = {"X-Telegram-Bot-Api-Secret-Token": self._webhook["secret_token"]}
                 try:
                     answer = await client.post(self._webhook["url"], json=self.updates[0], headers=headers)
-                except httpx.TransportError:  # it is away: later
+                except httpx.TransportError:  # it is unreachable: try again later
                     await asyncio.sleep(PAUSE)
                     continue
                 if answer.is_success:

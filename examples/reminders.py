@@ -1,4 +1,4 @@
-"""The bot of `jobs_bot.py`: it reminds of things. A stored job names its callback by this module."""
+"""The bot of `jobs_bot.py`, which sends reminders. A stored job refers to its callback by the name of this module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ USAGE = "How many seconds, and what? For instance: /remind 180 take the tea out"
 
 
 def add_handlers(application: Application[Any, Any, Any, Any, Any, Any]) -> None:
-    """Makes a bot that reminds of an application; it needs a persistence, and a job queue that stores its jobs."""
+    """Makes an application a reminder bot; it needs a persistence, and a job queue that stores its jobs."""
     application.add_handler(CommandHandler("remind", remind))
     application.add_handler(CommandHandler("list", show))
 
@@ -30,7 +30,7 @@ async def remind(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
 
 
 async def ring(context: ContextTypes.DEFAULT_TYPE) -> None:
-    """The job: it has the user's data, as a handler has it."""
+    """The job's callback: it has the user's data, like a handler."""
     context.user_data["rung"] = context.user_data.get("rung", 0) + 1
     await context.bot.send_message(context.job.chat_id, f"⏰ {context.job.data}")
 

@@ -1,4 +1,4 @@
-"""What the demo looks like: acts, a chat with bubbles, and documents as `mongosh` shows them."""
+"""The look of the demo: acts, a chat with bubbles, and documents in the style of `mongosh`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 88
-ONE_LINE = 70  # characters of a document that need no more than one line
-READING_TIME = 0.4  # seconds a line, for people
+ONE_LINE = 70  # characters: a shorter document is printed on one line
+READING_TIME = 0.4  # seconds for each line, for people
 
 
 class Stage:
-    """Where the demo plays.
+    """The stage of the demo.
 
     Args:
-        console: Where to print; a terminal gets time to read.
+        console: The console to print to; on a terminal, with time to read.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -39,12 +39,12 @@ class Stage:
         self._pause = READING_TIME if self._console.is_terminal else 0.0
 
     def title(self, title: str, subtitle: str) -> None:
-        """Opens the whole."""
+        """Prints the title."""
         text = Text.assemble((title, "bold"), "\n", (subtitle, "dim"), justify="center")
         self._console.print(Panel(text, style="cyan"))
 
     async def act(self, title: str, introduction: str) -> None:
-        """Opens an act."""
+        """Begins an act."""
         self._console.print()
         self._console.print(Rule(Text(title, "bold cyan"), style="cyan"))
         self._console.print(Text(introduction, "dim"))
@@ -52,19 +52,19 @@ class Stage:
         await self._time_to_read()
 
     async def note(self, text: str, style: str = "yellow") -> None:
-        """Says what happens outside the chat."""
+        """Prints what happens outside the chat."""
         line = Table.grid(padding=(0, 1, 0, 0))
         line.add_row(Text("  ●", style), Text(text, style))
         self._console.print(line)
         await self._time_to_read()
 
     async def writes(self, person: Person, text: str) -> Reply:
-        """A person writes to the bot; shows both that and the answer."""
+        """Lets a person write to the bot; shows the message and the answer."""
         await self._bubble(Text(text), "green", person.name, on_the_right=True)
         return await self._answer(await person.writes(text))
 
     async def presses(self, person: Person, button: str, reply: Reply) -> Reply:
-        """A person presses a button; shows both that and the answer."""
+        """Lets a person press a button; shows that and the answer."""
         label = next(label for label in reply.buttons if label.startswith(button))
         await self._bubble(Text(f"[ {label} ]", "reverse"), "green", f"{person.name} presses", on_the_right=True)
         return await self._answer(await person.presses(label, reply))
@@ -84,7 +84,7 @@ class Stage:
         await self._time_to_read()
 
     async def query(self, command: str, documents: list[Any]) -> None:
-        """Shows a query, and what it finds."""
+        """Shows a query and its result."""
         text = "\n".join([f"> {command}", *map(in_mongosh, documents)])
         self._console.print(Syntax(text, "javascript", theme="ansi_dark", background_color="default", word_wrap=True))
         self._console.print()
@@ -95,7 +95,7 @@ class Stage:
 
 
 def in_mongosh(value: Any, indent: int = 0) -> str:
-    """A value as `mongosh` writes it; what is short stands in one line."""
+    """A value in the style of `mongosh`; a short one takes one line."""
     if isinstance(value, dict):
         items = [f"{_key(key)}: {in_mongosh(item, indent + 2)}" for key, item in value.items()]
         return _joined("{}", items, indent)

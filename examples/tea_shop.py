@@ -1,8 +1,7 @@
-"""The bot of all examples: a tea shop. It is plain python-telegram-bot, and knows nothing of where it is stored.
+"""The bot of all examples: a tea shop. It is plain python-telegram-bot, and does not know where its data is stored.
 
-What it keeps between two updates is all it needs to be persistent: the customer's cart and the `Message` that
-shows it in `user_data`, the teas behind the buttons in the callback data cache, and where each customer is in
-the conversation.
+Everything that it keeps between two updates is persistent: the customer's cart, and the `Message` that shows it, in
+`user_data`; the teas behind the buttons in the callback data cache; and each customer's state in the conversation.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from telegram.ext import (
 )
 from telegram.warnings import PTBUserWarning
 
-# It says that a conversation belongs to a user in a chat, and not to a message, which is what we want.
+# The warning says that a conversation belongs to a user in a chat, not to a message, which is what we want.
 filterwarnings("ignore", message=r".*CallbackQueryHandler", category=PTBUserWarning)
 
 CHOOSING, AMOUNT = "choosing", "amount"
@@ -34,7 +33,7 @@ PREMIUM = Decimal("0.80")  # of the price
 
 @dataclass(frozen=True)
 class Tea:
-    """What a button of the menu stands for."""
+    """The object behind a button of the menu."""
 
     name: str
     price: Decimal
@@ -42,14 +41,14 @@ class Tea:
 
 @dataclass(frozen=True)
 class Pay:
-    """What the last button stands for."""
+    """The object behind the last button."""
 
 
 TEAS = [Tea("Assam", Decimal("4.50")), Tea("Sencha", Decimal("6.50")), Tea("Earl Grey", Decimal("5.20"))]
 
 
 def add_handlers(application: Application[Any, Any, Any, Any, Any, Any]) -> None:
-    """Makes a tea shop of an application; it needs a persistence, and arbitrary callback data."""
+    """Makes an application a tea shop; it needs a persistence, and arbitrary callback data."""
     choose_tea = CallbackQueryHandler(choose, pattern=Tea)
     pay_cart = CallbackQueryHandler(pay, pattern=Pay)
     order = ConversationHandler(
@@ -90,7 +89,7 @@ async def add_to_cart(update: Update, context: ContextTypes.DEFAULT_TYPE) -> str
     cart = context.user_data.setdefault("cart", {})
     cart[tea.name] = cart.get(tea.name, 0) + int(update.message.text)
     text = text_of_cart(context.user_data)
-    if "cart_message" in context.user_data:  # sent earlier, perhaps by a process that is long gone
+    if "cart_message" in context.user_data:  # sent earlier, perhaps by a process that ended long ago
         context.user_data["cart_message"] = await context.user_data["cart_message"].edit_text(text)
     else:
         context.user_data["cart_message"] = await update.message.reply_text(text)
@@ -114,7 +113,7 @@ async def refuse(update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
 
 
 def text_of_cart(user_data: dict[Any, Any]) -> str:
-    """What is in the cart, and what it costs; a premium customer pays less."""
+    """The cart's contents and price; a premium customer pays less."""
     cart: dict[str, int] = user_data.get("cart", {})
     if not cart:
         return "🛒 nothing yet"

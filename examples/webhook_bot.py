@@ -1,15 +1,15 @@
-"""The tea shop behind a webhook: for Cloud Run, or any platform that sends SIGTERM and asks for health. Copy this one.
+"""The tea shop behind a webhook: for Cloud Run, or any platform with SIGTERM and health checks. Copy this one.
 
     pip install -e ".[examples,examples-web]" && python examples/webhook_bot.py
 
-`examples/Dockerfile` makes an image of it, and `docs/how-to/cloud.md` deploys that to Cloud Run. To see it work
-without a token, run `webhook_demo.py`. It needs these environment variables:
+`examples/Dockerfile` builds an image of it, and `docs/how-to/cloud.md` shows how to deploy that to Cloud Run. To see it
+work without a token, run `webhook_demo.py`. It needs these environment variables:
 
     BOT_TOKEN       what @BotFather gave you
     WEBHOOK_URL     the bot's address on the internet: https://tea-shop.example.org
     WEBHOOK_SECRET  a password that you make up, by which Telegram identifies itself: A-Z, a-z, 0-9, _ and -
     MONGODB_URI     mongodb+srv://user:password@cluster.mongodb.net/tea_shop
-    DATABASE        the database's name, if it is not that of MONGODB_URI
+    DATABASE        the database's name, if it is not the one in MONGODB_URI
     PORT            8080, unless the cloud says otherwise
 """
 
@@ -38,20 +38,20 @@ from telegram.ext import Application, ApplicationBuilder, ContextTypes
 from ptb_mongo import MongoPersistence, UnavailableError
 
 LOGGER = logging.getLogger(__name__)
-SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram takes
+SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram accepts
 WHAT_TO_SET = (
     "WEBHOOK_SECRET must be 1 to 256 characters of A-Z, a-z, 0-9, _ and -, "
     "or anybody could send updates in Telegram's name. "
     'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
 )
-SHUTDOWN = 8  # seconds; Cloud Run kills ten seconds after SIGTERM
+SHUTDOWN = 8  # seconds; Cloud Run kills the process ten seconds after SIGTERM
 
 
 Builder = ApplicationBuilder[Any, Any, Any, Any, Any, Any]
 
 
 def make_web_application(builder: Builder, uri: str, database: str | None, webhook_url: str, secret: str) -> Starlette:
-    """The bot as a web application: Telegram posts updates to it, the platform asks for its health."""
+    """The bot as a web application: Telegram posts updates to it, and the platform checks its health."""
     if not SECRET.fullmatch(secret):
         sys.exit(WHAT_TO_SET)
     persistence = MongoPersistence(
@@ -75,8 +75,8 @@ def make_web_application(builder: Builder, uri: str, database: str | None, webho
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        # Here, and not around the server: uvicorn ends the process with the very signal that stopped it, as soon as
-        # it has left this. Leaving `async with application` saves what is unsaved.
+        # Here, not around the server: as soon as this is left, uvicorn ends the process with the signal that stopped
+        # it. Leaving `async with application` saves what is unsaved.
         async with application:
             await application.start()
             await application.bot.set_webhook(f"{webhook_url}/telegram", secret_token=secret)
@@ -87,10 +87,10 @@ def make_web_application(builder: Builder, uri: str, database: str | None, webho
         if not compare_digest(request.headers.get("X-Telegram-Bot-Api-Secret-Token", "").encode(), secret.encode()):
             return Response(status_code=403)
         update = Update.de_json(await request.json(), application.bot)
-        application.bot.insert_callback_data(update)  # what was put behind the button, as PTB's own updater does
+        application.bot.insert_callback_data(update)  # puts the object behind the button, like PTB's own updater
         async with one_at_a_time:
             await application.process_update(update)
-            # Telegram delivers again what was not answered: an answer means that it is handled, and saved.
+            # Telegram repeats an update that gets no answer: an answer means that it is handled and saved.
             await application.update_persistence()
             later = bool(not_handled)  # the database is unreachable, and this user's data was never read
             not_handled.clear()
@@ -104,7 +104,7 @@ def make_web_application(builder: Builder, uri: str, database: str | None, webho
         return JSONResponse({"well": well, **shown}, status_code=200 if well else 503)
 
     async def alive(_: Request) -> Response:
-        """For restarts: a new start would not bring the database back, and costs what is unsaved."""
+        """For restarts, which would not bring the database back, but lose what is unsaved."""
         return Response("yes")
 
     routes = [Route("/telegram", telegram, methods=["POST"]), Route("/health", health), Route("/alive", alive)]
@@ -124,7 +124,7 @@ def main() -> None:
     if missing:
         sys.exit(f"{' and '.join(missing)} must be set; to see the bot without a token, run examples/webhook_demo.py")
     builder = Application.builder().token(os.environ["BOT_TOKEN"])
-    serve(builder, "0.0.0.0")  # noqa: S104  (a container is reached from outside)
+    serve(builder, "0.0.0.0")  # noqa: S104  (a container must be reachable from outside)
 
 
 if __name__ == "__main__":

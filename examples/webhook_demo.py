@@ -1,8 +1,8 @@
-"""`webhook_bot.py` without Telegram and without a cloud: it is stopped by SIGTERM in the middle of an order.
+"""`webhook_bot.py` without Telegram and without a cloud: SIGTERM stops it in the middle of an order.
 
     pip install -e ".[examples,examples-web]" && python examples/webhook_demo.py
 
-It needs no token and no network: MongoDB is embedded (or the one in MONGODB_URI, where a database is made and
+It needs no token and no network: MongoDB is embedded (or the one in MONGODB_URI, where a database is created and
 dropped), and this process plays Telegram (`other_bots.py`).
 """
 
@@ -62,7 +62,7 @@ async def acts(stage: Stage, telegram: AnyBot, ada: Person, settings: dict[str, 
 
 
 def main() -> None:
-    if os.environ.get("OFFLINE"):  # this is the process of the bot
+    if os.environ.get("OFFLINE"):  # this is the bot's process
         serve(builder(), "127.0.0.1")
         return
     with mongodb_uri() as uri, MongoClient[dict[str, Any]](uri) as client:

@@ -56,7 +56,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs APScheduler when it is used, and not before."""
+    """Imports what needs APScheduler only when it is used."""
     if name == "MongoJobQueue":
         try:
             from ptb_mongo.jobs import MongoJobQueue  # noqa: PLC0415

@@ -106,12 +106,12 @@ class DocumentError(PersistenceError):
         super().__init__(reason)
 
     def located(self, collection: str, document_id: Any) -> DocumentError:
-        """The same error, with the document it happened in."""
+        """This error, with the document that it concerns."""
         self.collection, self.document_id = collection, document_id
         return self
 
     def within(self: _E, key: str) -> _E:  # noqa: PYI019  (Python 3.10 has no `Self`)
-        """The error of a part, as one of what holds it under this key."""
+        """The same error, seen from the container that holds the failing part under this key."""
         return type(self)(self.reason, path=f"{key}.{self.path}" if self.path else key)
 
     def __str__(self) -> str:
@@ -129,7 +129,7 @@ class EncodeError(DocumentError, TypeError):
 
 
 def as_encode_error(error: Exception) -> EncodeError:
-    """Why a value cannot be stored: also for an error that nobody has foreseen, whose text may hold users' data."""
+    """Why a value cannot be stored; the text of an unforeseen error is left out, as it may contain users' data."""
     if isinstance(error, EncodeError):
         return error
     if isinstance(error, DocumentError):

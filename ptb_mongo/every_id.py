@@ -1,4 +1,4 @@
-"""The ids of all users or chats, page by page: a broadcast may take days, and no cursor of a server lives that long.
+"""The ids of all users or chats, page by page: a broadcast may take days, and no server cursor lives that long.
 
 Each page is one query for what comes after the last id. So nothing is lost if the body of the loop pauses, the server
 changes, the bot calls `flush`, or documents are deleted; and a broadcast can be resumed after any id.
@@ -17,9 +17,9 @@ from ptb_mongo.session import Session
 __all__ = ["every_id"]
 
 _LOGGER = get_logger(__name__)
-_PATIENCE: Final = 600.0  # seconds that a page is tried again for
+_PATIENCE: Final = 600.0  # seconds for which a page is retried
 _PAUSES: Final = 0.5, 15.0  # seconds between two attempts: the first and the longest
-_TURN: Final = 0.005  # seconds after which other tasks get a turn, if the body of the loop waits for nothing
+_TURN: Final = 0.005  # seconds after which other tasks get a turn if the body of the loop never awaits anything
 
 _Page = tuple[list[int], Any]
 
@@ -32,9 +32,9 @@ async def every_id(
     """The ids, in ascending order.
 
     Args:
-        open_session: Gives the session that is open now.
-        page_of: Reads a page: the ids, and what the next one comes after; `None` for the first or after the last.
-        after: Begins with the first id that is larger.
+        open_session: Returns the session that is open now.
+        page_of: Reads the page after a position, or the first one for `None`; returns its ids and the next position.
+        after: Start with the first id that is larger.
 
     Raises:
         UnavailableError: If no server answers for ten minutes.

@@ -1,4 +1,4 @@
-"""Pauses Python's garbage collector while many objects are created that will be kept.
+"""Pauses Python's garbage collector while creating many objects that will be kept.
 
 Otherwise the collector would scan them again and again, and find nothing to free.
 """
@@ -14,7 +14,7 @@ __all__ = ["collector_paused"]
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pauses the collector for code that creates thousands of objects; such code must not wait for anything slow."""
+    """Pauses the collector for code that creates thousands of objects; that code must not wait for anything slow."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""The data that an `Application` holds in memory: PTB can drop an entry, with its document, but not let go of it.
+"""The data that an `Application` holds in memory: PTB can drop an entry with its document, but not just evict it.
 
-Only this module uses the private attributes that this takes. It also finds out which context an update has: PTB tells a
-persistence neither that nor when an update ends.
+Only this module uses the private attributes that this takes. It also finds the context of an update: PTB tells a
+persistence neither the context nor the end of an update.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["Kind", "check_ptb", "context_that_refreshes", "held_of", "let_go"]
 Kind = Literal["user", "chat"]
 
 _NAMES: Final = ("_{}_data", "_{}_ids_to_be_updated_in_persistence", "_{}_ids_to_be_deleted_in_persistence")
-_FRAMES: Final = 8  # between a persistence and `CallbackContext.refresh_data`: methods of a subclass
+_FRAMES: Final = 8  # at most, from a persistence up to `CallbackContext.refresh_data`: a subclass may add some
 
 
 def check_ptb() -> None:
-    """Checks where PTB keeps the data.
+    """Checks that PTB keeps the data where this module expects it.
 
     Raises:
         ConfigurationError: If this version of PTB keeps it elsewhere.
@@ -37,7 +37,7 @@ def check_ptb() -> None:
 
 
 def held_of(application: Any, kind: Kind, key: int) -> Any:
-    """The object that an application holds of somebody; `None` if there is none."""
+    """The object that an application holds for a user or chat; `None` if there is none."""
     return getattr(application, f"{kind}_data").get(key)
 
 
@@ -51,7 +51,7 @@ def let_go(application: Any, kind: Kind, key: int, live: Any) -> bool:
         live: The object.
 
     Returns:
-        Whether it was there, and is not any more.
+        Whether it was removed.
     """
     data, updated, deleted = (getattr(application, name.format(kind)) for name in _NAMES)
     if key in updated or key in deleted or data.get(key) is not live:
@@ -61,7 +61,7 @@ def let_go(application: Any, kind: Kind, key: int, live: Any) -> bool:
 
 
 def context_that_refreshes() -> CallbackContext[Any, Any, Any, Any] | None:
-    """The context for which PTB calls this persistence now; `None` if somebody else calls it."""
+    """The context for which PTB is calling the persistence; `None` if the caller is somebody else."""
     frame = inspect.currentframe()
     for _ in range(_FRAMES):
         frame = None if frame is None else frame.f_back

@@ -32,13 +32,13 @@ __all__ = [
 ]
 
 TIMEOUT_JOB: Final = "conversation_timeout:"
-"""What the id of a job begins with that all workers know, and that is stored for the timeout of a conversation."""
+"""The beginning of the id of a stored job, known to all workers, for the timeout of a conversation."""
 
 Handler = ConversationHandler[Any]
 
 
 def held_by(handler: Handler) -> dict[ConversationKey, object] | None:
-    """The states of a persistent handler; PTB does not take a change of them for one that has to be saved.
+    """The states of a persistent handler; PTB does not save what is changed in them.
 
     Returns:
         `None` before they are loaded.
@@ -53,12 +53,12 @@ def held_by(handler: Handler) -> dict[ConversationKey, object] | None:
 
 
 def _is_pending(state: object) -> bool:
-    """Whether a state stands for a running handler with `block=False`; PTB's class for that is private."""
+    """Whether a state represents a running handler with `block=False`; PTB's class for that is private."""
     return isinstance(getattr(state, "task", None), asyncio.Task) and hasattr(state, "old_state")
 
 
 def check_ptb() -> None:
-    """Checks where PTB keeps the states.
+    """Checks that PTB keeps the states where this module expects them.
 
     Raises:
         ConfigurationError: If this version of PTB keeps them elsewhere.
@@ -67,7 +67,7 @@ def check_ptb() -> None:
 
 
 def conversation_handlers(handlers: Iterable[BaseHandler[Any, Any, Any]]) -> Iterator[Handler]:
-    """All conversation handlers among some handlers and inside them, each once."""
+    """All conversation handlers in `handlers` and nested inside them, each once."""
     seen: set[int] = set()
     todo = list(handlers)
     while todo:
@@ -109,8 +109,8 @@ def replace_state(handler: Handler, key: ConversationKey, state: object) -> None
 
 
 def cancel_timeout(handler: Handler, key: ConversationKey) -> None:
-    """Cancels the timeout job of a conversation: another worker has continued it, and has a job of its own."""
+    """Cancels the timeout job of a conversation that another worker has continued, with a job of its own."""
     job = handler.timeout_jobs.pop(key, None)
     if job is not None and not job.job.id.startswith(TIMEOUT_JOB):
-        with contextlib.suppress(LookupError):  # it is about to run, and will find that it is void
+        with contextlib.suppress(LookupError):  # it is about to run, and will notice that it is obsolete
             job.schedule_removal()

@@ -1,7 +1,7 @@
-"""What a persistence has open, and when: opened by the first call that needs it, closed by `flush`, and opened again.
+"""When a persistence has a session: the first call that needs one opens it, `flush` closes it, and so on.
 
-PTB does not say whether a `flush` is the last one, nor whether a `get_*` belongs to a start. So what is known of the
-documents outlives a session: a bot that goes on after a `flush` continues where it was.
+PTB does not say whether a `flush` is the last one, or whether a `get_*` belongs to a start. So what is known of the
+documents outlives a session: a bot that keeps running after a `flush` continues where it was.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ __all__ = ["Lifecycle", "Staged", "raising"]
 
 _LOGGER = get_logger(__name__)
 _NAMED_AT_MOST: Final = 5
-_LAST_SAVE: Final = 10.0  # seconds: longer ago, it was not PTB's last save
+_LAST_SAVE: Final = 10.0  # seconds: a silence that began longer ago did not begin with PTB's last save
 _NOT_STORABLE: Final = "some documents cannot be stored as they are"
-_FIRST: Final = 1.0  # seconds without progress, after which what is unsaved is written into a file
+_FIRST: Final = 1.0  # seconds without progress after which unsaved data is written to a file
 
 Staged = tuple[Collection[Any], list[Replica], list[DocumentError]]
-"""What is to be written into a collection, and what cannot be stored."""
+"""A collection, its documents to write, and the errors of those that cannot be stored."""
 
 
 class Lifecycle:
     """Opens and closes the sessions of one persistence.
 
     Args:
-        settings: What the persistence was made with.
-        bot: Gives the bot, once PTB has told of it.
+        settings: The persistence's settings.
+        bot: Returns the bot, once PTB has set it.
 
     Attributes:
-        settings: What the persistence was made with.
-        session: What is open; `None` if nothing is.
-        is_running: Whether updates were handled since it was opened.
-        people: Forgets people.
+        settings: The persistence's settings.
+        session: The open session; `None` if none is open.
+        is_running: Whether the bot has handled or saved anything since the session was opened.
+        people: Erases people.
     """
 
     def __init__(self, settings: Settings, bot: Callable[[], telegram.Bot | None]) -> None:
@@ -72,7 +72,7 @@ class Lifecycle:
         self._bot = bot
         self.people = Forgetting(lambda: self._scopes, lambda: self.session)
         self._scopes: Scopes | None = None  # kept when a running bot calls `flush`
-        self._spilled_to: Path | None = None  # what is still known here, for the case that the process ends
+        self._spilled_to: Path | None = None  # the file with what is still in memory, in case the process ends
         self._opening: asyncio.Lock | None = None
         self._flushing: asyncio.Event | None = None  # set when the flush in progress is over
 
@@ -95,7 +95,7 @@ class Lifecycle:
         return self._scopes
 
     def share(self, sharing: Sharing) -> None:
-        """Connects it with the application of a worker, which may be another one than before."""
+        """Connects this persistence to a worker's application, which may not be the same one as before."""
         self.settings = self.settings.shared(sharing)
         if self._scopes is not None and not self._scopes.are_unsaved:
             self._scopes = None  # the new application has nothing in memory yet
@@ -103,7 +103,7 @@ class Lifecycle:
             connect_scopes(self._scopes, self.settings)
 
     def health(self) -> Health:
-        """The current state, for `MongoPersistence.health`; between two sessions, of what the last one has left."""
+        """The current state, for `MongoPersistence.health`; between two sessions, what the last one has left."""
         if self.session is not None:
             return self.session.health()
         refused = sum(len(scope.unstorable) for scope in self._scopes or ())
@@ -119,7 +119,7 @@ class Lifecycle:
         """The open session; opened by the first `get_*`, as PTB has no other hook for the start.
 
         Args:
-            loads: The kinds of data that a start asks for next.
+            loads: The kinds of data that a start will ask for next.
         """
         if self.session is not None:
             return self.session
@@ -155,14 +155,14 @@ class Lifecycle:
             raise
 
     async def flush(self) -> None:
-        """Saves what is unsaved, and closes the session; until then it serves a bot that goes on.
+        """Saves what is unsaved, and closes the session; until then, the session serves a bot that keeps running.
 
         Raises:
             UnsavedDataError: If something could not be saved for `shutdown_timeout` seconds, or cannot be stored.
         """
         loop = asyncio.get_running_loop()
         ends = self._began(loop.time()) + self.settings.shutdown_timeout
-        while self._flushing is not None:  # by hand: a stop comes after that, in the time that is its own
+        while self._flushing is not None:  # one called by hand: a stop waits for it, in its own time
             await self._flushing.wait()
         self._flushing = over = asyncio.Event()
         try:
@@ -185,17 +185,17 @@ class Lifecycle:
         try:
             first = min(_FIRST, seconds / 4)
             if not await session.drain(first):
-                await self._spill(session.writer.unsaved())  # first of all: the process may be killed
+                await self._spill(session.writer.unsaved())  # first, as the process may be killed
                 await session.drain(max(seconds - 2 * first, 0))  # as long again is left for closing
-            await session.writer.close()  # what would be sent from now on would not stand in the file
+            await session.writer.close()  # what was sent from now on would be missing from the file
             await self._conclude(session)
         finally:
             self.session, self._opening, self.is_running = None, None, False
-            session.scopes.told_all()  # changes of others go unnoticed from now on
+            session.scopes.told_all()  # others' changes go unnoticed from now on
             await session.close()
 
     async def _open_until(self, ends: float) -> None:
-        """Opens a session for what was left when the last one was closed, or came after that.
+        """Opens a session for what was left when the last one was closed, or was added since.
 
         Raises:
             UnsavedDataError: If none can be opened in time.
@@ -211,7 +211,7 @@ class Lifecycle:
             await wait_at_most(ends - asyncio.get_running_loop().time(), retry_forever(attempt, failed))
         except asyncio.TimeoutError:
             if self.session is not None:
-                return  # it has just been opened
+                return  # it was opened just now
             await self._keep(self._pending(), f"MongoDB did not come back within {self.settings.shutdown_timeout:g} s")
 
     async def _conclude(self, session: Session) -> None:
@@ -255,7 +255,7 @@ class Lifecycle:
         raise UnsavedDataError("; ".join(parts)) from kept.error
 
     async def _spill(self, unsaved: Sequence[Unsaved]) -> Kept:
-        """Writes what is unsaved into a file, which takes the place of the last one."""
+        """Writes what is unsaved to a file, which replaces the last one."""
         folder = spill_folder(self.settings, uuid.uuid4().hex[:12])
         if folder is None:
             return Kept(None, "they are lost (spill_dir would keep them)")
@@ -270,20 +270,20 @@ class Lifecycle:
         return Kept(None, "")
 
     def runs(self) -> None:
-        """The bot handles updates, or saves."""
+        """Notes that the bot handles updates, or saves."""
         self.is_running = True
         if self.session is not None:
             self.session.begin()
 
     async def spill_again(self) -> None:
-        """Writes the file of what is unsaved anew, if there is one: somebody was erased."""
+        """Rewrites the file of unsaved data, if there is one, because somebody was erased."""
         if self._spilled_to is not None:
             await self._spill(self._pending())
 
     # -- saving -----------------------------------------------------------------------------------------
 
     def save(self, stage: Callable[[Scopes], Staged]) -> Coroutine[Any, Any, None]:
-        """Takes data to be saved, now; what it returns waits until it is saved.
+        """Takes data to be saved at once; the returned coroutine waits until it is saved.
 
         Args:
             stage: Takes the data.
@@ -308,7 +308,7 @@ class Lifecycle:
     async def _save_staged(
         self, collection: Collection[Any], replicas: list[Replica], errors: list[DocumentError]
     ) -> None:
-        """Saves what was taken while no session was open; if none can be opened now, it is kept for the next time."""
+        """Saves what was staged while no session was open; if none can be opened now, it is kept for the next time."""
         offers: list[Offer | None] = []
         try:
             session = await self.open()
@@ -335,8 +335,8 @@ class Lifecycle:
         session, scopes = self.session, self._scopes
         if scopes is None or self.settings.refresh == "off":
             return
-        if session is None:  # since a running bot called `flush`
-            scope_of(scopes).see(key, live)  # before anything is awaited: PTB may make a new one meanwhile
+        if session is None:  # because a running bot has called `flush`
+            scope_of(scopes).see(key, live)  # before anything is awaited, as PTB may create a new one meanwhile
             try:
                 session = await self.open()
             except (UnavailableError, RefusedError) as error:
@@ -355,11 +355,11 @@ def _named(unsaved: Unsaved) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """The first few of some names."""
+    """The first few names."""
     first = list(islice(names, _NAMED_AT_MOST + 1))
     return ", ".join([*first[:_NAMED_AT_MOST], *(["..."] if len(first) > _NAMED_AT_MOST else [])])
 
 
 async def raising(error: Exception) -> None:
-    """Raises an error where it is awaited: PTB starts the saves of all users in one loop."""
+    """Raises an error only when awaited: PTB starts the saves of all users in one loop."""
     raise error

@@ -1,9 +1,9 @@
-"""The package's loggers: what they log is harmless in whatever terminal or file it ends up in.
+"""The package's loggers: what they log is harmless in any terminal or file.
 
-A filter is asked by the logger that a record is made by, and by no logger above it: one on "ptb_mongo" would see
-nothing of its modules' records. A handler would see them, but would replace Python's last resort, and is removed by
-`logging.config`. So each logger has the filter, and each module gets its logger here. Other libraries' records stay
-as they are.
+Python asks only the filters of the logger that creates a record, and none of its parents': a filter on "ptb_mongo"
+would not see its modules' records. A handler would, but it would replace Python's handler of last resort, and
+`logging.config` would remove it. So each logger has the filter, and each module gets its logger here. Other
+libraries' records stay as they are.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ __all__ = ["get_logger"]
 
 
 class _Printable(logging.Filter):
-    """Lets every record pass, after its text was escaped."""
+    """Lets every record pass, with its text escaped."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             message = record.getMessage()
         except Exception:  # noqa: BLE001  (of an argument: `logging` tells of it, and whoever logs must not fail)
             return True
-        if (text := printable(message)) != message:  # else template and arguments stay, for those who group by them
+        if (text := printable(message)) != message:  # else template and arguments stay, for tools that group by them
             record.msg, record.args = text, ()
         if record.exc_info and record.exc_info[1] is not None:
-            record.exc_text = printable_traceback(record.exc_info[1])  # a `logging.Formatter` takes this, if it is set
+            record.exc_text = printable_traceback(record.exc_info[1])  # a `logging.Formatter` uses this if it is set
         return True
 
 
@@ -41,5 +41,5 @@ def get_logger(name: str) -> logging.Logger:
         name: The module's `__name__`.
     """
     logger = logging.getLogger(name)
-    logger.addFilter(_PRINTABLE)  # once only, as it is always the same
+    logger.addFilter(_PRINTABLE)  # has no effect the second time, as it is always the same filter
     return logger

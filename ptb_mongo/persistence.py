@@ -166,7 +166,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         shutdown_timeout: float = 30,
         spill_dir: str | Path | None = None,
     ) -> None:
-        Codec(trusted, aliases={} if aliases is None else aliases)  # raises now, and not at the start
+        Codec(trusted, aliases={} if aliases is None else aliases)  # raises now, not when the bot starts
         types = context_types or cast("ContextTypes[Any, UD, CD, BD]", ContextTypes())
         new = {"user_data": types.user_data, "chat_data": types.chat_data, "bot_data": types.bot_data}
         classes = (kind for kind in new.values() if isinstance(kind, type) and kind is not dict)
@@ -211,7 +211,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         return replace(self._lifecycle.health(), saver_alive=self._saver.is_saver_alive)
 
     def share(self, sharing: Sharing) -> None:
-        """Connects the persistence with one of several workers; for `SharedApplication`.
+        """Connects the persistence to one of several workers; for `SharedApplication`.
 
         Raises:
             ConfigurationError: If the arguments of this persistence do not allow that.
@@ -219,7 +219,7 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
         self._lifecycle.share(sharing)
 
     def keep_jobs(self, jobs: LiveJobs) -> None:
-        """Connects the persistence with a queue whose jobs it stores; for `MongoJobQueue`."""
+        """Connects the persistence to a queue whose jobs it stores; for `MongoJobQueue`."""
         self._lifecycle.settings = replace(self._lifecycle.settings, jobs=jobs)
 
     def save_staged(self, stage: Callable[[Scopes], Staged]) -> Coroutine[Any, Any, None]:
@@ -228,11 +228,11 @@ class MongoPersistence(PTBInterface[UD, CD, BD], Generic[UD, CD, BD]):
 
     @property
     def session(self) -> Session | None:
-        """What is open between `initialize` and `flush`; for `SharedApplication`."""
+        """The session, which is open between `initialize` and `flush`; for `SharedApplication`."""
         return self._lifecycle.session
 
     async def open_session(self) -> Session:
-        """What is open; opened again if a running bot has called `flush`; for `SharedApplication`.
+        """The session, opened again if a running bot has called `flush`; for `SharedApplication`.
 
         Raises:
             UnavailableError: If no server answers.

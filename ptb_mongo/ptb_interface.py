@@ -1,4 +1,4 @@
-"""The methods that PTB calls, translated to scopes; they have no rules of their own."""
+"""The methods that PTB calls, translated into calls of the scopes; they have no logic of their own."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _USER_DATA, _CHAT_DATA, _BOT_DATA = map(attrgetter, ("user_data", "chat_data", "
 
 
 class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
-    """What PTB asks of a persistence; the base of `MongoPersistence`.
+    """What PTB requires of a persistence; the base of `MongoPersistence`.
 
     Args:
-        lifecycle: Opens the session that the data is loaded and saved by.
+        lifecycle: Opens the session that loads and saves the data.
         store_data: Which kinds of data are stored; by default all.
         update_interval: Seconds between two saves by the `Application`.
     """
@@ -54,7 +54,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
 
     @property
     def _is_watched(self) -> bool:
-        """Whether PTB's saver is what saves, and a call comes with each of its saves."""
+        """Whether PTB's saver does the saving, and calls us at each of its saves."""
         return self.store_data.bot_data and self._lifecycle.settings.sharing is None
 
     def _buttons(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
                 return {} if is_lazy else await session.exchange.copies(scope)
             earlier = set(scope.replicas)
             loaded = {} if is_lazy else await session.exchange.load_all(scope)
-            if not self._lifecycle.is_running:  # an update that came meanwhile shows that this is no start
+            if not self._lifecycle.is_running:  # an update that came meanwhile shows that the bot is not starting
                 scope.all_left(earlier - loaded.keys())
                 for releases in (self._users, self._chats):
                     if releases is not None:
@@ -122,8 +122,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     # -- saving -----------------------------------------------------------------------------------------
     #
     # PTB copies an object and calls one of these in the same step; it awaits the result later, when the object may have
-    # changed. So the data is taken when they are called, not when they are awaited. Whether it has changed is known
-    # then; if it has, and the copy is a private one, it is encoded later: thousands at once would block the loop.
+    # changed. So the data is taken when they are called, not when they are awaited. It is compared then, too; if it has
+    # changed and the copy is ours alone, it is encoded later, as encoding thousands at once would block the loop.
 
     def update_user_data(self, user_id: int, data: UD) -> Coroutine[Any, Any, None]:
         """Saves what has changed in a user's data.
@@ -250,12 +250,12 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             if not self._is_user_current(user_id, user_data):
                 await self._lifecycle.refresh(lambda scopes: scopes.user_data, user_id, user_data)
                 self._gives("user_data", user_id, user_data)
-        finally:  # PTB has made the object, also where it could not be read
+        finally:  # PTB has created the object even if its document could not be read
             self._saw("user_data", user_id)
 
     async def refresh_chat_data(self, chat_id: int, chat_data: CD) -> None:
         """Brings what others have changed into a chat's data; PTB calls it before each update of that chat."""
-        is_private = chat_id > 0 and self.store_data.user_data  # of the user of the same id, whose data comes next
+        is_private = chat_id > 0 and self.store_data.user_data  # PTB refreshes the user with the same id next
         try:
             if not self._is_chat_current(chat_id, chat_data):
                 scope_of: Callable[[Scopes], DataScope[Any]] = attrgetter("chat_data")
@@ -265,7 +265,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             self._saw("chat_data", chat_id)
 
     def _saw(self, scope: Literal["user_data", "chat_data"], key: int) -> None:
-        """Notes when somebody was last seen, if their data expires, and that they are in use, if others are let go."""
+        """Notes when somebody was last seen, if data expires, and that they are in use, if others are evicted."""
         if (session := self._lifecycle.session) is None:
             return
         if session.seen is not None:
@@ -286,7 +286,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
     def _loading(
         self, kind: Kind, scope: DataScope[Any], application: Any, keys: Iterable[int]
     ) -> AbstractAsyncContextManager[None]:
-        """Around what loads users or chats without an update: others go, if only so many stay."""
+        """Wraps a load of users or chats outside of an update: others are evicted if `keep` requires it."""
         releases = self._users if kind == "user" else self._chats
         return nullcontext() if releases is None else releases.loading(scope, application, keys)
 
@@ -302,7 +302,7 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
             self._quicken(session, stream)
 
     def _quicken(self, session: Session, stream: ChangeStream) -> None:
-        """From now on, most refreshes are done in one step."""
+        """Makes most refreshes a single step from now on."""
         self._quick_in, self._bot_id = session, session.bot_id
         what = self._lifecycle, session, stream, self._saver if self._is_watched else None
         self._is_user_current = quick_refresh(*what, "user_data", session.scopes.user_data)

@@ -1,7 +1,7 @@
-"""The way that nearly every refresh takes: nobody has changed anything, and there is nothing to await.
+"""The fast path of nearly every refresh: nobody has changed anything, and there is nothing to await.
 
-PTB asks three times for each update. What decides is checked here in one step, without a coroutine for each layer; the
-layers themselves do the same, and whatever is not as usual is left to them.
+PTB refreshes three times for each update. This checks everything in one step, without a coroutine for each layer; the
+layers check the same, and handle every case that is not the usual one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ptb_mongo.sync.saver_watch import EACH_TIME, SaverWatch
 __all__ = ["Check", "never", "quick_refresh"]
 
 Check = Callable[[int, Any], bool]
-"""Whether an object is all that is known of an id; then it was noted that an update gets it."""
+"""Whether an object is current for an id; if so, it has noted that an update uses it."""
 
 
 def never(_: int, __: Any) -> bool:
@@ -35,21 +35,21 @@ def quick_refresh(
     name: str,
     scope: DataScope[Any],
 ) -> Check:
-    """What tells whether a refresh has nothing to do.
+    """Makes the check whether a refresh has nothing to do.
 
     Args:
-        lifecycle: Whose session it is; with another one, or with other settings, every refresh is left to the layers.
+        lifecycle: The session's owner; once its session or settings change, every refresh is left to the layers.
         session: The session.
-        stream: What tells the session of others' changes; while it does not, every refresh is left to the layers.
-        saver: What is told of the objects that updates get; `None` if nobody is.
+        stream: The session's change stream; while it is not following, every refresh is left to the layers.
+        saver: Takes note of the objects that updates use; `None` if that is not needed.
         name: The scope's name.
-        scope: Which data.
+        scope: The scope.
     """
     settings, replicas = lifecycle.settings, scope.replicas
 
     def is_current(key: int, live: Any) -> bool:
         try:
-            one = replicas[key]  # which takes half as long as `get`
+            one = replicas[key]  # takes half as long as `get`
         except KeyError:
             return False
         if (

@@ -1,8 +1,8 @@
-"""`keep`: of the users and chats that are loaded, only so many stay; who has been silent longest is let go.
+"""`keep`: only so many of the loaded users and chats stay in memory; those inactive longest are evicted.
 
-Somebody comes back as if never loaded: their next update reads the document. So nobody is let go of whom anything would
-be lost, or who is in use: an update or job has their data as long as its context exists, which the context itself says
-here, as PTB does not.
+An evicted user comes back as if never loaded: the next update reads the document. So nobody is evicted whose data is
+unsaved or in use. An update or job uses the data as long as its context exists; as PTB does not tell us when it ends,
+the context holds an object of ours.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from ptb_mongo.sync.steps import Steps
 
 __all__ = ["Releases"]
 
-_ATTEMPTS: Final = 4  # for each that comes: more go than come, so that the number sinks again after a save
+_ATTEMPTS: Final = 4  # for each that comes: more leave than come, so that the number falls again after a save
 _MORE: Final = 1000
 
 
 def _own_references() -> int:
-    """How many references a function that counts them makes itself: one less from Python 3.14 on."""
+    """How many references the counting itself adds: one less from Python 3.14 on."""
     live = object()
     return sys.getrefcount(live)
 
 
-_REFERENCES: Final = _own_references() + 2  # besides, to an object: of the application, and of the replica
+_REFERENCES: Final = _own_references() + 2  # to an object, besides those: the application's and the replica's
 
 
 class _Use:
-    """What contexts hold as long as they exist."""
+    """A marker that contexts hold as long as they exist."""
 
     __slots__ = ("__weakref__",)
 
 
 class Releases:
-    """Which users, or chats, are loaded, those that were silent longest first.
+    """The users, or chats, that are loaded; those inactive longest come first.
 
     Args:
         kind: Whether they are users or chats.
@@ -55,10 +55,10 @@ class Releases:
         self._most_known = 2 * keep + _MORE
 
     def used(self, scope: DataScope[Any], key: int) -> None:
-        """PTB refreshes somebody's data, for an update or a job; lets others go."""
+        """Notes that PTB refreshes somebody's data, for an update or a job; evicts others."""
         context = context_that_refreshes()
         if context is None:
-            return  # nobody knows for how long it is used
+            return  # nobody knows how long it is in use
         known = self._loaded.pop(key, None)
         use = None if known is None else known()
         if use is None:
@@ -70,11 +70,11 @@ class Releases:
 
     @asynccontextmanager
     async def loading(self, scope: DataScope[Any], application: Any, keys: Iterable[int]) -> AsyncIterator[None]:
-        """Some are loaded without an update: others go before, in steps, and these are in use until they are there.
+        """Wraps a load outside of an update: evicts others first, in steps, and marks these as in use until loaded.
 
         Args:
             scope: Their data.
-            application: Into which application.
+            application: The application that they are loaded into.
             keys: The keys.
         """
         self._application = application
@@ -91,17 +91,17 @@ class Releases:
         try:
             yield
         finally:
-            for key in wanted:  # whose update was over meanwhile
+            for key in wanted:  # those whose update has ended meanwhile
                 self._loaded.setdefault(key, None)
             del use
 
     def forget(self) -> None:
-        """Another application may begin, which holds nothing yet."""
+        """Forgets everything, for another application, which holds nothing yet."""
         self._loaded.clear()
         self._application = None
 
     def _let_go(self, scope: DataScope[Any]) -> None:
-        if len(scope.replicas) > self._most_known:  # there are updates that no handler wanted
+        if len(scope.replicas) > self._most_known:  # some updates were not for any handler
             scope.release_unused()
             self._most_known = 2 * len(scope.replicas) + _MORE
         for _ in range(min(len(self._loaded) - self._keep, _ATTEMPTS)):
@@ -110,7 +110,7 @@ class Releases:
     def _try_longest_silent(self, scope: DataScope[Any]) -> None:
         key, use = self._loaded.popitem(last=False)
         if (use is not None and use() is not None) or not self._is_gone(scope, key):
-            self._loaded[key] = use  # it is tried again after all others
+            self._loaded[key] = use  # tried again after all others
 
     def _is_gone(self, scope: DataScope[Any], key: int) -> bool:
         if scope.is_unread(key):
@@ -125,7 +125,7 @@ class Releases:
         return True
 
     def _is_unread_gone(self, scope: DataScope[Any], key: int) -> bool:
-        """The same for somebody whose document could not be read: PTB has made an object all the same."""
+        """The same for a key whose document could not be read: PTB has created an object all the same."""
         replica, live = scope.replicas.get(key), held_of(self._application, self._kind, key)
         if live is not None:
             most = _REFERENCES if replica is not None and replica.live is live else _REFERENCES - 1

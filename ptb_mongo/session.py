@@ -1,4 +1,4 @@
-"""What is open between `initialize` and `flush`: opens, wires and closes; it has no rules of its own."""
+"""What is open between `initialize` and `flush`: opens, wires and closes; it has no logic of its own."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from ptb_mongo.waiting import begun, cancel_and_wait, results_of, together, wait
 __all__ = ["Session", "Unsaved", "connect_scopes", "scopes_for", "spill_folder"]
 
 _LOGGER = get_logger(__name__)
-_NEW: Final = 1.0  # seconds after the start in which a plain bot's data counts as just loaded
-_SILENT: Final = 10.0  # seconds: no answer is waited for any longer
+_NEW: Final = 1.0  # seconds after the start for which a plain bot's data counts as just loaded
+_SILENT: Final = 10.0  # seconds: we wait no longer than that for any answer
 _GOODBYE: Final = 0.5  # seconds that a stop waits for the answer to its last command
 
 Unsaved = tuple[Collection[Any], Replica]
@@ -50,7 +50,7 @@ Unsaved = tuple[Collection[Any], Replica]
 
 
 def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
-    """The scopes of a bot, without any document yet."""
+    """The scopes of a bot, still without documents."""
     codec = Codec(settings.trusted, lambda: bot, settings.aliases)
     codec.import_trusted()
     scopes = make_scopes(
@@ -67,22 +67,22 @@ def scopes_for(settings: Settings, bot: telegram.Bot | None) -> Scopes:
 
 
 def connect_scopes(scopes: Scopes, settings: Settings) -> None:
-    """Tells the scopes of the queue of jobs, and of the application of a worker, if there are such."""
+    """Connects the scopes to the job queue and to a worker's application, if there are any."""
     scopes.jobs.live = settings.jobs
     if (sharing := settings.sharing) is not None:
         for scope in scopes:
-            scope.knows_absent = False  # most who have none here are others' new ones
+            scope.knows_absent = False  # most that have no document here are new ones of other workers
         scopes.user_data.current = sharing.user_data
         scopes.chat_data.current = sharing.chat_data
         scopes.bot_data.current = sharing.bot_data
         scopes.conversations.live = sharing.states
-        scopes.conversations.complete = False  # each is read when it is needed
+        scopes.conversations.complete = False  # each is read when needed
         scopes.callback_data.live = sharing.callback_data
         scopes.callback_data.complete = False
 
 
 def spill_folder(settings: Settings, name: str) -> SpillFolder | None:
-    """The folder for what is unsaved, if there is one; `name` makes the names of new files unique."""
+    """The folder for unsaved data, if there is one; `name` makes the names of new files unique."""
     if settings.spill_dir is None:
         return None
     return SpillFolder(settings.spill_dir, settings.database, settings.collection_prefix, name)
@@ -96,14 +96,14 @@ class Session:
         scopes: The scopes.
         availability: Whether the server can be reached.
         reader, writer: Read and write documents.
-        vanishing: Finds out whether the whole database has vanished.
+        vanishing: Checks whether the whole database has vanished.
         exchange: Moves data between the scopes and the database.
-        departures: Notices what has expired, if something does.
-        seen: Notes who was seen, if something expires.
-        orders: The orders that other processes give, if somebody carries them out.
+        departures: Notices what has expired, if anything does.
+        seen: Notes who was seen, if anything expires.
+        orders: The orders of other processes, if this one carries them out.
         leases: The leases of this worker; `None` unless one worker at a time handles a user's updates.
-        marks: The updates that are done; `None` where they are not remembered.
-        reads: Whether a refresh reads each document, stale or not.
+        marks: The updates that are done; `None` if they are not remembered.
+        reads: Whether a refresh reads every document, stale or not.
         refreshes: Whether a refresh does anything.
     """
 
@@ -115,7 +115,7 @@ class Session:
         self._stream: ChangeStream | None = None
         self._has_begun = self._sweeps = False
         self._is_new_until = asyncio.get_running_loop().time() + _NEW
-        self._opened: Mapping[str, Any] | None = None  # what the server said then, if there is a stream to be followed
+        self._opened: Mapping[str, Any] | None = None  # the `hello` at that time, if there is a stream to follow
         self._format = f"{settings.collection_prefix}ptb_mongo"
         self.bot_id = bot_id
         self.scopes = scopes
@@ -125,7 +125,7 @@ class Session:
         self.reader = Reader(driver, self.availability)
         self._may_be_late = (
             float("inf") if settings.sharing else 0.0
-        )  # until when insertions of other processes may arrive
+        )  # until then, insertions of other processes may arrive
         self.writer = Writer(
             driver,
             self.reader,
@@ -167,12 +167,12 @@ class Session:
         """Connects, checks the format, and starts to follow changes.
 
         Args:
-            settings: What the persistence was made with.
+            settings: The persistence's settings.
             scopes: The scopes; what is unsaved in them is saved.
             bot_id: The `_id` of the bot's own document.
-            token: The bot's token, which nothing but the proof of a format is made of; empty without a bot.
-            spilled: A file with what is still known in `scopes`, of an earlier session of this process.
-            loads: The kinds of data that are asked for next, if this is a start.
+            token: The bot's token, used only for the proof in the format document; empty without a bot.
+            spilled: An earlier session's file, of this process, with what is still in `scopes`.
+            loads: The kinds of data that will be asked for next, if this is a start.
 
         Raises:
             ConfigurationError: If the server refuses the credentials.
@@ -184,12 +184,12 @@ class Session:
         driver = await connect(settings.client, settings.database)
         session = cls(settings, driver, scopes, bot_id)
         asked = [begun(driver.hello()), begun(stored_format.read(driver, session._format))]
-        probe = begun(driver.probe_streams()) if session._may_watch else None  # after those that are waited for
+        probe = begun(driver.probe_streams()) if session._may_watch else None  # after the ones that we wait for
         try:
             hello, found = await results_of(asked, probe, at_once=AuthenticationError)
             is_right = stored_format.accept(found, settings.database, bot_id, token)
             if any(scope.replicas for scope in scopes):
-                scopes.told_all()  # what was read since an earlier session was closed may have changed unnoticed
+                scopes.told_all()  # what was read before the earlier session was closed may have changed unnoticed
             elif loads is not None and settings.spill_dir is None:
                 session._begin_loads(loads)
             names = session._format, settings.database, bot_id, session._name
@@ -226,7 +226,7 @@ class Session:
 
     @property
     def expiring(self) -> tuple[str, ...]:
-        """The collections whose documents expire, without their prefix."""
+        """The names, without prefix, of the collections whose documents expire."""
         return tuple(self._settings.expire)
 
     @property
@@ -239,7 +239,7 @@ class Session:
         return self._settings.refresh in {"auto", "watch"}
 
     def _begin_loads(self, kinds: PersistenceInput) -> None:
-        """Begins to read what a start loads, as far as that is small."""
+        """Begins to read what a start loads, if it is small."""
         scopes, wanted = self.scopes, []
         if kinds.bot_data:
             wanted.append(Selection(scopes.bot_data.collection, {"_id": self.bot_id}, scopes.bot_data.fields))
@@ -274,9 +274,10 @@ class Session:
         self._opened = hello
 
     def begin(self) -> None:
-        """Starts what runs in the background; called again and again, as soon as the bot runs.
+        """Starts the background tasks; called repeatedly as soon as the bot runs.
 
-        Not when it is opened: PTB does not say so if its start fails after our last `get_*`, and nobody would end it.
+        Not when the session is opened: if PTB's start fails after our last `get_*`, it does not tell us, and nobody
+        would end them.
         """
         if self._has_begun:
             return
@@ -317,8 +318,8 @@ class Session:
     def must_read(self) -> bool:
         """Whether a refresh must read each document, stale or not: there is no change stream, or it is not open.
 
-        Just after the start there is no need: what was loaded is as new as what a stream would have told. Workers read
-        even then, as the next update of the same user may come within milliseconds, and from another one.
+        Just after the start there is no need: what was loaded is as new as what a stream would have reported. Workers
+        read even then, as another worker may have handled an update of the same user milliseconds before.
         """
         if self.reads or self._stream is None or self._stream.is_following:
             return self.reads
@@ -326,12 +327,12 @@ class Session:
 
     @property
     def stream(self) -> ChangeStream | None:
-        """What tells of others' changes, if a refresh relies on that."""
+        """The change stream, if a refresh relies on it."""
         return None if self.reads or not self.refreshes else self._stream
 
     @property
     def is_stream_delayed(self) -> bool:
-        """Whether the change stream tells of others' changes later than usual."""
+        """Whether the change stream reports others' changes later than usual."""
         return self._stream is not None and self._stream.is_delayed
 
     def health(self) -> Health:
@@ -348,17 +349,17 @@ class Session:
         )
 
     def _silence(self) -> str | None:
-        """Why documents wait although the server answers: it has no majority that acknowledges them, say."""
+        """Why documents wait although the server answers: for example, no majority acknowledges them."""
         waits = self.writer.oldest_waiting()
         if waits < _SILENT or self._settings.on_flush or self.writer.refused():
             return None
         return f"MongoDB has not acknowledged a save for {waits:.0f} s"
 
     async def drain(self, seconds: float) -> bool:
-        """Saves what can be saved; returns whether all of it was tried, and not given up after some seconds.
+        """Saves what can be saved; returns whether all of it was tried within the time.
 
         Args:
-            seconds: How long to go on although nothing more is saved.
+            seconds: How long to go on without progress.
         """
         try:
             await wait_at_most(seconds, self.writer.drain(), lambda: self._counters.documents_written)
@@ -369,14 +370,14 @@ class Session:
         return True
 
     async def _end_format(self) -> None:
-        """Notes that no request of this process may arrive any more."""
+        """Notes that no request of this process can arrive any more."""
         if self.writer.graves.are_there or self._settings.sharing is not None or self.availability.is_unreachable:
             return
-        with contextlib.suppress(PersistenceError, asyncio.TimeoutError):  # then the next start takes precautions
+        with contextlib.suppress(PersistenceError, asyncio.TimeoutError):  # the next start then takes precautions
             await wait_at_most(_GOODBYE, stored_format.end(self._driver, self._format, self._name))
 
     async def close(self) -> None:
-        """Ends the tasks and closes the client, if it is ours."""
+        """Ends the tasks, and closes the client if it is ours."""
         if self.leases is not None:
             await self.leases.close()
         if self.marks is not None:

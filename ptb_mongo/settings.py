@@ -1,4 +1,4 @@
-"""The settings of a `MongoPersistence`, and what it knows of a `SharedApplication`."""
+"""The settings of a `MongoPersistence`, and what it knows about a `SharedApplication`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ptb_mongo.types import EXPIRING, Exclude, Expire, Loading, Migrations, OnCo
 __all__ = ["Settings", "Sharing"]
 
 _SHORTEST: Final = dtm.timedelta(seconds=1)
-_LONGEST: Final = dtm.timedelta(seconds=2**31 - 1)  # what an index takes
+_LONGEST: Final = dtm.timedelta(seconds=2**31 - 1)  # the most that a TTL index accepts
 
 
 class Sharing(NamedTuple):
@@ -33,7 +33,7 @@ class Sharing(NamedTuple):
 
     Attributes:
         user_data, chat_data, bot_data: Return the object that handlers change now, by id; `None` if there is none.
-        states: The states of conversations that its handlers hold.
+        states: The conversation states that its handlers hold.
         callback_data: The callback data cache of its bot; `None` if there is none.
         lease_timeout: Seconds after which an unrenewed lease expires; `None` for no leases.
         once: Whether updates that are done are remembered.
@@ -81,10 +81,10 @@ class Settings:
     jobs: LiveJobs | None = None
 
     def check(self) -> None:
-        """Refuses what cannot be used.
+        """Checks the arguments.
 
         Raises:
-            ConfigurationError: If so.
+            ConfigurationError: If one cannot be used.
         """
         _one_of("loading", self.loading, get_args(Loading))
         _one_of("refresh", self.refresh, get_args(Refresh))
@@ -93,7 +93,7 @@ class Settings:
         check_migrations(self.migrations)
         for scope, keys in self.exclude.items():
             _one_of("a key of exclude", scope, get_args(ScopeName))
-            if isinstance(keys, str):  # which is a collection of its letters
+            if isinstance(keys, str):  # would pass as a collection of its letters
                 raise ConfigurationError(f"exclude takes a set of keys: {{{scope!r}: {{{keys!r}}}}}")
             Exclusion(keys)
         for name, period in self.expire.items():
@@ -113,10 +113,10 @@ class Settings:
         check_ptb()
 
     def shared(self, sharing: Sharing) -> Settings:
-        """The same for one of several workers.
+        """These settings for one of several workers.
 
         Raises:
-            ConfigurationError: If some of it does not go with that.
+            ConfigurationError: If some of them cannot be used by workers.
         """
         if self.refresh == "off":
             raise ConfigurationError('a SharedApplication must see the changes of others: it cannot use refresh="off"')

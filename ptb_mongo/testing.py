@@ -1,13 +1,13 @@
 """Fixtures for testing a bot on a real MongoDB.
 
-They are used by a line in the `conftest.py` of the project's root::
+A line in the `conftest.py` of the project's root enables them::
 
     pytest_plugins = ["ptb_mongo.testing"]
 
-They are not registered with pytest by themselves, as then every run of everybody who has this package would import it.
+They are not registered with pytest automatically: every pytest run wherever this package is installed would import it.
 
-The server is that of the environment variable MONGODB_URI, else one that is started once for the whole run; with
-pytest-xdist, once for each worker.
+The server is the one in the environment variable MONGODB_URI; without it, one is started once for the whole run, or
+with pytest-xdist once for each worker.
 With `run_bot` as your own helper that builds the Application, handles the updates and shuts down::
 
     async def test_the_cart_survives_a_restart(mongo_persistence):
@@ -33,19 +33,19 @@ from ptb_mongo.session import Session
 __all__ = ["mongo_persistence", "mongodb_database", "mongodb_server_uri"]
 
 _AT_THE_END: Final = dict[MongoPersistence[Any, Any, Any], AsyncGenerator[None, None]]()
-"""What closes a persistence. It is held here: a garbage collector would begin to close it, and not wait for that."""
+"""What closes a persistence. It is held here, as the garbage collector would start closing it without waiting."""
 
 
 @pytest.fixture(scope="session")
 def mongodb_server_uri() -> Iterator[str]:
-    """The URI of the server that all tests of this run share; with pytest-xdist, all tests of this worker."""
+    """The URI of the server that all tests of this run share, or with pytest-xdist all tests of this worker."""
     with mongodb_uri() as uri:
         yield uri
 
 
 @pytest.fixture(scope="session")
 def _mongodb_client(mongodb_server_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
-    """Drops the databases: one client, as to connect takes longer than all that a short test does."""
+    """One client that drops all databases: connecting takes longer than everything else that a short test does."""
     client: MongoClient[dict[str, Any]] = MongoClient(mongodb_server_uri)
     with client:
         yield client
@@ -76,14 +76,14 @@ def mongo_persistence(mongodb_server_uri: str, mongodb_database: str) -> Callabl
 
 
 def _close_with_the_loop(persistence: MongoPersistence[Any, Any, Any]) -> None:
-    """Closes a persistence on the loop that it was opened on, before that ends: no fixture is sure to be run there."""
+    """Closes a persistence on the loop that opened it, before that ends: no fixture is certain to run on that loop."""
     lifecycle = persistence._lifecycle  # noqa: SLF001  (of this package)
     opened = lifecycle.open
 
     async def closed_at_the_end() -> AsyncGenerator[None, None]:
         try:
             yield
-        finally:  # a loop that ends closes the generators which were begun on it
+        finally:  # a loop that ends closes the generators that were started on it
             if persistence.session is not None:
                 await persistence.session.close()
             _AT_THE_END.pop(persistence, None)

@@ -46,10 +46,10 @@ EXPIRING: Final[tuple[Expiring, ...]] = get_args(Expiring)
 """The collections whose documents may expire."""
 
 Expire = Mapping[Expiring, dtm.timedelta]
-"""By collection, how long after the last update from there a document is forgotten."""
+"""By collection, how long after the last update from that user or chat a document is deleted."""
 
 KeyParts = Callable[[str], "tuple[bool, bool] | None"]
-"""Says of a conversation's handler whether its keys begin with the chat's id, and whether the user's follows."""
+"""Tells by a conversation handler's name whether its keys begin with the chat's id, and whether the user's follows."""
 
 Migrations = Mapping[ScopeName, "Sequence[Callable[[Any], Any]]"]
 """By scope, functions from the data to the data, in the order in which they were written."""

@@ -1,8 +1,8 @@
 """Waiting with a limit, and cancellation; a limit counts only time in which this process could have got the answer.
 
-A handler that computes for seconds, a large save or the garbage collector block the event loop. An answer that
-arrives meanwhile is read when they are done: that time says nothing about the server. So a limit is divided into steps,
-and each counts as one step, however long it was.
+A handler that computes for seconds, a large save or the garbage collector can block the event loop. An answer that
+arrives meanwhile is read only afterwards, so that time says nothing about the server. That is why a limit is divided
+into steps, and each counts as one step, however long it took.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ __all__ = ["Alarm", "awaited", "begun", "cancel_and_wait", "results_of", "togeth
 T = TypeVar("T")
 
 _STEPS: Final = 16
-_CANCEL_AGAIN: Final = 0.6  # seconds: longer than the last command of what is cancelled may take
+_CANCEL_AGAIN: Final = 0.6  # seconds: longer than the last command of a cancelled task may take
 
 
 class Alarm:
-    """Calls something when some seconds have passed in which the event loop was not blocked.
+    """Calls a function after some seconds in which the event loop was not blocked.
 
     Args:
         seconds: How long.
-        ring: What to call.
+        ring: The function.
     """
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
@@ -48,19 +48,19 @@ class Alarm:
 
 
 async def awaited(awaitable: Awaitable[T]) -> T:
-    """A coroutine for anything that can be awaited."""
+    """Wraps any awaitable in a coroutine."""
     return await awaitable
 
 
 def begun(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task whose error is nobody's if nobody awaits it."""
+    """A task whose error goes unreported if nobody awaits it."""
     task = asyncio.get_running_loop().create_task(coroutine)
     task.add_done_callback(_noted)
     return task
 
 
 async def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Awaits some coroutines at the same time, all of them to their end.
+    """Awaits coroutines concurrently, all of them to their end.
 
     Raises:
         BaseException: The first one's error, if there is any.
@@ -76,12 +76,12 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
     """Cancels a task that retries forever, and waits until it has ended.
 
     A driver may turn the cancellation into a connection error, after which the task would try again: so it is
-    cancelled repeatedly. Whoever waits may be cancelled repeatedly as well, and waits on: nothing is left running.
+    cancelled repeatedly. The caller may be cancelled repeatedly, too, and keeps waiting: nothing is left running.
     """
     loop, again_at = asyncio.get_running_loop(), -math.inf
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
-        if loop.time() >= again_at:  # however often whoever waits here was cancelled meanwhile
+        if loop.time() >= again_at:  # however often the caller was cancelled meanwhile
             task.cancel()
             again_at = loop.time() + _CANCEL_AGAIN
         try:
@@ -95,13 +95,13 @@ async def cancel_and_wait(task: asyncio.Future[Any]) -> None:
 async def results_of(
     tasks: list[asyncio.Task[Any]], beside: asyncio.Task[Any] | None, *, at_once: type[Exception]
 ) -> list[Any]:
-    """The results of tasks, all of which have ended then.
+    """The results of tasks, once all of them have ended.
 
     Args:
         tasks: What is waited for.
-        beside: What runs meanwhile, and goes on.
-        at_once: An error that ends the waiting, whichever of them meets it: the others may wait for what will never be,
-            a connection with credentials that are refused, say.
+        beside: A task that runs meanwhile, and continues.
+        at_once: An error that ends the waiting, whichever task raises it: the others may wait for something that will
+            never come, such as a connection whose credentials are refused.
     """
     waiting: set[asyncio.Task[Any]] = {*tasks, *([beside] if beside is not None else [])}
     try:
@@ -119,17 +119,17 @@ async def results_of(
 async def wait_at_most(
     seconds: float, coroutine: Coroutine[Any, Any, T], progress: Callable[[], object] = lambda: None
 ) -> T:
-    """Awaits a coroutine, but not longer than some seconds without progress.
+    """Awaits a coroutine, but no longer than some seconds without progress.
 
-    Before Python 3.12 `asyncio.wait_for` loses a cancellation that arrives together with the result.
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that arrives together with the result.
 
     Args:
         seconds: How long.
         coroutine: What to await.
-        progress: Returns something that changes whenever there is progress: then the time begins anew.
+        progress: Returns something that changes whenever there is progress; the time then starts anew.
 
     Raises:
-        asyncio.TimeoutError: If it takes longer; it is cancelled then.
+        asyncio.TimeoutError: If it takes longer; the coroutine is then cancelled.
     """
     task = asyncio.ensure_future(coroutine)
     task.add_done_callback(_noted)

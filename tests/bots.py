@@ -1,4 +1,4 @@
-"""A bot for tests: an application without network, whose handlers do what a test asks for."""
+"""A bot for tests: an application without network, whose handlers do what a test wants."""
 
 from __future__ import annotations
 

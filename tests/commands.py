@@ -1,4 +1,4 @@
-"""What goes over the wire: a listener that tests subclass, to note the commands that they are about."""
+"""Commands to the server: a listener that tests subclass, to note the ones that they check."""
 
 from __future__ import annotations
 

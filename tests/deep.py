@@ -1,4 +1,4 @@
-"""Whether the tests run in their deep form, which takes hours: `HYPOTHESIS_PROFILE=deep pytest ...`."""
+"""Tells whether the tests run in their deep form, which takes hours: `HYPOTHESIS_PROFILE=deep pytest ...`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A bot whose way to the server is disturbed: what its tests disturb it with, and what it writes."""
+"""A bot with a disturbed connection to the server: the disturbances, and what the bot writes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The error codes of MongoDB: numbers and names, as in `error_codes.yml` of its versions 4.4 to 9.0 together.
+"""MongoDB's error codes: numbers and names, from `error_codes.yml` of its versions 4.4 to 9.0.
 
-Where a name has changed, it is the newest. `OTHERS` are codes that servers send all the same: for those of MongoDB that
-are not in that file, `Location` and the number is what it calls them.
+If a name has changed, this is the newest one. `OTHERS` are additional codes that servers send: MongoDB calls its codes
+that are not in that file `Location` plus the number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A `mongod` that refuses commands on demand, with the fail points that it has for tests."""
+"""A `mongod` that refuses commands on demand, by its fail points for tests."""
 
 from __future__ import annotations
 

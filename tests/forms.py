@@ -1,4 +1,4 @@
-"""Other forms of stored values: what another service, or an older version, may have written for the same value."""
+"""Other forms of stored values, which another service or an older version may have written for the same value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `mongod` that asks for passwords, for tests of users who may do little or nothing."""
+"""A `mongod` that requires passwords, for tests of users with few or no permissions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody honest beside whatever strangers have planted: they must be loaded, refreshed and saved in every scope."""
+"""An honest user among documents that strangers have planted: loaded, refreshed and saved in every scope."""
 
 from __future__ import annotations
 

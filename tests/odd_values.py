@@ -1,6 +1,6 @@
-"""A value of every BSON type, and of each the odd ones: what strangers may write where a bot expects something else.
+"""Values of every BSON type, including odd ones: what strangers may write where a bot expects something else.
 
-Some of them PyMongo does not write, so documents with them are put together here, byte by byte.
+PyMongo cannot write some of them, so documents with these are assembled here, byte by byte.
 """
 
 from __future__ import annotations

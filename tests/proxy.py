@@ -1,6 +1,6 @@
 """A TCP proxy in front of a `mongod` that disturbs the traffic: stalls it, cuts it, loses an answer, holds a request.
 
-It decides nothing by itself or by chance, and knows nothing of bots. `proxy_process` runs it in a process of its own.
+It decides nothing by itself or by chance, and knows nothing about bots. `proxy_process` runs it in a separate process.
 
     async with Proxy(server.host) as proxy:
         client = AsyncMongoClient(proxy.uri)

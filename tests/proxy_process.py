@@ -1,6 +1,6 @@
-"""A `proxy` in a process of its own, for tests that are no coroutines: a line of JSON is a call, another the answer.
+"""A `proxy` in a separate process, for tests that are not coroutines: one line of JSON is a call, another its answer.
 
-`python tests/proxy_process.py HOST:PORT` proxies that server, and prints where it listens, and where it takes calls:
+`python tests/proxy_process.py HOST:PORT` proxies that server, and prints where it listens, and where it accepts calls:
 `{"call": "hold", "arguments": {"commands": ["update"]}, "timeout": 20}`, each on a connection of its own.
 """
 

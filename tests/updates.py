@@ -1,4 +1,4 @@
-"""What an update makes of a document, without a server: the model that differences are tested against."""
+"""Applies an update to a document, without a server: the model for tests of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As much of MongoDB's wire protocol as `proxy` needs: where a message ends, what it answers, what stands in it."""
+"""As much of MongoDB's wire protocol as `proxy` needs: the end of a message, what it answers, and its contents."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The benchmarks: one module for each work that is measured, and what they share."""
+"""The benchmarks: one module for each kind of work, and what they share."""

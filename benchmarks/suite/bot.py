@@ -1,4 +1,4 @@
-"""A whole `Application` without any network, and the updates that reach it."""
+"""A complete `Application` without network, and the updates for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DATE = dtm.datetime(2026, 1, 1, tzinfo=dtm.timezone.utc)
 
 
 class NoNetwork(BaseRequest):
-    """Answers `getMe` with a bot, and everything else with a message."""
+    """Answers `getMe` with a bot and everything else with a message."""
 
     @property
     def read_timeout(self) -> float:
@@ -41,7 +41,7 @@ class NoNetwork(BaseRequest):
 
 
 async def remember(update: Update, context: CallbackContext[Any, Any, Any, Any]) -> None:
-    """A typical handler: reads and writes what it knows of the user."""
+    """A typical handler: reads and writes the user's data."""
     message = update.message
     if message is None or context.user_data is None:
         return
@@ -51,7 +51,7 @@ async def remember(update: Update, context: CallbackContext[Any, Any, Any, Any])
 
 
 async def answer(update: Update, context: CallbackContext[Any, Any, Any, Any]) -> None:
-    """The same, and it answers."""
+    """The same handler, with an answer."""
     await remember(update, context)
     if update.effective_chat is not None and context.user_data is not None:
         await context.bot.send_message(update.effective_chat.id, f"Your score: {context.user_data['score']}")
@@ -63,7 +63,7 @@ def application(
     concurrent_updates: int = 1,
     job_queue: Any = None,
 ) -> App:
-    """An application that is built, and not initialized yet."""
+    """An application that is built but not initialized yet."""
     bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=True)
     builder = Application.builder().bot(bot).updater(None).job_queue(job_queue).concurrent_updates(concurrent_updates)
     if persistence is not None:
@@ -74,7 +74,7 @@ def application(
 
 
 def update_from(user_id: int) -> Update:
-    """What arrives when a user writes to the bot in private."""
+    """The update when a user writes to the bot in private."""
     user = User(user_id, "Ada", is_bot=False)
     chat = Chat(user_id, Chat.PRIVATE, first_name="Ada")
     return Update(user_id + 1, message=Message(1, _DATE, chat, from_user=user, text="hello"))

@@ -18,7 +18,7 @@ UNCHANGED = ", unchanged"
 
 
 def catalogue(products: int) -> dict[str, Any]:
-    """A `bot_data` of that many keys, with 1,250 bytes each."""
+    """A `bot_data` with this many keys, of 1,250 bytes each."""
     return {
         f"product-{number}": {
             "title": f"Tea number {number}",
@@ -32,13 +32,13 @@ def catalogue(products: int) -> dict[str, Any]:
 
 
 def offering(persistence: Any, data: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> Work:
-    """One round: it is changed, copied and offered."""
+    """One round: changes, copies and offers it."""
 
     async def once() -> float:
         change(data)
         offered = copy.deepcopy(data)
 
-        async def offer() -> None:  # a call takes the data, and what it returns is awaited later: both count
+        async def offer() -> None:  # the call takes the data, and its result is awaited later: both count
             await persistence.update_bot_data(offered)
 
         return await timed(offer())
@@ -57,7 +57,7 @@ def leave(data: dict[str, Any]) -> None:
 
 
 def copying(data: dict[str, Any]) -> Work:
-    """What PTB does before it offers."""
+    """What PTB does before it offers data."""
 
     async def copied() -> None:
         copy.deepcopy(data)
@@ -94,7 +94,7 @@ async def measure(run: Run) -> Results:
     for subject in subjects:
         await subject.open()
         data = catalogue(products)
-        await subject.persistence.refresh_bot_data(data)  # as an update does it: this is the live object
+        await subject.persistence.refresh_bot_data(data)  # like an update: shows which object is the live one
         await subject.persistence.update_bot_data(copy.deepcopy(data))
         works[subject.name] = offering(subject.persistence, data, sell)
         if subject.name in OURS:

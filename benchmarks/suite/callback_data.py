@@ -17,7 +17,7 @@ WORK = "callback data"
 
 
 class Clicks:
-    """A full cache, whose keyboards are clicked one after the other."""
+    """A full cache whose keyboards are clicked one after the other."""
 
     def __init__(self, keyboards: int) -> None:
         self._cache = CallbackDataCache(ExtBot(TOKEN, arbitrary_callback_data=True), maxsize=keyboards)
@@ -45,7 +45,7 @@ class Clicks:
 
 
 def saving(persistence: Any, clicks: Clicks) -> Work:
-    """One round: a click, and a save."""
+    """One round: a click and a save."""
 
     async def once() -> float:
         clicks.click()

@@ -1,7 +1,7 @@
-"""Rounds, ratios and targets: pure functions, and the clock.
+"""Rounds, ratios and targets: pure functions, apart from the clock.
 
-Absolute times mean nothing on a noisy machine. So all subjects do the same work in turns, in one run; each round
-gives a ratio, and what counts is the median of the ratios.
+Absolute times mean little on a noisy machine. So all subjects do the same work in turns, in one run; each round yields
+a ratio, and the median of the ratios counts.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ TOLERANCE = 1.5
 
 @dataclass(frozen=True)
 class Target:
-    """What must be reached.
+    """A target.
 
     Attributes:
-        kind: What is judged: the ratio to a peer, an overhead (the ratio less one), or our own figure, which counts
-            something or is a time.
-        limit: The worst that is good enough.
+        kind: What is judged: the ratio to a peer, an overhead (the ratio minus one), or our own figure, a count or a
+            time.
+        limit: The worst acceptable value.
         at_least: Whether more is better.
-        accepted: What the small form accepts where the target is known to be missed: what was measured there, and some
-            room, so that it cannot get worse unnoticed.
+        accepted: What the small form accepts if the target is known to be missed: the measured value plus a margin, so
+            that it cannot get worse unnoticed.
     """
 
     kind: Literal["ratio", "overhead", "count", "time"]
@@ -70,15 +70,15 @@ class Figure:
     """One line of the table.
 
     Attributes:
-        work: What is done.
-        measure: How much of it.
+        work: The work.
+        measure: The amount of it.
         driver: Which of our two subjects did it.
-        ours: What it took, or counts.
-        unit: Of `ours` and `theirs`.
-        peer: With whom it is compared.
-        theirs: What the same took there.
-        ratio: The median of the rounds' ratios; how many times faster where the target says "at least".
-        target: What must be reached, if anything.
+        ours: Our time or count.
+        unit: The unit of `ours` and `theirs`.
+        peer: The subject of the comparison.
+        theirs: The peer's time or count.
+        ratio: The median of the rounds' ratios; how many times faster if the target says "at least".
+        target: The target, if there is one.
     """
 
     work: str
@@ -93,7 +93,7 @@ class Figure:
 
     @property
     def judged(self) -> float:
-        """The value that the target is about."""
+        """The value to compare with the target."""
         if self.ratio is None or self.target is None or self.target.kind in {"count", "time"}:
             return self.ours
         return self.ratio
@@ -111,13 +111,13 @@ class Figure:
 
 @dataclass
 class Results:
-    """What a group has measured: lines for the table, and the series that the pictures show."""
+    """The results of a group: lines for the table, and the series for the pictures."""
 
     figures: list[Figure] = field(default_factory=list)
     series: dict[str, Any] = field(default_factory=dict)
 
     def add(self, others: Results) -> None:
-        """Appends what another group, or another part of this one, has measured."""
+        """Appends the results of another group, or of another part of this one."""
         self.figures += others.figures
         self.series |= others.series
 
@@ -128,9 +128,9 @@ class Run:
 
     Attributes:
         uri: The server.
-        database: Begins the name of each database that is made; all are dropped afterwards.
+        database: The beginning of each database's name; all are dropped afterwards.
         small: Whether this is the quick form.
-        folder: A folder for files, removed afterwards.
+        folder: A folder for files, which is removed afterwards.
     """
 
     uri: str
@@ -139,68 +139,68 @@ class Run:
     folder: str
 
     def of(self, full: int, small: int) -> int:
-        """A number of documents or rounds: that of the full form, or of the small one."""
+        """A number of documents or rounds, for the full or the small form."""
         return small if self.small else full
 
 
 def at_most(ratio: float, accepted: float | None = None) -> Target:
-    """The ratio to the peer may be that."""
+    """The largest acceptable ratio to the peer."""
     return Target("ratio", ratio, accepted=accepted)
 
 
 def at_least(ratio: float, accepted: float | None = None) -> Target:
-    """So many times faster than the peer."""
+    """How many times faster than the peer it must be."""
     return Target("ratio", ratio, at_least=True, accepted=accepted)
 
 
 def overhead(share: float, accepted: float | None = None) -> Target:
-    """It may cost that share of the peer's time on top."""
+    """The largest acceptable share of the peer's time as additional cost."""
     return Target("overhead", 1 + share, accepted=None if accepted is None else 1 + accepted)
 
 
 def no_more_than(count: float, accepted: float | None = None) -> Target:
-    """A count, of commands or documents, may be that."""
+    """The largest acceptable count, for example of commands or documents."""
     return Target("count", count, accepted=accepted)
 
 
 def within(time: float) -> Target:
-    """A time, in the figure's own unit, may be that."""
+    """The longest acceptable time, in the figure's unit."""
     return Target("time", time)
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """The ratio within each round."""
+    """The ratio in each round."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
 @dataclass(frozen=True)
 class Line:
-    """The beginning of some lines of the table: see `Figure`."""
+    """The common beginning of lines of the table; see `Figure`."""
 
     work: str
     measure: str
     driver: str
 
     def counts(self, ours: float, unit: str, target: Target | None = None) -> Figure:
-        """What is not compared with anybody."""
+        """A figure without a comparison."""
         return Figure(self.work, self.measure, self.driver, ours, unit, target=target)
 
     def against(self, ours: float, unit: str, peer: str, theirs: float, target: Target | None = None) -> Figure:
-        """Two figures that need no rounds."""
+        """A comparison of two figures that need no rounds."""
         return Figure(self.work, self.measure, self.driver, ours, unit, peer, theirs, ours / theirs, target)
 
     def compare(
         self, unit: str, times: Times, ours: str, peer: str, target: Target | None = None, *, counts: bool = False
     ) -> Figure:
-        """Two subjects that were measured in the same rounds.
+        """A comparison of two subjects that were measured in the same rounds.
 
         Args:
-            unit: Of what was measured.
-            times: By subject, what each round took.
+            unit: The unit of the times.
+            times: The time of each round, by subject.
             ours: Our subject.
-            peer: The other.
-            target: What must be reached.
-            counts: Whether it is no times that were measured, but how much was done in one.
+            peer: The other one.
+            target: The target.
+            counts: Whether the values are not times but amounts of work per time.
         """
         mine, theirs = times[ours], times[peer]
         faster = target is not None and target.at_least and not counts
@@ -215,7 +215,7 @@ def scaled(times: Times, factor: float) -> Times:
 
 
 def in_a_process(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
-    """Does something in a fresh process, whose memory nobody else has used."""
+    """Does some work in a fresh process, whose memory is unused."""
     with ProcessPoolExecutor(1, get_context("spawn")) as processes:
         return processes.submit(_run, work, *arguments).result()
 
@@ -225,29 +225,29 @@ def _run(work: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> R
 
 
 def resident() -> float:
-    """Bytes that this process holds."""
+    """The resident memory of this process, in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 async def timed(work: Awaitable[Any]) -> float:
-    """The seconds that something takes."""
+    """The seconds that some work takes."""
     begun = time.perf_counter()
     await work
     return time.perf_counter() - begun
 
 
 async def alternate(works: Mapping[str, Work], rounds: int, *, collect: bool = True) -> Times:
-    """Lets all work in turns: one round to warm up, then those that count; nobody is always the first.
+    """Lets all subjects work in turns: one round to warm up, then those that count; nobody always comes first.
 
-    What all of them hold before that is hidden from the garbage collector: they share a process, and each would pay
-    for what the others have loaded.
+    Objects that exist before that are hidden from the garbage collector: the subjects share a process, and each would
+    pay for what the others have loaded.
 
     Args:
-        works: By name, what does the work once and returns what it took.
+        works: By name, functions that do the work once and return the time it took.
         rounds: How many rounds count.
-        collect: Whether to collect garbage before each work; for short ones, of which there are many rounds, it is
-            left to chance whom that meets.
+        collect: Whether to collect garbage before each work; for short work with many rounds, chance decides who is
+            affected.
     """
     times: Times = {name: [] for name in works}
     names = list(works)

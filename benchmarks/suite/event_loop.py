@@ -1,4 +1,4 @@
-"""The longest time for which the event loop did not turn: while it is blocked, every user waits."""
+"""The longest time for which the event loop is blocked: during that time, every user waits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TICK = 0.001
 AT_ONCE = 64
 FEW = 10_000
 ONE, FIND = "bulk_write", "find().to_list()"
-ACCEPTED = 25  # on a machine that others use, too, a single stretch without the processor counts
+ACCEPTED = 25  # on a shared machine, a single interval without the processor is enough
 
 
 async def longest_block(work: Awaitable[Any]) -> float:
-    """The most seconds that a timer came late while something was done."""
+    """The longest delay of a timer during some work, in seconds."""
     loop = asyncio.get_running_loop()
     longest = 0.0
 
@@ -42,9 +42,10 @@ async def longest_block(work: Awaitable[Any]) -> float:
 
 
 def saving(subject: Subject, users: dict[int, Any] | None = None) -> Work:
-    """One round: the longest block while all users are saved; PTB's own copies of them are made before.
+    """One round: the longest block while all users are saved; PTB's copies are made before.
 
-    Each round loads anew, so that nobody pays for what others hold, and saves twice: the first time opens connections.
+    Each round loads everything again, so that nobody pays for others' objects, and saves twice, as the first save opens
+    connections.
     """
 
     async def once() -> float:
@@ -64,7 +65,7 @@ def saving(subject: Subject, users: dict[int, Any] | None = None) -> Work:
 
 
 def preloading(run: Run, name: str, count: int) -> Work:
-    """One round: the longest block while a running bot loads users that it does not know yet."""
+    """One round: the longest block while a running bot loads users that are new to it."""
 
     async def once() -> float:
         subject = Ours(run, name, loading="lazy")
@@ -92,9 +93,9 @@ def finding(subject: Subject) -> Work:
 
 
 async def saves(run: Run, count: int, rounds: int) -> Results:
-    """While many are saved."""
+    """Blocks while many users are saved."""
     subjects: list[Subject] = [Ours(run, name) for name in OURS]
-    if count <= FEW:  # what PTB itself does is the measure, and takes long enough
+    if count <= FEW:  # with more, only PTB's own work is a reference, and takes long enough
         subjects += [Raw(run, driver, ONE) for driver in CLIENTS]
     for subject in subjects:
         subject.database += f"_{count}"
@@ -105,7 +106,7 @@ async def saves(run: Run, count: int, rounds: int) -> Results:
 
 
 def storming(run: Run, name: str, count: int) -> Work:
-    """One round: the longest block while others have changed all users, and each has an update."""
+    """One round: the longest block after others have changed all users and each has an update."""
 
     async def once() -> float:
         subject = Ours(run, name, refresh="watch")
@@ -136,7 +137,7 @@ def storming(run: Run, name: str, count: int) -> Work:
 
 
 async def storms(run: Run) -> Results:
-    """While everybody's data is read again."""
+    """Blocks while everybody's data is read again."""
     count = run.of(100_000, 1000)
     works = {}
     for name in OURS:
@@ -152,7 +153,7 @@ async def storms(run: Run) -> Results:
 
 
 async def loads(run: Run) -> Results:
-    """While many are loaded by a bot that runs."""
+    """Blocks while a running bot loads many users."""
     count = run.of(100_000, 2000)
     works = {}
     subjects = [Raw(run, driver, FIND) for driver in CLIENTS]

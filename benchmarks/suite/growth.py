@@ -22,17 +22,17 @@ SIZES = {
 }
 KILOBYTE = 1000
 FEW = 100
-NUMBERS = itertools.count(1000)  # each is new, also to a user whom several works change
+NUMBERS = itertools.count(1000)  # each one is new, even to a user that several works change
 USER = 1
 
 
 def document(kilobytes: int) -> dict[str, Any]:
-    """A user of that size, in parts of one kilobyte."""
+    """A user of this size, in parts of one kilobyte."""
     return {"count": 0, "parts": {f"part{number}": "x" * KILOBYTE for number in range(kilobytes)}}
 
 
 def saving(subject: Ours, users: Mapping[int, Any], change: Callable[[Any, int], None]) -> Work:
-    """One round: seconds to save these users, each of which has changed; of a short save the median of some."""
+    """One round: seconds to save these users, all of whom have changed; for a short save, the median of several."""
 
     async def once() -> float:
         seconds = []
@@ -52,7 +52,7 @@ def count(data: Any, number: int) -> None:
 
 
 def rewrite(kilobytes: int) -> Callable[[Any, int], None]:
-    """Changes so much of a document."""
+    """Changes this many kilobytes of a document."""
 
     def change(data: Any, number: int) -> None:
         for part in range(kilobytes):
@@ -62,7 +62,7 @@ def rewrite(kilobytes: int) -> Callable[[Any, int], None]:
 
 
 async def opened(run: Run, name: str, what: str, loaded: int) -> tuple[Ours, Any]:
-    """A subject with so many users."""
+    """A subject with this many users."""
     subject = Ours(run, name)
     subject.database += f"_{what}_{loaded}"
     await subject.fill(loaded)

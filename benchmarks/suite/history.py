@@ -1,4 +1,4 @@
-"""Save one more message in a long history, as bots keep it that talk to a language model."""
+"""Save one more message in a long history, as kept by bots that talk to a language model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ WORK = "a long history"
 COPY = "PTB's own deepcopy of it"
 USER = 1
 BYTES = 2000
-# It is compared in C with what is stored, and what was appended is all that is sent. But it is encoded as a whole: that
-# alone takes half of what the copy takes, and so do two fingerprints of 500 kB.
+# It is compared in C with what is stored, and only what was appended is sent. But it is encoded as a whole: that alone
+# takes half as long as the copy, and so do two fingerprints of 500 kB.
 ACCEPTED = 4
 
 
 def conversation(messages: int) -> dict[str, Any]:
-    """A user with so many messages of 500 bytes."""
+    """A user with this many messages of 500 bytes."""
     return {"name": "Ada", "history": [said(number) for number in range(messages)]}
 
 
@@ -31,7 +31,7 @@ def said(number: int) -> dict[str, Any]:
 
 
 def talking(persistence: Any, data: dict[str, Any]) -> Work:
-    """One round: the seconds of this process for one more message, from PTB's copy on."""
+    """One round: this process's seconds for one more message, beginning with PTB's copy."""
 
     async def once() -> float:
         data["history"].append(said(len(data["history"])))
@@ -44,7 +44,7 @@ def talking(persistence: Any, data: dict[str, Any]) -> Work:
 
 
 def copying(data: dict[str, Any]) -> Work:
-    """What PTB does before."""
+    """What PTB does first."""
 
     async def once() -> float:
         begun = time.process_time()
@@ -55,7 +55,7 @@ def copying(data: dict[str, Any]) -> Work:
 
 
 async def begun(subject: Ours, messages: int) -> dict[str, Any]:
-    """The live object of a user with so many messages, of whom an update has come."""
+    """The live object of a user with this many messages and an update."""
     await subject.open()
     await subject.load()
     data = conversation(messages)
@@ -65,7 +65,7 @@ async def begun(subject: Ours, messages: int) -> dict[str, Any]:
 
 
 async def sent(run: Run, name: str, messages: int) -> int:
-    """How many bytes go to the server for one more message."""
+    """How many bytes are sent to the server for one more message."""
     subject = Counted(run, name)
     subject.database += "_counted_history"
     data = await begun(subject, messages)

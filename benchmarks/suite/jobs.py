@@ -1,4 +1,4 @@
-"""Jobs that are stored, compared with PTB's own queue, which keeps them in memory."""
+"""Stored jobs, compared with PTB's own queue, which keeps them in memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def documents(number: int) -> list[dict[str, Any]]:
 
 
 async def started(persistence: Any, queue: Any) -> tuple[App, float]:
-    """A bot, and the CPU seconds that its start took."""
+    """A bot, and the CPU seconds of its start."""
     made = application(persistence, remember, job_queue=queue)
     begun = time.process_time()
     await made.initialize()
@@ -58,7 +58,7 @@ async def started(persistence: Any, queue: Any) -> tuple[App, float]:
 
 
 def adding(queue: Any) -> Work:
-    """Adds jobs, and takes them away again; gives the CPU seconds of one, until it is stored."""
+    """Adds jobs and removes them again; returns the CPU seconds for one until it is stored."""
 
     async def once() -> float:
         begun = time.process_time()
@@ -74,7 +74,7 @@ def adding(queue: Any) -> Work:
 
 
 def looking(store: Any) -> Work:
-    """What a run of the scheduler asks its store for."""
+    """What a run of the scheduler requests from its store."""
 
     async def once() -> float:
         now = dtm.datetime.now(dtm.timezone.utc)

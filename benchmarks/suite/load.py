@@ -1,4 +1,4 @@
-"""Load everything at the start, and what it takes of the memory."""
+"""Load everything at the start, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIND = "find().to_list()"
 
 
 def everybody(run: Run) -> list[Subject]:
-    """All subjects; those that read the same documents read the same database."""
+    """All subjects; those with the same documents use the same database."""
     subjects = [*persistences(run), *(Raw(run, driver, FIND) for driver in CLIENTS)]
     for subject in subjects:
         if isinstance(subject, (Ours, Raw)):
@@ -20,7 +20,7 @@ def everybody(run: Run) -> list[Subject]:
 
 
 def loading(subject: Subject) -> Work:
-    """One round of a subject: seconds to load all users; connecting does not count."""
+    """One round of a subject: seconds to load all users, without connecting."""
 
     async def once() -> float:
         await subject.open()
@@ -37,7 +37,7 @@ def loading(subject: Subject) -> Work:
 
 
 async def bytes_a_user(run: Run, name: str) -> float:
-    """What a loaded user takes in a process that has done nothing else."""
+    """The memory of a loaded user in a process that has done nothing else."""
     subject = next(subject for subject in everybody(run) if subject.name == name)
     await subject.open()
     gc.collect()

@@ -1,4 +1,4 @@
-"""Many updates: 64 handlers at once, a save every second, and what becomes of the memory."""
+"""Many updates: 64 handlers at once, a save every second, and the development of the memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACCEPTED = 0.4  # nearly every update changes a user, who is saved within the sa
 
 
 def handling(app: App, updates: Iterator[Update], seconds: float) -> Work:
-    """One round: seconds for one update, for as long as it is told; what has changed is saved then."""
+    """One round: seconds for one update, measured for some seconds; then, all changes are saved."""
 
     async def once() -> float:
         begun = time.perf_counter()
@@ -39,13 +39,13 @@ def handling(app: App, updates: Iterator[Update], seconds: float) -> Work:
 
 
 class Memory:
-    """Notes what this process holds after each round."""
+    """Notes the memory of this process after each round."""
 
     def __init__(self) -> None:
         self.megabytes: list[float] = []
 
     def after(self, work: Work) -> Work:
-        """The same work, and a note."""
+        """The same work, followed by a note."""
 
         async def once() -> float:
             seconds = await work()
@@ -57,12 +57,12 @@ class Memory:
 
 
 async def measure(run: Run) -> Results:
-    """Measures; what other works have left free in the memory would hide that it grows."""
+    """Measures in a fresh process, as memory that other works have freed would hide growth."""
     return in_a_process(measure_here, run)
 
 
 async def measure_here(run: Run) -> Results:
-    """The same, in the process that has to do it."""
+    """Measures in this process."""
     users, rounds, seconds, interval = run.of(20_000, 500), run.of(12, 2), 5.0, 1.0
     if run.small:
         seconds, interval = 0.2, 0.05
@@ -77,7 +77,7 @@ async def measure_here(run: Run) -> Results:
     for name, app in applications.items():
         await app.initialize()
         await app.start()
-        for update in everybody:  # from here on nobody is new
+        for update in everybody:  # from here on, nobody is new
             await app.process_update(update)
         await app.update_persistence()
         works[name] = handling(app, itertools.cycle(everybody), seconds)
@@ -96,7 +96,7 @@ async def measure_here(run: Run) -> Results:
         line = Line(WORK, what, driver)
         results.figures.append(line.compare("updates/s", throughput, name, NONE, counts=True))
         results.figures.append(line.compare("updates/s", throughput, name, IDLE, at_least(0.8, ACCEPTED), counts=True))
-    third = len(memory.megabytes) // 3  # the first one fills pools and caches
+    third = len(memory.megabytes) // 3  # the first third fills pools and caches
     middle, end = (statistics.median(part) for part in (memory.megabytes[third:-third], memory.megabytes[-third:]))
     line = Line(WORK, f"memory in the last third of {len(memory.megabytes)} rounds of {seconds:g} s", "")
     results.figures.append(line.against(end, "MB", "in the second third", middle, at_most(1.05)))

@@ -1,4 +1,4 @@
-"""Encode and load one stored `Message`, in the time that PTB takes to copy it."""
+"""Encode and load one stored `Message`, compared with PTB's copying."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WORK = "a stored Message"
 COPY = "PTB's own deepcopy of it"
 ENCODE, LOAD = "encode", "load"
 AT_ONCE = 50
-# 0.15 and 0.08 ms, where PTB's copy takes 0.12. PTB's own `to_dict`, which gives the view, is 0.04 ms of the first.
+# 0.15 and 0.08 ms, while PTB's copy takes 0.12. PTB's own `to_dict`, which creates the view, is 0.04 ms of the first.
 GOALS = {ENCODE: at_most(1.25), LOAD: at_most(0.67)}
 
 
 def repeating(work: Callable[[], object]) -> Work:
-    """One round: seconds for one of some."""
+    """One round: seconds for one of several repetitions."""
 
     async def once() -> float:
         begun = time.process_time()

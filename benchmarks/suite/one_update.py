@@ -15,15 +15,15 @@ from suite.subjects import IDLE, OTHER, OURS, PICKLE, Idle, Other, Ours, Persist
 
 WORK = "one update end to end"
 NONE = "no persistence"
-USERS = 20  # few, so that each comes again and again: what has changed then matters to some
-# Beside an update of 85 µs, our three refreshes take 3 µs, and what PTB does for any persistence as much again. Here,
-# where six applications take turns at the processor's caches, 2 to 14 % were seen.
+USERS = 20  # few, so that each comes again and again, and changes matter
+# In an update of 85 µs, our three refreshes take 3 µs, and what PTB does for any persistence takes as much again. Here,
+# where six applications share the processor's caches, 2 to 14 % were measured.
 ACCEPTED = 0.2
 AT_ONCE = 20  # so few that most rounds are not disturbed
 
 
 def handling(app: App, updates: Iterator[Update], count: int) -> Work:
-    """One round: seconds for one update, of some one after the other."""
+    """One round: seconds for one of several consecutive updates."""
 
     async def once() -> float:
         begun = time.perf_counter()
@@ -52,7 +52,7 @@ async def measure(run: Run) -> Results:
         for app in applications.values():
             await app.initialize()
             await app.process_update(updates[0])
-        await asyncio.sleep(0.5)  # the change streams open meanwhile, as they do in a bot that runs
+        await asyncio.sleep(0.5)  # the change streams open meanwhile, as in a running bot
         works = {
             name: handling(app, itertools.cycle(updates), 2 if name == OTHER else AT_ONCE)
             for name, app in applications.items()

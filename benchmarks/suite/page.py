@@ -1,4 +1,4 @@
-"""The figures of one run, in `docs/performance.md`: its table is rewritten and its pictures are drawn again."""
+"""Puts the figures of one run into `docs/performance.md`: rewrites its table, and draws its pictures again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def table(figures: Sequence[Figure], versions: Mapping[str, str]) -> str:
 
 
 def between_markers(page: str, text: str) -> str:
-    """The page with another text between its markers."""
+    """The page with a new text between its markers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -1,4 +1,4 @@
-"""What a run has found, as pictures for `docs/performance.md`."""
+"""The results of a run, as pictures for `docs/performance.md`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LAZY = ", lazy"
 
 
 def colour(name: str) -> str:
-    """The same for a subject in every picture."""
+    """The colour of a subject, the same in every picture."""
     return _COLOURS.get(name.removesuffix(LAZY), _RAW if name.startswith("Motor") else _LESS_RAW)
 
 
@@ -69,7 +69,7 @@ def time(seconds: float) -> str:
 
 
 def bars(axes: Axes, values: Mapping[str, float], text: Callable[[float], str], *, log: bool = False) -> None:
-    """A bar for each name, with its value beside it; the first one on top."""
+    """Draws a bar for each name, with its value next to it; the first one on top."""
     names = list(values)
     places = range(len(names))
     axes.barh(places, list(values.values()), color=[colour(name) for name in names], height=0.68)
@@ -91,7 +91,7 @@ def bars(axes: Axes, values: Mapping[str, float], text: Callable[[float], str], 
 
 
 def lines(axes: Axes, values: Mapping[str, Sequence[tuple[float, float]]]) -> None:
-    """A line for each name, over a number of users; both scales are logarithmic."""
+    """Draws a line for each name, over the number of users; both scales are logarithmic."""
     for name, points in values.items():
         axes.plot(*zip(*points, strict=True), "o-", color=colour(name), label=name, markersize=5, linewidth=2)
     axes.set_xscale("log")
@@ -114,7 +114,7 @@ def medians(times: Mapping[str, Sequence[float]], *, descending: bool = False) -
 
 
 def save(left: Axes, right: Axes, series: Series) -> None:
-    """Saving all users, and one of many."""
+    """Saving all users, and saving one of many."""
     many, one = series["save"], series["save_one"]
     left.set_title(f"Save {many['users']:,} users, a field each")
     bars(left, medians(many["seconds"]), time, log=True)
@@ -177,7 +177,7 @@ def many(left: Axes, right: Axes, series: Series) -> None:
 
 
 def size(left: Axes, right: Axes, series: Series) -> None:
-    """What an object takes in the database, and a loaded user in memory."""
+    """The size of an object in the database, and of a loaded user in memory."""
     left.set_title("What is stored for a Message")
     bars(left, series["size"]["a Message"], lambda value: f"{value:,.0f} B")
     right.set_title("Memory for each loaded user")
@@ -185,7 +185,7 @@ def size(left: Axes, right: Axes, series: Series) -> None:
 
 
 def growth(left: Axes, right: Axes, series: Series) -> None:
-    """How a save grows with what it has to do: in time, and as multiples of the least."""
+    """How a save grows with its work: in time, and as multiples of the smallest."""
     colours = (_OURS, _RAW, _PICKLE, _OTHER)
     for (name, line), shade in zip(series["growth"].items(), colours, strict=True):
         seconds = [statistics.median(rounds) for rounds in line["seconds"]]
@@ -221,7 +221,7 @@ PICTURES: dict[str, tuple[Callable[[Axes, Axes, Series], None], set[str]]] = {
 
 
 def draw(folder: Path, series: Series, ending: str = "svg") -> list[Path]:
-    """Draws every picture whose figures are there.
+    """Draws every picture that has figures.
 
     Returns:
         The files.

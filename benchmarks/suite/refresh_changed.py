@@ -1,4 +1,4 @@
-"""Refresh after somebody else has written: how long until a handler sees it."""
+"""Refresh after somebody else has written: the time until a handler sees it."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ async def stream(run: Run, driver: str) -> AsyncIterator[Seen]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that so many are not above."""
+    """The value that this share of the values does not exceed."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
 async def measure(run: Run) -> Results:
-    """Measures; the watchers take turns, and each has edits of its own."""
+    """Measures; the watchers take turns, each with its own edits."""
     edits = run.of(400, 40)
     found: dict[str, list[float]] = {}
     async with AsyncExitStack() as stack:

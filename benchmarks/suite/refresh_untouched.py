@@ -1,4 +1,4 @@
-"""Refresh before an update, when nobody else has changed anything: costs nothing, asks nobody."""
+"""Refresh before an update, when nobody else has changed anything: almost free, and without a request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from suite.core import Line, Results, Run, Work, alternate, at_most, no_more_tha
 from suite.subjects import IDLE, OTHER, OURS, PICKLE, Counted, Idle, Other, Ours, Persistence, Pickle
 
 WORK = "refresh, untouched"
-GOAL = 2.4  # 0.7 µs, on a machine on which an idle persistence takes 0.29
-# A coroutine that looks up one document and what tells of changes, notes what an update gets, and ends. Five times what
-# PTB's own empty coroutine takes was measured; more where an application takes turns with others.
+GOAL = 2.4  # 0.7 µs on a machine on which an idle persistence takes 0.29
+# A coroutine that looks up one document and the state of the stream, notes what an update gets, and ends. We measured
+# five times PTB's own empty coroutine, and more if an application takes turns with others.
 ACCEPTED = 8
 
 
 async def refresh(persistence: Any, user: Any, chat: Any, bot: Any, times: int) -> None:
-    """What PTB asks for before each update."""
+    """The refreshes that PTB requests before each update."""
     for _ in range(times):
         await persistence.refresh_bot_data(bot)
         await persistence.refresh_chat_data(chat_id=1, chat_data=chat)
@@ -25,7 +25,7 @@ async def refresh(persistence: Any, user: Any, chat: Any, bot: Any, times: int) 
 
 
 def refreshing(subject: Persistence, user: Any, times: int) -> Work:
-    """One round: seconds of this process for the three refreshes of one update; nothing is awaited."""
+    """One round: this process's seconds for the three refreshes of one update; nothing is awaited."""
     chat: dict[str, Any] = {}
     bot: dict[str, Any] = {}
 
@@ -38,7 +38,7 @@ def refreshing(subject: Persistence, user: Any, times: int) -> Work:
 
 
 async def commands(run: Run, name: str, times: int) -> int:
-    """How many commands that many refreshes send."""
+    """How many commands this many refreshes send."""
     subject = Counted(run, name)
     await subject.open()
     users = await subject.load()
@@ -64,7 +64,7 @@ async def measure(run: Run) -> Results:
         await subject.persistence.get_chat_data()
         works[subject.name] = refreshing(subject, users.get(1, {}), times)
         await works[subject.name]()
-    await asyncio.sleep(0.5)  # the change streams open meanwhile, as they do in a bot that runs
+    await asyncio.sleep(0.5)  # the change streams open meanwhile, as in a running bot
     found = scaled(await alternate(works, run.of(9, 3)), 1e6)
     for subject in subjects:
         await subject.close()

@@ -1,4 +1,4 @@
-"""What a run has found: a table in the terminal, and a file."""
+"""The results of a run: a table in the terminal, and a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from suite.core import Figure, Results, Target
 
 
 def versions(uri: str) -> dict[str, str]:
-    """What the figures were measured with."""
+    """The versions with which the figures were measured."""
     with MongoClient[Any](uri) as client:
         mongod = client.server_info()["version"]
     names = {
@@ -39,13 +39,13 @@ def versions(uri: str) -> dict[str, str]:
 
 
 def number(value: float, unit: str = "") -> str:
-    """A figure, as short as it can be said."""
+    """A figure in its shortest form."""
     text = f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
     return f"{text} {unit}".strip()
 
 
 def target(figure: Figure) -> str:
-    """What must be reached."""
+    """The target, in words."""
     wanted = figure.target
     if wanted is None:
         return ""
@@ -58,7 +58,7 @@ def target(figure: Figure) -> str:
 
 
 def verdict(figure: Figure) -> str:
-    """Whether it is."""
+    """Whether the target is met, in words."""
     if figure.met is not False or figure.target is None or figure.target.accepted is None:
         return {None: "", True: "met", False: "missed"}[figure.met]
     wanted = figure.target
@@ -116,7 +116,7 @@ def dump(path: Path, results: Results, small: bool, of: dict[str, str]) -> None:
 
 
 def read(path: Path) -> tuple[Results, bool, dict[str, str]]:
-    """Reads what `dump` has written."""
+    """Reads a file that `dump` has written."""
     content = json.loads(path.read_text(encoding="utf-8"))
     figures = []
     for line in content["figures"]:

@@ -1,7 +1,7 @@
-"""How often one waits for the server: through a proxy that delays each answer, as a database in a cloud does.
+"""How often one waits for the server, measured through a proxy that delays each answer, like a database in the cloud.
 
-A count is a time divided by the delay. What the bot and the server do themselves is a small part of it: so it may be
-judged on any machine.
+A count is a time divided by the delay. The bot's and the server's own work is a small part of it, so it can be judged
+on any machine.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ WORK: Final = "round trips"
 UNIT: Final = "round trips"
 DELAY: Final = 0.02  # seconds
 AT_ONCE: Final = 100
-_WARM: Final = 0.35  # seconds in which an application is warmed up: its change stream is open then
+_WARM: Final = 0.35  # seconds for warming up an application, until its change stream is open
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "stream": {"consistency": "stream"},
     "strict": {"consistency": "strict"},
     "exclusive": {"exclusive": True},
 }
-# What waits, and the goal; a start's come on top of what connecting takes.
+# What waits, and the goal; a start's round trips come in addition to connecting.
 STARTS: Final[dict[str, dict[str, Any]]] = {"eager": {}, "lazy": {"loading": "lazy"}}
 START_GOAL: Final = no_more_than(3)
 NEW_USER, READ = "a new user's first update, lazy, in private", 'an update with refresh="read"'
@@ -50,13 +50,13 @@ GOALS: Final[dict[str, Target]] = {
     "stream": no_more_than(1.2),
     "strict": no_more_than(2.2),
     "exclusive": no_more_than(2.4),
-    # A part of it is the bot's own time, which others on the machine make longer: 6.3 to 9 were measured in one hour.
+    # A part of it is the bot's own time, which is longer on a busy machine: 6.3 to 9 were measured in one hour.
     f"{AT_ONCE} at once, exclusive": no_more_than(6, 12),
 }
 
 
 def application(persistence: BasePersistence[Any, Any, Any], options: dict[str, Any] | None = None) -> App:
-    """A bot without any other network; shared if there are options."""
+    """A bot without any other network; a shared one if there are options."""
     bot = ExtBot(TOKEN, request=NoNetwork(), get_updates_request=NoNetwork(), arbitrary_callback_data=True)
     builder: Any = Application.builder().bot(bot).updater(None).job_queue(None)
     if options is not None:
@@ -68,7 +68,7 @@ def application(persistence: BasePersistence[Any, Any, Any], options: dict[str, 
 
 @asynccontextmanager
 async def running(subject: Ours, options: dict[str, Any] | None = None) -> Any:
-    """An application that has handled some updates."""
+    """An application that has already handled updates."""
     app = application(subject.made(), options)
     await app.initialize()
     try:
@@ -84,16 +84,16 @@ async def running(subject: Ours, options: dict[str, Any] | None = None) -> Any:
 
 
 async def trips(rounds: int, work: Callable[[], Awaitable[Any]]) -> float:
-    """How many round trips something takes: in the best round, as a busy machine only adds to it."""
+    """How many round trips some work takes: in the best round, as a busy machine only adds to it."""
     taken = []
     for _ in range(rounds):
         taken.append(await timed(work()) / DELAY)
-        await asyncio.sleep(2 * DELAY)  # what nobody waits for is done by then
+        await asyncio.sleep(2 * DELAY)  # background work is done by then
     return min(taken)
 
 
 async def connecting(run: Run, driver: str, rounds: int) -> tuple[float, float]:
-    """What a driver needs until it has the first answer, and for the next one: the least that anything can take."""
+    """The round trips of a driver until its first answer, and for the next one: the minimum for anything."""
     first, next_one = [], []
     for _ in range(rounds):
         async with client_of(driver, run.uri) as client:
@@ -103,7 +103,7 @@ async def connecting(run: Run, driver: str, rounds: int) -> tuple[float, float]:
 
 
 async def starting(run: Run, name: str, rounds: int, **options: Any) -> float:
-    """What `Application.initialize` takes, from no connection on; closing is not counted."""
+    """The round trips of `Application.initialize`, without an open connection; closing does not count."""
     taken = []
     for _ in range(rounds):
         subject = Ours(run, name, **options)
@@ -115,12 +115,12 @@ async def starting(run: Run, name: str, rounds: int, **options: Any) -> float:
 
 
 async def many(app: App) -> None:
-    """Updates of many users at once."""
+    """Handles updates of many users at once."""
     await asyncio.gather(*(app.process_update(update_from(user)) for user in range(AT_ONCE)))
 
 
 async def updating(run: Run, name: str, rounds: int) -> dict[str, float]:
-    """What updates take."""
+    """The round trips of updates."""
     found = {}
     fresh: Iterator[Update] = map(update_from, itertools.count(1_000_000))
     async with running(Ours(run, name, loading="lazy")) as app:

@@ -9,12 +9,12 @@ from suite.subjects import CHUNK, CLIENTS, OTHER, OURS, PICKLE, Raw, Subject, pe
 
 UNGUARDED, ONE = "bulk_write without guards", "bulk_write"
 CHUNKS, UNGUARDED_CHUNKS = "bulk_write in parallel chunks", "bulk_write in parallel chunks without guards"
-# Of 2,000 users, where all that a save does once weighs more: 1.3 to 1.6, 3.4 to 3.9 and 5.3 to 5.8 were measured.
+# With 2,000 users, where the fixed cost of a save weighs more, 1.3 to 1.6, 3.4 to 3.9 and 5.3 to 5.8 were measured.
 ACCEPTED_ONE, ACCEPTED_CHUNKS, ACCEPTED_OTHER = 2.2, 5.0, 3.5
 
 
 def saving(subject: Subject, users: dict[int, dict[str, object]]) -> Work:
-    """One round of a subject: seconds for all users, calculated from fewer where it is too slow for all."""
+    """One round of a subject: seconds for all users, extrapolated from fewer if it is too slow."""
 
     async def once() -> float:
         nonlocal number
@@ -36,7 +36,7 @@ def figures(times: Times, users: int) -> Results:
     for ours, driver in OURS.items():
         line = Line("save", f"{users:,} of {users:,} users, a field each", driver)
         for peer, target in (
-            (raw(driver, UNGUARDED), None),  # what it costs that no write undoes those of others
+            (raw(driver, UNGUARDED), None),  # the cost of never undoing others' writes
             (raw(driver, ONE), at_most(0.9, ACCEPTED_ONE)),
             (raw(driver, CHUNKS), None),
             (raw(driver, UNGUARDED_CHUNKS), at_most(1.3, ACCEPTED_CHUNKS)),

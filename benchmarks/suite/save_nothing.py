@@ -1,4 +1,4 @@
-"""Save, when nothing has changed: PTB offers what was used, not what has changed."""
+"""Save when nothing has changed: PTB offers what was used, not what has changed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from suite.save import saving
 from suite.subjects import IDLE, OURS, Counted, Idle, Ours, Persistence
 
 NOTHING = ", nothing changed"
-ACCEPTED = 0.25  # of few users, the round trip of a save is the larger part
+ACCEPTED = 0.25  # with few users, the round trip of a save is the larger part
 
 
 def offering(subject: Persistence, users: dict[int, Any]) -> Work:
-    """One round: all users are offered as they are."""
+    """One round: offers all users unchanged."""
 
     async def once() -> float:
         return await timed(subject.save(copy.deepcopy(users)))

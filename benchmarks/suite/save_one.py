@@ -1,4 +1,4 @@
-"""Save one user of many that are loaded: the others cost nothing."""
+"""Save one of many loaded users: the others should cost nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from suite.subjects import OTHER, OURS, PICKLE, Subject, persistences
 
 
 def one(subject: Subject, users: dict[int, Any]) -> Work:
-    """One round: the median of some saves of one user; for who rewrites everything, a single one."""
+    """One round: the median of several saves of one user, or a single save for a subject that rewrites everything."""
 
     async def once() -> float:
         nonlocal number
@@ -57,5 +57,5 @@ async def measure(run: Run) -> Results:
 
 
 def key(name: str, size: int) -> str:
-    """What a subject with so many users is called."""
+    """The name of a subject with this many users."""
     return f"{name}, {size:,} loaded"

@@ -1,4 +1,4 @@
-"""How much is stored for an object, in bytes; the same on every machine."""
+"""The stored size of an object, in bytes; the same on every machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HANDLER, KEY, STATE = "order", (42, 42), 2
 
 
 def message(bot: ExtBot[Any]) -> Message:
-    """A plain text message, as Telegram sends it."""
+    """A plain text message in Telegram's form."""
     sent = int(dtm.datetime(2026, 1, 1, 12, tzinfo=dtm.timezone.utc).timestamp())
     content = {
         "message_id": 1815,
@@ -44,7 +44,7 @@ async def pickled(path: Path, bot: ExtBot[Any], data: dict[str, Any], state: int
 
 
 async def measure(run: Run) -> Results:
-    """Measures; there is nothing to repeat."""
+    """Measures; nothing needs to be repeated."""
     subject = Ours(run, MOTOR)
     await subject.open()
     ours: Any = subject.persistence

@@ -1,4 +1,4 @@
-"""Start with `loading="lazy"`: takes the same time, however many users are stored."""
+"""Start with `loading="lazy"`: it should take the same time however many users are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EAGER = "ours, eager"
 
 
 def starting(subject: Persistence) -> Work:
-    """One round: all that `Application.initialize` asks of a persistence, from no connection on."""
+    """One round: everything that `Application.initialize` requests from a persistence, without an open connection."""
 
     async def start() -> None:
         await subject.open()
@@ -31,7 +31,7 @@ def starting(subject: Persistence) -> Work:
 
 
 def key(name: str, size: int) -> str:
-    """What a start with so many users is called."""
+    """The name of a start with this many users."""
     return f"{name}, {size:,} users"
 
 

@@ -1,4 +1,4 @@
-"""Who is compared: each stores the same users its own way, in a database or a file of its own."""
+"""The subjects of the comparison: each stores the same users in its own way, in its own database or file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENT = {
     "cart": [{"sku": "x-1", "qty": 2}, {"sku": "y-2", "qty": 1}],
     "settings": {"tone": "warm", "size": 3, "notes": "n" * 60},
 }
-"""What is known of a user; 260 bytes as a stored document."""
+"""A user's data; 260 bytes as a stored document."""
 CHUNK = 1000
 _FILLED_AT_ONCE = 10_000
 
@@ -62,7 +62,7 @@ async def closed(client: Any) -> None:
 
 
 class Sent(CommandListener):
-    """Notes the commands that a client sends, but for those by which a change stream begins and waits."""
+    """Notes the commands that a client sends, except for those that open a change stream and wait on it."""
 
     waiting = frozenset({"hello", "aggregate", "getMore", "killCursors", "endSessions"})
 
@@ -81,17 +81,17 @@ class Sent(CommandListener):
         """See `CommandListener`."""
 
     def take(self) -> list[Mapping[str, Any]]:
-        """What was sent since the last call."""
+        """The commands that were sent since the last call."""
         taken, self.commands = self.commands, []
         return taken
 
 
 class Subject(ABC):
-    """One who stores users.
+    """Something that stores users.
 
     Attributes:
-        name: What the table calls it.
-        affordable: To how many documents it is asked to save at most, where more would take too long.
+        name: Its name in the table.
+        affordable: How many documents it saves at most, if more would take too long.
     """
 
     affordable = 1_000_000
@@ -102,7 +102,7 @@ class Subject(ABC):
         self.database = run.database + "".join(letter for letter in name if letter.isalnum())
 
     async def fill(self, count: int) -> None:
-        """Stores that many users, in the subject's own form, without the subject's doing."""
+        """Stores this many users, in the subject's own form, without using the subject."""
         with MongoClient[Any](self.run.uri) as client:
             client.drop_database(self.database)
             for start in range(0, count, _FILLED_AT_ONCE):
@@ -115,7 +115,7 @@ class Subject(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connects, and does what else comes before the users are loaded."""
+        """Connects, and does everything else that comes before loading users."""
 
     @abstractmethod
     async def load(self) -> Any:
@@ -136,16 +136,16 @@ class Subject(ABC):
 
 
 class Persistence(Subject):
-    """A persistence of PTB, driven as `Application` drives it."""
+    """A PTB persistence, used in the same way as by `Application`."""
 
     persistence: BasePersistence[Any, Any, Any]
 
     @abstractmethod
     def make(self) -> BasePersistence[Any, Any, Any]:
-        """A new one."""
+        """A new persistence."""
 
     def made(self) -> BasePersistence[Any, Any, Any]:
-        """A new one, which `close` closes; for an application to open."""
+        """A new persistence, for an application to open; `close` closes it."""
         self.persistence = self.make()
         return self.persistence
 
@@ -190,7 +190,7 @@ class Ours(Persistence):
 
 
 class Counted(Ours):
-    """The same, and every command that goes to the server is noted: for counting, not for the clock."""
+    """The same, with notes of every command to the server: for counting, not for timing."""
 
     def __init__(self, run: Run, name: str, **options: Any) -> None:
         super().__init__(run, name, **options)
@@ -203,14 +203,14 @@ class Counted(Ours):
 
 
 class Raw(Subject):
-    """The driver alone, doing the least that could work.
+    """The driver alone, doing the minimum.
 
     Args:
         run: The run.
         driver: "Motor" or "PyMongo".
-        how: What is to be measured, for the name.
-        chunk: How many updates go into one `bulk_write`, where several are sent at once.
-        is_guarded: Whether each update supposes the `rev` that its document has, as ours do.
+        how: The method, for the name.
+        chunk: How many updates are in one `bulk_write`, if several are sent at once.
+        is_guarded: Whether each update expects the `rev` of its document, like ours.
     """
 
     def __init__(self, run: Run, driver: str, how: str, chunk: int | None = None, *, is_guarded: bool = False) -> None:
@@ -238,7 +238,7 @@ class Raw(Subject):
         return {document["_id"]: document["data"] for document in loaded}
 
     async def save(self, users: Mapping[int, Any]) -> None:
-        """See `Subject`; the same update as ours, whose author knows already which field has changed."""
+        """See `Subject`; the same update as ours, but with prior knowledge of the changed field."""
         self._saves += 1
         pairs = list(users.items())
         size = self.chunk or len(pairs)
@@ -263,7 +263,7 @@ class Raw(Subject):
 
 
 class Pickle(Persistence):
-    """PTB's own `PicklePersistence`: rewrites its file for each user that it saves."""
+    """PTB's own `PicklePersistence`: rewrites its file for each user."""
 
     affordable = 10
 
@@ -288,7 +288,7 @@ class Pickle(Persistence):
 
 
 class Other(Persistence):
-    """`mongopersistence` from PyPI: for each user that it saves it reads the document and replaces it."""
+    """`mongopersistence` from PyPI: reads and replaces the document of each user."""
 
     affordable = 500
 
@@ -297,13 +297,13 @@ class Other(Persistence):
         return {"_id": number, **DOCUMENT}
 
     def make(self) -> Any:
-        """See `Persistence`; the option's name says the reverse: `True` would write at the end only."""
+        """See `Persistence`; the option's name is misleading: `True` would write only at the end."""
         names = {f"name_col_{kind}": kind for kind in ("user_data", "chat_data", "bot_data", "conversations_data")}
         return mongopersistence.MongoPersistence(self.run.uri, self.database, **names, load_on_flush=False)
 
 
 class Nothing(BasePersistence[Any, Any, Any]):
-    """Stores nothing: what is left is what PTB itself does for any persistence."""
+    """Stores nothing, which leaves what PTB itself does for any persistence."""
 
     async def get_user_data(self) -> dict[int, Any]:
         """See `BasePersistence`."""
@@ -360,7 +360,7 @@ class Nothing(BasePersistence[Any, Any, Any]):
 
 
 class Idle(Persistence):
-    """The same as a subject."""
+    """`Nothing` as a subject."""
 
     def make(self) -> Nothing:
         """See `Persistence`."""
@@ -368,5 +368,5 @@ class Idle(Persistence):
 
 
 def persistences(run: Run) -> list[Subject]:
-    """All that can be used in place of each other: ours on both drivers, and the peers."""
+    """All interchangeable persistences: ours on both drivers, and the peers."""
     return [Ours(run, MOTOR), Ours(run, PYMONGO), Pickle(run, PICKLE), Other(run, OTHER)]

@@ -1,10 +1,10 @@
-"""Three workers of one bot, one of which is killed on the way; offline, in less than half a minute.
+"""Three workers of one bot, one of which is killed; offline, in less than half a minute.
 
     pip install -e ".[examples,examples-web]" && python examples/workers/run.py
 
-The workers are processes of their own (`worker.py`, a webhook), the MongoDB is embedded (or the one in MONGODB_URI,
-where a database is made and dropped), and Telegram is played by this process (`stand_in.py`): it pushes each update
-to one worker or another, by chance, and again if that has not answered. `--people 60` makes it a crowd.
+The workers are separate processes (`worker.py`, a webhook), MongoDB is embedded (or the one in MONGODB_URI, where a
+database is created and dropped), and this process plays Telegram (`stand_in.py`): it pushes each update to a random
+worker, and again if that one has not answered. `--people 60` makes it a crowd.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Worker:
     """A process that handles updates.
 
     Args:
-        name: What it is called here.
-        environment: What it is to know.
+        name: Its name here.
+        environment: Its environment variables.
     """
 
     def __init__(self, name: str, environment: dict[str, str]) -> None:
@@ -65,12 +65,12 @@ class Worker:
         self._process: Process | None = None
 
     async def start(self) -> int:
-        """Starts it, and waits until it answers; gives its process id."""
+        """Starts it, and waits until it answers; returns its process id."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(Path(__file__).with_name("worker.py"))),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us: we end it
+            start_new_session=True,  # Ctrl-C reaches only us, and we end it
         )
         deadline = time.monotonic() + PATIENCE
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -83,18 +83,18 @@ class Worker:
                 await asyncio.sleep(0.05)
 
     async def kill(self) -> None:
-        """Ends it with SIGKILL: it has no time to save, or to notice."""
+        """Ends it with SIGKILL: it has no time to save or even to notice."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
             self.kills += 1
 
     async def stop(self) -> None:
-        """Ends it with SIGTERM: it finishes what it is at, and goes."""
+        """Ends it with SIGTERM: it finishes its current work, and exits."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()
             status = await asyncio.wait_for(self._process.wait(), PATIENCE)
-            if status not in {0, -signal.SIGTERM}:  # uvicorn ends with the signal that has stopped it
+            if status not in {0, -signal.SIGTERM}:  # uvicorn ends with the signal that stopped it
                 raise RuntimeError(f"{self.name} has ended with the exit status {status}")
 
 
@@ -102,7 +102,7 @@ class Taster:
     """Somebody who tastes all teas, or stops at the last one, just before the word for it.
 
     Args:
-        person: Who it is.
+        person: The person.
         stops: Whether they stop there.
         chance: Decides on stars and words.
     """
@@ -116,11 +116,11 @@ class Taster:
 
     @property
     def updates(self) -> int:
-        """How many there are of theirs."""
+        """The number of their updates."""
         return 1 + UPDATES * len(TEAS) - self.stops
 
     async def tastes(self, handled: Callable[[], None]) -> None:
-        """Goes from tea to tea, without a pause; says so whenever an update was handled."""
+        """Goes from tea to tea, without a pause; calls `handled` after each update."""
         await self.person.writes("/start")
         handled()
         for tea, note in self.notes.items():
@@ -133,7 +133,7 @@ class Taster:
                 handled()
 
     async def is_where_they_should_be(self, database: Database) -> bool:
-        """Whether what is stored is what they have said, and where they are in the conversation."""
+        """Whether the stored data and conversation state match what they have said."""
         stored = await database["user_data"].find_one({"_id": self.person.id}) or {}
         states = {
             found["handler"]: found["state"]
@@ -144,7 +144,7 @@ class Taster:
 
 
 async def play(console: Console, uri: str, people: int) -> bool:
-    """All of it; whether all went well."""
+    """Plays everything; returns whether all went well."""
     secret = secrets.token_urlsafe()
     telegram, chance = StandIn(secret), random.Random(7)  # noqa: S311  (a fair choice is enough)
     async with AsyncMongoClient[dict[str, Any]](uri) as client, telegram.serving():
@@ -170,7 +170,7 @@ async def play(console: Console, uri: str, people: int) -> bool:
 
 @contextlib.asynccontextmanager
 async def started(console: Console, workers: list[Worker], telegram: StandIn) -> AsyncIterator[None]:
-    """While this lasts, there are workers."""
+    """A context in which the workers are running."""
     try:
         pids = await asyncio.gather(*(worker.start() for worker in workers))
         telegram.webhooks = {worker.name: f"{worker.url}/telegram" for worker in workers}
@@ -184,7 +184,7 @@ async def started(console: Console, workers: list[Worker], telegram: StandIn) ->
 
 
 async def taste(console: Console, tasters: list[Taster], victim: Worker, telegram: StandIn) -> None:
-    """Everybody at once; a worker is killed when a third is over, and a new one takes its place."""
+    """Everybody tastes at once; after a third of the updates, a worker is killed, and a new one replaces it."""
     total = sum(taster.updates for taster in tasters)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -213,7 +213,7 @@ def report(
     there: list[bool],
     seconds: float,
 ) -> None:
-    """The tables at the end."""
+    """Prints the tables at the end."""
     console.print()
     table = Table("", "updates handled", "", "killed", title="Who did what", title_justify="left")
     most = max(telegram.handled.values())

@@ -1,7 +1,6 @@
 """Telegram without Telegram, for a bot of several workers: a Bot API on loopback, and updates pushed to webhooks.
 
-As Telegram does, it keeps an update until a worker has answered 200, and delivers it again until then; a person's
-updates come in their order.
+Like Telegram, it repeats an update until a worker has answered 200; a person's updates come in order.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from starlette.routing import Route
 JSON = dict[str, Any]
 
 BOT = {"id": 123456, "is_bot": True, "first_name": "Tea tasting", "username": "tea_tasting_bot"}
-TOKEN = "123456:not-a-token"  # noqa: S105  (nobody asks for it)
-PAUSE = 0.1  # seconds until an update comes again; Telegram takes longer
+TOKEN = "123456:not-a-token"  # noqa: S105  (nobody checks it)
+PAUSE = 0.1  # seconds until an update is repeated; Telegram waits longer
 PATIENCE = 20.0  # seconds to wait for a worker's answer
 
 
@@ -39,7 +38,7 @@ class Person:
     """Somebody in a private chat with the bot.
 
     Attributes:
-        last: The bot's last message, as Telegram describes it.
+        last: The bot's last message, in Telegram's form.
     """
 
     id: int
@@ -49,14 +48,14 @@ class Person:
     queue: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def writes(self, text: str) -> None:
-        """Sends a text, or a command; until a worker has handled it."""
+        """Sends a text or a command, and waits until a worker has handled it."""
         message = self.telegram.message(self, self.user, text)
         if text.startswith("/"):
             message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text)}]
         await self._update({"message": message})
 
     async def presses(self, button: str) -> None:
-        """Presses a button of the bot's last message; until a worker has handled it."""
+        """Presses a button of the bot's last message, and waits until a worker has handled that."""
         rows = self.last.get("reply_markup", {"inline_keyboard": []})["inline_keyboard"]
         data = {found["text"]: found["callback_data"] for row in rows for found in row}
         if button not in data:
@@ -77,21 +76,21 @@ class Person:
 
     @property
     def user(self) -> JSON:
-        """The person, as Telegram describes them."""
+        """The person, in Telegram's form."""
         return {"id": self.id, "is_bot": False, "first_name": self.name}
 
 
 class StandIn:
-    """Holds the chats, and pushes updates to whichever worker.
+    """Keeps the chats, and pushes updates to random workers.
 
     Args:
-        secret: What the workers know Telegram by.
+        secret: The secret by which the workers recognize Telegram.
 
     Attributes:
         url: The address of the Bot API.
-        webhooks: Where the workers listen, by their names.
-        handled: How many updates each has answered.
-        redelivered: How many deliveries were in vain.
+        webhooks: The workers' addresses, by their names.
+        handled: How many updates each worker has answered.
+        redelivered: How many deliveries failed.
     """
 
     def __init__(self, secret: str) -> None:
@@ -108,25 +107,25 @@ class StandIn:
         )
 
     def person(self, user_id: int, name: str) -> Person:
-        """Somebody new."""
+        """A new person."""
         person = self._people[user_id] = Person(user_id, name, self)
         return person
 
     def new_id(self) -> int:
-        """A number that nothing else has, for a message or an update."""
+        """A unique number, for a message or an update."""
         return next(self._ids)
 
     def message(self, person: Person, sender: JSON, text: str) -> JSON:
-        """A new message in the chat with somebody, as Telegram describes it."""
+        """A new message in the chat with somebody, in Telegram's form."""
         chat = {"id": person.id, "type": "private", "first_name": person.name}
         return {"message_id": self.new_id(), "date": int(time.time()), "chat": chat, "from": sender, "text": text}
 
     async def deliver(self, update: JSON) -> None:
-        """Sends an update to one worker or another, until one answers that it is handled."""
+        """Sends an update to random workers until one answers that it has been handled."""
         headers = {"X-Telegram-Bot-Api-Secret-Token": self._secret}
         while True:
             worker = self._chance.choice(list(self.webhooks))
-            with contextlib.suppress(httpx.TransportError):  # it is away, or was killed on the way
+            with contextlib.suppress(httpx.TransportError):  # it is unreachable, or was killed meanwhile
                 answer = await self._internet.post(self.webhooks[worker], json=update, headers=headers)
                 if answer.is_success:
                     self.handled[worker] += 1
@@ -136,7 +135,7 @@ class StandIn:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """The Bot API, on a port of this machine that nobody else sees."""
+        """Serves the Bot API on a local port of this machine."""
         routes = [Route("/bot{token}/{method}", self._call, methods=["GET", "POST"])]
         server = uvicorn.Server(
             uvicorn.Config(Starlette(routes=routes), log_level="warning", access_log=False, lifespan="off")
@@ -154,7 +153,7 @@ class StandIn:
 
     async def _call(self, request: Request) -> JSONResponse:
         parameters = {name: texts[0] for name, texts in parse_qs((await request.body()).decode()).items()}
-        result: Any = True  # what Telegram answers to nearly everything else
+        result: Any = True  # Telegram's answer to nearly everything else
         if request.path_params["method"] == "getMe":
             result = BOT
         elif request.path_params["method"] == "sendMessage":

@@ -1,8 +1,8 @@
-"""The bot of the workers: a tea tasting. It is plain python-telegram-bot, and knows nothing of workers.
+"""The bot of the workers: a tea tasting. It is plain python-telegram-bot, and knows nothing about workers.
 
-A conversation inside another, and buttons that stand for objects: what is hardest to share between processes. An
-update may come twice (see `docs/how-to/several-workers.md`), and so nothing here is counted up: each handler writes
-what it has learnt under the tea's name, and writing that again changes nothing.
+It has a conversation inside another one, and buttons with objects: the hardest things to share between processes. An
+update may come twice (see `docs/how-to/several-workers.md`), so nothing here is counted up: each handler writes what it
+has learned under the tea's name, and writing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from telegram.ext import (
 )
 from telegram.warnings import PTBUserWarning
 
-# It says that a conversation belongs to a user in a chat, and not to a message, which is what we want.
+# The warning says that a conversation belongs to a user in a chat, not to a message, which is what we want.
 filterwarnings("ignore", message=r".*CallbackQueryHandler", category=PTBUserWarning)
 
 TEAS = ["Assam", "Darjeeling", "Gyokuro", "Lapsang"]
@@ -33,21 +33,21 @@ CHOOSING, STARS, WORD, ALL_TASTED = "choosing", "stars", "word", "all tasted"
 
 @dataclass(frozen=True)
 class Cup:
-    """What a button with a tea stands for."""
+    """The object behind a button with a tea."""
 
     tea: str
 
 
 @dataclass(frozen=True)
 class Stars:
-    """What a button with stars stands for."""
+    """The object behind a button with stars."""
 
     tea: str
     number: int
 
 
 def add_handlers(application: Application[Any, Any, Any, Any, Any, Any]) -> None:
-    """Makes a tea tasting of an application; it needs a persistence, and arbitrary callback data."""
+    """Makes an application a tea tasting; it needs a persistence, and arbitrary callback data."""
     cup = ConversationHandler(
         entry_points=[CallbackQueryHandler(taste, pattern=Cup)],
         states={
@@ -110,6 +110,6 @@ async def refuse(update: Update, _: ContextTypes.DEFAULT_TYPE) -> None:
 
 
 def cups(user_data: dict[Any, Any]) -> InlineKeyboardMarkup:
-    """A button for each tea that was not tasted yet."""
+    """A button for each tea that has not been tasted yet."""
     left = [tea for tea in TEAS if tea not in user_data["notes"]]
     return InlineKeyboardMarkup([[InlineKeyboardButton(tea, callback_data=Cup(tea)) for tea in left]])

@@ -1,15 +1,15 @@
 """One of several workers of a bot: a webhook that answers 200 only after an update was handled and saved.
 
-Start as many as you like, on as many machines, behind any load balancer: `docker-compose.yml` starts three, and so
-does `run.py`, without containers. These are in the environment:
+Start as many as you like, on as many machines as you like, behind any load balancer: `docker-compose.yml` starts three,
+and so does `run.py`, without containers. They need these environment variables:
 
     BOT_TOKEN       what @BotFather gave you
-    WEBHOOK_URL     where the load balancer is on the internet: https://tasting.example.org
-    WEBHOOK_SECRET  a password of your own making, by which Telegram shows that it is Telegram: A-Z, a-z, 0-9, _ and -
+    WEBHOOK_URL     the load balancer's address on the internet: https://tasting.example.org
+    WEBHOOK_SECRET  a password that you make up, by which Telegram identifies itself: A-Z, a-z, 0-9, _ and -
     MONGODB_URI     mongodb+srv://user:password@cluster.mongodb.net/tasting
-    DATABASE        the database's name, if it is not that of MONGODB_URI
-    HOST, PORT      127.0.0.1 and 8080, unless you say otherwise
-    BOT_API         where Telegram's Bot API is, if it is not Telegram's own
+    DATABASE        the database's name, if it is not the one in MONGODB_URI
+    HOST, PORT      127.0.0.1 and 8080 by default
+    BOT_API         the address of the Bot API, if it is not Telegram's own
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from telegram.ext import Application, ContextTypes
 from ptb_mongo import MongoPersistence, PersistenceError, SharedApplication
 
 LOGGER = logging.getLogger(__name__)
-SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram takes
+SECRET = re.compile("[A-Za-z0-9_-]{1,256}")  # what Telegram accepts
 WHAT_TO_SET = (
     "WEBHOOK_SECRET must be 1 to 256 characters of A-Z, a-z, 0-9, _ and -, "
     "or anybody could send updates in Telegram's name. "
     'python -c "import secrets; print(secrets.token_urlsafe())" makes one'
 )
-LEASE = 3  # seconds that a user waits for another worker to take over when theirs has crashed
+LEASE = 3  # seconds until another worker takes over a user whose worker has crashed
 SHUTDOWN = 8  # seconds; containers are killed ten seconds after SIGTERM
 
 
 def make_application() -> SharedApplication[Any, Any, Any, Any, Any, Any]:
-    """The bot: one user's updates are handled one at a time, whichever workers they land on."""
+    """The bot: one user's updates are handled one at a time, whichever workers get them."""
     persistence = MongoPersistence(
         os.environ["MONGODB_URI"],
         os.environ.get("DATABASE"),
@@ -85,14 +85,14 @@ def make_web_application() -> Starlette:
         async with application:
             await application.start()
             await application.bot.set_webhook(f"{os.environ['WEBHOOK_URL']}/telegram", secret_token=secret.decode())
-            yield  # SIGTERM: uvicorn takes no new updates, and waits for those that are being handled
+            yield  # until SIGTERM: uvicorn then accepts no new updates, and waits for those that are being handled
             await application.stop()
 
     async def telegram(request: Request) -> Response:
         if not compare_digest(request.headers.get("X-Telegram-Bot-Api-Secret-Token", "").encode(), secret):
             return Response(status_code=403)
         update = Update.de_json(await request.json(), application.bot)
-        application.bot.insert_callback_data(update)  # what was put behind the button, as PTB's own updater does
+        application.bot.insert_callback_data(update)  # puts the object behind the button, like PTB's own updater
         try:
             await application.deliver(update)
         except PersistenceError:

@@ -1,6 +1,6 @@
-"""The command line `ptb-mongo`: what the person sees who runs a bot. Needs the extra `cli`.
+"""The command line `ptb-mongo`, for people who run a bot. Needs the extra `cli`.
 
-Each module is a command or two; what they find out and do lies in `ptb_mongo.migration` and `ptb_mongo.cli.facts`,
+Each module contains one or two commands; the work itself is done in `ptb_mongo.migration` and `ptb_mongo.people`,
 without a terminal.
 """
 
@@ -17,12 +17,12 @@ def main() -> None:
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(f'ptb-mongo needs {" and ".join(missing)}: pip install ".[cli]" in a clone of the repository')
-    from ptb_mongo.cli.app import app  # noqa: PLC0415  (only where typer is installed)
+    from ptb_mongo.cli.app import app  # noqa: PLC0415  (only if Typer is installed)
     from ptb_mongo.cli.terminal import take_every_character, write_error  # noqa: PLC0415
 
     take_every_character()
     try:
         app(prog_name="ptb-mongo")
-    except Exception as error:  # noqa: BLE001  (Python would print it as it is)
+    except Exception as error:  # noqa: BLE001  (Python would print it unescaped)
         write_error(error)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""The application with all commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ptb_mongo.cli.watch import watch
 
 __all__ = ["app"]
 
-# Plain tracebacks: those that Typer makes show local variables, and a connection string is one.
+# Plain tracebacks: Typer's show local variables, which may include a connection string.
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -65,4 +65,4 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version")
     ] = False,
 ) -> None:
-    """See the help that the application was made with; this holds what stands before a command."""
+    """Takes the options that come before a command; the application's help is set above."""

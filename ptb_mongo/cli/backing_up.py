@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -22,7 +21,7 @@ from ptb_mongo.cli.common import (
     run,
     show_problems,
 )
-from ptb_mongo.cli.terminal import Console, Text, console, write_json
+from ptb_mongo.cli.terminal import Console, Text, console, open_table, write_json
 from ptb_mongo.migration.backing_up import Restored, back_up, restore, restore_from_bots
 from ptb_mongo.migration.backup_file import BackupReader
 from ptb_mongo.people.subject import Subject
@@ -155,7 +154,7 @@ def _show(out: Console, header: dict[str, Any], restored: Restored, *, applied: 
     out.print(
         Text(f"Made at {header.get('made_at')!s:.40} of the database {header.get('database')!s:.80}, bot {bot}", "dim")
     )
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+    table = open_table(out)
     table.add_column("collection")
     for title in ("in backup", "missing", "the same", "different", *(["written"] if applied else [])):
         table.add_column(title, justify="right")

@@ -1,4 +1,4 @@
-"""`ptb-mongo check`: whether a bot will be at home in a database; what one runs first."""
+"""`ptb-mongo check`: whether a bot can work with a database; the first command to run."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _show_untrusted(out: Console, examination: Examination) -> None:
 
 
 def _offers(examination: Examination) -> list[str]:
-    """What helps, as options that may be copied."""
+    """The options that would help, ready to be copied."""
     offers = []
     by_way: dict[str, list[str]] = {}
     for name, way in sorted(examination.ways.items()):

@@ -1,4 +1,4 @@
-"""What all commands share: options, the way to the database, and how errors and progress look."""
+"""What all commands share: options, access to the database, and the look of errors and progress."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FOUND: Final = 1  # something is wrong with the data
 ERROR: Final = 1
 USAGE: Final = 2
 _SHOWN_REASONS: Final = 20
-_SHOWN_DOCUMENTS: Final = 5  # of each reason
+_SHOWN_DOCUMENTS: Final = 5  # for each reason
 
 _TRUST: Final = (
     "Module of your own classes, or script (bot.py) that defines them; or a function, models:make; may be repeated"
@@ -90,12 +90,12 @@ Token = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The database that a command is about.
+    """The database that a command works on.
 
     Attributes:
         uri: The connection string.
         database: The database's name; `None` for the one in the URI.
-        prefix: What the names of the collections begin with.
+        prefix: The beginning of the collections' names.
         trusted: Names of modules, and functions.
         aliases: Classes by their old names.
     """
@@ -115,7 +115,7 @@ class Target:
         trust: list[str] | None,
         alias: list[str] | None = None,
     ) -> Target:
-        """Takes the options of a command, and looks at the trusted modules and the classes with aliases.
+        """Takes the options of a command, and imports the trusted modules and the classes with aliases.
 
         Raises:
             typer.BadParameter: If one cannot be imported.
@@ -137,7 +137,7 @@ class Target:
         migrations: Migrations | None = None,
         exclude: Exclude | None = None,
     ) -> AsyncIterator[Database]:
-        """The open database, after it has answered."""
+        """The database, opened and known to answer."""
         database = await Database.open(
             self.uri,
             self.database,
@@ -156,13 +156,13 @@ class Target:
 
 
 def run(work: Coroutine[Any, Any, int], *, interrupted: int = 130) -> None:
-    """Runs a command to its exit code; errors become one line each.
+    """Runs a command and ends with its exit code; errors become one line each.
 
     Args:
         work: The command.
         interrupted: The exit code after Ctrl-C.
     """
-    logging.getLogger("ptb_mongo").addHandler(logging.NullHandler())  # what it would log, the command says
+    logging.getLogger("ptb_mongo").addHandler(logging.NullHandler())  # the command itself reports what it would log
     try:
         code = asyncio.run(work)
     except ConfigurationError as error:
@@ -198,7 +198,7 @@ def bot_id_from(bot_id: int | None, token: str | None) -> int | None:
 
 
 def bot_for(bot_id: int | None) -> telegram.Bot:
-    """What stands for the bot in its data, where only a mark is stored; it never speaks with Telegram."""
+    """A stand-in for the bot in its data, where only a marker is stored; it never contacts Telegram."""
     return telegram.Bot(f"{bot_id or 0}:none")
 
 
@@ -211,7 +211,7 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 def problem_json(problem: DocumentError) -> dict[str, Any]:
-    """A problem, for scripts."""
+    """A problem in JSON, for scripts."""
     return {
         "collection": problem.collection,
         "_id": problem.document_id,
@@ -221,13 +221,13 @@ def problem_json(problem: DocumentError) -> dict[str, Any]:
 
 
 def modules_of(names: Iterable[str]) -> list[str]:
-    """The modules of some classes, for a command line that may be copied: whoever writes to the database names them."""
+    """The modules of classes, for a command to copy; only valid names, as a stranger may have chosen them."""
     modules = set(map(module_in, names))
     return sorted(module for module in modules if all(part.isidentifier() for part in module.split(".")))
 
 
 def show_problems(out: Console, problems: Sequence[DocumentError], title: str) -> None:
-    """Lists what is wrong with documents: each reason once, with the first of its documents."""
+    """Lists what is wrong with documents: each reason once, with its first documents."""
     if not problems:
         return
     by_reason: dict[str, list[DocumentError]] = {}
@@ -250,14 +250,14 @@ def show_problems(out: Console, problems: Sequence[DocumentError], title: str) -
 
 
 class Steps:
-    """Progress of something that has several parts, which turn up as they begin."""
+    """The progress of work in several parts, each of which appears when it begins."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
 
     def advance(self, name: str, number: int, total: int | None = None) -> None:
-        """Notes that some more of a part is done."""
+        """Notes progress in a part."""
         if self._bar is None:
             return
         if name not in self._tasks:
@@ -265,7 +265,7 @@ class Steps:
         self._bar.advance(self._tasks[name], number)
 
     def at(self, name: str, position: int, total: int) -> None:
-        """Notes how far a part is."""
+        """Notes the position in a part."""
         if self._bar is None:
             return
         if name not in self._tasks:
@@ -279,10 +279,10 @@ class Steps:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Steps]:
-    """Bars on the terminal's error output, so that what is piped stays clean; they go when it is over.
+    """Progress bars on stderr, so that piped output stays clean; they disappear at the end.
 
     Args:
-        quiet: Whether to show none.
+        quiet: Whether to show no bars.
     """
     out = error_console()
     if quiet or not out.is_terminal:

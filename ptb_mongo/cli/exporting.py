@@ -1,4 +1,4 @@
-"""`ptb-mongo export`: the data in a file that PTB itself loads."""
+"""`ptb-mongo export`: writes the data to a file that PTB itself can load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ptb-mongo import jobs`: what APScheduler's own store has kept for PTB's `JobQueue`."""
+"""`ptb-mongo import jobs`: imports what APScheduler's own store has kept for PTB's `JobQueue`."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""What an import has done, or would do: a table, and what does not fit."""
+"""What an import has done or would do: a table, and a list of problems."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from rich.table import Table
-
 from ptb_mongo.cli.common import count, modules_of, problem_json, show_problems
-from ptb_mongo.cli.terminal import Console, Text
+from ptb_mongo.cli.terminal import Console, Text, open_table
 from ptb_mongo.migration.importing import Report
 from ptb_mongo.migration.inspection import is_gone, is_untrusted
 
@@ -33,7 +31,7 @@ _OVERWRITTEN: Final = "the database had another version"
 
 
 def report_json(report: Report, *, apply: bool) -> dict[str, Any]:
-    """A report, for scripts."""
+    """A report in JSON, for scripts."""
     names = ("found", "new", "same", "different", "unreadable", "refused", "written")
     return {
         "applied": apply,
@@ -45,7 +43,7 @@ def report_json(report: Report, *, apply: bool) -> dict[str, Any]:
 
 
 def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -> None:
-    """A report, for people."""
+    """Prints a report for people."""
     tallies = {kind: tally for kind, tally in report.tallies.items() if tally.found}
     columns = [
         name
@@ -54,7 +52,7 @@ def show_report(out: Console, report: Report, *, apply: bool, overwrite: bool) -
         or (name == "written" and apply)
         or any(getattr(tally, name) for tally in tallies.values())
     ]
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False)
+    table = open_table(out)
     table.add_column("")
     for name in columns:
         table.add_column(_TITLES.get(name, name), justify="right")

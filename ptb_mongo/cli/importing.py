@@ -1,4 +1,4 @@
-"""`ptb-mongo import`: what another persistence has kept."""
+"""`ptb-mongo import`: imports what another persistence has kept."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def import_mongopersistence(
 
 
 class _Wishes(NamedTuple):
-    """What is to be done; see `Importer`."""
+    """The options of an import; see `Importer`."""
 
     apply: bool
     overwrite: bool
@@ -198,7 +198,7 @@ class _Wishes(NamedTuple):
 
 
 def _drops(paths: list[str] | None) -> Exclude:
-    """The paths to be left out, for each kind of data.
+    """The paths to leave out, for each kind of data.
 
     Raises:
         typer.BadParameter: If one cannot be used.
@@ -209,7 +209,7 @@ def _drops(paths: list[str] | None) -> Exclude:
         if kind not in get_args(ScopeName) or not rest:
             text = f"{path!r:.80} does not begin with one of {', '.join(get_args(ScopeName))}, and a dot"
             raise typer.BadParameter(text, param_hint="--drop-path")
-        drops.setdefault(kind, set()).add(rest)  # type: ignore[arg-type]  # it is one of them
+        drops.setdefault(kind, set()).add(rest)  # type: ignore[arg-type]  # checked above
     try:
         for some in drops.values():
             Exclusion(some)
@@ -232,7 +232,7 @@ async def _import(
         async with target.open(bot) as database:
             bot_id = await _bot_id(database, data, bot_id)
             totals = _totals(data)
-            advance = steps.expecting(lambda kind: totals[kind])  # type: ignore[index]  # they are kinds
+            advance = steps.expecting(lambda kind: totals[kind])  # type: ignore[index]  # the names are kinds
             importer = Importer(database, bot_id=bot_id, advance=advance, **wishes._asdict())
             report = await importer.run(data)
     if as_json:
@@ -240,15 +240,15 @@ async def _import(
     else:
         show_report(console(), report, apply=wishes.apply, overwrite=wishes.overwrite)
     tallies = report.tallies.values()
-    is_empty = not any(tally.found for tally in tallies)  # a name that is not there, say
+    is_empty = not any(tally.found for tally in tallies)  # for example, because of a wrong name
     return FOUND if is_empty or report.problems or any(tally.unreadable for tally in tallies) else FINE
 
 
 async def _bot_id(database: Database, data: BotData, bot_id: int | None) -> int | None:
-    """The bot's id, as it was given, or as the database has it.
+    """The bot's id, as given, or else as stored in the database.
 
     Raises:
-        ConfigurationError: If it is needed and not known, or not that of the database.
+        ConfigurationError: If it is needed and unknown, or differs from the database's.
     """
     form = await database.format()
     known = form.get("bot_id") if form else None

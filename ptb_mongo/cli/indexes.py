@@ -1,4 +1,4 @@
-"""`ptb-mongo indexes`: the indexes by which documents expire, for a bot that may not make them itself."""
+"""`ptb-mongo indexes`: the indexes by which documents expire, for a bot that may not create them itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the user's modules and classes on the command line, and what they stand for."""
+"""Names of the user's modules and classes on the command line, and what they refer to."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["aliases_from", "class_named", "excluded_from", "imported", "trusted_
 
 
 def excluded_from(words: Sequence[str], hint: str) -> Exclude:
-    """The paths that are excluded, each after the data that it is in: `user_data:session.lock`.
+    """The excluded paths, each with its kind of data in front: `user_data:session.lock`.
 
     Args:
-        words: What was given.
-        hint: The option that it was given for.
+        words: The values of the option.
+        hint: The option.
 
     Raises:
         typer.BadParameter: If one cannot be used.
@@ -46,11 +46,11 @@ def excluded_from(words: Sequence[str], hint: str) -> Exclude:
 
 
 def trusted_named(name: str, hint: str) -> str | types.FunctionType:
-    """The name of a module, or that of a script's module, after it was imported; or a function of it.
+    """The name of a module or of a script's module, after importing it; or a function in it.
 
     Args:
-        name: The module's name, or the script's path; with a colon, a function in it: `models:make_basket`.
-        hint: The option that it was given for.
+        name: The module's name or the script's path; with a colon, a function in it: `models:make_basket`.
+        hint: The option.
 
     Raises:
         typer.BadParameter: If it cannot be imported, or there is no such function.
@@ -69,21 +69,21 @@ def trusted_named(name: str, hint: str) -> str | types.FunctionType:
 
 
 def imported(name: str, hint: str) -> object:
-    """A module, or a script as one; see `trusted_named`."""
+    """A module, or a script as a module; see `trusted_named`."""
     if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # where the bot's modules lie, as for `python -m`
+        sys.path.append(here)  # to find the bot's modules, like `python -m`
     try:
         if name.endswith(".py"):
             stand_in_for_main(Path(name))
             return sys.modules["__main__"]
         return importlib.import_module(name)
-    except Exception as error:  # whatever a module may do when it is imported
+    except Exception as error:  # a module may raise anything when it is imported
         text = f"{name!r} cannot be imported: {type(error).__name__}: {error}"
         raise typer.BadParameter(text, param_hint=hint) from error
 
 
 def class_named(name: str, hint: str) -> type:
-    """The class of a name with its module.
+    """The class with a full name, which includes its module.
 
     Raises:
         typer.BadParameter: If there is none.
@@ -94,7 +94,7 @@ def class_named(name: str, hint: str) -> type:
             found = imported(module, hint)
         except typer.BadParameter as error:
             if isinstance(error.__cause__, ModuleNotFoundError) and "." in module:
-                continue  # of a class inside a class, a part of the name is no module
+                continue  # for a class inside a class, this part of the name is not a module
             raise
         for part in name[len(module) + 1 :].split("."):
             found = getattr(found, part, None)
@@ -105,7 +105,7 @@ def class_named(name: str, hint: str) -> type:
 
 
 def aliases_from(options: Sequence[str], hint: str) -> dict[str, type]:
-    """The classes by their old names, from options such as `old_models.Basket=models.Basket`.
+    """Classes by their old names, from options such as `old_models.Basket=models.Basket`.
 
     Raises:
         typer.BadParameter: If one cannot be used.
@@ -114,7 +114,7 @@ def aliases_from(options: Sequence[str], hint: str) -> dict[str, type]:
     aliases = {}
     for old, new in names.items():
         seen = {old}
-        while new in names:  # renamed twice: in the meantime it had a name that it has no more
+        while new in names:  # renamed twice: this name was only temporary
             if new in seen:
                 raise typer.BadParameter(f"the names go in a circle: {old!r} comes back to {new!r}", param_hint=hint)
             seen.add(new)

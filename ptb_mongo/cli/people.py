@@ -1,4 +1,4 @@
-"""`ptb-mongo erase` and `ptb-mongo export user`: one person's data, to be deleted or handed out."""
+"""`ptb-mongo erase` and `ptb-mongo export user`: deletes or hands out one person's data."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ async def _erase(
     target: Target, subject: Subject, *, apply: bool, limit: int, spill_dir: Path | None, as_json: bool
 ) -> int:
     async with target.open() as database:
-        await database.format()  # raises if it is a newer one
+        await database.format()  # raises an error if it is newer
         driver, prefix = database.driver, database.prefix
         found = [one async for one in find(driver, prefix, subject)]
         erased = Erased(found=counts(lasting(found)))
         if apply:
-            # A bot that runs forgets them, too, and even if nothing is stored yet.
+            # Running bots forget them, too, even if nothing is stored yet.
             async with ordered(driver, database.format_collection, order(subject)):
                 erased.note_left(await delete_all(driver, prefix, subject, found))
             if spill_dir is not None:

@@ -1,4 +1,4 @@
-"""`ptb-mongo repair`: gets documents that cannot be read out of the bot's way."""
+"""`ptb-mongo repair`: repairs documents that cannot be read, or moves them out of the way."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _Bad = list[tuple[Kind, Stored]]
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is to be done."""
+    """The options of a repair."""
 
     aside: bool
     drop_path: bool
@@ -48,7 +48,7 @@ class _Wanted:
     yes: bool
 
     def concerns(self, stored: Stored) -> bool:
-        """Whether a document may be touched: nobody's data goes because `--trust` was forgotten."""
+        """Whether a document may be touched: nobody loses data because `--trust` was forgotten."""
         return self.untrusted or not (stored.error and is_untrusted(stored.error.reason))
 
 

@@ -1,4 +1,4 @@
-"""`ptb-mongo rename-class` and `ptb-mongo migrate`: stored data follows the bot's classes and code."""
+"""`ptb-mongo rename-class` and `ptb-mongo migrate`: adapt stored data to the bot's classes and code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rename_class(
     if not old.rpartition(".")[0] or old == new:
         message = "give it with its module, as in my_bot.cart.Cart; it differs from NEW"
         raise typer.BadParameter(message, param_hint="OLD")
-    class_named(new, "NEW")  # a name that nothing has would make its objects unreadable
+    class_named(new, "NEW")  # the objects would become unreadable if no class had that name
 
     def work(opened: Database, advance: Callable[[Kind, int], None]) -> Awaitable[Rewritten]:
         return rename(opened, old, new, apply=apply, advance=advance)

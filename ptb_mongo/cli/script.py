@@ -1,4 +1,4 @@
-"""Classes of a bot that is started as a script: there they are named `__main__`, in pickles and in the database."""
+"""Classes of a bot that runs as a script: pickles and the database name their module `__main__`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["stand_in_for_main"]
 
 
 def stand_in_for_main(path: Path) -> None:
-    """Makes a script the module `__main__` of this process, without running what it does only as a script.
+    """Makes a script this process's module `__main__`, without running its `if __name__ == "__main__"` block.
 
     Raises:
         ImportError: If it cannot be loaded.

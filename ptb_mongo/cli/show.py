@@ -1,4 +1,4 @@
-"""`ptb-mongo show`: data as the bot has it."""
+"""`ptb-mongo show`: the data as the bot sees it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 import telegram
 import typer
 from rich.panel import Panel
-from rich.table import Table
 
 from ptb_mongo.cli.common import (
     FINE,
@@ -26,7 +25,7 @@ from ptb_mongo.cli.common import (
     show_problems,
 )
 from ptb_mongo.cli.stored_json import write_stored
-from ptb_mongo.cli.terminal import Commands, Console, Text, Value, console, error_console
+from ptb_mongo.cli.terminal import Commands, Console, Text, Value, console, error_console, open_table
 from ptb_mongo.codec.objects import attributes_of
 from ptb_mongo.errors import DocumentError
 from ptb_mongo.migration.data import Kind
@@ -38,7 +37,7 @@ __all__ = ["show_app"]
 show_app = typer.Typer(
     cls=Commands, no_args_is_help=True, help="Show data as the bot has it. --json gives it as it is stored."
 )
-_ROWS: Final = 500  # of a table, which is as wide as they need: the next ones stand in another one
+_ROWS: Final = 500  # in one table, whose columns fit them; the next rows go into another table
 _PROBLEMS: Final = 1000  # that are remembered
 _NEGATIVE = {"ignore_unknown_options": True}  # the ids of groups look like options
 
@@ -128,7 +127,7 @@ async def _show(
 
 
 async def _no_conversation(database: Database, handler: str | None) -> str:
-    """Why there is none to show: no handler with this name has stored one."""
+    """Explains why there is no conversation to show: no handler with this name has stored one."""
     stored = await conversation_states(database)
     if handler is None or not stored:
         return "No conversation is stored."
@@ -137,12 +136,12 @@ async def _no_conversation(database: Database, handler: str | None) -> str:
 
 
 class _Shown:
-    """Shows documents as they come: there may be more than fit into memory.
+    """Shows documents as they arrive: there may be more than fit into memory.
 
     Args:
-        kind: What they are.
-        name: What one of them is called.
-        as_json: Whether as JSON.
+        kind: Their kind.
+        name: The noun for one of them.
+        as_json: Whether to print JSON.
     """
 
     def __init__(self, kind: Kind, name: str, *, as_json: bool) -> None:
@@ -157,7 +156,7 @@ class _Shown:
         self._more = 0
 
     def add(self, stored: Stored) -> None:
-        """Shows a document, maybe together with the next ones."""
+        """Shows a document, possibly together with the next ones."""
         self.number += 1
         if stored.error is not None and len(self._problems) < _PROBLEMS:
             self._problems.append(stored.error)
@@ -178,7 +177,7 @@ class _Shown:
             self._rows, self._has_header = [], False
 
     def end(self, nothing: str) -> int:
-        """Shows what is left, and what cannot be read, or that there is nothing; returns the command's exit code."""
+        """Shows the remaining documents and the unreadable ones, or that there are none; returns the exit code."""
         if not self._as_json:
             self._show_rows()
             if not self.number:
@@ -201,7 +200,7 @@ def _panel(stored: Stored, name: str) -> Panel:
 
 
 class _Brief:
-    """Something with a shorter `repr` than its own."""
+    """A wrapper that gives something a shorter `repr`."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -211,7 +210,7 @@ class _Brief:
 
 
 class _Telegram:
-    """A Telegram object, of which rich would print one long line."""
+    """A Telegram object, which rich would print in one long line."""
 
     def __init__(self, value: telegram.TelegramObject) -> None:
         self._value = value
@@ -223,7 +222,7 @@ class _Telegram:
 
 
 class _Object:
-    """An object whose class has no `repr` of its own: its attributes."""
+    """An object whose class has no `repr` of its own, shown by its attributes."""
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self._attributes = attributes
@@ -234,7 +233,7 @@ class _Object:
 
 
 def _pleasant(value: Any) -> Any:
-    """The same value, as far as it matters to the eye."""
+    """The value in a form that is easier to read."""
     if type(value) is dict:
         return {key: _pleasant(item) for key, item in value.items()}
     if type(value) in {list, tuple}:
@@ -263,9 +262,9 @@ def _place(stored: Stored) -> tuple[str, list[tuple[str, Any]]]:
 
 
 def _show_table(out: Console, found: list[Stored], *, has_header: bool) -> None:
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False, show_header=has_header)
+    table = open_table(out, show_header=has_header)
     for title in ("handler", "key", "state", "updated_at", "rev"):
-        # A long text in one conversation must not take the room of the others' handlers and keys.
+        # A long text in one conversation must not squeeze the others' handlers and keys.
         table.add_column(title, no_wrap=title in {"state", "updated_at"}, max_width=_WIDEST.get(title))
     for stored in sorted(found, key=_place):
         handler, key = stored.key

@@ -1,4 +1,4 @@
-"""`ptb-mongo show jobs`: what a `MongoJobQueue` has stored, in the order in which it is due."""
+"""`ptb-mongo show jobs`: the stored jobs of a `MongoJobQueue`, in the order of their next run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["show_jobs"]
 _LATEST = dtm.datetime.max.replace(tzinfo=dtm.timezone.utc)
 _WIDEST = 40
 _MOST = 1000  # jobs in the table
-_WIDE = 120  # columns; with fewer, the columns of a table are too narrow to be read
+_WIDE = 120  # columns of the terminal; with fewer, those of a table are too narrow to read
 _QUERY = {"buried": {"$exists": False}}
 
 
@@ -72,7 +72,7 @@ Row = tuple[dtm.datetime, str, JobRecord]
 
 
 class _Soonest:
-    """Those jobs that are due first: a stranger may have stored more than fit into memory."""
+    """The jobs that are due first, as a stranger may have stored more than fit into memory."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -85,7 +85,7 @@ class _Soonest:
             self._rows = self.rows()
 
     def rows(self) -> list[Row]:
-        """They, in order."""
+        """The rows, in order."""
         return sorted(self._rows, key=lambda row: row[:2])[:_MOST]
 
 
@@ -118,7 +118,7 @@ def _wide(rows: list[Row]) -> Table:
 
 
 def _narrow(rows: list[Row]) -> Table:
-    """The same, each job in several lines."""
+    """The jobs, each on several lines."""
     table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""`ptb-mongo stats`: how much there is, of what, and since when."""
+"""`ptb-mongo stats`: how much is stored, of what, and since when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptb_mongo.cli.common import (
     progress,
     run,
 )
-from ptb_mongo.cli.terminal import Console, Text, console, write_json
+from ptb_mongo.cli.terminal import Console, Text, console, open_table, write_json
 from ptb_mongo.migration.data import Kind
 from ptb_mongo.migration.statistics import (
     KeyUse,
@@ -94,7 +94,7 @@ async def _stats(target: Target, days: int, most: int, sample: int | None, *, as
 
 
 def _show(out: Console, result: _Stats) -> None:
-    table = _table("collection", ">documents", ">size", ">average", ">on disk", ">indexes")
+    table = _table(out, "collection", ">documents", ">size", ">average", ">on disk", ">indexes")
     for kind, one in result.storage.items():
         average = one.size // one.documents if one.size is not None and one.documents else None
         sizes = (one.size, average, one.on_disk, one.indexes)
@@ -104,7 +104,7 @@ def _show(out: Console, result: _Stats) -> None:
     out.print(table)
     if any(result.days.values()):
         _title(out, "Users by the day of their last change")
-        bars = _table("", ">", "")
+        bars = _table(out, "", ">", "")
         most = max(result.days.values())
         began = next(day for day, number in result.days.items() if number)
         for day, number in result.days.items():
@@ -115,7 +115,7 @@ def _show(out: Console, result: _Stats) -> None:
     for kind, uses in result.keys.items():
         if uses:
             _title(out, f"Keys of {kind}")
-            rows = _table("", ">", "", "")
+            rows = _table(out, "", ">", "", "")
             documents = max(use.documents for use in uses)
             for use in uses:
                 types = Text(", ").join(_type(name, number, use.documents) for name, number in use.types.items())
@@ -128,14 +128,14 @@ def _show(out: Console, result: _Stats) -> None:
             out.print(rows)
     for handler, states in result.states.items():
         _title(out, f"Conversations of {handler}")
-        bars = _table("", ">", "")
+        bars = _table(out, "", ">", "")
         for state, number in states.items():
             bars.add_row(Text(state, "bold"), f"{number:,}", _bar(number, max(states.values()), "magenta"))
         out.print(bars)
 
 
-def _table(*titles: str) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, 2), pad_edge=False, show_header=any(titles[:1]))
+def _table(out: Console, *titles: str) -> Table:
+    table = open_table(out, show_header=any(titles[:1]))
     for title in titles:
         table.add_column(title.lstrip(">"), justify="right" if title.startswith(">") else "left")
     return table

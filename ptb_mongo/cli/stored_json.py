@@ -1,4 +1,4 @@
-"""A stored document as a line of JSON: as it lies in the database, with the reason why it cannot be read."""
+"""A stored document as a line of JSON, in its stored form, with the reason why it cannot be read."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The terminal: all that the commands print goes through here, so that text of others is shown and never obeyed.
+"""The terminal: everything that the commands print goes through here, so that others' text is shown and never obeyed.
 
-No command imports rich's `Text`, `Console` or `Pretty`, or prints by itself: a test looks for that.
+No command imports rich's `Text`, `Console` or `Pretty`, or prints by itself; a test checks that.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import sys
@@ -18,6 +19,7 @@ from rich.measure import Measurement
 from rich.pretty import Node, traverse
 from rich.segment import Segment
 from rich.style import Style
+from rich.table import Table
 from typer.core import TyperGroup
 
 from ptb_mongo.printable import printable, printable_json, printable_traceback
@@ -29,17 +31,20 @@ __all__ = [
     "Value",
     "console",
     "error_console",
+    "open_table",
     "take_every_character",
     "write_error",
     "write_json",
 ]
 
-_INDENT: Final = 4  # columns, as rich has it
+_INDENT: Final = 4  # columns, as in rich
+_PLAIN_SIGNS: Final = {"●": "*", "✓": "+", "✗": "x", **dict.fromkeys("█▉▊▋▌", "#"), **dict.fromkeys("▍▎▏", ".")}
+_NARROW: Final = 72  # columns; in a narrower terminal, tables take less room
 _READ: Final = ReprHighlighter()
 
 
 class Text(rich.text.Text):
-    """A line of text, with styles: whatever it is made of is escaped, line feeds too."""
+    """A line of text with styles: everything in it is escaped, including line feeds."""
 
     def __init__(self, text: str = "", style: str | Style = "", **options: Any) -> None:
         super().__init__(printable(text), style, **options)
@@ -51,7 +56,7 @@ class Text(rich.text.Text):
 
 
 class _Terminal(Console):
-    """A console for which text is text: no markup, no names of emoji, no links. It escapes what nobody else has."""
+    """A console that treats text as text: no markup, no emoji names, no links. It escapes what is not escaped yet."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
@@ -71,13 +76,13 @@ class _Terminal(Console):
 
 
 class Value:
-    """A value as Python writes it, over several lines if necessary.
+    """A value as Python writes it, on several lines if necessary.
 
-    rich's own `Pretty` obeys the escapes in a `repr`.
+    Rich's own `Pretty` would obey escape sequences in a `repr`.
 
     Args:
         value: The value.
-        expand: Whether each element has a line of its own.
+        expand: Whether each element gets its own line.
     """
 
     def __init__(self, value: Any, *, expand: bool = False) -> None:
@@ -96,7 +101,7 @@ class Value:
 
 
 def _escaped(node: Node) -> Node:
-    """A tree of `repr`s, each of which may be anything: a class writes its own."""
+    """The tree with its `repr`s escaped, each of which may contain anything, as classes write their own."""
     for name in ("key_repr", "value_repr", "open_brace", "close_brace", "empty"):
         setattr(node, name, printable(getattr(node, name)))
     for child in node.children or ():
@@ -105,7 +110,7 @@ def _escaped(node: Node) -> Node:
 
 
 class Commands(TyperGroup):
-    """A group of commands: its messages do not act on the terminal, and its help names no types of flags."""
+    """A group of commands whose messages are escaped, and whose help does not show the types of flags."""
 
     def invoke(self, ctx: Any) -> Any:
         """See click."""
@@ -116,7 +121,7 @@ class Commands(TyperGroup):
             raise
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """See click; this parses what stands before the command."""
+        """See click; this parses what comes before the command."""
         try:
             return super().make_context(*args, **options)
         except Exception as error:
@@ -136,7 +141,7 @@ class Commands(TyperGroup):
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
-    """Some versions of Typer write `<bool>` behind each."""
+    """Removes `<bool>`, which some versions of Typer add to each flag."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""
@@ -144,14 +149,14 @@ def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
 
 
 def _make_printable(error: Exception) -> None:
-    """Escapes what click is going to print; Typer does not export the class of these errors."""
+    """Escapes the message that click will print; Typer does not export the class of these errors."""
     if hasattr(error, "format_message") and isinstance(message := getattr(error, "message", None), str):
         is_help = type(error).__name__ == "NoArgsIsHelpError"  # its lines are ours
         error.message = printable(message, lines=is_help)  # type: ignore[attr-defined]
 
 
 def console() -> Console:
-    """Where a command prints; made anew, so that it is the terminal of this moment."""
+    """The console for a command's output; created each time, so that it uses the current terminal."""
     return _Terminal()
 
 
@@ -160,20 +165,35 @@ def error_console() -> Console:
     return _Terminal(stderr=True)
 
 
+def open_table(out: Console, *, show_header: bool = True) -> Table:
+    """A table without lines, whose columns are closer together in a narrow terminal."""
+    gap = 1 if out.width < _NARROW else 2
+    return Table(box=None, header_style="dim", padding=(0, gap), pad_edge=False, show_header=show_header)
+
+
 def take_every_character() -> None:
-    """Shows what the output's encoding lacks by its number: a Windows code page, or LANG=C, has no tea cups."""
+    """Replaces characters that the output's encoding lacks: our own signs by plain ones, others by their numbers."""
+    codecs.register_error("ptb_mongo", _replaced)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="ptb_mongo")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """See `codecs.register_error`; a Windows code page has no bars, and no tea cup."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN_SIGNS.get(one) or ascii(one)[1:-1] for one in lacking), error.end
 
 
 def write_json(value: object) -> None:
-    """Prints one line of JSON, in which characters that the output's encoding lacks are escaped as JSON does it."""
+    """Prints one line of JSON, with JSON escapes for characters that the output's encoding lacks."""
     only_ascii = "utf" not in (sys.stdout.encoding or "utf-8").lower()
     sys.stdout.write(printable_json(json.dumps(value, ensure_ascii=only_ascii, default=str)) + "\n")
     sys.stdout.flush()
 
 
 def write_error(error: Exception) -> None:
-    """Prints the traceback of an error that nobody has thought of."""
+    """Prints the traceback of an unforeseen error."""
     sys.stderr.write(f"{printable_traceback(error)}\n")

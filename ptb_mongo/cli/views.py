@@ -1,4 +1,4 @@
-"""`ptb-mongo views`: views of the stored data in which analysts need not know the storage format."""
+"""`ptb-mongo views`: views of the stored data, for analysts who need not know the storage format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ptb-mongo watch`: what others change while the bot runs."""
+"""`ptb-mongo watch`: shows what others change while the bot runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The one seam to MongoDB: the only package that tells Motor, PyMongo's async API and mongomock-motor apart.
 
-It moves documents as BSON bytes and knows nothing of what they mean. Every error of a driver is translated
-here, and none of the texts holds a password.
+It moves documents as BSON bytes and does not know what they mean. Every driver error is translated here, and no
+error text contains a password.
 """
 
 from ptb_mongo.driver.batches import ByIds, Page, Selection

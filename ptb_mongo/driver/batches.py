@@ -70,13 +70,13 @@ def numbered(number: int, wanted: Selection) -> list[dict[str, Any]]:
 def unnumbered(raw: bytes | memoryview) -> tuple[int, bytes]:
     """The number and the document in a wrapped one: a length, then type, name and value of each, and a terminator.
 
-    Some versions of PyMongo give a view of the whole answer, which would stay in memory as long as one document does.
+    Some versions of PyMongo return a view of the whole answer, which would stay in memory as long as one document does.
     """
     return int.from_bytes(raw[7:11], "little"), bytes(raw[14:-1])
 
 
 def split(batch: bytes) -> list[bytes]:
-    """The documents of a batch, which are BSON one after another, each with its length in front."""
+    """The documents of a batch: BSON documents one after another, each of which begins with its length."""
     documents = []
     start, end = 0, len(batch)
     while start < end:
@@ -89,7 +89,7 @@ def split(batch: bytes) -> list[bytes]:
 def elements(cursor: bytes | memoryview) -> list[bytes]:
     """The documents of the first batch in the field `cursor` of an answer.
 
-    The driver would make an object of each of them first.
+    The driver would first create an object for each of them.
     """
     raw = bytes(cursor)
     documents = []

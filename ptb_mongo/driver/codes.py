@@ -1,7 +1,7 @@
-"""What the error codes of MongoDB mean for a save: the one place that sorts them.
+"""What MongoDB's error codes mean for a save: the one place that classifies them.
 
-The codes and their names are those of MongoDB's `error_codes.yml`. Whatever is not named here is refused for now: it is
-kept and tried again, and no document is blamed for it.
+The codes and their names are those of MongoDB's `error_codes.yml`. A code that is not listed here means "refused for
+now": the change is kept and retried, and no document is blamed.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ __all__ = [
 AWAY: Final = frozenset(
     {6, 7, 50, 89, 91, 134, 189, 262, 317, 358, 9001, 10107, 11600, 11602, 13388, 13435, 13436},
 )
-"""The server fails over, shuts down or is cut off: whether the command was done is not known (retryable writes
-specification; 50 is a time limit that was exceeded)."""
+"""The server fails over, shuts down or is cut off: it is unknown whether the command was done (see the retryable
+writes specification; 50 is an exceeded time limit)."""
 
 DUPLICATE_KEY: Final = 11000
 
 OUTDATED: Final = frozenset({28})
-"""`PathNotViable`: there is a scalar where the update supposes a document. It is merged, and sent again."""
+"""`PathNotViable`: there is a scalar where the update expects a document. The change is merged and sent again."""
 
 TOO_LARGE: Final = frozenset({10334, 17419, 17420})
-"""The update, or the document after it, is larger than MongoDB takes."""
+"""The update, or the resulting document, is larger than MongoDB accepts."""
 
 UNSATISFIABLE: Final = frozenset({79, 100})
 """`UnknownReplWriteConcern`, `UnsatisfiableWriteConcern`: the write concern can never be met by these servers."""
 
 OWN: Final = frozenset(
     {
-        2,  # BadValue: an operator and a value that do not go together
+        2,  # BadValue: an operator that does not accept this value
         9,  # FailedToParse: likewise
         14,  # TypeMismatch: likewise
         15,  # Overflow: nested too deep, or a number too large
@@ -55,7 +55,7 @@ OWN: Final = frozenset(
         55,  # InvalidDBRef
         56,  # EmptyFieldName
         57,  # DottedFieldName
-        66,  # ImmutableField: a shard key, say
+        66,  # ImmutableField: for example a shard key
         121,  # DocumentValidationFailure: a validator or a schema
         171,  # CannotIndexParallelArrays: an index over two lists
         11000,  # DuplicateKey: a unique index
@@ -71,29 +71,29 @@ OWN: Final = frozenset(
 """The server refuses what is in one document; every other document is saved."""
 
 NO_INDEX: Final = frozenset({67, 85, 86})
-"""`CannotCreateIndex`, `IndexOptionsConflict`, `IndexKeySpecsConflict`: others have made too many, or another one of
-the same name or fields. An index of ours makes a start faster, no more."""
+"""`CannotCreateIndex`, `IndexOptionsConflict`, `IndexKeySpecsConflict`: others have created too many, or another one
+with the same name or fields. Our indexes only make a start faster."""
 
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18
-_ATLAS: Final = 8000  # of everything that Atlas refuses by itself: a quota, a role, a password
+_ATLAS: Final = 8000  # everything that Atlas itself refuses: a quota, a role, a password
 
 EVERYBODYS: Final = frozenset({_UNAUTHORIZED, _AUTHENTICATION_FAILED, 371, _ATLAS, 16500})
-"""A missing right, blocked writes (371), quotas, throttling (16500): no document is ever blamed for these, even if
-others were accepted just before or after, as they may begin or end at any moment. Of other codes that are not `OWN`,
-it is found out whether they concern a single document."""
+"""A missing permission, blocked writes (371), quotas, throttling (16500): no document is ever blamed for these, even if
+others were accepted just before or after, as these conditions may begin or end at any moment. For other codes that are
+not in `OWN`, we find out whether they concern a single document."""
 
 LOGGED_OUT: Final = "requires authentication"
-"""In the text of an `Unauthorized` that is not about rights: the connection is not logged in, or not any more."""
+"""In the text of an `Unauthorized` that is not about permissions: the connection is not logged in, or no longer."""
 
 _STREAMLESS: Final = frozenset(
     {
-        2,  # BadValue: a server of another maker does not know such a command
+        2,  # BadValue: another vendor's server does not know such a command
         9,  # FailedToParse: likewise
         _UNAUTHORIZED,  # the user may not open one
         14,  # TypeMismatch: see BadValue
         59,  # CommandNotFound
-        72,  # InvalidOptions: a storage engine or a read concern without streams
+        72,  # InvalidOptions: a storage engine or a read concern that has no streams
         73,  # InvalidNamespace: streams of single collections only
         115,  # CommandNotSupported
         136,  # Amazon DocumentDB: streams are not enabled for this database
@@ -109,11 +109,11 @@ _STREAMLESS: Final = frozenset(
         40573,  # not a replica set
     }
 )
-"""There is no change stream, now or later. Any other refusal may end, and says nothing of that."""
+"""There will never be a change stream. Any other refusal may be temporary, and says nothing about that."""
 
 
 def is_streamless(code: int | None, text: str) -> bool:
-    """Whether the server, or the rights of the user, have no change streams."""
+    """Whether the server offers no change streams, or not to this user."""
     return code in _STREAMLESS and LOGGED_OUT not in text
 
 
@@ -123,5 +123,5 @@ def is_login_refused(code: int | None, text: str) -> bool:
 
 
 def is_login_lost(code: int | None) -> bool:
-    """Whether connections may no longer be logged in: their user was dropped and made anew, say."""
+    """Whether connections may no longer be logged in: for example, their user was dropped and created again."""
     return code in {_UNAUTHORIZED, _AUTHENTICATION_FAILED}

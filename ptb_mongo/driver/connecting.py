@@ -16,8 +16,8 @@ from ptb_mongo.errors import ConfigurationError
 
 __all__ = ["connect", "database_of"]
 
-# For the clients that we make, where the URI does not say otherwise. By default a driver takes half a minute to
-# notice that a server hangs, and waits for ever for the answer to what it has sent: so would the end of the process.
+# For the clients that we create, unless the URI says otherwise. By default, a driver takes half a minute to notice
+# that a server hangs, and waits for an answer forever, which would keep the process from ending.
 _TIMEOUTS_MS: Final = {
     "serverSelectionTimeoutMS": 5000,
     "connectTimeoutMS": 5000,
@@ -56,7 +56,7 @@ def database_of(client: object, name: str | None) -> str:
 
 
 def _is_mock(client: object) -> bool:
-    # Its class masquerades as Motor's; its base does not.
+    # Its class pretends to be Motor's; its base does not.
     return any(cls.__module__.partition(".")[0] == "mongomock_motor" for cls in type(client).__mro__)
 
 
@@ -64,8 +64,8 @@ async def connect(client: object, database: str) -> Driver:
     """Opens a database.
 
     Args:
-        client: A URI, for which a client is made and closed again, Motor's where it is installed; or a client, which
-            is left open.
+        client: A URI, for which a client is created and later closed, Motor's if that is installed; or a client, which
+                is left open.
         database: The database's name.
     """
     if _is_mock(client):
@@ -82,6 +82,6 @@ async def connect(client: object, database: str) -> Driver:
 
 
 def _client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> Any:
-    """A client; in a thread, as a mongodb+srv URI asks a name server."""
+    """A client; called in a thread, as a mongodb+srv URI requires a DNS lookup."""
     with clear_errors(uri):
         return motor_client(uri, loop, options) if IS_INSTALLED else AsyncMongoClient(uri, **options)

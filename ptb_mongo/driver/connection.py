@@ -1,4 +1,4 @@
-"""A client, and one database of it: each command has a deadline, whoever made the client and whatever its options are.
+"""A client and one of its databases: each command has a deadline, whoever created the client, with whatever options.
 
 A client of our own whose user the server no longer knows is replaced: the connections of a pool are logged in once,
 when they are opened.
@@ -31,30 +31,30 @@ T = TypeVar("T")
 _LOGGER = get_logger(__name__)
 
 DEADLINE: Final = 10.0
-"""Seconds after which an answer is no longer waited for: the connection may be half-open."""
-_RELIED_ON: Final = 10.0  # seconds: a client's own limit for an answer that needs none of ours beside it
-_DRIVERS: Final = 0.9  # the part of it after which the driver gives up, and can say why
+"""Seconds after which we stop waiting for an answer: the connection may be half-open."""
+_RELIED_ON: Final = 10.0  # seconds: a client's own time limit up to this needs none of ours in addition
+_DRIVERS: Final = 0.9  # the part of our deadline after which the driver gives up, and can say why
 _BORROWED: Final = (
     "a client whose user was dropped and made again stays logged out: restart the bot, or pass a connection string, "
     "whose client is replaced by itself"
 )
-_CLOSING: Final = 0.5  # seconds that closing a client may take; it says goodbye to the server
-_FIRST_RENEWAL: Final = 0.5  # seconds after a renewed login at which it is renewed again if it did not help
+_CLOSING: Final = 0.5  # seconds that closing a client may take, as it ends its sessions on the server
+_FIRST_RENEWAL: Final = 0.5  # seconds after which a login that was renewed in vain is renewed again
 _LAST_RENEWAL: Final = 60.0
 
 
 class Connection:
-    """A client, and one database of it.
+    """A client and one of its databases.
 
     Args:
         client: The client.
         database: The database's name.
         owned: Whether the client is ours.
-        renew: Makes another client like this one; `None` if that is not possible.
+        renew: Creates another client like this one; `None` if that is not possible.
 
     Attributes:
         client: The client in use.
-        database: The database, for what has no deadline.
+        database: The database, for commands without a deadline.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Connection:
 
     def _use(self, client: Any) -> None:
         self.client = client
-        # With PyMongo's, a cancellation closes the connection; one of Motor's few threads would wait on.
+        # Cancelling closes a connection of PyMongo's client; with Motor's, one of its few threads would keep waiting.
         pool = client.options.pool_options
         limit = pool.socket_timeout if is_motor(client) else _RELIED_ON
         self._may_wait_for_ever = not limit or limit > _RELIED_ON
@@ -79,8 +79,8 @@ class Connection:
         """The result of a command.
 
         Args:
-            attempt: Sends the command to the database that it is given.
-            awaits: Whether it says itself how long the server may wait for something to happen.
+            attempt: Sends the command to the database that it gets.
+            awaits: Whether the command itself says how long the server may wait for something to happen.
 
         Raises:
             UnavailableError: If no server answers in time: the command may have been done.
@@ -101,7 +101,7 @@ class Connection:
     async def each(
         self, iterate: Callable[[Any], AsyncIterator[T]], *, awaits: bool = False
     ) -> AsyncGenerator[T, None]:
-        """The results of a command that answers step by step, each of them under a deadline; see `run`.
+        """The results of a command that answers in steps, each with its own deadline; see `run`.
 
         None of them may be `None`.
         """
@@ -123,9 +123,9 @@ class Connection:
                     await closing()
 
     async def _limited(self, attempt: Callable[[Any], Awaitable[T]], *, awaits: bool) -> T:
-        # A timeout of PyMongo's takes the place of the time that a command gives the server: a quiet change stream
-        # would answer, and could be ended, after nine seconds. Its thread is given up instead, until the operating
-        # system finds out that the connection is dead.
+        # PyMongo's timeout would replace the time that a command gives the server: a quiet change stream would answer,
+        # and could be ended, only after nine seconds. So its thread is abandoned instead, until the operating system
+        # notices that the connection is dead.
         if awaits or not self._may_wait_for_ever:
             return await attempt(self.database)
         with pymongo.timeout(_DRIVERS * DEADLINE):
@@ -150,7 +150,7 @@ class Connection:
             await _close(old)
 
     async def close(self) -> None:
-        """Closes the client, if it is ours."""
+        """Closes the client if it is ours."""
         if self._owned:
             await _close(self.client)
 
@@ -163,7 +163,7 @@ async def _close(client: Any) -> None:
             with contextlib.suppress(asyncio.TimeoutError, PyMongoError):
                 await wait_at_most(_CLOSING, awaited(closing))
         return
-    # Motor closes on the event loop. A thread of the loop's executor would be waited for when the loop ends.
+    # Motor closes on the event loop. The end of the loop would wait for a thread of the loop's executor.
     loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
     def close() -> None:

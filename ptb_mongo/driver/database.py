@@ -33,11 +33,11 @@ class Driver(RawWrites):
     Args:
         client: The client.
         database: The database's name.
-        owned: Whether the client is ours, and to be closed.
-        renew: Makes another client like this one.
+        owned: Whether the client is ours and must be closed.
+        renew: Creates another client like this one.
 
     Attributes:
-        may_roll_back: Whether an election may undo what was read; known once the server has said `hello`.
+        may_roll_back: Whether an election may undo what was read; known once the server has answered `hello`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Driver(RawWrites):
     async def raw_batches(
         self, collection: str, query: Mapping[str, Any], fields: Sequence[str], **options: Any
     ) -> AsyncIterator[list[bytes]]:
-        """The documents that match, as BSON bytes with `_id` first and only these fields (all, if none is named)."""
+        """The documents that match, as BSON bytes with `_id` first and only these fields (all if none is named)."""
         async with contextlib.aclosing(
             self._connection.each(lambda database: reads.batches(database[collection], query, fields, **options))
         ) as batches:
@@ -68,9 +68,9 @@ class Driver(RawWrites):
                 yield raws
 
     async def raw_documents(self, wanted: Sequence[ByIds], *, lasting: bool = False) -> list[list[bytes]]:
-        """Documents of several collections, by their ids and as `raw_batches` gives them, in one round trip.
+        """Documents of several collections, by their ids and in the form of `raw_batches`, in one round trip.
 
-        With `lasting`, what no election will undo is read, in as many round trips as there are collections.
+        With `lasting`, reads only what no election can undo, in one round trip per collection.
 
         Raises:
             UnavailableError: If no server answers; with `lasting`, also if it has no majority.
@@ -95,7 +95,7 @@ class Driver(RawWrites):
     ) -> AsyncIterator[dict[str, Any]]:
         """The documents that match (at most `limit`, unless it is 0), or some of their fields, decoded.
 
-        For documents without users' data. Whatever a stranger may have written in them is no error.
+        For documents without users' data. Nothing that a stranger may have written there raises an error.
         """
         async with contextlib.aclosing(
             self._connection.each(
@@ -107,7 +107,7 @@ class Driver(RawWrites):
 
     @staticmethod
     def _lenient(collection: Any) -> Any:
-        """A collection that decodes whatever anybody may have written."""
+        """The collection, with options that decode whatever anybody may have written."""
         return collection.with_options(codec_options=ANYTHING)
 
     async def command(self, command: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Driver(RawWrites):
     async def write(self, collection: str, operations: Sequence[Operation]) -> dict[int, Failure]:
         """Sends writes, each a compare-and-set; deletions follow when all others are done.
 
-        These are the commands of a bulk write, without its retries: if the connection breaks, the caller has to read
+        These are the commands of a bulk write, without its retries: if the connection breaks, the caller must find out
         what was done before it sends anything again.
 
         Returns:
@@ -133,7 +133,7 @@ class Driver(RawWrites):
 
         Raises:
             UnavailableError: If it is not known whether the writes were done.
-            RefusedError: If the whole command is refused, for lack of a permission, say.
+            RefusedError: If the whole command is refused, for example for lack of a permission.
         """
         try:
             return await self._write(collection, operations)
@@ -171,7 +171,7 @@ class Driver(RawWrites):
 
         Args:
             command: "update" or "delete".
-            collection: Where to.
+            collection: The collection to write to.
             operations: All operations.
             sent: The statements, by the positions of their operations.
 
@@ -197,10 +197,10 @@ class Driver(RawWrites):
         return failures
 
     async def _not_done(self, command: str, collection: str, operations: Mapping[int, Operation]) -> dict[int, Failure]:
-        """The writes that matched nothing, or whose document was written again since."""
+        """The failures of writes that matched nothing, or whose document has been written again since."""
         ids = ByIds(collection, [operation.id for operation in operations.values()], ("rev",))
         revs = {}
-        # That somebody else has deleted a document must last: it stands for our own deletion.
+        # A deletion by somebody else must last, as it takes the place of ours.
         lasting = command == "delete" and self.may_roll_back
         read = reads.lasting_documents if lasting else reads.documents
         for raw in await self._connection.run(partial(read, wanted=ids)):
@@ -217,7 +217,7 @@ class Driver(RawWrites):
         return {position: outdated for position, operation in operations.items() if not is_done(operation)}
 
     async def explained(self, error: PersistenceError) -> PersistenceError:
-        """Why the first write of all failed: an option of the client that has to be changed, if it is one."""
+        """Why the very first write failed: names the option of the client to change, if that is the reason."""
         if error.__cause__ is None:
             return error
         return options.explained(error.__cause__, self._connection.client, await self.hello()) or error
@@ -229,7 +229,7 @@ class Driver(RawWrites):
     async def set_fields(
         self, collection: str, document_id: Any, fields: Mapping[str, Any], *, insert: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        """Sets fields of a document, or inserts it; returns its former version.
+        """Sets fields of a document, or inserts it; returns its previous version.
 
         Args:
             collection: Its collection.
@@ -260,7 +260,7 @@ class Driver(RawWrites):
         *,
         upsert: bool = False,
     ) -> Updated:
-        """Changes documents, each by a pipeline of its own, in one command with majority write concern.
+        """Changes documents, each with its own pipeline, in one command with majority write concern.
 
         Args:
             collection: Their collection.
@@ -292,16 +292,16 @@ class Driver(RawWrites):
         await self._connection.run(lambda database: database[collection].delete_many(query))
 
     async def probe_streams(self) -> str | None:
-        """For `can_watch`, as soon as there is a connection; says nothing if the server is a standalone one."""
+        """For `can_watch`, as soon as there is a connection; says nothing about a standalone server."""
         return await self._connection.run(streams.why_none)
 
     async def can_watch(self, hello: Mapping[str, Any], probe: Awaitable[str | None] | None = None) -> str | None:
-        """Why this server offers no change streams; `None` if it does; `probe` is what `probe_streams` has begun.
+        """Why this server offers no change streams; `None` if it does; `probe` is a pending `probe_streams`.
 
         Raises:
-            ConfigurationError: If the client may not have a connection for one, besides that for everything else.
+            ConfigurationError: If the client may not open a second connection for the stream.
             UnavailableError: If no server answers.
-            RefusedError: If the server refuses it for now, and so does not say whether it does.
+            RefusedError: If the server refuses the probe for now, so that it is unknown whether it does.
         """
         if not streams.may_have_any(hello):
             return "it is not a replica set"
@@ -316,12 +316,12 @@ class Driver(RawWrites):
         start_at: Timestamp | None,
         resume_after: Mapping[str, Any] | None,
     ) -> AsyncGenerator[Events, None]:
-        """The events of the database's collections, as they happen; while nothing does, tokens to resume after.
+        """The events of the database's collections as they happen; tokens to resume after while there are none.
 
         Args:
-            pipeline: What to let through; must keep `_id`, the resume token.
-            start_at: The server's time to begin at.
-            resume_after: The token to resume after, instead.
+            pipeline: Selects the events; must keep `_id`, the resume token.
+            start_at: The server time to begin at.
+            resume_after: The token to resume after instead.
 
         Raises:
             UnavailableError: If the connection broke; the stream may be resumed.
@@ -341,15 +341,15 @@ class Driver(RawWrites):
             raise
 
     async def create_index(self, collection: str, field: str, **options: Any) -> None:
-        """Creates an index, if it does not exist; one that takes long, or cannot be, is left to the server."""
+        """Creates an index if it does not exist; does not wait for a slow one, and tolerates one that is refused."""
         try:
             await self._connection.run(lambda database: database[collection].create_index(field, **options))
-        except UnavailableError:  # it is built all the same, or at the next start
+        except UnavailableError:  # the server builds it all the same, or the next start asks again
             pass
         except RefusedError as error:
             if error.code not in codes.NO_INDEX:
                 raise
 
     async def close(self) -> None:
-        """Closes the client, if it is ours."""
+        """Closes the client if it is ours."""
         await self._connection.close()

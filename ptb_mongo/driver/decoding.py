@@ -1,4 +1,4 @@
-"""How answers are decoded: exactly, or so that nothing in them can be an error."""
+"""How answers are decoded: exactly, or so that nothing in them can raise an error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CODEC_OPTIONS: Final[CodecOptions[dict[str, Any]]] = CodecOptions(
 OF_WRITES: Final = CODEC_OPTIONS.with_options(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
-"""The text of an error may quote bytes of a broken document that are not valid text."""
+"""An error's text may quote bytes of a broken document that are not valid text."""
 ANYTHING: Final = OF_WRITES.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
-"""For values that anybody may have written, where their exact form does not matter: none of them is an error."""
+"""For values that anybody may have written, where their exact form does not matter: none of them raises an error."""
 RAW: Final[CodecOptions[RawBSONDocument]] = ANYTHING.with_options(document_class=RawBSONDocument)
 """Documents as the bytes that the server sent: see `RawBSONDocument.raw`."""

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _OF_VALUES: Final = (BSONError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What is raised for a value that cannot be written as BSON."""
+"""Exceptions that a value raises if it cannot be written as BSON."""
 _CURSOR_NOT_FOUND: Final = 43
 _RESUMABLE: Final = "ResumableChangeStreamError"
 _RETRYABLE: Final = "RetryableWriteError"
@@ -69,21 +69,21 @@ def translated() -> Iterator[None]:
 
 
 def is_for_one(error: Exception) -> bool:
-    """Whether a whole command was refused, or could not be made, because of a single write in it."""
+    """Whether a whole command was refused, or could not be built, because of a single write in it."""
     if isinstance(error, RefusedError):
         return error.code in codes.TOO_LARGE | codes.OWN
     return isinstance(error, _OF_VALUES)
 
 
 def is_for_one_read(error: Exception) -> bool:
-    """Whether documents were not read because of a single one: it is too large to be read together with others."""
+    """Whether documents could not be read because of a single one that is too large to be read with others."""
     if isinstance(error, RefusedError):
         return error.code in codes.TOO_LARGE
     return isinstance(error, (BSONError, OverflowError))
 
 
 def alone(error: Exception) -> Failure:
-    """Why a write was refused that was sent alone, in a command that was refused because of it."""
+    """The failure of a write that was sent alone, in a command that was refused."""
     if isinstance(error, RefusedError) and error.code not in codes.TOO_LARGE:
         return Failure(str(error))
     if not isinstance(error, (RefusedError, BSONError)):  # its text may hold users' data
@@ -101,7 +101,7 @@ _Error = TypeVar("_Error", bound=PyMongoError)
 
 
 def _without_values(error: _Error) -> _Error | OperationFailure:
-    """The same error for those who look at the cause of ours, as a traceback in a log does, without users' data."""
+    """The same error without users' data: it becomes the cause of ours, which a traceback in a log shows."""
     if not isinstance(error, OperationFailure):
         return error
     text = reason_of(error)
@@ -118,10 +118,10 @@ def is_resumable(error: BaseException | None) -> bool:
 
 
 def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str, Any] | None) -> dict[int, Failure]:
-    """The writes that a server has refused, by position.
+    """The failures of the writes that a server has refused, by position.
 
     Raises:
-        UnavailableError: If the server cannot do them now, or cannot guarantee that they last.
+        UnavailableError: If the server cannot do them now, or cannot guarantee that they are permanent.
     """
     if unacknowledged is not None:
         raise UnavailableError(f"the writes are not acknowledged by a majority: {texts.said(unacknowledged)}")
@@ -131,10 +131,10 @@ def failures_in(errors: Sequence[Mapping[str, Any]], unacknowledged: Mapping[str
 
 
 def refused_in(answer: Mapping[str, Any]) -> dict[int, RefusedError]:
-    """Why a server refuses some writes of a command, by position, for their documents' own sake.
+    """Why a server refuses some writes of a command because of their documents, by position.
 
     Raises:
-        RefusedError: If it is not for their sake.
+        RefusedError: If it refuses for any other reason.
         UnavailableError: See `failures_in`.
     """
     errors = answer.get("writeErrors", ())

@@ -1,7 +1,7 @@
 """A database of mongomock-motor.
 
-Mongomock raises whatever its Python code raises for a document that it cannot store. That is the document's own
-trouble: nothing else can be wrong with a database in the same process.
+For a document that it cannot store, mongomock raises whatever its Python code happens to raise. The document is to
+blame: nothing else can be wrong with a database in the same process.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["MockDriver"]
 
 T = TypeVar("T")
 
-# A UUID as the binary that a server stores: mongomock can neither store the other form nor be told to.
+# A UUID stays the binary that a server stores: mongomock cannot store the other form, and has no option for it.
 _AS_STORED: Final[CodecOptions[dict[str, Any]]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _LONGEST_TEXT: Final = 200
 
 
 class MockConnection(Connection):
-    """A database in memory: there is nothing to wait for, to log in to or to close."""
+    """A database in memory: there is nothing to wait for, log in to or close."""
 
     def __init__(self, client: Any, database: str) -> None:
         self.database = client.get_database(database)
@@ -94,7 +94,7 @@ class MockDriver(Driver):
         return [await self._by_ids(one) for one in wanted]
 
     async def first_documents(self, wanted: Sequence[Selection], most: int) -> list[list[bytes] | None]:  # noqa: ARG002
-        """See `Driver.first_documents`; there are no round trips to be saved."""
+        """See `Driver.first_documents`; there are no round trips to save."""
         return [None for _ in wanted]
 
     async def _by_ids(self, wanted: ByIds) -> list[bytes]:
@@ -126,11 +126,11 @@ class MockDriver(Driver):
             return None if await self._done(self._database[collection], operation) else outdated
         except OperationFailure as error:
             taken = isinstance(error, DuplicateKeyError) and isinstance(operation, Insert)
-            # mongomock raises its own `WriteError` for a path through a value that is not a document
+            # Mongomock raises its own `WriteError` for a path through a value that is not a document.
             return outdated if taken or type(error).__name__ == "WriteError" else Failure(reason_of(error))
         except PyMongoError:
             raise
-        except Exception as error:  # noqa: BLE001  (see the module's first lines)
+        except Exception as error:  # noqa: BLE001  (see the module's docstring)
             text = f"{type(error).__name__}: {texts.cut(str(error))}".removesuffix(": ")
             return Failure(f"mongomock cannot store it: {text[:_LONGEST_TEXT]}")
 
@@ -145,7 +145,7 @@ class MockDriver(Driver):
             return bool((await target.delete_one(found)).deleted_count)
         guard = {**operation.guard, **operation.changes.guard()}
         for update in operation.changes.steps(operation.rev, datetime.now(timezone.utc), operation.extra):
-            # Nothing runs in between: mongomock never waits.
+            # Nothing can run in between, as mongomock never waits.
             found = _as_stored({"_id": operation.id, **guard})
             if not (await target.update_one(found, _as_stored(update))).matched_count:
                 return False
@@ -160,7 +160,7 @@ def _as_stored(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _comparable(value: Any) -> Any:
-    """The same with NaNs that are equal to each other, as a server compares them."""
+    """The same value with NaNs that are equal to each other, as on a server."""
     if type(value) is dict:
         return {name: _comparable(item) for name, item in value.items()}
     if type(value) is list:

@@ -1,6 +1,6 @@
-"""Motor, where it is installed; PyMongo's own async client takes its place where it is not.
+"""Motor, if it is installed; otherwise PyMongo's own async client takes its place.
 
-Motor is to be supported until May 2027, and may be missing from an environment that has none but PyMongo's client.
+Motor's support ends in May 2027, so an environment may have only PyMongo.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 try:
     from motor import motor_asyncio as _motor
 except ImportError:
-    _motor = None  # type: ignore[assignment]  # which mypy takes for a module always
+    _motor = None  # type: ignore[assignment]  # mypy expects a module
 
 __all__ = ["IS_INSTALLED", "is_motor", "motor_client"]
 
@@ -22,10 +22,10 @@ IS_INSTALLED: Final = _motor is not None
 
 
 def is_motor(client: object) -> TypeGuard[AsyncIOMotorClient[Any]]:
-    """Whether a client is one of Motor's; one of mongomock-motor says so of itself, too."""
+    """Whether a client is Motor's; one of mongomock-motor pretends to be."""
     return IS_INSTALLED and isinstance(client, _motor.AsyncIOMotorClient)
 
 
 def motor_client(uri: str, loop: asyncio.AbstractEventLoop, options: dict[str, Any]) -> AsyncIOMotorClient[Any]:
-    """A new client; it asks a name server for a mongodb+srv URI, and blocks meanwhile."""
+    """A new client; blocks during the DNS lookup of a mongodb+srv URI."""
     return _motor.AsyncIOMotorClient(uri, io_loop=loop, **options)

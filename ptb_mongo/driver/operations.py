@@ -1,7 +1,7 @@
-"""Writes of one document, and why one failed: between the writer and the driver; no I/O.
+"""Writes of one document, and why one failed: the types between the writer and the driver; no I/O.
 
-Every write is a compare-and-set: it supposes a state of its document, and does nothing if the document has another.
-Its `guard` names the `rev` that the document must have; an insertion supposes that there is no document.
+Every write is a compare-and-set: it expects its document in a certain state, and does nothing otherwise. Its `guard`
+names the `rev` that the document must have; an insertion expects that there is no document.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Changes(Protocol):
     """The changes of a document."""
 
     keeps_forms: bool
-    """Whether the document keeps values that are stored in another form than ours."""
+    """Whether the document keeps values that are stored in a form other than ours."""
 
     def update(self, rev: str, extra: Mapping[str, Any] = ...) -> Any:
         """The operators or the pipeline, which also set `rev` and the extra fields."""
@@ -40,7 +40,7 @@ class Update(NamedTuple):
     Attributes:
         id: Its `_id`.
         guard: A filter that must match; otherwise the operation fails as *outdated*.
-        changes: What to change; has a guard of its own.
+        changes: What to change, with its own guard.
         rev: The writer's id and the number of its write.
         extra: More top-level fields to set.
     """
@@ -86,7 +86,7 @@ class Failure(NamedTuple):
 
     Attributes:
         reason: What the server said, without any of the document's content.
-        outdated: The document is not as supposed, or was changed since: read it, merge, and save again.
+        outdated: The document is not in the expected state, or has changed since: read it, merge, and save again.
         oversized: The update is too large to be sent.
         for_now: The reason may have nothing to do with the document.
         code: The server's error code, if there is one.

@@ -1,7 +1,7 @@
-"""Options of clients, ours and borrowed ones: which are replaced for our database, and which no data is trusted to.
+"""Options of clients, ours and borrowed: which ones we override for our database, and which ones we refuse.
 
-What is merely unusual is replaced: codec options, read preference and read concern. What loses data, or stands still,
-is refused in a sentence.
+Options that are merely unusual are overridden: codec options, read preference and read concern. Those that would lose
+data, or block everything, are refused with an error that says why.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = [
 ]
 
 _version = functools.cache(metadata.version)
-"""Which does not change while we run, and to look takes longer than all else that a persistence is made with."""
+"""Cached, as looking it up takes longer than everything else when a persistence is created."""
 _OLDEST: Final = {"pymongo": (4, 11), "motor": (3, 7)}
-_CONNECTIONS: Final = 2  # the stream waits on one for events
+_CONNECTIONS: Final = 2  # the stream occupies one while it waits for events
 _BAD_VALUE: Final = 2
 
 
 def check_versions() -> None:
-    """Looks at the versions of the drivers.
+    """Checks the versions of the drivers.
 
     Raises:
         ConfigurationError: If one is too old: with PyMongo before 4.11, an `AsyncMongoClient` may block the event loop
@@ -58,7 +58,7 @@ def check_versions() -> None:
 
 
 def check_acknowledged(w: object) -> None:
-    """Looks at the `w` of a client's write concern.
+    """Checks the `w` of a client's write concern.
 
     Raises:
         ConfigurationError: If writes are not acknowledged.
@@ -71,26 +71,26 @@ def check_acknowledged(w: object) -> None:
 
 
 def database_options(client: Any) -> dict[str, Any]:
-    """What a client's database is opened with, whatever the client's own options are.
+    """The options for opening a client's database, whatever the client's own options are.
 
-    A write concern that was asked for is kept; one that leaves `w` open gets the usual one.
+    A write concern that was set is kept; if it leaves `w` open, `w` gets our default.
     """
     return {
         "codec_options": CODEC_OPTIONS,
-        "read_preference": ReadPreference.PRIMARY,  # which is never older than our own writes
+        "read_preference": ReadPreference.PRIMARY,  # never older than our own writes
         "read_concern": ReadConcern("local"),  # likewise
         "write_concern": WriteConcern(**{"w": "majority", **client.write_concern.document}),
     }
 
 
 def check_connections(client: Any) -> None:
-    """Looks whether a client may have another connection besides that of the change stream.
+    """Checks that a client may open another connection besides that of the change stream.
 
     Raises:
-        ConfigurationError: If not: nothing would be saved while the stream waits for events, which it always does.
+        ConfigurationError: If not: the stream always waits for events, so nothing would ever be saved.
     """
     most = client.options.pool_options.max_pool_size
-    if most and most < _CONNECTIONS:  # 0 is any number
+    if most and most < _CONNECTIONS:  # 0 means no limit
         raise ConfigurationError(
             f"maxPoolSize={most}: the change stream needs a connection of its own, so the bot needs at least "
             f'{_CONNECTIONS}; use maxPoolSize={_CONNECTIONS} or more, or refresh="read", which has no stream'
@@ -98,12 +98,12 @@ def check_connections(client: Any) -> None:
 
 
 def explained(error: BaseException | None, client: Any, hello: Mapping[str, Any]) -> ConfigurationError | None:
-    """What has to be changed, if it is an option that keeps the bot from writing.
+    """What to change, if it is an option that keeps the bot from writing.
 
     Args:
-        error: What the server has said to a write.
+        error: The server's answer to a write.
         client: The client.
-        hello: What it has said of itself since.
+        hello: Its description of itself since.
     """
     primary = hello.get("primary")
     if isinstance(error, NotPrimaryError) and primary not in {None, hello.get("me")}:

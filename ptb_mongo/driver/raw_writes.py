@@ -1,6 +1,6 @@
-"""What backups and expiry need of a database.
+"""What backups and expiry need from a database.
 
-Documents written as the bytes that they are, reads of one point in time, a date that is set in many documents at once.
+Writing documents byte for byte, reading from one point in time, setting a date in many documents at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RawWrites:
 
     @contextlib.asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Any]:
-        """A session in which all reads see one point in time, for `raw_batches`; `None` if the server offers none."""
+        """A session for `raw_batches` in which all reads see one point in time; `None` if the server offers none."""
         async with _snapshot(self._connection) as session:
             yield session
 
@@ -47,12 +47,12 @@ class RawWrites:
         return await self._connection.run(lambda database: _sent(database, "update", collection, "updates", updates))
 
     async def touch(self, collection: str, query: Mapping[str, Any], field: str, *, unset: bool = False) -> int:
-        """Sets a field of all documents that match to the server's time, or removes it; returns how many matched.
+        """Sets a field of all matching documents to the server's time, or removes it; returns how many matched.
 
-        It is no loss if a failover undoes it.
+        A failover may undo it, which does no harm.
         """
         change = {"$unset": {field: ""}} if unset else {"$currentDate": {field: True}}
-        hint = {"hint": {"_id": 1}} if "_id" in query else {}  # not by the index of the field, which changes
+        hint = {"hint": {"_id": 1}} if "_id" in query else {}  # not the field's own index, as the field changes
         updates = [{"q": query, "u": change, "multi": True, **hint}]
         answer = await self._connection.run(
             lambda database: database.command(
@@ -65,7 +65,7 @@ class RawWrites:
 
 @contextlib.asynccontextmanager
 async def _snapshot(connection: Connection) -> AsyncIterator[Any]:
-    """A session in which all reads see one point in time; `None` if the server offers none."""
+    """A session in which all reads see the same point in time; `None` if the server offers none."""
     session = None
     try:
 

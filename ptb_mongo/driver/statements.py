@@ -8,7 +8,7 @@ from ptb_mongo.driver.operations import Delete, Insert, Operation
 
 __all__ = ["deletion", "rev_of", "update"]
 
-# Matches no document, so an upsert either inserts one or fails because it exists.
+# Matches no document, so an upsert either inserts one or fails because there is one.
 _NO_DOCUMENT: Final[dict[str, Any]] = {"rev": {"$in": []}}
 
 _NOW: Final = {"updated_at": "$$NOW"}
@@ -17,7 +17,7 @@ _NOW: Final = {"updated_at": "$$NOW"}
 def update(operation: Operation) -> dict[str, Any] | None:
     """The statement of an `update` command; `None` for a deletion that marks nothing."""
     if isinstance(operation, Insert):
-        # A pipeline, because operators would sort the fields by name.
+        # A pipeline, because update operators would sort the fields by name.
         made = [{"$set": {**{name: {"$literal": value} for name, value in operation.fields.items()}, **_NOW}}]
         return {"q": {"_id": operation.id, **_NO_DOCUMENT}, "u": made, "upsert": True}
     if isinstance(operation, Delete):

@@ -20,16 +20,16 @@ from ptb_mongo.waiting import awaited, wait_at_most
 __all__ = ["Events", "is_sharded", "kill", "may_have_any", "of_replica_set", "of_sharded_cluster", "why_none"]
 
 _KILLING: Final = 0.5  # seconds
-_TOGETHER: Final = 500  # events in one batch, which is decoded and told of without a pause
-_AWAIT_MS: Final = 500  # that the server waits for events; closing the driver takes as long
+_TOGETHER: Final = 500  # events in one batch, which is decoded and passed on without a pause
+_AWAIT_MS: Final = 500  # how long the server waits for events; closing the driver takes as long
 
 
 class Events(NamedTuple):
     """A batch of events of a change stream.
 
     Attributes:
-        events: The events; none where the batch only moves the place to resume at.
-        token: The token after which the stream may be resumed; `None` if that is not known yet.
+        events: The events; empty if the batch only advances the resume token.
+        token: The token after which the stream may be resumed; `None` if it is not known yet.
     """
 
     events: Sequence[Mapping[str, Any]]
@@ -37,17 +37,17 @@ class Events(NamedTuple):
 
 
 def is_sharded(hello: Mapping[str, Any]) -> bool:
-    """Whether it is a router of a sharded cluster that has answered."""
+    """Whether the answer came from a router of a sharded cluster."""
     return hello.get("msg") == "isdbgrid"
 
 
 def may_have_any(hello: Mapping[str, Any]) -> bool:
-    """Whether a server can have change streams: it is part of a replica set or of a sharded cluster."""
+    """Whether a server can have change streams, as part of a replica set or of a sharded cluster."""
     return "setName" in hello or is_sharded(hello)
 
 
 async def why_none(database: Any) -> str | None:
-    """Why this server offers no change streams, as far as it is not a standalone one; `None` if it does.
+    """Why this server, unless standalone, offers no change streams; `None` if it does.
 
     Raises:
         PyMongoError: If the server does not say whether it does.
@@ -69,7 +69,7 @@ async def of_replica_set(
     start_at: Timestamp | None,
     resume_after: Mapping[str, Any] | None,
 ) -> AsyncGenerator[Events, None]:
-    """Sends the commands that a driver's `watch` sends; with Motor, `watch` itself would use a thread per event."""
+    """Sends the same commands as a driver's `watch`; with Motor, `watch` itself would use a thread per event."""
     where = {"resumeAfter": resume_after} if resume_after else {"startAtOperationTime": start_at}
     started = database.client.start_session()
     session = await started if inspect.isawaitable(started) else started
@@ -78,7 +78,7 @@ async def of_replica_set(
     try:
         stages = [{"$changeStream": where}, *pipeline]
         answer = await command("aggregate", 1, pipeline=stages, cursor={"batchSize": 0}, session=session)
-        await_ms = 1  # at first: what has happened since is there already
+        await_ms = 1  # at first, as earlier events are available at once
         while True:
             cursor = answer["cursor"]
             yield Events(cursor.get("nextBatch", ()), cursor.get("postBatchResumeToken"))
@@ -93,7 +93,7 @@ async def of_replica_set(
                 session=session,
             )
             await_ms = _AWAIT_MS
-    except (GeneratorExit, asyncio.CancelledError):  # otherwise the cursor is gone
+    except (GeneratorExit, asyncio.CancelledError):  # after any other error, the cursor is gone
         await kill(database, cursor)
         raise
     finally:
@@ -109,9 +109,9 @@ async def of_sharded_cluster(
     start_at: Timestamp | None,
     resume_after: Mapping[str, Any] | None,
 ) -> AsyncGenerator[Events, None]:
-    """Uses the driver's own cursor: of several routers, only that finds the right one again."""
+    """Uses the driver's own cursor: among several routers, only that finds the right one again."""
     where = {"resume_after": resume_after} if resume_after else {"start_at_operation_time": start_at}
-    # A stream takes no other read concern.
+    # A stream accepts no other read concern.
     followed = database.with_options(read_concern=ReadConcern("majority"), codec_options=ANYTHING)
     made = followed.watch(pipeline, max_await_time_ms=_AWAIT_MS, **where)
     stream = await made if inspect.isawaitable(made) else made
@@ -124,7 +124,7 @@ async def of_sharded_cluster(
 
 
 async def kill(database: Any, cursor: Mapping[str, Any]) -> None:
-    """Closes a cursor on the server, if that can be reached; otherwise the server closes it after a timeout."""
+    """Closes a cursor on the server if it is reachable; otherwise the server closes it after a timeout."""
     if cursor["id"]:
         killing = database.command("killCursors", cursor["ns"].partition(".")[2], cursors=[cursor["id"]])
         with contextlib.suppress(PyMongoError, asyncio.TimeoutError):

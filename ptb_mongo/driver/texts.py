@@ -1,8 +1,8 @@
-"""What is said of a server's error: never what is in a document.
+"""What we say about a server's error: never anything from a document.
 
-Servers quote documents, keys of indexes and values in the texts of their errors. So for a code that blames a document
-we have a sentence of our own, and any other text ends where a value may begin. A path, a name of a collection or of an
-index may stay: errors name those anyway.
+Servers quote documents, index keys and values in their error texts. So we have a sentence of our own for each code
+that blames a document, and cut any other text off where a value may begin. Paths and names of collections and indexes
+may stay: our errors name those anyway.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _SENTENCES: Final = {
         codes.TOO_LARGE, "with what others have stored in it, it would be larger than the 16 MB that MongoDB takes"
     ),
 }
-"""For codes that blame a document; 2, 9 and 14 are not among them, as options may be what they blame."""
+"""For codes that blame a document; 2, 9 and 14 are not included, as they may also blame options."""
 
 _OF_SERVERS: Final = codes.AWAY | codes.EVERYBODYS | codes.UNSATISFIABLE
-"""Their texts are about servers, users and settings, so numbers and what follows a colon are not a document's."""
+"""Their texts are about servers, users and settings, so numbers and text after a colon do not come from a document."""
 
 _OF_NAMES: Final = frozenset({73, 13297})
-"""`InvalidNamespace`, `DatabaseDifferCase`: they quote names of databases and collections, which do not fit."""
+"""`InvalidNamespace`, `DatabaseDifferCase`: they quote the names of databases and collections that they reject."""
 
 _QUOTED: Final = re.compile(r"""[{\["`<]|(?<!\w)'""")
 _VALUE: Final = re.compile(rf"""{_QUOTED.pattern}|(?<!:):(?=\s)|(?<![\w.$])[-+]?\.?\d""")
@@ -57,7 +57,7 @@ def said(error: Mapping[str, Any]) -> str:
     """The reason that a server gives.
 
     Args:
-        error: Its answer, or an entry of `writeErrors`: `code`, `errmsg`, and what else there is.
+        error: Its answer, or an entry of `writeErrors`: `code`, `errmsg`, and possibly more.
     """
     code = error.get("code")
     if code in _SENTENCES:
@@ -76,5 +76,5 @@ def cut(text: str, code: int | None = None) -> str:
 
 
 def _taken(fields: list[str]) -> str:
-    """Says which fields have a value that another document has."""
+    """Says which fields have the same value as in another document."""
     return f"another document has the same {' and '.join(fields)}, for which there is a unique index"

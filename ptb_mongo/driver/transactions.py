@@ -1,4 +1,4 @@
-"""Writes of several collections in one transaction: all of them, or none. Through Motor or PyMongo's async API."""
+"""Writes to several collections in one transaction: all of them or none. Through Motor or PyMongo's async API."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ async def transact(database: Any, writes: Mapping[str, Sequence[Operation]], mar
     Args:
         database: The database.
         writes: The writes, by collection.
-        marks: By collection, the `_id` of a document that must not exist with a time, and is given the time of now.
+        marks: By collection, the `_id` of a document that must not yet have a time, and gets the current one.
 
     Returns:
-        What became of them: either all were done, or none was, and none will be.
+        The outcome: either all were done, or none was and none will be.
 
     Raises:
         UnavailableError: If it is not known whether they were done.
@@ -51,7 +51,7 @@ async def transact(database: Any, writes: Mapping[str, Sequence[Operation]], mar
         await _result(session.start_transaction(write_concern=WriteConcern("majority")))
         try:
             outcome = await _send_all(database, session, writes, marks)
-        except OperationFailure as error:  # the server has ended it
+        except OperationFailure as error:  # the server has ended the transaction
             if error.has_error_label(_AGAIN):
                 return Outcome.OVERTAKEN
             if error.code == _DUPLICATE:
@@ -59,7 +59,7 @@ async def transact(database: Any, writes: Mapping[str, Sequence[Operation]], mar
             raise
         return await _commit(session) if outcome is Outcome.DONE else outcome
     finally:
-        await _result(session.end_session())  # which ends what was not committed
+        await _result(session.end_session())  # aborts what was not committed
 
 
 async def _commit(session: Any) -> Outcome:
@@ -99,5 +99,5 @@ async def _send(database: Any, session: Any, command: str, collection: str, sent
 
 
 async def _result(value: Any) -> Any:
-    """What a driver returns, of which some is to be awaited in one and not in the other."""
+    """The value of a call that must be awaited with one driver and not with the other."""
     return await value if inspect.isawaitable(value) else value

@@ -1,4 +1,4 @@
-"""Connection strings: checked as far as that goes without a server, and shown without their secrets."""
+"""Connection strings: checked as far as possible without a server, and shown without their secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["DEFAULT_DATABASE", "checked_name", "clear_errors", "database_in", "o
 
 DEFAULT_DATABASE: Final = "telegram_bot"
 _URI: Final = re.compile(r"mongodb(?:\+srv)?://[^/?]+(?:/(?P<database>[^?]*))?(?:\?.*)?\Z")
-# Up to the last "@": a password that should have been escaped may hold anything.
+# Up to the last "@": a password that should have been escaped may contain anything.
 _USER_INFO: Final = re.compile(r"\A([a-z0-9+.-]*://)?(.*)@", re.IGNORECASE | re.DOTALL)
 _SECRET_OPTION: Final = re.compile(r"([?&;][a-z]*(?:password|properties)=)[^&;]*", re.IGNORECASE)
 _TO_BE_ESCAPED: Final = re.compile(r"[/?#\[\]@]|:.*:", re.DOTALL)
@@ -31,7 +31,7 @@ _LONGEST_NAME: Final = 63
 
 
 def without_password(uri: str) -> str:
-    """A connection string that may be shown."""
+    """The connection string in a form that may be shown."""
     return _SECRET_OPTION.sub(r"\1***", _USER_INFO.sub(r"\1***@", uri))
 
 
@@ -39,7 +39,7 @@ def checked_name(name: object) -> str:
     """A database's name.
 
     Raises:
-        ConfigurationError: If MongoDB takes none of that name.
+        ConfigurationError: If MongoDB does not accept the name.
     """
     if not isinstance(name, str) or not name or _NOT_IN_A_NAME.intersection(name):
         raise ConfigurationError(
@@ -51,7 +51,7 @@ def checked_name(name: object) -> str:
 
 
 def database_in(uri: str) -> str | None:
-    """The database in a URI, which is checked as far as that goes without asking a name server.
+    """The database in a URI, which is checked as far as possible without a DNS lookup.
 
     Raises:
         ConfigurationError: If it cannot be used.
@@ -69,7 +69,7 @@ def database_in(uri: str) -> str | None:
 
 
 def options_in(uri: str) -> Mapping[str, Any]:
-    """The options in a URI, by the names that drivers use; a name server may add some to those of `mongodb+srv`.
+    """The options in a URI, by the names that drivers use; with `mongodb+srv`, DNS may add some.
 
     Raises:
         ConfigurationError: If it cannot be used.
@@ -82,7 +82,7 @@ def options_in(uri: str) -> Mapping[str, Any]:
 
 @contextmanager
 def clear_errors(uri: str) -> Iterator[None]:
-    """What PyMongo says of a connection string, as one clear error: it only warns of unknown options."""
+    """Turns PyMongo's complaints about a connection string into one clear error; it only warns of unknown options."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
@@ -93,7 +93,7 @@ def clear_errors(uri: str) -> Iterator[None]:
 
 
 def _harmless(error: BaseException, uri: str) -> str:
-    """An error's text without what stands before the `@` of a URI."""
+    """An error's text without the part of the URI before the `@`."""
     text = str(error)
     if (found := _USER_INFO.match(uri)) and (secret := found[2]):
         if _TO_BE_ESCAPED.search(secret):

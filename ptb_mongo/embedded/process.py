@@ -20,16 +20,16 @@ _OPTIONS: Final = (
     *("--bind_ip", "127.0.0.1", "--quiet", "--wiredTigerCacheSizeGB", "0.25"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
-    # To drop a database waits for the journal, which else is written every 100 ms: most of a short test's time.
+    # Dropping a database waits for the journal, which by default is written every 100 ms: most of a short test's time.
     *("--journalCommitInterval", "10"),
 )
-# Below the range from which Linux and macOS take ports for outgoing connections: one of those could hold the
-# port when a stopped server is to start again.
+# Below the range of ports that Linux and macOS use for outgoing connections: one of those could occupy the port of a
+# stopped server that is to start again.
 _PORTS: Final = range(20_000, 32_768)
 
-# Turns into mongod, after it has forked off a guard that waits for the pipe on its stdin to close. As a child
-# of mongod the guard knows from `getppid` whether that pid is still the server's, and there is no moment in
-# which the server runs unguarded. A byte before the end of the pipe says: leave the folder alone.
+# Becomes mongod after forking off a guard, which waits for the pipe on its stdin to close. As a child of mongod, the
+# guard knows from `getppid` whether that pid is still the server's, and the server never runs unguarded. A byte before
+# the end of the pipe means: leave the folder alone.
 _LAUNCHER: Final = """
 import os, shutil, signal, sys, time
 server, folder = os.getpid(), sys.argv[1]
@@ -48,7 +48,7 @@ if folder and not dismissed:
 """
 
 
-# The same where a process cannot be forked: a second process, with a moment in which the server runs unguarded.
+# The same for systems without fork: a second process, so the server runs unguarded for a moment.
 _GUARD: Final = """
 import os, shutil, signal, sys, time
 server, folder = int(sys.argv[1]), sys.argv[2]
@@ -79,7 +79,7 @@ class Guard:
         self._process = process
 
     def dismiss(self) -> None:
-        """Ends the guard, which leaves server and folder alone."""
+        """Ends the guard, which then leaves server and folder alone."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._write_end, b"x")
         os.close(self._write_end)
@@ -90,12 +90,12 @@ class Guard:
 def spawn(
     binary: Path, options: Sequence[str], log: BinaryIO, folder_to_remove: str
 ) -> tuple[subprocess.Popen[bytes], Guard]:
-    """Starts a `mongod` that ends when this process does, however that comes about.
+    """Starts a `mongod` that ends when this process does, for whatever reason.
 
     Args:
-        binary: What to start.
-        options: Its options beside those that all have.
-        log: Takes its output.
+        binary: The `mongod` to start.
+        options: Its options, besides the common ones.
+        log: The file for its output.
         folder_to_remove: What the guard removes after the server has ended; nothing if empty.
 
     Returns:
@@ -121,7 +121,7 @@ def spawn(
 
 
 def _started(command: Sequence[str], **files: Any) -> subprocess.Popen[bytes]:
-    """Starts a process that Ctrl-C does not end: that is for the bot, which has yet to save its data."""
+    """Starts a process that Ctrl-C does not end: the bot gets the signal too, and still has to save its data."""
     apart: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         if sys.platform == "win32"
@@ -131,7 +131,7 @@ def _started(command: Sequence[str], **files: Any) -> subprocess.Popen[bytes]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that nobody is listening on."""
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -141,8 +141,8 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def connect(port: int, timeout: float = 5, **options: Any) -> Iterator[MongoClient[dict[str, Any]]]:
-    """A client for one server, whatever its replica set says; with options of PyMongo's."""
-    # A client that finds nobody takes half a second to close.
+    """A client for this one server, regardless of its replica set; takes PyMongo's options."""
+    # Checked first, as a client that finds no server takes half a second to close.
     socket.create_connection(("127.0.0.1", port), timeout).close()
     milliseconds = int(timeout * 1000)
     client: MongoClient[dict[str, Any]] = MongoClient(

@@ -25,7 +25,7 @@ _SETTINGS: Final = {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 20
 
 
 class _Member(EmbeddedMongo):
-    """A server that its `EmbeddedReplicaSet` initiates: before that it is ready as soon as it answers."""
+    """A server that its `EmbeddedReplicaSet` initiates; until then, it is ready as soon as it answers."""
 
     belongs_to_set = False
 
@@ -33,7 +33,7 @@ class _Member(EmbeddedMongo):
         return not self.belongs_to_set or _is_in_service(client.admin.command("hello"))
 
     def wait_for_service(self, deadline: float) -> None:
-        """Wait until this member is the primary, or a secondary in sync with it."""
+        """Wait until this member is the primary or a secondary in sync with it."""
         while not _is_in_service(_hello(self)):
             if time.monotonic() > deadline:
                 raise self._failure("did not find together with the other members of its replica set")
@@ -69,7 +69,7 @@ class EmbeddedReplicaSet:
 
     @property
     def members(self) -> list[EmbeddedMongo]:
-        """The servers; each can be killed, paused and started by itself."""
+        """The servers; each can be killed, paused and started on its own."""
         return [*self._members]
 
     @property
@@ -79,10 +79,10 @@ class EmbeddedReplicaSet:
         return f"mongodb://{hosts}/?replicaSet={self.replica_set}"
 
     def start(self) -> None:
-        """Start the members that do not run; return when one is primary and the others are in sync.
+        """Start the members that are not running; return when one is primary and the others are in sync.
 
         Raises:
-            EmbeddedServerError: A member did not start, or the members did not find together.
+            EmbeddedServerError: A member did not start, or the members did not form a replica set.
         """
         deadline = time.monotonic() + self._startup_timeout
         self._in_parallel(EmbeddedMongo.start)
@@ -96,17 +96,17 @@ class EmbeddedReplicaSet:
             self._on_primary(_allow_chaining, deadline)
 
     def stop(self) -> None:
-        """Stop all members orderly; `start` finds their data and ports again."""
+        """Stop all members cleanly; `start` uses their data and ports again."""
         self._in_parallel(EmbeddedMongo.stop)
 
     def close(self, *, keep_log: bool = False) -> None:
-        """Stop all members and remove their data, on demand all but the logs."""
+        """Stop all members and remove their data; with `keep_log`, all but the logs."""
         for member in self._members:
             member.close(keep_log=keep_log)
             member.belongs_to_set = False
 
     def primary(self, timeout: float = 15) -> EmbeddedMongo:
-        """The member that is primary; during an election, wait for its end.
+        """The member that is primary; waits for the end of an election.
 
         Raises:
             EmbeddedServerError: There is no primary after `timeout` seconds.
@@ -116,17 +116,17 @@ class EmbeddedReplicaSet:
             answers = [(member, _hello(member)) for member in self._members]
             primaries = [(hello["electionId"], member) for member, hello in answers if _is_primary(hello)]
             if primaries:
-                # One that was paused does not know yet that another has been elected since.
+                # One that was paused does not know yet that another one has been elected since.
                 return max(primaries, key=lambda primary: primary[0])[1]
             if time.monotonic() > deadline:
                 raise EmbeddedServerError(f"The replica set has no primary after {timeout:g} s.")
             time.sleep(POLL_INTERVAL)
 
     def _initiate(self) -> None:
-        """Make a replica set of the members, for now one without chains.
+        """Make the members a replica set, for now without chained replication.
 
-        In the beginning one secondary may find that the oplog of another one begins too late. It then does not sync
-        from that one for a minute, not even when that one has become primary, and nothing is written by a majority.
+        At first, a secondary may find that the oplog of another one begins too late. It then refuses to sync from that
+        one for a minute, even if that one becomes primary meanwhile, and no write reaches a majority.
         """
         members = [{"_id": number, "host": member.host} for number, member in enumerate(self._members)]
         config = {"_id": self.replica_set, "members": members, "settings": {**_SETTINGS, "chainingAllowed": False}}
@@ -137,12 +137,12 @@ class EmbeddedReplicaSet:
             member.belongs_to_set = True
 
     def _wait_for_sync(self, client: MongoClient[dict[str, Any]], timeout: float) -> None:
-        """Wait until all members have what the primary has: one that has just started is a secondary before."""
+        """Wait until all members have the primary's data: one that has just started is a secondary even before that."""
         concern = {"w": len(self._members), "wtimeout": math.ceil(timeout * 1000)}
         client.admin.command("appendOplogNote", 1, data={"all": "in sync"}, writeConcern=concern)
 
     def _on_primary(self, action: Callable[[MongoClient[dict[str, Any]], float], None], deadline: float) -> None:
-        """Do something on the primary; again, if another one is elected meanwhile."""
+        """Do something on the primary; repeat it if another one is elected meanwhile."""
         while True:
             left = max(deadline - time.monotonic(), 0.001)
             try:
@@ -166,7 +166,7 @@ def _allow_chaining(client: MongoClient[dict[str, Any]], _: float) -> None:
 
 
 def _hello(member: EmbeddedMongo) -> Mapping[str, Any]:
-    """What the member says of itself; nothing, if it is dead or paused."""
+    """The member's description of itself; empty if it is dead or paused."""
     if member.is_running:
         with contextlib.suppress(OSError, PyMongoError), connect(member.port, timeout=0.5) as client:
             return client.admin.command("hello")

@@ -1,6 +1,6 @@
 """One `mongod` process: its start, its end, and a guard that ends it if nobody else does.
 
-It knows nothing of other servers; `replica_set` brings several together.
+It knows nothing about other servers; `replica_set` combines several.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CAN_PAUSE: Final = hasattr(signal, "SIGSTOP")  # Windows cannot
 
 @contextlib.contextmanager
 def mongodb_uri() -> Iterator[str]:
-    """A MongoDB to work with: that of the environment variable MONGODB_URI, else an `EmbeddedMongo`.
+    """A MongoDB to work with: the one in the environment variable MONGODB_URI, or else an `EmbeddedMongo`.
 
     Yields:
         The connection string. An embedded server stops when the context ends.
@@ -55,11 +55,11 @@ def mongodb_uri() -> Iterator[str]:
 class EmbeddedMongo:
     """One `mongod`, by default as its own replica set, so that it has change streams and transactions.
 
-    Use it as a context manager, or call `start` and `close`. `start` blocks until the server can be written
-    to; in a coroutine, await it through `asyncio.to_thread`.
+    Use it as a context manager, or call `start` and `close`. `start` blocks until the server accepts writes; in a
+    coroutine, await it through `asyncio.to_thread`.
 
     Args:
-        data_dir: Folder for the data, created if it is missing, and kept. By default, a temporary one, which is removed
+        data_dir: Folder for the data, created if it is missing and kept. By default, a temporary one, which is removed
             at the end.
         port: Port on 127.0.0.1. By default, a free one, which stays the same until `close`.
         replica_set: Name of the replica set; `None` starts a standalone server.
@@ -67,7 +67,7 @@ class EmbeddedMongo:
 
     Attributes:
         options: More options of `mongod`, for the next start.
-        credentials: What such a server requires of a client that may do everything, as options of PyMongo.
+        credentials: The PyMongo options with which a client may do everything on this server.
     """
 
     def __init__(
@@ -140,16 +140,16 @@ class EmbeddedMongo:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives, be it paused."""
+        """Whether the process is alive, even if it is paused."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server, or start it again with the same port and data; return when it can be written to.
+        """Start the server, or start it again with the same port and data; return when it accepts writes.
 
         Does nothing if it is running.
 
         Raises:
-            EmbeddedServerError: There is no `mongod`, or it did not start; with what its log says.
+            EmbeddedServerError: There is no `mongod`, or it did not start; includes an excerpt of its log.
         """
         if self.is_running:
             return
@@ -171,7 +171,7 @@ class EmbeddedMongo:
             raise
 
     def stop(self) -> None:
-        """Stop the server orderly, by force if that takes long; `start` finds its data and port again."""
+        """Stop the server cleanly, or by force if that takes long; `start` uses its data and port again."""
         if self._process is None:
             return
         self._process.terminate()
@@ -182,7 +182,7 @@ class EmbeddedMongo:
         self.kill()
 
     def kill(self) -> None:
-        """Stop the server as a power cut does; `start` finds its data and port again."""
+        """Stop the server as a power cut would; `start` uses its data and port again."""
         if self._process is None:
             return
         self._process.kill()
@@ -190,10 +190,10 @@ class EmbeddedMongo:
         self._process = None
 
     def pause(self) -> None:
-        """Freeze the server: connections stay open and are not answered, as when a network is cut.
+        """Freeze the server: connections stay open but get no answers, as if the network were cut.
 
         Raises:
-            EmbeddedServerError: Where processes cannot be stopped for a while, as on Windows.
+            EmbeddedServerError: This system cannot pause processes, as is the case on Windows.
         """
         if not _CAN_PAUSE:
             raise EmbeddedServerError("A server cannot be paused here: this system has no SIGSTOP.")
@@ -201,17 +201,17 @@ class EmbeddedMongo:
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)  # its threads do not all stop at once
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Let a paused server continue."""
         if not _CAN_PAUSE:
             return
         os.kill(self.pid, signal.SIGCONT)
 
     def close(self, *, keep_log: bool = False) -> None:
-        """Stop the server; if its data folder is a temporary one, remove it, on demand all but the log."""
+        """Stop the server; if its data folder is temporary, remove it (with `keep_log`, all but the log)."""
         if self._given_data_dir:
             self.stop()
         else:
-            self.kill()  # an orderly stop takes a second, for data that nobody will read
+            self.kill()  # a clean stop takes a second, for data that nobody will read
             self._remove_data(keep_log=keep_log)
         self._dismiss_guard()
         self._data_dir = self._given_data_dir
@@ -240,7 +240,7 @@ class EmbeddedMongo:
                 raise self._failure(f"was not ready after {self._startup_timeout:g} s") from trouble
             try:
                 with connect(self.port, **self.credentials) as client:
-                    # Somebody else's server may have been quicker to take the port.
+                    # Another server may have taken the port first.
                     is_ours = client.admin.command("serverStatus")["pid"] == process.pid
                     if is_ours and self._is_ready(client):
                         return True
@@ -265,7 +265,7 @@ class EmbeddedMongo:
             if error.code != _ALREADY_INITIALIZED:
                 raise
             config = client.admin.command("replSetGetConfig")["config"]
-            # The data folder was last used with another port.
+            # The data folder was last used with a different port.
             if len(config["members"]) == 1 and config["members"][0]["host"] != self.host:
                 client.admin.command("replSetReconfig", {**config, "members": members}, force=True)
 
@@ -273,7 +273,7 @@ class EmbeddedMongo:
         with self.log_path.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
-        # What went wrong may stand further up: mongod goes on to log how it shuts down.
+        # The cause may be further up, as mongod goes on to log its shutdown.
         errors = [line for line in lines[:-_LOG_LINES] if '"s":"E"' in line or '"s":"F"' in line]
         excerpt = "\n".join(line[:_LOG_LINE_WIDTH] for line in errors[-_LOG_LINES:] + lines[-_LOG_LINES:])
         return EmbeddedServerError(f"mongod {reason}. From its log, {self.log_path}:\n{excerpt}")

@@ -1,4 +1,4 @@
-"""Jobs that survive a restart, and run once among all workers: `MongoJobQueue`.
+"""`MongoJobQueue`: jobs that survive a restart, each run by only one of several workers.
 
 Needs APScheduler, which comes with `pip install "python-telegram-bot[job-queue]"`.
 """

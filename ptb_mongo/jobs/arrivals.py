@@ -1,4 +1,4 @@
-"""Brings what is stored of jobs into memory: at the start, and whenever others have changed something."""
+"""Brings stored jobs into memory: at the start, and whenever others have changed something."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ __all__ = ["MOST_BYTES", "MOST_JOBS", "Arrivals", "Changes"]
 
 _LOGGER = get_logger(__name__)
 MOST_JOBS: Final = 100_000
-"""How many stored jobs are held in memory: more than these are none of an honest bot."""
+"""How many stored jobs are held in memory: no honest bot has more."""
 
 MOST_BYTES: Final = 128 * 2**20
-"""And how many bytes their documents may have together."""
+"""The maximum total size of their documents, in bytes."""
 
 _MOST_NOTICED: Final = 5_000
-_POLL: Final = 30.0  # seconds between two looks, where no change stream tells of others' changes
-_NAMED: Final = 100  # callbacks that are not registered
+_POLL: Final = 30.0  # seconds between two checks, if no change stream reports others' changes
+_NAMED: Final = 100  # unregistered callbacks to look for
 _NAME: Final = rf"^[^\x00]{{1,{LONGEST_ID}}}$"
 
 
@@ -46,22 +46,22 @@ class Changes(Protocol):
     """Stores what changes in memory."""
 
     def save(self) -> None:
-        """Hands over what has changed."""
+        """Hands over the changes."""
 
     def note(self, job_id: str, *, is_done: bool) -> None:
-        """A job has changed; or was run, and is gone."""
+        """Notes that a job has changed, or that it has run and is gone."""
 
 
 class Arrivals:
-    """Brings in what is stored.
+    """Brings in stored jobs.
 
     Args:
         queue: The queue.
         known: Its jobs.
         persistence: The bot's persistence.
-        claims: Who runs which job; `None` if there are no other workers.
+        claims: Which worker runs which job; `None` if there are no other workers.
         changes: Stores what changes in memory.
-        run: Runs something in the background.
+        run: Runs a coroutine in the background.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Arrivals:
         self._is_open = self._is_reading = self._must_reload = self._is_full = False
 
     async def open(self) -> None:
-        """Loads what is stored.
+        """Loads the stored jobs.
 
         Raises:
-            PersistenceError: If it cannot be read.
+            PersistenceError: If they cannot be read.
         """
         session = await self._persistence.open_session()
         session.begin()
@@ -106,7 +106,7 @@ class Arrivals:
             self._run(self._poll())
 
     def close(self) -> None:
-        """Brings in nothing more."""
+        """Stops bringing in anything."""
         self._is_open = False
 
     # -- reading ----------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Arrivals:
                 for some in portions(raws):
                     for replica, body in scope.loaded(some):
                         is_all = is_all and (not body or self._take(scope, replica, body))
-                        await steps.pause()  # a rule that matches rarely is searched for milliseconds
+                        await steps.pause()  # searching a rule that rarely matches takes milliseconds
                         self.reads()
                 if not is_all:
                     break
@@ -128,7 +128,7 @@ class Arrivals:
         self._store.wake()
         for replica in [one for one in scope.replicas.values() if one.is_stale and not one.is_unsaved]:
             self.noticed(replica)
-        # Only what may be a name: a stranger may have stored megabytes instead, and arrays that hold one.
+        # Only what may be a name: a stranger may have stored megabytes instead, or arrays that contain a name.
         others = {
             "callback": {"$nin": names, "$regex": _NAME},
             "callback.0": {"$exists": False},
@@ -156,7 +156,7 @@ class Arrivals:
         if not self._is_open:
             return
         self._noticed[replica] = None
-        if len(self._noticed) > _MOST_NOTICED:  # many more than are read one by one
+        if len(self._noticed) > _MOST_NOTICED:  # too many to read one by one
             self._noticed.clear()
             self._must_reload = True
         self._read()
@@ -197,7 +197,7 @@ class Arrivals:
         """The record and the trigger in a decoded document.
 
         Raises:
-            DecodeError: If there are none.
+            DecodeError: If they are missing or not valid.
         """
         if self._checked is None or self._checked[0] is not body:
             record = record_of(body)
@@ -234,7 +234,7 @@ class Arrivals:
             self._read()
 
     def _take(self, scope: JobScope, replica: Replica, body: Document) -> bool:
-        """Brings in a job as it is stored; returns whether there is room for it."""
+        """Brings in a stored job; returns whether there is room for it."""
         try:
             record, trigger = self._parts_of(body)
             callback = self._known.callbacks.get(record.callback)
@@ -284,11 +284,11 @@ class Arrivals:
             self._claims.place(job_id)
 
     def _is_done(self, job_id: str, next_run: dtm.datetime | None, run: Run | None) -> bool:
-        """Whether a job that is not in memory was run here, or is running, for the time that is stored."""
+        """Whether a job that is not in memory has run, or is running, here for the stored time."""
         before = plain_date(run.before) if run is not None else self._known.ran_for.get(job_id)
         if before is None or next_run is None or plain_date(next_run) != before:
             return False
-        if run is None:  # others have changed something else of it, so that it was not deleted
+        if run is None:  # others have changed something else in it, so it was not deleted
             self._changes.note(job_id, is_done=True)
         return True
 

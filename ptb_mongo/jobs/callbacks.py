@@ -1,4 +1,4 @@
-"""The callbacks that jobs may have: those that a bot registers, by their names, and no others."""
+"""The callbacks that jobs may have: only those that a bot registers, by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Callback = Callable[[Any], Any]
 
 
 def name_of(callback: object) -> str | None:
-    """The name of a callback, "module:qualname"; `None` if it has none by which it could be told from others."""
+    """The name of a callback, "module:qualname"; `None` if it has no unique name."""
     module, qualname = getattr(callback, "__module__", None), getattr(callback, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or _LOCAL in qualname:
         return None
@@ -29,7 +29,7 @@ class Callbacks:
 
     Args:
         registered: Functions, methods, and names of modules whose functions are all registered.
-        aliases: Callbacks by the names that they had before: `{"old_module:alarm": alarm}`.
+        aliases: Callbacks by their former names: `{"old_module:alarm": alarm}`.
 
     Raises:
         ConfigurationError: If something cannot be registered.
@@ -69,7 +69,7 @@ class Callbacks:
         self._names[callback] = name
 
     def load(self) -> None:
-        """Imports the modules, and registers the functions that are written in them.
+        """Imports the modules, and registers the functions that are defined in them.
 
         Raises:
             ConfigurationError: If one cannot be imported.
@@ -88,7 +88,7 @@ class Callbacks:
 
     @property
     def names(self) -> list[str]:
-        """All names, old ones too."""
+        """All names, including old ones."""
         return [*self._by_name, *self._aliases]
 
     def named(self, callback: object) -> str | None:
@@ -99,5 +99,5 @@ class Callbacks:
             return None
 
     def get(self, name: str) -> Callback | None:
-        """The callback of a name, or of an old one; `None` if there is none."""
+        """The callback with a current or former name; `None` if there is none."""
         return self._by_name.get(name) or self._aliases.get(name)

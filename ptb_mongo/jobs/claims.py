@@ -1,10 +1,10 @@
-"""Which worker runs a job that is due: the one whose claim is stored first.
+"""Which worker runs a due job: the one whose claim is stored first.
 
-A claim is a text in the job's document. It is written, renewed and removed as any change is, on the condition that
-nobody else has written the document meanwhile; and a merge never puts it over another one (see `scopes.jobs`). So of
-several workers one has it, and one that comes back late has not. Whether the worker of another claim is alive is seen
-by its renewals: one that stays as it is for `lease_timeout`, by the clock of the worker that looks at it and while the
-server answers, is taken over.
+A claim is a text in the job's document. It is written, renewed and removed like any change, on the condition that
+nobody else has written the document meanwhile; and a merge never replaces another claim (see `scopes.jobs`). So only
+one of several workers has it, and one that comes back late does not. Renewals show that another worker is alive: a
+claim that stays unchanged for `lease_timeout`, by the clock of the observing worker and while the server answers, is
+taken over.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ptb_mongo.sync.availability import Availability
 
 __all__ = ["Claims"]
 
-_SPREAD: Final = 0.05  # seconds: workers that claim a job at the same moment only keep each other waiting
+_SPREAD: Final = 0.05  # seconds: workers that claim a job at the same moment only delay each other
 _AGAIN: Final = 1.0
-_RENEWALS: Final = 4  # in the time of a lease
+_RENEWALS: Final = 4  # during `lease_timeout`
 
 
 class JobsOfWorker(Protocol):
-    """What claims need of the keeper."""
+    """What claims need from the keeper."""
 
     @property
     def store(self) -> MongoJobStore:
@@ -38,13 +38,13 @@ class JobsOfWorker(Protocol):
 
     @property
     def session(self) -> Session | None:
-        """What is open."""
+        """The open session."""
 
     async def store_now(self, job_ids: list[str]) -> None:
         """Stores jobs, and waits until the server has answered or is unreachable."""
 
     def run_in_background(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Runs a part of this until it is closed."""
+        """Runs a coroutine until the keeper is closed."""
 
 
 class Claims:
@@ -62,20 +62,20 @@ class Claims:
         self._count = 0
         self._wanted: dict[str, None] = {}
         self._mine: dict[str, str] = {}
-        self._held: dict[str, float] = {}  # those of mine that the server has acknowledged, and when they were sent
-        self._seen: dict[str, tuple[str, float]] = {}  # those of others, and since when they are as they are
+        self._held: dict[str, float] = {}  # when this worker's acknowledged claims were sent
+        self._seen: dict[str, tuple[str, float]] = {}  # others' claims, and since when they have been unchanged
         self._reached: tuple[Availability, int] | None = None
         self._is_claiming = self._is_renewing = False
         self._closed = False
 
     def claim_of(self, job_id: str) -> str | None:
-        """The claim of a job: this worker's, or that of another one."""
+        """The claim of a job: this worker's or another one's."""
         if (claim := self._mine.get(job_id)) is not None:
             return claim
         return self._seen[job_id][0] if job_id in self._seen else None
 
     def close(self) -> None:
-        """Gives up what does not run yet."""
+        """Gives up claims of jobs that are not running yet."""
         self._closed = True
         for job_id in [one for one in self._mine if one not in self._jobs.store.runs]:
             self._give_up(job_id)
@@ -89,11 +89,11 @@ class Claims:
     # -- due jobs ---------------------------------------------------------------------------------------
 
     def may_run(self, job_id: str) -> bool:
-        """Whether a job that is due is this worker's; if not, it is claimed when that is possible."""
+        """Whether a due job belongs to this worker; if not, claims it when that is possible."""
         if job_id in self._held:
             if time.monotonic() - self._held[job_id] < self._timeout / 2:
                 return True
-            self.end(job_id)  # this worker was frozen since: another one may have taken it over
+            self.end(job_id)  # this worker was frozen meanwhile: another one may have taken it over
         now = time.time()
         if job_id in self._mine or job_id in self._wanted:
             self._jobs.store.wait(job_id, now + _AGAIN)
@@ -151,9 +151,9 @@ class Claims:
         self._jobs.store.wake()
 
     async def _look_again(self, session: Session, job_ids: list[str]) -> None:
-        """Reads jobs whose claims may be void by now: an election shows only in that no answer comes.
+        """Reads jobs whose claims may be void by now: missing answers are all that shows an election.
 
-        Their holders could not renew them then, and what they have done meanwhile arrives when it is over.
+        During one, holders cannot renew claims, and what they have done meanwhile arrives when it is over.
         """
         scope, began = session.scopes.jobs, time.monotonic()
         replicas = [replica for one in job_ids if (replica := scope.replicas.get(one)) is not None]
@@ -186,14 +186,14 @@ class Claims:
             self._is_renewing = False
 
     def end(self, job_id: str) -> None:
-        """A job has run: its claim is removed with the next write."""
+        """Notes that a job has run: its claim is removed with the next write."""
         self._mine.pop(job_id, None)
         self._held.pop(job_id, None)
 
     # -- claims of others -------------------------------------------------------------------------------
 
     def seen(self, job_id: str, claim: str | None) -> bool:
-        """A job was read; returns whether another worker runs it."""
+        """Notes the claim of a job that was read; returns whether another worker is running it."""
         self._note_outages()
         if claim is None or claim.startswith(f"{self._name}:"):
             self._seen.pop(job_id, None)
@@ -205,12 +205,12 @@ class Claims:
         return True
 
     def all_seen_again(self) -> None:
-        """Renewals may have gone unnoticed: the time of each claim begins anew."""
+        """Restarts the timeout of each claim, as renewals may have gone unnoticed."""
         now = time.monotonic()
         self._seen = {job_id: (claim, now) for job_id, (claim, _) in self._seen.items()}
 
     def _note_outages(self) -> None:
-        """Nobody can renew a claim while the server is unreachable: the time of each one begins anew afterwards."""
+        """Restarts the timeouts after an outage: nobody can renew a claim while the server is unreachable."""
         session = self._jobs.session
         availability = session.availability if session is not None else None
         reached = None
@@ -221,16 +221,16 @@ class Claims:
             self.all_seen_again()
 
     def _left(self, job_id: str) -> float:
-        """Seconds until another worker's claim is void; none or less if it is, or there is none."""
+        """Seconds until another worker's claim is void; zero or less if it is, or if there is none."""
         seen = self._seen.get(job_id)
         return 0 if seen is None else seen[1] + self._timeout - time.monotonic()
 
     def place(self, job_id: str) -> None:
-        """Does not run a job that is another worker's before that claim may be void."""
+        """Delays a job that another worker has claimed until that claim may be void."""
         if job_id in self._seen:
             self._jobs.store.wait(job_id, time.time() + max(self._left(job_id), 0))
 
     def gone(self, job_id: str) -> None:
-        """A job does not exist any more."""
+        """Notes that a job no longer exists."""
         self.end(job_id)
         self._seen.pop(job_id, None)

@@ -1,4 +1,4 @@
-"""Stores the jobs of a queue: what changes in memory goes the way of all data, by their scope and the writer."""
+"""Stores the jobs of a queue: changes in memory go through their scope and the writer, like all data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ptb_mongo.waiting import cancel_and_wait
 __all__ = ["JobKeeper"]
 
 _LOGGER = get_logger(__name__)
-_AGAIN: Final = 1.0  # seconds until a job that could not be run is tried again
+_AGAIN: Final = 1.0  # seconds until a job that could not run is tried again
 
 
 class JobKeeper:
@@ -39,7 +39,7 @@ class JobKeeper:
 
     Args:
         queue: The queue.
-        store: Holds its jobs.
+        store: Contains its jobs.
         callbacks: The registered callbacks.
         persistence: The bot's persistence.
         lease_timeout: Seconds after which another worker's claim is void; `None` if there are no other workers.
@@ -55,7 +55,7 @@ class JobKeeper:
     ) -> None:
         self._known = KnownJobs(store, callbacks)
         self._persistence = persistence
-        self._dirty: dict[str, bool] = {}  # whether it was run, and that is why it is not there any more
+        self._dirty: dict[str, bool] = {}  # changed jobs; whether one is gone because it has run
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,7 +64,7 @@ class JobKeeper:
 
     @property
     def live(self) -> LiveJobs:
-        """What is told of others' changes."""
+        """Handles others' changes."""
         return self._arrivals
 
     @property
@@ -74,17 +74,17 @@ class JobKeeper:
 
     @property
     def session(self) -> Session | None:
-        """What is open."""
+        """The open session."""
         return self._persistence.session
 
     # -- starting and stopping --------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Loads what is stored; called before the scheduler starts.
+        """Loads the stored jobs; called before the scheduler starts.
 
         Raises:
             ConfigurationError: If a module of callbacks cannot be imported.
-            PersistenceError: If it cannot be read.
+            PersistenceError: If they cannot be read.
         """
         self._known.callbacks.load()
         self._loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class JobKeeper:
         await self._arrivals.open()
 
     def closes(self) -> None:
-        """See `Keeper`: the last changes are handed over."""
+        """See `Keeper`; hands over the last changes."""
         if self._claims is not None:
             self._claims.close()
         self.save()
@@ -100,19 +100,19 @@ class JobKeeper:
         self._arrivals.close()
 
     async def close(self) -> None:
-        """Waits for what was handed over."""
+        """Waits until everything handed over is saved."""
         if self._is_open:
             self.closes()
         for task in list(self._tasks):
             await cancel_and_wait(task)
 
     def run_in_background(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Runs a part of this until it is closed."""
+        """Runs a coroutine until this is closed."""
         task = asyncio.get_running_loop().create_task(coroutine, name="ptb_mongo jobs")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- what the store tells ---------------------------------------------------------------------------
+    # -- what the store reports -------------------------------------------------------------------------
 
     def changed(self, job_id: str) -> None:
         """See `Keeper`."""
@@ -191,7 +191,7 @@ class JobKeeper:
         return scopes.jobs, [replica for replica in replicas if replica is not None], []
 
     def stage(self, scope: JobScope, job_id: str, *, is_done: bool = False) -> Replica | None:
-        """Takes a job as it is now; returns what is to be written, if something is."""
+        """Stages a job, as it is now; returns the replica to write, or `None`."""
         run = self.store.runs.get(job_id)
         running = run if run is not None and not run.is_void else None
         job = self.store.jobs.get(job_id) or (running.job if running is not None else None)

@@ -1,4 +1,4 @@
-"""What a queue remembers of its jobs, besides the jobs themselves."""
+"""What a queue remembers about its jobs, besides the jobs themselves."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class KnownJobs:
     Attributes:
         store: The jobs in memory.
         callbacks: The registered callbacks.
-        notices: What was said of them.
-        last_runs: For which time each ran last.
-        ran_for: Those that are deleted because they have run, and for which time.
-        in_memory: Those that cannot be stored.
+        notices: The warnings about them.
+        last_runs: The scheduled time of each job's last run.
+        ran_for: The scheduled times of jobs that were deleted because they have run.
+        in_memory: The jobs that cannot be stored.
     """
 
     store: MongoJobStore
@@ -36,12 +36,12 @@ class KnownJobs:
     in_memory: set[str] = field(default_factory=set)
 
     def has_run(self, job_id: str, moment: dtm.datetime) -> None:
-        """A job has run for a time, and is gone."""
+        """Notes that a job has run for a scheduled time, and is gone."""
         self.ran_for[job_id] = moment
         if len(self.ran_for) > _REMEMBERED:
             self.ran_for.pop(next(iter(self.ran_for)))
 
     def forget(self, job_id: str) -> None:
-        """A job is gone."""
+        """Forgets a job that is gone."""
         self.in_memory.discard(job_id)
         self.last_runs.pop(job_id, None)

@@ -1,4 +1,4 @@
-"""What a queue says of jobs that it cannot store, or does not run: each thing once."""
+"""Warnings about jobs that a queue cannot store or does not run: each only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_PTB: Final = ("telegram.", "ptb_mongo.")
 
 
 class Notices:
-    """Warns, and remembers of what."""
+    """Logs warnings, and remembers them."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
@@ -28,7 +28,7 @@ class Notices:
         return True
 
     def unregistered(self, callback: Any) -> None:
-        """A job has a callback that is not registered; PTB's own, of conversations, need no word."""
+        """Warns of a job whose callback is not registered, unless it is PTB's own, for conversations."""
         if str(getattr(callback, "__module__", "")).startswith(_OF_PTB):
             return
         name = name_of(callback)
@@ -49,12 +49,12 @@ class Notices:
             )
 
     def unstorable(self, job_id: str, error: Exception) -> None:
-        """A job cannot be stored."""
+        """Reports a job that cannot be stored."""
         if self._is_new(f"job {job_id}"):
             _LOGGER.error("The job %s is not stored, and is lost at a restart: %s", job_id, error)
 
     def unknown(self, names: Iterable[object]) -> None:
-        """There are stored jobs whose callbacks are not registered."""
+        """Warns of stored jobs whose callbacks are not registered."""
         new = [name for name in dict.fromkeys(str(one)[:200] for one in names) if self._is_new(f"stored {name}")]
         if new:
             _LOGGER.warning(
@@ -65,7 +65,7 @@ class Notices:
             )
 
     def too_many(self, most: int, most_bytes: int) -> None:
-        """There are more jobs than are held."""
+        """Warns of more stored jobs than are held in memory."""
         if self._is_new("too many"):
             _LOGGER.warning(
                 "More than %d jobs, or more than %d MB of them, are stored; others are left alone. Who created them?",

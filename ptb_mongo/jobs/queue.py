@@ -1,4 +1,4 @@
-"""`MongoJobQueue`: PTB's `JobQueue` with jobs that survive a restart, and run once among all workers."""
+"""`MongoJobQueue`: PTB's `JobQueue` with jobs that survive a restart, each run by only one of several workers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
     """
 
     runs_turns: Final = True
-    """For a `SharedApplication`: jobs are turns of their users and chats already."""
+    """Tells a `SharedApplication` that jobs already run as turns of their users and chats."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
 
     @property
     def store(self) -> MongoJobStore:
-        """The jobs in memory, as the scheduler asks for them."""
+        """The jobs in memory, in the form that the scheduler uses."""
         return self._store
 
     @property
     def scheduler_configuration(self) -> dict[str, Any]:
-        """See `JobQueue.scheduler_configuration`; with the store of this queue."""
+        """See `JobQueue.scheduler_configuration`; with this queue's store."""
         configuration = dict(super().scheduler_configuration)
         configuration["jobstores"] = {ALIAS: self._store}
         configuration["job_defaults"] = {"misfire_grace_time": None}
@@ -86,8 +86,8 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         """See `JobQueue.set_application`.
 
         Raises:
-            ConfigurationError: If its persistence is no `MongoPersistence`, or this version of PTB keeps timeouts
-                in another way.
+            ConfigurationError: If its persistence is not a `MongoPersistence`, or if this version of PTB keeps timeouts
+                in a different way.
         """
         check_ptb()
         persistence = application.persistence
@@ -124,7 +124,7 @@ class MongoJobQueue(JobQueue[CallbackContext[Any, Any, Any, Any]]):
         return super().run_once(callback, when, data, name, chat_id, user_id, job_kwargs)
 
     async def start(self) -> None:
-        """See `JobQueue.start`; loads the stored jobs before.
+        """See `JobQueue.start`; loads the stored jobs first.
 
         Raises:
             ConfigurationError: If a module of callbacks cannot be imported.

@@ -1,4 +1,4 @@
-"""A job of APScheduler, with PTB's `Job` inside, as a document, and back."""
+"""Converts a job of APScheduler, with PTB's `Job` inside, to a document and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["document_of", "of_ptb", "update_ptb"]
 
 
 def of_ptb(job: ScheduledJob) -> Job[Any] | None:
-    """PTB's job in one of APScheduler's; `None` if that was not made by a `JobQueue`."""
+    """PTB's job inside APScheduler's; `None` if it was not created by a `JobQueue`."""
     args = job.args
     return args[1] if len(args) > 1 and isinstance(args[1], Job) else None
 
@@ -37,10 +37,10 @@ def document_of(
     Args:
         job: The job.
         callback: The registered name of its callback.
-        next_run: When it is to run next, as others are to see it.
+        next_run: The time of its next run, for others to see.
         codec: Encodes its data.
-        last_run: For which time it ran last.
-        claim: Which worker runs it now.
+        last_run: The scheduled time of its last run.
+        claim: The worker that is running it now.
 
     Raises:
         EncodeError: If it cannot be stored.
@@ -70,7 +70,7 @@ def document_of(
 
 
 def _add_options(document: Document, job: ScheduledJob) -> None:
-    """Those that are not as usual."""
+    """Adds the options that differ from the default."""
     if job.misfire_grace_time is not None:
         document["misfire_grace_time"] = job.misfire_grace_time
     if not job.coalesce:
@@ -89,6 +89,6 @@ def _data_of(of_it: Job[Any], codec: Codec) -> Any:
 
 
 def update_ptb(of_it: Job[Any], record: JobRecord, callback: Any) -> None:
-    """Brings what is stored into PTB's job."""
+    """Copies the stored values into PTB's job."""
     of_it.callback, of_it.data, of_it.name = callback, record.data, record.name
     of_it.chat_id, of_it.user_id = record.chat_id, record.user_id

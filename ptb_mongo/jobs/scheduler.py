@@ -1,4 +1,4 @@
-"""APScheduler's scheduler, with what a `MongoJobQueue` needs besides."""
+"""APScheduler's scheduler, with additions that `MongoJobQueue` needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Scheduler"]
 
 
 class Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is not typed
-    """Gives a job that replaces an existing one, and has no id, its name as its id."""
+    """Uses the name of a job as its id, if it is to replace an existing one and has no id."""
 
     def __init__(self, **options: Any) -> None:
         self._wakes: asyncio.AbstractEventLoop | None = None
@@ -33,9 +33,9 @@ class Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler 3 is not
             super().remove_job(job_id, jobstore)
 
     def wakeup(self) -> None:
-        """See `BaseScheduler.wakeup`; once for all that is changed without a pause.
+        """See `BaseScheduler.wakeup`; wakes up once for all changes made without a pause.
 
-        By itself it writes to a pipe, and looks through what is due, for each of thousands of jobs that are added.
+        The original writes to a pipe, and searches for due jobs, for each of thousands of added jobs.
         """
         try:
             loop = asyncio.get_running_loop()

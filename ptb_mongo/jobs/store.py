@@ -1,7 +1,7 @@
-"""The jobs in memory, as APScheduler's scheduler asks for them: it never waits, and does no I/O.
+"""The jobs in memory, as a store for APScheduler's scheduler; it never waits, and does no I/O.
 
-What happens to a job is told to a keeper, which stores it in the background. A run counts as done only when its
-callback has ended: until then the job is stored as it was before, so that a bot that dies meanwhile runs it again.
+It reports what happens to a job to a keeper, which stores it in the background. A run counts as done only when its
+callback has ended: until then, the job stays stored as it was, so that a bot that dies meanwhile runs it again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["ALIAS", "EVENTS", "Keeper", "MongoJobStore", "Run"]
 _LOGGER = get_logger(__name__)
 _ENDED: Final = EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MISSED
 EVENTS: Final = EVENT_JOB_SUBMITTED | _ENDED
-"""The events of the scheduler that the store is told of."""
+"""The scheduler's events that the store needs."""
 
 _MOST_RUNS: Final = 1000
-"""How many runs that were missed are made up for, of a job that asks for each one."""
+"""How many missed runs are made up for, with `coalesce=False`."""
 
 _MOST_AT_ONCE: Final = 100
 _SLICE: Final = 0.01  # seconds
 
 ALIAS: Final = "default"
-"""The name of the store among those of the scheduler."""
+"""The name of the store in the scheduler."""
 
 _UTC: Final = dtm.timezone.utc
 
@@ -45,11 +45,11 @@ class Run:
 
     Attributes:
         job: The job.
-        before: When it was to run next before this.
-        last: The last time for which it runs.
-        pending: How many runs are to end.
-        has_failed: Whether it was not run, and is to be run again.
-        is_void: Whether the job was removed or replaced meanwhile, or belongs to another worker by now.
+        before: Its scheduled time before this run.
+        last: The last scheduled time that this run covers.
+        pending: How many runs have not ended yet.
+        has_failed: Whether it could not run, and must be run again.
+        is_void: Whether the job was removed or replaced meanwhile, or now belongs to another worker.
     """
 
     job: ScheduledJob
@@ -64,29 +64,29 @@ class Keeper(Protocol):
     """Stores jobs."""
 
     def changed(self, job_id: str) -> None:
-        """A job is to be stored as it is now, or deleted."""
+        """Stores a job as it is now, or deletes it if it is gone."""
 
     def may_run(self, job_id: str) -> bool:
-        """Whether a job that is due may be run here; if not, the keeper says when."""
+        """Whether a due job may run here; if not, the keeper says when."""
 
     def is_same_rule(self, one: ScheduledJob, other: ScheduledJob) -> bool:
-        """Whether two jobs have the same callback, and run again and again by the same rule."""
+        """Whether two jobs have the same callback, and recur by the same rule."""
 
     def ended(self, job_id: str, run: Run) -> None:
-        """A run has ended."""
+        """Handles the end of a run."""
 
     def closes(self) -> None:
-        """The scheduler stops."""
+        """Handles the stop of the scheduler."""
 
 
 class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not typed
-    """Holds the jobs of one scheduler.
+    """Contains the jobs of one scheduler.
 
     Attributes:
         jobs: The jobs, by their ids.
-        runs: Those whose callbacks are running.
-        keeper: Stores them.
-        weight: How many bytes the documents have that jobs were made of.
+        runs: The runs in progress.
+        keeper: Stores the jobs.
+        weight: The total size of the jobs' documents, in bytes.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         self.weight = 0
         self._weights: dict[str, int] = {}
         self._timeline = Timeline()
-        self._handed: dict[str, dtm.datetime] = {}  # to the scheduler, which says next when they run again
+        self._handed: dict[str, dtm.datetime] = {}  # jobs given to the scheduler, which then says when they run next
 
     # -- what the scheduler asks ------------------------------------------------------------------------
 
@@ -106,14 +106,14 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         return self.jobs.get(job_id)
 
     def get_due_jobs(self, now: dtm.datetime) -> list[ScheduledJob]:
-        """See `BaseJobStore`; of very many only the first, as the scheduler asks again at once, after other tasks."""
+        """See `BaseJobStore`; of very many only the first: the scheduler asks again at once, after other tasks."""
         due: list[ScheduledJob] = []
         moment, first = now.timestamp(), self._timeline.first
         if first is None or first > moment:
             return due
         begun = time.monotonic()
         for job_id in self._timeline.due(moment, _MOST_AT_ONCE):
-            if time.monotonic() - begun > _SLICE:  # those that were missed for years are searched for milliseconds
+            if time.monotonic() - begun > _SLICE:  # searching a job that was missed for years takes milliseconds
                 break
             job = self.jobs[job_id]
             if self.keeper is None or self.keeper.may_run(job_id):
@@ -124,7 +124,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
 
     @staticmethod
     def _skip_missed(job: ScheduledJob, now: dtm.datetime) -> None:
-        """Leaves out what APScheduler would go through one by one."""
+        """Skips missed runs, which APScheduler would go through one by one."""
         if job.coalesce:
             job.next_run_time = latest_run(job.trigger, job.next_run_time, now)
             return
@@ -191,7 +191,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
             self.remove_job(job_id)
 
     def shutdown(self) -> None:
-        """See `BaseJobStore`; what is stored stays."""
+        """See `BaseJobStore`; the stored jobs stay."""
         if self.keeper is not None:
             self.keeper.closes()
         self.jobs.clear()
@@ -202,7 +202,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         self._handed.clear()
 
     def _takes_place(self, known: ScheduledJob, job: ScheduledJob) -> bool:
-        """Whether a job is one that the program adds at each start, and goes on in the rhythm of the stored one."""
+        """Whether the program adds a job at each start, so that it continues the schedule of the stored one."""
         is_start = self._scheduler is not None and not self._scheduler.running
         return is_start and self.keeper is not None and self.keeper.is_same_rule(known, job)
 
@@ -213,35 +213,35 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
     # -- what the keeper changes ------------------------------------------------------------------------
 
     def put(self, job: ScheduledJob) -> None:
-        """Holds a job, which may have another time than before."""
+        """Adds or updates a job, whose time may have changed."""
         self.jobs[job.id] = job
         self._timeline.place(job.id, None if job.next_run_time is None else job.next_run_time.timestamp())
 
     def drop(self, job_id: str) -> None:
-        """Holds a job no longer."""
+        """Removes a job."""
         if self.jobs.pop(job_id, None) is not None:
             self._timeline.place(job_id, None)
             self.weigh(job_id, 0)
 
     def weigh(self, job_id: str, weight: int) -> None:
-        """Says how many bytes the document of a job has."""
+        """Notes the size of a job's document, in bytes."""
         self.weight += weight - self._weights.pop(job_id, 0)
         if weight:
             self._weights[job_id] = weight
 
     def wait(self, job_id: str, until: float) -> None:
-        """Does not run a job before a moment."""
+        """Delays a job until a moment."""
         job = self.jobs.get(job_id)
         if job is not None and job.next_run_time is not None:
             self._timeline.place(job_id, max(until, job.next_run_time.timestamp()))
 
     def wake(self) -> None:
-        """Lets the scheduler look for jobs that are due."""
+        """Lets the scheduler search for due jobs."""
         if self._scheduler is not None and self._scheduler.running:
             self._scheduler.wakeup()
 
     def adopt(self, job: ScheduledJob) -> ScheduledJob:
-        """A job that was made of what is stored belongs to this store, as a job store has to say.
+        """Marks a job that was restored as belonging to this store, as every job store must.
 
         APScheduler 3 has no public name for that; all job stores set this attribute.
         """
@@ -257,7 +257,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
         asyncio.get_running_loop().call_soon(self._settle, job.id, run)
 
     def noted(self, event: Any) -> None:
-        """The scheduler tells of the beginning and the end of runs."""
+        """Handles the scheduler's events at the beginning and end of runs."""
         run = self.runs.get(event.job_id)
         if run is None:
             return
@@ -270,7 +270,7 @@ class MongoJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler 3 is not
             self._settle(event.job_id, run)
 
     def _settle(self, job_id: str, run: Run) -> None:
-        """Notes the end of a run, if nothing of it is pending: also of one that the scheduler could not begin."""
+        """Notes the end of a run with nothing pending, including one that the scheduler could not begin."""
         if run.pending > 0 or self.runs.get(job_id) is not run:
             return
         del self.runs[job_id]

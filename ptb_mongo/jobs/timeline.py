@@ -9,7 +9,7 @@ __all__ = ["Timeline"]
 
 
 class Timeline:
-    """Moments of jobs, in order: by the moment, then by the job's id."""
+    """The moments of jobs, ordered by moment and then by id."""
 
     def __init__(self) -> None:
         self._ordered: list[tuple[float, str]] = []
@@ -25,7 +25,7 @@ class Timeline:
             bisect.insort(self._ordered, (moment, job_id))
 
     def due(self, now: float, at_most: int) -> list[str]:
-        """The jobs that are due by now, the earliest first."""
+        """The jobs that are due now, the earliest first."""
         end = min(at_most, bisect.bisect_right(self._ordered, now, key=_moment))
         return [job_id for _, job_id in self._ordered[:end]]
 
@@ -38,7 +38,7 @@ class Timeline:
         return (job_id for _, job_id in self._ordered)
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forgets all jobs."""
         self._ordered.clear()
         self._moments.clear()
 

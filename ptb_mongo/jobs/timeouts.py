@@ -1,8 +1,8 @@
-"""The timeouts of conversations, which PTB makes as jobs that no restart survives: stored as jobs of their own kind.
+"""The timeouts of conversations, which PTB keeps as jobs that do not survive a restart: stored as a kind of job.
 
-What PTB's job holds, the last update and the handler, is stored by the handler's name. When it is due, the handlers of
-`ConversationHandler.TIMEOUT` run with that update and the conversation ends, whoever has made the job: unless the
-conversation has ended before. One that goes on has a new job in the place of this one.
+PTB's job contains the last update and the handler, which is stored by its name. When the job is due, the handlers of
+`ConversationHandler.TIMEOUT` run with that update and the conversation ends, whichever worker created the job, unless
+the conversation has ended before. If it continues, a new job replaces this one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LOGGER = get_logger(__name__)
 _TIMEOUT: Final = "_trigger_timeout"
 _UPDATE_STATE: Final = "_update_state"
 _READ: Final = frozenset({"conversation_key", "update"})
-"""What PTB's job of a timeout holds, in a class that is private: known by what is read from it when it runs."""
+"""The contents of PTB's timeout job, whose class is private: we check which attributes PTB's code reads."""
 
 
 def check_ptb() -> None:
-    """Checks what PTB calls the timeout of a conversation.
+    """Checks PTB's name for the timeout of a conversation.
 
     Raises:
-        ConfigurationError: If this version of PTB calls it something else: no timeout would be stored.
+        ConfigurationError: If this version of PTB uses another name: no timeout would be stored.
     """
     timeout = getattr(ConversationHandler, _TIMEOUT, None)
     read = getattr(getattr(timeout, "__code__", None), "co_names", ())
@@ -66,12 +66,12 @@ class Conversation(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What its job holds."""
+        """The data of its job."""
         return {"handler": self.handler.name, "key": list(self.key), "update": self.update}
 
 
 def timeout_of(callback: Callable[..., Any], data: object) -> Conversation | None:
-    """The conversation of a job that PTB makes for a timeout; `None` if it is another job, or is not to be stored."""
+    """The conversation of a timeout job of PTB's; `None` for any other job, or for one that is not stored."""
     handler = getattr(callback, "__self__", None)
     if not isinstance(handler, ConversationHandler) or getattr(callback, "__name__", "") != _TIMEOUT:
         return None
@@ -82,7 +82,7 @@ def timeout_of(callback: Callable[..., Any], data: object) -> Conversation | Non
 
 
 def conversation_of(application: Application[Any, Any, Any, Any, Any, Any], data: object) -> Conversation | None:
-    """The conversation that stored data names; `None` if it is none of this bot's."""
+    """The conversation that stored data refers to; `None` if this bot has no such conversation."""
     if type(data) is not dict:
         return None
     name, key, update = data.get("handler"), data.get("key"), data.get("update")
@@ -96,7 +96,7 @@ def conversation_of(application: Application[Any, Any, Any, Any, Any, Any], data
 
 
 async def conversation_timeout(context: CallbackContext[Any, Any, Any, Any]) -> None:
-    """Ends a conversation whose time is over; the callback of the jobs that are stored for that."""
+    """Ends a conversation that has timed out; the callback of the stored timeout jobs."""
     application, job = context.application, context.job
     found = conversation_of(application, job.data if job is not None else None)
     if found is None:
@@ -122,7 +122,7 @@ async def conversation_timeout(context: CallbackContext[Any, Any, Any, Any]) -> 
 
 
 def _end(handler: Handler, key: ConversationKey) -> None:
-    """Ends a conversation, as its handler does it; PTB has no public name for that."""
+    """Ends a conversation in the same way as its handler; PTB has no public name for that."""
     update_state = getattr(handler, _UPDATE_STATE, None)
     if update_state is None:
         raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""APScheduler's triggers in plain form, and back; and when they are due, at a bounded cost.
+"""Converts APScheduler's triggers to plain form and back, and computes when they are due, at a bounded cost.
 
-What a stranger may have stored is built by APScheduler's constructors from checked arguments. A rule of cron that
-matches no day, "30 February", would be searched up to the year 9999 on the bot's own time: what comes from the database
-is searched no further than a few years ahead.
+What a stranger may have stored is built by APScheduler's constructors from checked arguments. A cron rule that matches
+no day, such as "30 February", would make APScheduler search up to the year 9999, and block the bot: so rules from the
+database are searched only a few years ahead.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _AHEAD: Final = dtm.timedelta(days=9 * 366)  # there are eight years between 29 
 _FEW_YEARS: Final = re.compile(r"\d{4}(,\d{4}){0,8}")
 _SECOND: Final = dtm.timedelta(seconds=1)
 _NEVER: Final[dict[tuple[str, ...], dtm.datetime]] = {}
-"""Rules without a match as far ahead as is searched, and from when on; a stranger may store one a thousand times."""
+"""Rules without a match within the search, and from when on; a stranger may store the same one a thousand times."""
 _MOST_NEVER: Final = 1000
 _AGAIN: Final = dtm.timedelta(days=1)
 
 
 class _StoredCron(CronTrigger):  # type: ignore[misc]  # APScheduler 3 is not typed
-    """A rule of cron from the database."""
+    """A cron rule from the database."""
 
     def get_next_fire_time(self, previous_fire_time: Any, now: dtm.datetime) -> Any:
         """See `CronTrigger`."""
@@ -70,7 +70,7 @@ class _StoredCron(CronTrigger):  # type: ignore[misc]  # APScheduler 3 is not ty
 
 
 def plain_date(date: dtm.datetime) -> dtm.datetime:
-    """An instant as MongoDB has it: in UTC, with milliseconds."""
+    """An instant in MongoDB's precision: in UTC, with milliseconds."""
     utc = date.astimezone(_UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
@@ -122,7 +122,7 @@ def _plain_cron(trigger: Any, codec: Codec) -> dict[str, Any]:
 
 
 def _daily(given: Mapping[str, str]) -> dict[str, Any] | None:
-    """What `run_daily` and `run_monthly` make, in their words; `None` if it is something else."""
+    """The arguments of `run_daily` or `run_monthly`; `None` for any other rule."""
     days = given.keys() - {"hour", "minute", "second"}
     numbers = [given.get(name, "") for name in ("hour", "minute", "second")]
     if len(days) != 1 or not all(number.isdecimal() for number in numbers):
@@ -155,7 +155,7 @@ def trigger_of(record: Mapping[str, Any], codec: Codec) -> Any:
     """The trigger of a checked plain form.
 
     Raises:
-        DecodeError: If APScheduler, or this machine's time zones, know no such thing.
+        DecodeError: If APScheduler, or this machine's time zone database, does not know it.
     """
     kind = record["kind"]
     try:
@@ -173,7 +173,7 @@ def trigger_of(record: Mapping[str, Any], codec: Codec) -> Any:
         return _StoredCron(**_cron_fields(record), **ends)
     except DocumentError:
         raise
-    except Exception as error:  # whatever APScheduler raises for what it does not know
+    except Exception as error:  # APScheduler may raise anything for what it does not know
         raise DecodeError(f"it is not a trigger: {type(error).__name__}", path="trigger") from error
 
 
@@ -202,7 +202,7 @@ def _in_zone(date: dtm.datetime | None, zone: dtm.tzinfo) -> dtm.datetime | None
 
 
 def first_run(next_run: dtm.datetime | None, trigger: Any, now: dtm.datetime) -> dtm.datetime | None:
-    """When a job runs next that is loaded; in the zone of its trigger."""
+    """The next run of a job that is being loaded, in the zone of its trigger."""
     if next_run is MISSING_RUN or next_run == MISSING_RUN:
         found: dtm.datetime | None = trigger.get_next_fire_time(None, now)
         return found
@@ -215,9 +215,10 @@ def _zone_in(trigger: Any) -> dtm.tzinfo:
 
 
 def latest_run(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.datetime:
-    """The last time up to now at which a trigger is due, from a time on at which it is.
+    """The last time up to now at which a trigger is due, starting from a time at which it is due.
 
-    APScheduler goes from one to the next, which for a job of each second takes seconds after a week without the bot.
+    APScheduler goes from one time to the next, which takes seconds for a job that runs every second after a week
+    without the bot.
     """
     following = trigger.get_next_fire_time(next_run, now)
     if following is None or following > now:
@@ -225,7 +226,7 @@ def latest_run(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.d
     if getattr(trigger, "jitter", None):
         return max(next_run, now - _SECOND)
     if type(trigger) is IntervalTrigger:
-        begin = next_run.astimezone(_UTC)  # in another zone, what is added is the time of its clocks
+        begin = next_run.astimezone(_UTC)  # in any other zone, Python adds wall-clock time
         missed = int((now - begin) / trigger.interval)
         latest: dtm.datetime = begin + missed * trigger.interval
         return latest.astimezone(next_run.tzinfo)
@@ -233,7 +234,7 @@ def latest_run(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.d
 
 
 def _latest_match(trigger: Any, next_run: dtm.datetime, now: dtm.datetime) -> dtm.datetime:
-    """The last time up to now that matches: the latest second from which on there is one, found by halves."""
+    """The last matching time up to now, found by bisection: the latest second with a match at or after it."""
     begin, found = next_run.astimezone(_UTC), next_run
     low, high = 0, int((now - begin) / _SECOND) + 1
     while low < high:

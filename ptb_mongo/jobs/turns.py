@@ -1,7 +1,7 @@
-"""How a job is run: in a worker that shares its data, as a turn of its user and chat, and as nothing of anybody else's.
+"""How a job runs: in a worker that shares its data, as a turn of its own user and chat, and of nobody else's.
 
-The task of a job may have been begun by a handler, and has copied its context: so it would seem to run in the turn of
-whoever has added the job, or any job.
+A handler may have started the task of a job, which then has a copy of the handler's context: so the job would seem to
+run in the turn of whoever added it, or another job.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def run_job(application: Application[Any, Any, Any, Any, Any, Any], job: J
     """Runs a job; errors of its callback go to the error handlers.
 
     Raises:
-        PersistenceError: If it was not run, as what others have changed could not be read; or its lease not acquired.
+        PersistenceError: If it did not run, as others' changes could not be read, or its lease could not be acquired.
     """
     if not isinstance(application, SharedApplication):
         await job.run(application)
@@ -33,7 +33,7 @@ async def run_job(application: Application[Any, Any, Any, Any, Any, Any], job: J
         with outside():
             await job.run(application)
         return
-    # As PTB does it, a run goes on when its task is cancelled: with its turn, which ends after it.
+    # As in PTB, a run continues when its task is cancelled; so does its turn, which ends after it.
     await asyncio.shield(
         application.run_in_turn(
             partial(_run, application, job),
@@ -45,17 +45,17 @@ async def run_job(application: Application[Any, Any, Any, Any, Any, Any], job: J
 
 
 async def _run(application: SharedApplication[Any, Any, Any, Any, Any, Any], job: Job[Any]) -> None:
-    """Does what `Job.run` does, but in this task, which is the turn's: a turn in the callback is inside of that one."""
+    """Does the same as `Job.run`, but in the turn's own task, so that a turn in the callback is inside this one."""
     try:
         context = application.context_types.context.from_job(job, application)
         await context.refresh_data()
         await job.callback(context)
-    except Exception as error:  # noqa: BLE001  (whatever a callback raises goes to the error handlers)
+    except Exception as error:  # noqa: BLE001  (anything that a callback raises goes to the error handlers)
         await application.create_task(application.process_error(None, error, job=job), name=f"Job:{job.id}:error")
     finally:
         application.mark_data_for_update_persistence(chat_ids=job.chat_id, user_ids=job.user_id)
 
 
 def lease_timeout_of(application: Application[Any, Any, Any, Any, Any, Any]) -> float | None:
-    """Seconds after which another worker takes over what a worker that has died was doing; `None` for a single bot."""
+    """Seconds after which another worker takes over the work of a dead one; `None` for a single bot."""
     return application.lease_timeout if isinstance(application, SharedApplication) else None

@@ -1,7 +1,7 @@
-"""A bot's database without the bot: moving in and out, looking at it, repairing it.
+"""A bot's database without the bot: moving in and out, inspecting and repairing it.
 
-No terminal is needed: the command line shows what this package says. Whatever is written goes through the
-package's own codec and driver, and nothing is written over unless that is asked for.
+It needs no terminal: the command line shows its results. All writes go through our own codec and driver, and nothing
+is overwritten unless that is asked for.
 """
 
 from ptb_mongo.migration.data import KINDS, BotData, Kind

@@ -1,10 +1,11 @@
 """Jobs that APScheduler's `MongoDBJobStore` has stored for PTB, as documents of a `MongoJobQueue`.
 
-Such a store holds pickles, which APScheduler restores without restrictions. Here they are read as all foreign pickles
-are: nothing of them runs. An object of APScheduler is its class's name and its state, a callback its name.
+Such a store contains pickles, which APScheduler restores without restrictions. Here they are read like all foreign
+pickles: none of their code runs. An object of APScheduler is represented by its class's name and its state, a callback
+by its name.
 
 PTB's `Job` cannot be pickled. `ptbcontrib.ptb_jobstores` stores `(name, data, chat_id, user_id, callback)` instead, and
-the example that this package once had `(callback, data, name, chat_id, user_id)`.
+a former example of this package stored `(callback, data, name, chat_id, user_id)`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class _Held:
 
 
 class _Names(Names):
-    """Classes of APScheduler are held, not made."""
+    """Finds names; objects of APScheduler are only held, not created."""
 
     def find(self, module: str, name: str) -> Any:
         """See `Names.find`."""
@@ -78,7 +79,7 @@ def job_document(pickled: object, codec: Codec, trust: Trust, bot: telegram.Bot 
         pickled: Its `job_state`.
         codec: Encodes its data.
         trust: Which classes may be loaded.
-        bot: Stands where the bot stood.
+        bot: Takes the place of the bot.
 
     Raises:
         DocumentError: If it cannot be read or stored.
@@ -106,7 +107,7 @@ def job_document(pickled: object, codec: Codec, trust: Trust, bot: telegram.Bot 
 
 
 def _of_ptb(args: object) -> tuple[str, Any, Any, Any, Any]:
-    """What PTB's job was made of: callback, data, name, chat and user."""
+    """The arguments of PTB's job: callback, data, name, chat and user."""
     if type(args) is tuple and len(args) == _ARGUMENTS:
         if (callback := _name_of(args[0])) is not None:
             return callback, *args[1:]
@@ -139,7 +140,7 @@ def _trigger(held: object) -> Any:
             fields = [field.state for field in state["fields"]]
             given = {field["name"]: _expressions(field) for field in fields if not field.get("is_default")}
             return CronTrigger(**given, **ends)
-    except Exception as error:  # whatever APScheduler raises for what it does not know
+    except Exception as error:  # APScheduler may raise anything for what it does not know
         raise DecodeError(f"its trigger cannot be read ({type(error).__name__})", path="trigger") from error
     raise DecodeError(f"a {kind:.100} is a trigger that cannot be stored", path="trigger")
 
@@ -149,7 +150,7 @@ def _expressions(field: Mapping[str, Any]) -> str:
 
 
 def _expression(held: _Held, *, is_weekday: bool) -> str:
-    """An expression of cron, as APScheduler takes it; a field's name and its numbers say the rest."""
+    """A cron expression for APScheduler, made from a pickled expression object."""
     state, kind = held.state, type(held).__name__
     if kind == "LastDayOfMonthExpression":
         return "last"

@@ -1,7 +1,7 @@
-"""Backs up and restores a bot's documents, byte for byte, also while the bot runs.
+"""Backs up and restores a bot's documents, byte for byte, even while the bot runs.
 
-A backup is read at one point in time where the server offers that. A restore never replaces what differs from the
-backup unless it is told to: what is stored now is newer. A bot that runs takes what is restored for edits by others.
+A backup is read at one point in time if the server offers that. A restore replaces what differs from the backup only
+if it is told to, as what is stored now is newer. To a running bot, restored documents are edits by others.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ptb_mongo.sync.vanishing import ORDER, RESTORED
 __all__ = ["BACKED_UP", "BackedUp", "Restored", "back_up", "restore", "restore_from_bots"]
 
 BACKED_UP: Final = ("user_data", "chat_data", "bot_data", "conversations", "callback_data", "jobs")
-"""The collections in a backup, with their quarantines. Leases are not: whoever holds one now does not hold it later."""
+"""The collections in a backup, with their quarantines. Leases are not included, as their holders will have changed."""
 
 _ASKED: Final = 60
-_PAUSE: Final = 0.5  # seconds between two looks at what the bots have stored
-_STEADY: Final = 4  # looks that see nothing new: no bot says when it has stored everything
+_PAUSE: Final = 0.5  # seconds between two checks of what the bots have stored
+_STEADY: Final = 4  # checks without anything new, as no bot reports that it has stored everything
 _MOST: Final = 4 << 20  # bytes that are written with one command
-_READ: Final = 5000  # documents that are read at once, so that the last ones are packed meanwhile
+_READ: Final = 5000  # documents that are read at once, while the previous ones are compressed
 _AHEAD: Final = 2  # commands and blocks at once
 _NUMBER: Final = frozenset({int, bson.Int64, float})
 _OF_THE_FORMAT: Final = {
@@ -52,12 +52,12 @@ Advance = Callable[[str, int], None]
 
 
 class BackedUp(NamedTuple):
-    """What a backup holds.
+    """What a backup contains.
 
     Attributes:
-        documents: How many documents of each collection.
-        size: The bytes of the file.
-        is_snapshot: Whether they are of one point in time.
+        documents: The number of documents of each collection.
+        size: The size of the file in bytes.
+        is_snapshot: Whether all documents are from one point in time.
     """
 
     documents: dict[str, int]
@@ -70,12 +70,12 @@ class Restored:
     """What a restore has found and done, by collection.
 
     Attributes:
-        in_backup: How many documents the backup holds of what is wanted.
+        in_backup: How many of the wanted documents are in the backup.
         new: Those that are not stored.
-        same: Those that are stored just as they are.
-        different: Those that are stored in another version, which counts as newer.
+        same: Those that are stored identically.
+        different: Those that are stored in a different version, which counts as newer.
         written: Those that were written.
-        problems: Why others were not.
+        problems: Why others were not written.
     """
 
     in_backup: Counter[str] = field(default_factory=Counter)
@@ -87,12 +87,12 @@ class Restored:
 
 
 async def back_up(database: Database, path: Path, advance: Advance = lambda _, __: None) -> BackedUp:
-    """Writes all documents of a bot into a file.
+    """Writes all documents of a bot to a file.
 
     Args:
         database: The database.
         path: The file.
-        advance: Told of the progress.
+        advance: Called with the progress.
 
     Raises:
         ConfigurationError: If there is nothing to back up.
@@ -118,7 +118,7 @@ async def back_up(database: Database, path: Path, advance: Advance = lambda _, _
             finally:
                 if writing is not None:
                     await writing
-            if not writer.counts and not form:  # a name is misspelt, perhaps: nobody should rely on such a file
+            if not writer.counts and not form:  # perhaps a name is misspelled: nobody should rely on such a file
                 under = f", under the prefix {database.prefix!r}" if database.prefix else ""
                 raise ConfigurationError(f"nothing of a bot is stored in {database.name!r}{under}: no file was written")
             size = await asyncio.to_thread(writer.finish)
@@ -145,14 +145,14 @@ async def restore(
     Args:
         database: The database.
         reader: The backup.
-        subject: Whose documents; by default all.
+        subject: Whose documents to restore; by default, all.
         apply: Whether to write.
-        overwrite: Whether to replace what is stored in another version.
-        advance: Told of the progress.
+        overwrite: Whether to replace what is stored in a different version.
+        advance: Called with the progress.
 
     Raises:
-        ConfigurationError: If the file is damaged; what comes before the damage was restored then. Or if it is another
-            bot's, or of a newer version.
+        ConfigurationError: If the file is damaged (everything before the damage has then been restored), belongs to
+            another bot, or has a newer version.
     """
     restored = Restored()
     form = _format_in(reader.header)
@@ -185,7 +185,7 @@ async def restore(
 
 
 def _pieces(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Documents in pieces that are sent with one command."""
+    """Documents in pieces, each for one command."""
     start = size = 0
     for index, raw in enumerate(raws):
         if size and size + len(raw) > _MOST:
@@ -197,7 +197,7 @@ def _pieces(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _is_usable(kind: str, raw: bytes, restored: Restored) -> bool:
-    """Whether something is a document that a server can store; what is none is one of the problems."""
+    """Whether something is a document that a server can store; otherwise, notes a problem."""
     try:
         document = bson.decode(raw, ANYTHING)
     except (bson.errors.BSONError, RecursionError) as error:
@@ -249,7 +249,7 @@ async def _restore_some(database: Database, block: Block, restored: Restored, *,
 
 
 def _key(raw: bytes) -> bytes:
-    """The `_id` of a document as bytes; numbers that MongoDB takes for the same are the same."""
+    """The `_id` of a document as bytes; equal for numbers that MongoDB treats as equal."""
     document_id = bson.decode(raw, ANYTHING)["_id"]
     if type(document_id) in {int, float, bson.Int64} and float(document_id).is_integer():
         document_id = bson.Int64(document_id)
@@ -261,10 +261,10 @@ def _problem(collection: str, raw: bytes, reason: str) -> DocumentError:
 
 
 async def restore_from_bots(database: Database) -> dict[str, int] | None:
-    """Has every bot that runs store what it has in memory, after its database was dropped.
+    """Makes every running bot store what it has in memory, after its database was dropped.
 
     Returns:
-        How many documents of each collection are there when nothing has come for two seconds; `None` if no bot has
+        How many documents of each collection exist when nothing new has come for two seconds; `None` if no bot has
         answered.
     """
     order = {ORDER: "bot", "number": uuid.uuid4().hex}
@@ -297,7 +297,7 @@ async def _counts(database: Database) -> dict[str, int]:
 
 
 def _format_in(header: Mapping[str, Any]) -> dict[str, Any]:
-    """What a backup says of version and bot, whoever has made it; only what a format document has.
+    """The version and the bot in a backup's header, reduced to what a format document has, as anybody may have made it.
 
     Raises:
         ConfigurationError: If its documents have a newer form.
@@ -318,10 +318,10 @@ def _format_in(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _check_owner(database: Database, form: Mapping[str, Any]) -> None:
-    """Checks that a place is empty, or the same bot's.
+    """Checks that a database is empty, or belongs to the same bot.
 
     Raises:
-        ConfigurationError: If it is another bot's.
+        ConfigurationError: If it belongs to another bot.
     """
     there = whole_number((await database.format() or {}).get("bot_id"))
     bot = whole_number(form.get("bot_id"))

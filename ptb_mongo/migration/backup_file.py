@@ -1,9 +1,9 @@
 """The file of a backup: written and read block by block, so that neither takes more memory than one block.
 
-gzip, with BSON documents in it: a header, blocks of documents exactly as they are stored, and an end that counts them.
-Each block has a checksum, and the end one over everything: a file that was cut off or changed is refused before
-anything of the damaged part is used. Whoever has made the file is a stranger: nothing is restored here, sizes are
-limited, and only BSON is read.
+It is a gzip file of BSON documents: a header, blocks of documents exactly as they are stored, and an end that counts
+them. Each block has a checksum, and the end has one of everything: a file that was truncated or changed is refused
+before anything in the damaged part is used. Whoever created the file is a stranger: no objects are restored here, sizes
+are limited, and only BSON is read.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ptb_mongo.errors import ConfigurationError
 __all__ = ["VERSION", "BackupReader", "BackupWriter", "Block"]
 
 VERSION: Final = 1
-_GZIP: Final = 31  # bits of the window, with the header and the checksum of gzip
-_LEVEL: Final = 1  # a higher one takes three times as long and saves a tenth
+_GZIP: Final = 31  # zlib's window bits, for the header and the checksum of gzip
+_LEVEL: Final = 1  # a higher level takes three times as long and saves a tenth
 _CHUNK: Final = 1 << 18
-_LARGEST: Final = 64 << 20  # bytes of a block: a batch of a server has 16 MB
-_SHORTEST: Final = 5  # bytes of a document without fields
+_LARGEST: Final = 64 << 20  # bytes of a block; a batch of a server has up to 16 MB
+_SHORTEST: Final = 5  # bytes of an empty document
 
 
 class Block(NamedTuple):
     """Some documents of one collection.
 
     Attributes:
-        kind: The collection's name, without a prefix.
+        kind: The collection's name, without prefix.
         raws: The documents.
     """
 
@@ -47,11 +47,11 @@ class Block(NamedTuple):
 
 
 class BackupWriter:
-    """Writes a file, which appears under its name when it is complete.
+    """Writes a file, which appears under its name only when it is complete.
 
     Args:
         path: The file.
-        header: What it says of itself.
+        header: Its description of itself.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
@@ -105,10 +105,10 @@ class BackupReader:
         path: The file.
 
     Attributes:
-        header: What it says of itself.
+        header: Its description of itself.
 
     Raises:
-        ConfigurationError: If it is no backup, or one of a newer version.
+        ConfigurationError: If it is not a backup, or has a newer version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -130,10 +130,10 @@ class BackupReader:
             raise
 
     def blocks(self) -> Iterator[Block]:
-        """The blocks, each after its checksum; raises at a damaged one, and at the end if some are missing.
+        """The blocks, each after a check of its checksum.
 
         Raises:
-            ConfigurationError: If the file is damaged.
+            ConfigurationError: If a block is damaged, or, at the end, if some are missing.
         """
         digest, counts = hashlib.sha256(), Counter[str]()
         while (found := self._next()) is not None:
@@ -175,7 +175,7 @@ class BackupReader:
                     return
                 buffer += unpacker.decompress(rest, _CHUNK * 4)
                 rest = b""
-            if wanted == 4:  # noqa: PLR2004  (bytes of a length)
+            if wanted == 4:  # noqa: PLR2004  (the size of a length)
                 wanted = int.from_bytes(buffer[:4], "little")
                 if not _SHORTEST <= wanted <= _LARGEST:
                     raise self._damaged("a block has an impossible length")
@@ -196,7 +196,7 @@ class BackupReader:
 
 
 def _is_whole(documents: bytes) -> bool:
-    """Whether bytes are documents one after another, as far as their lengths say."""
+    """Whether bytes are a sequence of documents, judged by their lengths."""
     start, end = 0, len(documents)
     while start < end:
         length = int.from_bytes(documents[start : start + 4], "little")

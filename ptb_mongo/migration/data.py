@@ -1,4 +1,4 @@
-"""A bot's data as plain Python objects, between where it comes from and where it goes; no I/O."""
+"""A bot's data as plain Python objects, between its source and its destination; no I/O."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["KINDS", "STORED", "BotData", "Kind"]
 
 Kind = Literal["user_data", "chat_data", "bot_data", "conversations", "callback_data", "jobs"]
 KINDS: Final[tuple[Kind, ...]] = ("user_data", "chat_data", "bot_data", "conversations", "callback_data")
-"""What a persistence of PTB keeps, and moves in and out."""
+"""What a PTB persistence keeps, and what can be imported and exported."""
 
 STORED: Final[tuple[Kind, ...]] = (*KINDS, "jobs")
-"""What lies in a bot's database."""
+"""What is in a bot's database."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class BotData:
         bot_data: The bot's data; `None` if there is none.
         conversations: The states of each handler's conversations.
         callback_data: The cache of arbitrary callback data; `None` if there is none.
-        refused: Names that the source wants to be loaded and that may not be, each with the reason.
+        refused: Names in the source that may not be loaded, each with the reason.
         problems: What is missing here because it could not be read.
     """
 

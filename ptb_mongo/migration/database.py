@@ -1,4 +1,4 @@
-"""A bot's database without the bot: its documents, each decoded, or with the reason why it cannot be."""
+"""A bot's database without the bot: its documents, each decoded or with the reason why it cannot be decoded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stored:
 
     Attributes:
         id: Its `_id`.
-        key: What the scope knows it by; `None` if the `_id` is none of ours.
+        key: Its key in the scope; `None` if the `_id` is not one of ours.
         raw: Its bytes.
         body: Its decoded fields; empty if there is an error.
         error: Why it cannot be read.
@@ -52,12 +52,12 @@ class Database:
     Args:
         driver: The database.
         name: Its name.
-        prefix: What the names of the collections begin with.
+        prefix: The beginning of the collections' names.
         trusted: Classes, or names of modules, whose objects may be stored and restored.
-        aliases: Classes by the names that they had before.
-        migrations: What data goes through when it is read; by default it is read as it is stored.
-        exclude: Paths of what is neither read nor written.
-        bot: Stands where the bot stands in the data.
+        aliases: Classes by their former names.
+        migrations: Functions to apply to data when it is read; by default, it is read as it is stored.
+        exclude: Paths of values that are neither read nor written.
+        bot: Takes the place of the bot in the data.
 
     Attributes:
         scopes: The documents of each kind of data.
@@ -86,7 +86,7 @@ class Database:
         self.codec = codec = Codec(self.trusted, lambda: bot, aliases)
         codec.import_trusted()
         names: tuple[ScopeName, ...] = ("user_data", "chat_data", "bot_data")
-        # `object`: what type the data should be, only the bot knows
+        # `object`, as only the bot knows the type of the data
         new = dict.fromkeys(names, object)
         scopes = make_scopes(codec, prefix=prefix, new=new, migrations=migrations, exclude=exclude)
         self.callback_data = scopes.callback_data
@@ -120,12 +120,12 @@ class Database:
         Args:
             client: A URI or a client, as for `MongoPersistence`.
             name: The database's name; by default that of the URI.
-            prefix: What the names of the collections begin with.
+            prefix: The beginning of the collections' names.
             trusted: Classes, or names of modules, whose objects may be stored and restored.
-            aliases: Classes by the names that they had before.
-            migrations: What data goes through when it is read.
-            exclude: Paths of what is neither read nor written.
-            bot: Stands where the bot stands in the data.
+            aliases: Classes by their former names.
+            migrations: Functions to apply to data when it is read.
+            exclude: Paths of values that are neither read nor written.
+            bot: Takes the place of the bot in the data.
 
         Raises:
             ConfigurationError: If the URI or the name cannot be used.
@@ -144,7 +144,7 @@ class Database:
         )
 
     async def close(self) -> None:
-        """Closes the connection, if it is ours."""
+        """Closes the connection if it is ours."""
         await self.driver.close()
 
     @property
@@ -153,12 +153,12 @@ class Database:
         return f"{self.prefix}{_FORMAT}"
 
     async def format(self) -> dict[str, Any] | None:
-        """The document that says which version of the storage format this is, and whose; `None` in a new database.
+        """The document with the version of the storage format and the owner; `None` in a new database.
 
-        A version that no ptb_mongo writes is taken for this one, and stands in `odd_version`.
+        A version that no ptb_mongo writes counts as the current one, and is noted in `odd_version`.
 
         Raises:
-            FormatError: If it is newer than what is known here.
+            FormatError: If it is newer than this version of ptb_mongo.
         """
         found: dict[str, Any] | None = None
         async for document in self.driver.find(self.format_collection, {"_id": "format"}):
@@ -168,7 +168,7 @@ class Database:
         return found
 
     async def begin(self, bot_id: int) -> None:
-        """Notes version and bot in a new database, as the bot would do it when it starts."""
+        """Notes version and bot in a new database, as the bot would do at its start."""
         made = {"version": FORMAT_VERSION, "bot_id": bot_id, "created_at": dtm.datetime.now(dtm.timezone.utc)}
         await self.driver.insert_if_missing(self.format_collection, "format", made)
 
@@ -178,9 +178,9 @@ class Database:
         """The documents of one kind, whether they can be decoded or not.
 
         Args:
-            kind: Which kind.
-            query: Which documents; by default all.
-            also: Fields beside those that are ours, such as `updated_at`.
+            kind: The kind.
+            query: A filter; by default, all documents.
+            also: Fields to read besides ours, such as `updated_at`.
         """
         scope = self.scopes[kind]
         async for raws in self.driver.raw_batches(scope.collection, query or {}, (*scope.fields, *also)):
@@ -194,7 +194,7 @@ class Database:
             key, parts, body = scope.decoded(raw, load(raw))
         except DecodeError as error:
             document_id, key = scope.named(raw)
-            # A new error: the traceback of the one that was raised holds the whole document.
+            # A new error, because the traceback of the raised one keeps the whole document alive.
             located = DecodeError(error.reason, path=error.path)
             located.located(scope.collection, document_id)
             return Stored(document_id, key, raw, {}, located)

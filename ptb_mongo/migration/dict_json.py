@@ -1,4 +1,4 @@
-"""The JSON of `telegram.ext.DictPersistence`, as its properties `user_data_json` and so on give it, in one file."""
+"""The JSON of `telegram.ext.DictPersistence`, from its properties such as `user_data_json`, in one file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["read_dict"]
 
 
 def read_dict(path: Path) -> BotData:
-    """Everything in a file that holds an object with `user_data`, `chat_data`, and so on.
+    """Everything in a file that contains an object with `user_data`, `chat_data`, and so on.
 
-    Each may be the JSON text that `DictPersistence` gives, or the object that the text stands for; the names may
-    end in `_json`. PTB itself reads them, so keys become numbers where it makes them numbers.
+    Each may be the JSON text from `DictPersistence`, or the object that the text represents; the names may end in
+    `_json`. PTB itself reads them, so keys become numbers wherever it makes them numbers.
 
     Raises:
-        DecodeError: If it is something else.
+        DecodeError: If it contains anything else.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

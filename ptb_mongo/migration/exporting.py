@@ -1,4 +1,4 @@
-"""A bot's data out of the database, into a file that `PicklePersistence` loads: nobody is locked in."""
+"""Exports a bot's data to a file that `PicklePersistence` loads, so that nobody is locked in."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["collect", "write_pickle"]
 async def collect(
     database: Database, *, bot_id: int | None = None, advance: Callable[[Kind, int], None] = lambda *_: None
 ) -> BotData:
-    """Everything that a database holds of a bot; what cannot be read is among the `problems`.
+    """All of a bot's data in a database; what cannot be read is listed in `problems`.
 
     Args:
-        database: Where from.
-        bot_id: Whose data of the bot is meant, where there is that of several.
-        advance: Called with the kind of data and the number of documents, every now and then.
+        database: The database.
+        bot_id: The bot's id, if the database has the `bot_data` of several bots.
+        advance: Called now and then with the kind of data and the number of documents.
     """
     data = BotData()
     await database.format()
@@ -40,7 +40,7 @@ async def collect(
             if stored.error is not None:
                 data.problems.append(stored.error)
             elif kind == "conversations" and "state" not in stored.body:
-                continue  # a bot is about to store something in it
+                continue  # a bot is about to store something there
             elif kind == "conversations":
                 handler, key = stored.key
                 data.conversations.setdefault(handler, {})[key] = stored.body["state"]
@@ -63,13 +63,13 @@ async def collect(
 
 
 async def write_pickle(data: BotData, path: Path, bot: telegram.Bot, *, single_file: bool = True) -> list[Path]:
-    """Writes what `PicklePersistence(path, single_file=...)` loads; each file is written whole or not at all.
+    """Writes what `PicklePersistence(path, single_file=...)` loads; each file is written completely or not at all.
 
     Args:
         data: What to write.
-        path: The file; with `single_file=False` what the names of the files begin with.
-        bot: The bot that stands in the data; only a mark is written in its place.
-        single_file: As `PicklePersistence` has it.
+        path: The file; with `single_file=False`, the beginning of the files' names.
+        bot: The bot in the data; only a marker is written in its place.
+        single_file: As for `PicklePersistence`.
 
     Returns:
         The files.
@@ -77,7 +77,7 @@ async def write_pickle(data: BotData, path: Path, bot: telegram.Bot, *, single_f
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         writing: PicklePersistence[Any, Any, Any] = PicklePersistence(
             Path(folder) / path.name,
-            store_data=PersistenceInput(callback_data=False),  # lets any bot in; what is set is written all the same
+            store_data=PersistenceInput(callback_data=False),  # accepts any bot; what is set is written nevertheless
             single_file=single_file,
         )
         writing.set_bot(bot)

@@ -1,7 +1,7 @@
-"""Views for analysts: the stored documents without what only Python needs, made by MongoDB itself when they are read.
+"""Views for analysts: the stored documents without what only Python needs, computed by MongoDB when they are read.
 
-A view is a pipeline, and a pipeline cannot call itself. So the expression that opens a value contains itself, some
-levels deep; what lies deeper stays as it is stored.
+A view is a pipeline, and a pipeline cannot call itself. So the expression that unwraps a value contains itself, a few
+levels deep; what is deeper stays in its stored form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ptb_mongo.migration.data import Kind
 __all__ = ["FlatView", "apply", "flat_views", "value_of"]
 
 _LEVELS: Final = 6
-"""How deep values are opened. The server takes a pipeline of 200 levels, and each of these costs ten."""
+"""How deep values are unwrapped. The server accepts 200 levels in a pipeline, and each of these takes ten."""
 _SUFFIX: Final = "_flat"
 _DATA: Final[tuple[Kind, ...]] = ("user_data", "chat_data", "bot_data")
 _BESIDE: Final = ("updated_at", "seen_at")
@@ -29,18 +29,18 @@ _FIELDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 _OPENED: Final = ("key", "state", "data")
 
 Expression = Any
-"""An expression of MongoDB's aggregations."""
+"""An aggregation expression of MongoDB."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlatView:
-    """A view, and what there is of it.
+    """A view and its state.
 
     Attributes:
         name: Its name.
         source: The collection that it shows.
-        pipeline: What it does with each document.
-        status: Whether it is there, as it should be or in another form.
+        pipeline: Its pipeline.
+        status: Whether it exists, in the right form or in another one.
     """
 
     name: str
@@ -50,7 +50,7 @@ class FlatView:
 
 
 def _peeled(value: str) -> Expression:
-    """The content of a tagged value; of another one, itself."""
+    """The content of a tagged value; any other value itself."""
 
     def tagged(*tags: str) -> Expression:
         return {"$in": [f"{value}.{TAG}", list(tags)]}
@@ -72,11 +72,11 @@ def _peeled(value: str) -> Expression:
 
 
 def value_of(value: str, levels: int = _LEVELS) -> Expression:
-    """A value without tags: dates are dates, objects their attributes, sets and tuples arrays.
+    """A value without tags: dates are dates, objects become their attributes, sets and tuples arrays.
 
     Args:
-        value: The path to it, `"$data"`.
-        levels: How many levels of documents and arrays are opened.
+        value: Its path, such as `"$data"`.
+        levels: How many levels of documents and arrays to unwrap.
     """
     if levels == 0:
         return _peeled(value)
@@ -101,7 +101,7 @@ def value_of(value: str, levels: int = _LEVELS) -> Expression:
 
 def _data_pipeline() -> list[dict[str, Any]]:
     is_document = {"$eq": [{"$type": "$data"}, "object"]}
-    data = {"$cond": [is_document, "$data", {"data": "$data"}]}  # else one bad document would fail the query
+    data = {"$cond": [is_document, "$data", {"data": "$data"}]}  # otherwise, one bad document would make the query fail
     return [
         {"$match": {"data": {"$exists": True}}},
         {"$project": {"data": value_of("$data"), **dict.fromkeys(_BESIDE, 1)}},
@@ -122,10 +122,10 @@ def _wanted() -> Iterator[tuple[Kind, list[dict[str, Any]]]]:
 
 
 async def flat_views(driver: Driver, prefix: str) -> list[FlatView]:
-    """The views that there should be, and what there is of each.
+    """The wanted views, each with its state.
 
     Raises:
-        PersistenceError: If a collection has the name of one.
+        PersistenceError: If a collection has the name of a view.
     """
     wanted = {f"{prefix}{kind}{_SUFFIX}": (f"{prefix}{kind}", pipeline) for kind, pipeline in _wanted()}
     listed = await driver.command({"listCollections": 1, "filter": {"name": {"$in": list(wanted)}}})
@@ -144,7 +144,7 @@ async def flat_views(driver: Driver, prefix: str) -> list[FlatView]:
 
 
 async def apply(driver: Driver, view: FlatView) -> None:
-    """Creates a view, or changes one that is there.
+    """Creates a view, or changes an existing one.
 
     Raises:
         RefusedError: If this user may not do that.

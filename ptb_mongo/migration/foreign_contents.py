@@ -1,7 +1,7 @@
-"""What a foreign pickle puts into containers and objects, and the opcodes of the protocol before the one of today.
+"""How a foreign pickle fills containers and objects, and the opcodes of the earlier protocol 3.
 
-Nothing that a class of the user's does when it is filled ends the reading: an object that cannot be filled is
-replaced by a stand-in, wherever the pickle refers to it from then on.
+If a user's class fails while it is being filled, reading goes on: an object that cannot be filled is replaced by a
+stand-in, wherever the pickle refers to it from then on.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ __all__ = ["ForeignContents"]
 
 
 class ForeignContents(Reader):
-    """The part of a foreign pickle's reader that fills what was made; a subclass makes it.
+    """The part of a foreign pickle's reader that fills objects; a subclass creates them.
 
     Args:
         data: The pickle.
-        names: Says what names mean, and keeps those that are refused.
+        names: Resolves names, and collects those that are refused.
     """
 
     def __init__(self, data: bytes, names: Names) -> None:
         super().__init__(data, ("", ""), is_bounded=False)
         self._names = names
-        self._places: dict[int, int] = {}  # of objects in the memo, which is told right after they were made
+        self._places: dict[int, int] = {}  # positions of objects in the memo, known right after their creation
 
     # -- what cannot be made or filled ------------------------------------------------------------------
 
     def _guarded(self, label: str, make: Callable[[], Any]) -> Any:
-        """What `make` gives; a stand-in if that fails, say because a member of an enum is gone."""
+        """The result of `make`, or a stand-in if that fails, for example because a member of an enum is gone."""
         try:
             return make()
         except HostilePickleError:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever a class's own methods may raise)
+        except Exception as error:  # noqa: BLE001  (a class's own methods may raise anything)
             return self._stand_in(label, error)
 
     def _stand_in(self, label: str, error: Exception) -> Any:
@@ -51,7 +51,7 @@ class ForeignContents(Reader):
         self._stack.append(made)
 
     def _put_in_place(self, other: Any) -> None:
-        """Puts another object in the place of the topmost one, also where it is remembered."""
+        """Replaces the topmost object by another one, also in the memo."""
         obj = self._stack[-1]
         place = self._places.get(id(obj), -1)
         if 0 <= place < len(self._memo) and self._memo[place] is obj:
@@ -113,7 +113,7 @@ class ForeignContents(Reader):
         self.check_hashing(items)
         return items
 
-    # -- protocol 3, which Python 3.6 and 3.7 wrote for PTB 13 -------------------------------------------
+    # -- protocol 3, which Python 3.6 and 3.7 wrote for PTB 13 ------------------------------------------
 
     def _line(self) -> str:
         end = self._data.index(b"\n", self._at)

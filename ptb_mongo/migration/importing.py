@@ -1,7 +1,7 @@
-"""Puts a bot's data into a database: what is missing there, and nothing else unless it is told to.
+"""Imports a bot's data into a database: only what is missing there, unless it is told otherwise.
 
-Nothing is decided by a clock, as no file knows when a user was changed: a document that differs from what is to
-be imported counts as newer, and stays. So an import that was interrupted is simply run again.
+No clock decides anything, as a file does not say when a user was changed: a stored document that differs from the
+imported one counts as newer, and stays. So an interrupted import can simply be run again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOTHING: Final = Exclusion()
 
 
 def _ways_out(kind: Kind, paths: list[str] | None) -> list[str]:
-    """What can be done about values that cannot be stored."""
+    """The options for dealing with values that cannot be stored."""
     ways = ["--skip leaves it out"]
     if paths and kind in get_args(ScopeName):
         ways.append(" ".join(["or", *(f"--drop-path {kind}.{path}" for path in paths)]))
@@ -42,14 +42,14 @@ def _ways_out(kind: Kind, paths: list[str] | None) -> list[str]:
 
 @dataclass(slots=True)
 class Tally:
-    """What an import finds of one kind of data.
+    """The counts of an import for one kind of data.
 
     Attributes:
-        found: Documents in the source; who has no data has none.
+        found: Documents in the source; users without data have none.
         new: Those that the database lacks.
-        same: Those that it has already.
-        different: Those of which it has another version, which counts as newer.
-        unreadable: Those of which it has a version that cannot be read, which is never written over.
+        same: Those that it already has.
+        different: Those that it has in a different version, which counts as newer.
+        unreadable: Those that it has in a version that cannot be read, which is never overwritten.
         refused: Those that cannot be stored.
         written: Those that were written.
     """
@@ -65,11 +65,11 @@ class Tally:
 
 @dataclass(slots=True)
 class Report:
-    """What an import has done, or would do.
+    """What an import has done or would do.
 
     Attributes:
-        tallies: The numbers, for each kind of data.
-        problems: What could not be read or stored, each with place and reason.
+        tallies: The counts, for each kind of data.
+        problems: What could not be read or stored, each with its place and the reason.
         refused: Names of classes that may not be loaded, each with the reason.
         left_out: What was left out of documents, each with its place.
     """
@@ -93,12 +93,12 @@ class Importer:
     """Imports data into a database.
 
     Args:
-        database: Where to.
-        apply: Whether to write; else it is only told what would happen.
-        overwrite: Whether what differs in the database is brought to what the source has.
-        bot_id: The id of the bot, under which its data is stored.
-        skip: Whether values that cannot be stored are left out of their documents, which are refused else.
-        drop: Paths that are left out in any case, as for `exclude`.
+        database: The database.
+        apply: Whether to write; otherwise, only reports what would happen.
+        overwrite: Whether to replace what differs in the database by what the source has.
+        bot_id: The bot's id, under which its data is stored.
+        skip: Whether to leave values that cannot be stored out of their documents; otherwise, these are refused.
+        drop: Paths to leave out in any case, as for `exclude`.
         advance: Called after each batch, with the kind of data and the number of documents.
     """
 
@@ -127,9 +127,9 @@ class Importer:
         """Imports everything.
 
         Raises:
-            ConfigurationError: If there is data of the bot, and its id is not known.
-            FormatError: If the database is that of a newer version.
-            UnavailableError: If the server goes away; what was written stays, and the import may be run again.
+            ConfigurationError: If there is `bot_data`, and the bot's id is unknown.
+            FormatError: If a newer version has written the database.
+            UnavailableError: If the server becomes unreachable; what was written stays, and the import can be repeated.
         """
         if data.bot_data and self._bot_id is None:
             raise ConfigurationError("there is data of the bot itself, which is stored under the bot's id: pass the id")
@@ -154,10 +154,10 @@ class Importer:
             self._advance(kind, seen)
         return report
 
-    # -- what is to be stored ---------------------------------------------------------------------------
+    # -- what to store ----------------------------------------------------------------------------------
 
     def _documents(self, kind: Kind, data: BotData, report: Report) -> Iterator[_Wanted | None]:
-        """The documents of one kind; `None` for what has none, or cannot be stored, which is noted."""
+        """The documents of one kind; `None` for an entry that has none or cannot be stored, which is noted."""
         scope = self._database.scopes[kind]
         tally = report.tallies[kind]
         for document_id, plain in self._encoded(kind, data):
@@ -180,7 +180,7 @@ class Importer:
                 yield _Wanted(document_id, key, plain)
 
     def _encoded(self, kind: Kind, data: BotData) -> Iterator[tuple[Any, Document | DocumentError | None]]:
-        """Each `_id` with its document, or why it cannot be stored; `None` where there is nothing to store."""
+        """Each `_id` with its document, or why it cannot be stored; `None` if there is nothing to store."""
         if kind == "callback_data":
             documents = self._database.callback_data.documents(data.callback_data) if data.callback_data else {}
             for position, (document_id, plain) in enumerate(documents.items()):
@@ -211,10 +211,10 @@ class Importer:
         return plain
 
     def _encoded_or_less(self, kind: Kind, document_id: Any, value: Document) -> Document:
-        """A value's plain form; where it is wished, without what cannot be stored.
+        """A value's plain form; with `skip`, without what cannot be stored.
 
         Raises:
-            EncodeError: If it cannot be stored; it names all that is in the way.
+            EncodeError: If it cannot be stored; it names everything that prevents it.
         """
         scope = self._database.scopes[kind]
         (held,) = value.values()
@@ -233,7 +233,7 @@ class Importer:
             raise EncodeError(reason or error.reason, path=error.path) from error
         return encoded
 
-    # -- what is there already --------------------------------------------------------------------------
+    # -- what exists already ----------------------------------------------------------------------------
 
     async def _import(self, kind: Kind, batch: list[_Wanted], report: Report) -> None:
         if not batch:
@@ -250,7 +250,7 @@ class Importer:
         tally.written += len(operations) - len(failures)
         for index, failure in failures.items():
             operation = operations[index]
-            if isinstance(operation, Insert) and failure.outdated:  # somebody has made it in this moment
+            if isinstance(operation, Insert) and failure.outdated:  # somebody has just created it
                 tally.new -= 1
                 tally.different += 1
                 continue
@@ -258,7 +258,7 @@ class Importer:
             report.problems.append(problem.located(collection, operation.id))
 
     def _operation(self, kind: Kind, wanted: _Wanted, stored: Stored | None, tally: Tally) -> Insert | Update | None:
-        """What is to be written for a document; counts what is the case."""
+        """The write for a document, if it needs one; updates the counts."""
         self._count += 1
         rev = f"{self._database.writer}:{self._count}"
         if stored is None:
@@ -269,10 +269,10 @@ class Importer:
             return None
         parts = part(stored.raw)
         base = load(parts.body)
-        if "data" in base:  # what is dropped is not removed there
+        if "data" in base:  # dropped paths are not removed from what is stored
             base["data"] = self._drop.get(kind, _NOTHING).stripped(base["data"])
         plain = wanted.plain
-        if "position" in plain:  # a place among others, which differs from database to database
+        if "position" in plain:  # a relative position, which differs from database to database
             plain = {**plain, "position": base["position"]}
         changes = diff(base, plain, self._database.scopes[kind].canonical_value)
         if not changes:

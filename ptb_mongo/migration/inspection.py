@@ -1,7 +1,7 @@
-"""Looks at a server and at a bot's database: what it is, what this user may do, and which documents are bad.
+"""Inspects a server and a bot's database: what it is, what this user may do, and which documents are bad.
 
-It leaves nothing behind: rights are tried with operations that fail, or match nothing, after the server has let
-them pass.
+It leaves nothing behind: it tests permissions with operations that the server checks first, and that then fail or
+match nothing.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Server:
 
     Attributes:
         version: MongoDB's version.
-        topology: What kind of server it is, in words.
-        rights: Why each of "read", "write", "index" and "watch" cannot be done; `None` if it can.
-        missing: The actions that this user is missing, each with the collections that it is missing for.
-        granting: The commands of `mongosh` that grant them.
+        topology: The kind of server, in words.
+        rights: Why each of "read", "write", "index" and "watch" is impossible; `None` if it is possible.
+        missing: The actions that this user lacks, each with the collections concerned.
+        granting: The `mongosh` commands that grant them.
     """
 
     version: str
@@ -48,16 +48,16 @@ class Server:
 
 @dataclass(slots=True)
 class Examination:
-    """What reading every document has found.
+    """The result of reading every document.
 
     Attributes:
-        documents: How many there are of each kind.
-        decoded: How many were looked at.
+        documents: How many documents of each kind there are.
+        decoded: How many were tried.
         unreadable: How many of these cannot be read.
-        problems: Those that the bot would put into quarantine.
-        untrusted: Classes and functions that must be trusted, or found, before they can be read, each with the number
-            of documents.
-        ways: What helps against each of them; see `Trouble.kind`.
+        problems: The errors of those that the bot would quarantine.
+        untrusted: Classes and functions that must be trusted, or found, before documents can be read, each with the
+            number of documents.
+        ways: The remedy for each of them; see `Trouble.kind`.
     """
 
     documents: dict[Kind, int] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Examination:
 
 
 async def inspect_server(database: Database) -> Server:
-    """Asks a server what it is, and tries what this user may do.
+    """Asks a server what it is, and tests what this user may do.
 
     Raises:
         UnavailableError: If no server answers.
@@ -97,7 +97,7 @@ async def _connection_status(database: Database) -> dict[str, Any]:
         status = await database.driver.command({"connectionStatus": 1, "showPrivileges": True})
     except ConnectionError:
         raise
-    except PersistenceError:  # then the rights that are tried must do
+    except PersistenceError:  # then testing the permissions must suffice
         return {}
     found: dict[str, Any] = status["authInfo"]
     return found
@@ -138,7 +138,7 @@ async def _rights(database: Database, hello: Mapping[str, Any]) -> dict[str, str
             except ConnectionError:
                 raise
             except PersistenceError as error:
-                if right != "index" or _UNAUTHORIZED in str(error):  # without any index it fails in any case
+                if right != "index" or _UNAUTHORIZED in str(error):  # without any index, it fails in any case
                     rights[right] = str(error)
     try:
         rights["watch"] = await database.driver.can_watch(hello)
@@ -157,8 +157,8 @@ async def examine(
 
     Args:
         database: The database.
-        sample: How many of each kind; all if it is `None`.
-        advance: Called now and then with the kind, the number of documents, and how many there are in all.
+        sample: How many of each kind; `None` for all.
+        advance: Called now and then with the kind, the number of documents, and the total.
     """
     result = Examination()
     for kind in STORED:
@@ -212,17 +212,17 @@ async def _documents(database: Database, kind: Kind, sample: int | None) -> Asyn
 
 
 def is_untrusted(reason: str) -> bool:
-    """Whether classes that are not trusted, or not found under their names, are all that is wrong."""
+    """Whether the only problem is that classes are not trusted, or not found under their names."""
     return _UNTRUSTED.search(reason) is not None or reason.startswith(UNREADABLE.alone)
 
 
 def is_gone(reason: str) -> bool:
-    """Whether it is that a class is not found, though its module is trusted."""
+    """Whether the problem is that a class is not found although its module is trusted."""
     return _GONE.search(reason) is not None
 
 
 def _untrusted(codec: Codec, stored: Stored) -> dict[str, str]:
-    """The classes and functions that keep a document from being read, each with what helps."""
+    """The classes and functions that keep a document from being read, each with the remedy."""
     names: dict[str, str] = {}
     if stored.error is not None:
         names.update(dict.fromkeys(_UNTRUSTED.findall(stored.error.reason), "untrusted"))

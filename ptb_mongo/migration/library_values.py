@@ -1,7 +1,7 @@
-"""What foreign pickles say of values of libraries, of arrays and of iterators: made as the running bot makes them.
+"""Library values, arrays and iterators in foreign pickles: created in the same way as by the running bot.
 
-A pickle names the classes and functions of its library, in each version others. None of them is called: what they are
-given is put into the form that the codec has for such a value, and checked as any stored one.
+A pickle names classes and functions of the library, which differ between versions. None of them is called: their
+arguments are put into the codec's form for such a value, and checked like any stored one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Maker(NamedTuple):
 
     Attributes:
         name: Its name.
-        make: Makes what it would; an `Unfinished` value, if its state is still to come.
+        make: Returns what it would return, or an `Unfinished` value if its state follows later.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Maker(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A value whose state is still to come.
+    """A value whose state follows later.
 
     Attributes:
-        finish: Makes it of its state.
-        name: What makes it.
-        place: Where it is remembered.
+        finish: Creates it from its state.
+        name: The name of what creates it.
+        place: Its position in the memo.
     """
 
     finish: Callable[[Any], Any]
@@ -54,7 +54,7 @@ class _Type(NamedTuple):
 
 
 def unused(value: Any) -> str | None:
-    """The name of a class, a function or a type of a library that stands where a value should; `None` if it is none."""
+    """The name of a library's class, function or type that is in the place of a value; `None` for a real value."""
     if type(value) is _Type:
         return "numpy.dtype"
     return value.name if type(value) in {Maker, Unfinished} else None
@@ -65,7 +65,7 @@ def _form(tag: str, **fields: Any) -> Any:
 
 
 def _whole(offset: Any, unit: dtm.timedelta) -> Any:
-    """An offset as a number of units; what is none is refused later."""
+    """An offset as a number of units; anything else is refused later."""
     units, rest = divmod(offset, unit) if type(offset) is dtm.timedelta else (offset, None)
     return offset if rest else units
 
@@ -113,7 +113,7 @@ def _pendulum_duration(days: Any, seconds: Any, microseconds: Any) -> Any:
 # -- arrays ---------------------------------------------------------------------------------------------
 
 _LITTLE_FORMATS: Final = {0: 1, 1: 1, 2: 2, 4: 2, 6: 4, 8: 4, 10: 8, 12: 8, 14: 4, 16: 8}
-"""The formats in which Python pickles arrays, the lower byte first, and the size of a number in each."""
+"""The little-endian formats in which Python pickles arrays, and the size of a number in each."""
 
 
 def _array(_: Any, code: Any, kind: Any, data: Any) -> Any:
@@ -205,4 +205,4 @@ LIBRARY_NAMES: Final = {
     for module, names in _MODULES.items()
     for name, make in names.items()
 }
-"""What stands for each name, by its module and the name in it."""
+"""What replaces each name, by module and by the name in it."""

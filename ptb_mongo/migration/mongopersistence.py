@@ -1,7 +1,7 @@
-"""The collections of `mongopersistence` 0.3, a peer on PyPI: read only, and never changed.
+"""The collections of `mongopersistence` 0.3, a similar package on PyPI: only read, never changed.
 
-A user or chat is a flat document under its id; the bot is `{_id: 0, content: {…}}`; each handler has one document
-with its name as `_id`, whose other fields are the keys of conversations as Python writes them: `"(1, 2)"`.
+A user or chat is a flat document under its id; the bot is `{_id: 0, content: {…}}`; each handler has one document with
+its name as `_id`, whose other fields are the keys of conversations in Python's notation: `"(1, 2)"`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ptb_mongo.types import ConversationKey
 
 __all__ = ["PeerCollections", "read_mongopersistence"]
 
-# Dates without a zone: so the peer's bots have them.
+# Dates without a zone, as in bots that use that package.
 _OPTIONS: Final[CodecOptions[dict[str, Any]]] = OPTIONS.with_options(tz_aware=False, tzinfo=None)
 _LONGEST_KEY: Final = 1000
 _BOT: Final = 0
@@ -30,7 +30,7 @@ _BOT: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class PeerCollections:
-    """The names of the peer's collections, which it lets its users choose; `None` for what it did not store."""
+    """The names of that package's collections, which its users choose; `None` for what it did not store."""
 
     user_data: str | None = None
     chat_data: str | None = None
@@ -41,10 +41,10 @@ class PeerCollections:
 async def read_mongopersistence(
     driver: Driver, names: PeerCollections, advance: Callable[[int], None] = lambda _: None
 ) -> BotData:
-    """Everything that the peer has stored.
+    """Everything that `mongopersistence` has stored.
 
     Args:
-        driver: The peer's database.
+        driver: Its database.
         names: Its collections.
         advance: Called with the number of documents that were read.
     """
@@ -79,15 +79,15 @@ def _take_conversations(data: BotData, collection: str | None, document: dict[st
         except DecodeError as error:
             data.problems.append(_problem(error.reason, collection, handler, path=text))
             continue
-        if state is not None:  # it has ended
+        if state is not None:  # `None` is a conversation that has ended
             states[key] = state
 
 
 def _conversation_key(text: str) -> ConversationKey:
-    """The key that a field's name stands for.
+    """The key that a field's name represents.
 
     Raises:
-        DecodeError: If it stands for none.
+        DecodeError: If it does not represent one.
     """
     try:
         key = ast.literal_eval(text) if len(text) <= _LONGEST_KEY else None

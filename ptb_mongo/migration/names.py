@@ -1,4 +1,4 @@
-"""The names in a foreign pickle: which class, function or stand-in each means; imports nothing but trusted modules."""
+"""Resolves the names in a foreign pickle to classes, functions or stand-ins; imports only trusted modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Function", "HostilePickleError", "Names", "StandIn", "stands_in"]
 _PUBLIC: Final = ("telegram", "telegram.ext", "telegram.constants", "telegram.error")
 _OF_VIDEO_CHATS: Final = ("Started", "Ended", "Scheduled", "ParticipantsInvited")
 _MOVED: Final = {"pathlib._local": "pathlib"}  # where Python 3.13 defines them
-# What PTB has renamed since version 13.
+# Classes that PTB has renamed since version 13.
 _RENAMED: Final = {
     **{f"telegram.VoiceChat{end}": f"telegram.VideoChat{end}" for end in _OF_VIDEO_CHATS},
     "telegram.error.Unauthorized": "telegram.error.Forbidden",
@@ -28,7 +28,7 @@ _LONGEST_NAME: Final = 100
 
 
 class HostilePickleError(DecodeError):
-    """A pickle was made to run code."""
+    """A pickle was crafted to run code."""
 
     def __init__(self, module: str, name: str) -> None:
         own = f". If {module:.80} is a module of yours: --trust {module:.80}" if takes_a_name(module) else ""
@@ -39,18 +39,18 @@ class HostilePickleError(DecodeError):
 
 
 class StandIn:
-    """What stands for an object whose class may not be loaded; it holds nothing and does nothing."""
+    """Replaces an object whose class may not be loaded; contains nothing and does nothing."""
 
     __slots__ = ()
 
 
 def stands_in(obj: object) -> bool:
-    """Whether this is a stand-in, or the class of one."""
+    """Whether an object is a stand-in, or the class of one."""
     return isinstance(obj, StandIn) or (isinstance(obj, type) and issubclass(obj, StandIn))
 
 
 class Function(enum.Enum):
-    """The functions that a pickle may name; their work is done by the unpickler."""
+    """The functions that a pickle may name; the unpickler does their work."""
 
     RECONSTRUCT_TO = "telegram.ext._picklepersistence._reconstruct_to"
     NEWOBJ = "copyreg.__newobj__"
@@ -70,7 +70,7 @@ class Function(enum.Enum):
 
 
 class Names:
-    """Finds what names mean.
+    """Resolves names.
 
     Args:
         trust: Which classes may be loaded.
@@ -89,10 +89,10 @@ class Names:
         self._stand_ins: dict[tuple[str, str], type[StandIn]] = {}
 
     def find(self, module: str, name: str) -> type | types.FunctionType | Function | Maker:
-        """What a name means.
+        """What a name refers to.
 
         Raises:
-            HostilePickleError: If only an attacker would name it.
+            HostilePickleError: If only an attacker would use it.
         """
         found = self._found.get((module, name))
         if found is None:
@@ -119,11 +119,11 @@ class Names:
         return self.stand_in(module, name, reason)
 
     def _is_of_the_users(self, module: str, name: str) -> bool:
-        """Whether the user has named a module, or a class, that only shares its name with one of Python's."""
+        """Whether the user has given an alias or trusts a module, and it is not Python's module of the same name."""
         return self._trust.has_alias(f"{module}.{name}") or (self._trust.covers(module) and not is_of_python(module))
 
     def stand_in(self, module: str, name: str, reason: str) -> type[StandIn]:
-        """A class that the codec refuses to store, with the name that the user knows."""
+        """A class that the codec refuses to store, under the name that the user knows."""
         module, name = (part.replace("\0", "?")[:_LONGEST_NAME] for part in (module, name))
         self.refused.setdefault(f"{module}.{name}", reason)
         made = self._stand_ins.get((module, name))

@@ -1,4 +1,4 @@
-"""The files of `telegram.ext.PicklePersistence`, single or one for each kind of data, under any PTB since 13."""
+"""The files of `telegram.ext.PicklePersistence`, a single one or one for each kind of data, of any PTB since 13."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DICTS: Final = ("user_data", "chat_data", "conversations")
 
 
 class PickleSource:
-    """What a `PicklePersistence` has written.
+    """The output of a `PicklePersistence`.
 
     Args:
-        path: The file; or what the names of five files begin with, as `single_file=False` makes them.
+        path: The file; or, with `single_file=False`, the beginning of the names of five files.
         trusted: Classes, or names of modules, whose objects may be loaded; and functions that fill a `defaultdict`.
-        bot: Stands where the bot stands in the data.
-        aliases: Classes by the names that they had before.
+        bot: Takes the place of the bot in the data.
+        aliases: Classes by their former names.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -42,7 +42,7 @@ class PickleSource:
     ) -> None:
         self._trust = Trust(trusted, aliases)
         self._bot = bot
-        # A single file holds a dict of all kinds, each of the five files holds one kind.
+        # A single file contains a dict of all kinds, each of the five files contains one kind.
         self.files: dict[str, Path] = {"": path} if path.is_file() else {}
         if not self.files:
             parts = {kind: path.with_name(f"{path.name}_{kind}") for kind in KINDS}
@@ -55,7 +55,7 @@ class PickleSource:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read; may be asked from another thread."""
+        """How many bytes have been read; may be called from another thread."""
         reading = self._reading
         return self._before + (reading.position if reading is not None else 0)
 
@@ -63,7 +63,7 @@ class PickleSource:
         """Everything in the files.
 
         Raises:
-            DecodeError: If one is no pickle of PTB, is damaged, or wants to run code.
+            DecodeError: If one is not a pickle of PTB, is damaged, or would run code.
         """
         refused: dict[str, str] = {}
         found: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def _bot_data(found: dict[str, Any], refused: dict[str, str]) -> BotData:
 
 
 def _loaded(value: Any, kind: str, place: Any, problems: list[DocumentError]) -> Any:
-    """What was read, or `None` for something whole that was not, which is noted."""
+    """What was read, or `None`, with a note, if all of it could not be loaded."""
     if not isinstance(value, StandIn):
         return value
     reason = f"it is an object of {type(value).__module__}.{type(value).__qualname__}, which was not loaded"

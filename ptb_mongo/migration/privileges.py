@@ -1,6 +1,6 @@
-"""What a database user must be allowed to do for a bot, what of that is missing, and the commands that grant it.
+"""The privileges that a bot's database user needs, which of them are missing, and the commands that grant them.
 
-Pure: it is given what the server says of the user. The commands are for `mongosh`, by an administrator.
+Pure: it gets the server's description of the user. The commands are for an administrator, in `mongosh`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, Final
 __all__ = ["ACTIONS", "WATCH", "granting", "missing_actions"]
 
 WATCH: Final = "changeStream"
-"""The one action that a bot can do without: it reads before each update instead."""
+"""The only action that a bot does not need: without it, the bot reads before each update."""
 
 _DATA: Final = ("find", "insert", "update", "remove")
 _FORMAT: Final = ("find", "insert", "update")
 _INDEX: Final = "createIndex"
 ACTIONS: Final = (*_DATA, _INDEX, WATCH)
-"""The actions of the role that is documented, in its order."""
+"""The actions of the documented role, in its order."""
 
 _ROLE: Final = "telegramBot"
 _BUILT_IN: Final = frozenset(
@@ -34,18 +34,18 @@ _BUILT_IN: Final = frozenset(
 def missing_actions(
     status: Mapping[str, Any], database: str, data: Sequence[str], form: str, indexed: str
 ) -> dict[str, list[str]]:
-    """The actions that a user is missing, each with the collections that it is missing for.
+    """The actions that a user lacks, each with the collections concerned.
 
     Args:
-        status: What `connectionStatus` says of the user, with `showPrivileges`.
+        status: The answer to `connectionStatus` with `showPrivileges`.
         database: The database.
         data: The collections of data.
         form: The collection of the format document.
         indexed: The collection that gets an index.
 
     Returns:
-        By action; for the change stream, which is that of the whole database, without a collection. Empty as well if
-        nobody has logged in: the server may ask for no password at all.
+        The collections by action; none for the change stream, which covers the whole database. Also empty if nobody has
+        logged in, as the server may not require a password.
     """
     if not status.get("authenticatedUsers"):
         return {}
@@ -57,14 +57,14 @@ def missing_actions(
         for action, collections in needed.items()
     }
     found = {action: collections for action, collections in missing.items() if collections}
-    # A stream of a database needs both for all of its collections, those of others as well.
+    # A stream of a database needs both for all of its collections, including those of others.
     if not all(_may(privileges, action, database, "") for action in (WATCH, "find")):
         found[WATCH] = []
     return found
 
 
 def _may(privileges: Iterable[Mapping[str, Any]], action: str, database: str, collection: str) -> bool:
-    """Whether an action is allowed in a collection; in the whole database, if its name is empty."""
+    """Whether an action is allowed in a collection, or in the whole database if the name is empty."""
     return any(
         not {action, "anyAction"}.isdisjoint(privilege["actions"])
         and _covers(privilege["resource"], database, collection)
@@ -79,10 +79,10 @@ def _covers(resource: Mapping[str, Any], database: str, collection: str) -> bool
 
 
 def granting(status: Mapping[str, Any], database: str, missing: Iterable[str]) -> list[str]:
-    """The commands that let a user do what is missing: by a role of the user's, or by a new one if all are built in.
+    """The commands that grant the missing actions: by one of the user's roles, or a new one if all are built in.
 
     Args:
-        status: What `connectionStatus` says of the user.
+        status: The answer to `connectionStatus`.
         database: The database.
         missing: The actions.
     """
@@ -92,7 +92,7 @@ def granting(status: Mapping[str, Any], database: str, missing: Iterable[str]) -
     if WATCH in lacking:
         lacking.add("find")
     for role in status.get("authenticatedUserRoles", ()):
-        # A role may only speak of its own database, unless that is "admin".
+        # A role may only grant actions in its own database, unless that is "admin".
         if role["role"] not in _BUILT_IN and role["db"] in {"admin", database}:
             privileges = _privileges(database, [action for action in ACTIONS if action in lacking])
             return [f"{_in(role['db'])}.grantPrivilegesToRole({json.dumps(role['role'])}, {privileges})"]

@@ -1,7 +1,7 @@
-"""Telegram objects as PTB 13 has pickled them: attributes by other names, lists, and the bot among them.
+"""Telegram objects pickled by PTB 13: with different attribute names, with lists, and with the bot inside.
 
-PTB's own `de_json` makes today's object of what Telegram once sent, which is what the attributes are: what has
-become of a field since then, it knows best. A field that PTB does not know any more comes into `api_kwargs`.
+PTB's own `de_json` creates a current object from what Telegram once sent, which is what the attributes contain: it
+knows best what has become of a field. A field that PTB no longer knows goes into `api_kwargs`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ptb_mongo.migration.names import stands_in
 
 __all__ = ["is_of_ptb_13", "rebuilt"]
 
-_AS_IT_IS: Final = frozenset({"callback_data", "data"})  # a button, and the query that it makes, hold any object
+_AS_IT_IS: Final = frozenset({"callback_data", "data"})  # a button, and the query from it, may contain any object
 _RENAMED: Final = {
     "from_user": "from",
     **{f"voice_chat_{end}": f"video_chat_{end}" for end in ("started", "ended", "scheduled", "participants_invited")},
@@ -31,15 +31,15 @@ def is_of_ptb_13(state: Any) -> bool:
 
 
 def rebuilt(cls: type[telegram.TelegramObject], state: Any, bot: telegram.Bot | None) -> Any:
-    """Today's object for a state that PTB 13 has written.
+    """The current object for a state that PTB 13 has written.
 
     Args:
         cls: The object's class.
-        state: Its attributes, or a pair of those in its dict and those in slots.
-        bot: The bot that it belongs to; PTB 13 had a text in its place.
+        state: Its attributes, or a pair of those in its dict and those in its slots.
+        bot: The bot that it belongs to; PTB 13 wrote a text in its place.
 
     Raises:
-        DecodeError: If it holds what may not be loaded.
+        DecodeError: If it contains something that may not be loaded.
     """
     parts = state if type(state) is tuple else (state,)
     if any(type(part) not in {dict, type(None)} for part in parts):

@@ -1,6 +1,6 @@
-"""Gets documents that cannot be read out of the bot's way: aside as a whole, or rid of the path that is bad.
+"""Repairs documents that cannot be read: moves them aside as a whole, or removes the bad path.
 
-Nothing is done to a document that can be read by the time that its turn comes.
+A document that has become readable by the time of its turn is left alone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _MOST_PATHS: Final = 1000  # of one document
 
 
 def quarantine_of(database: Database, kind: Kind) -> str:
-    """The collection that bad documents are moved into."""
+    """The collection into which bad documents are moved."""
     return f"{database.scopes[kind].collection}_quarantine"
 
 
 def droppable(kind: Kind, stored: Stored) -> Path | None:
-    """The path to be removed for what is wrong with a document; `None` if only the whole can go.
+    """The path to remove in order to repair a document; `None` if only the whole document can be removed.
 
-    An element of a list, or of a tagged value, is not taken out of it: the field that holds it goes.
+    An element of a list or of a tagged value is not removed alone: the field that contains it is removed.
     """
     if kind not in _SCOPES_WITH_DATA or stored.error is None or stored.key is None:
         return None
@@ -59,19 +59,19 @@ def _first_key(fields: Document, rest: str) -> str | None:
 
 
 async def move_aside(database: Database, kind: Kind, stored: Stored) -> bool:
-    """Moves a document into the quarantine's collection, as it is.
+    """Moves a document into the quarantine collection, unchanged.
 
     Returns:
-        Whether it was moved; it is not if it can be read now, or is gone.
+        Whether it was moved; it is not if it has become readable, or is gone.
 
     Raises:
-        RefusedError: If the server refuses; nothing is lost then.
+        RefusedError: If the server refuses; then nothing is lost.
     """
     if await _still_bad(database, kind, stored) is None:
         return False
     collection = database.scopes[kind].collection
     into = {"into": quarantine_of(database, kind), "on": "_id", "whenMatched": "replace"}
-    # $merge refuses an `_id` of null, and so would a whole repair end at one such document.
+    # $merge refuses an `_id` of null, so one such document would end the whole repair.
     renamed: list[dict[str, Any]] = [{"$set": {"_id": "null"}}] if stored.id is None else []
     pipeline = [{"$match": {"_id": {"$eq": stored.id}}}, *renamed, {"$merge": into}]
     async for _ in database.driver.aggregate(collection, pipeline):
@@ -81,16 +81,16 @@ async def move_aside(database: Database, kind: Kind, stored: Stored) -> bool:
 
 
 async def drop_bad_paths(database: Database, kind: Kind, stored: Stored, *, untrusted: bool = False) -> list[str]:
-    """Removes what cannot be read from a document.
+    """Removes everything that cannot be read from a document.
 
     Args:
         database: The database.
         kind: The document's kind.
         stored: The document.
-        untrusted: Whether objects go that would only need their class to be trusted.
+        untrusted: Whether to remove objects that only need their class to be trusted.
 
     Returns:
-        The paths that were removed.
+        The removed paths.
 
     Raises:
         DocumentError: If it cannot be repaired in this way.

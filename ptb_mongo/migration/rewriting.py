@@ -1,6 +1,6 @@
-"""Rewrites stored documents while the bot may run: each by a compare-and-set, as the bot itself writes.
+"""Rewrites stored documents while the bot may be running: each by a compare-and-set, like the bot's own writes.
 
-What has changed between a read and the write is read again, so that nobody's change is written over.
+A document that has changed between a read and the write is read again, so that nobody's change is overwritten.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ptb_mongo.replica.versions import revs_beneath, stored_in
 __all__ = ["Rewritten", "migrate", "rename_class"]
 
 _TRIES: Final = 20
-_MANY_PATHS: Final = 1000  # as the bot's own writer has it
+_MANY_PATHS: Final = 1000  # as in the bot's own writer
 
 Advance = Callable[[Kind, int], None]
 
 
 @dataclass(slots=True)
 class Rewritten:
-    """What was rewritten, or would be.
+    """What was or would be rewritten.
 
     Attributes:
         documents: How many documents of each kind.
@@ -43,7 +43,7 @@ class Rewritten:
 
 
 class _Rewrite(NamedTuple):
-    """What is to become of one document."""
+    """The new version of one document."""
 
     changes: Changes
     values: int = 0
@@ -56,14 +56,14 @@ _Make = Callable[[Kind, bytes], "_Rewrite | None"]
 async def rename_class(
     database: Database, old: str, new: str, *, apply: bool, advance: Advance = lambda *_: None
 ) -> Rewritten:
-    """Gives a class another name in all that is stored; see `codec.renaming`.
+    """Renames a class in everything that is stored; see `codec.renaming`.
 
     Args:
         database: The database.
-        old: The name in what is stored, with its module.
-        new: The name that the class has now.
+        old: The stored name, including the module.
+        new: The current name of the class.
         apply: Whether to write.
-        advance: Called with the kind, and how many documents of it were looked at since the last time.
+        advance: Called with the kind, and how many of its documents were processed since the last call.
     """
 
     def make(_: Kind, raw: bytes) -> _Rewrite | None:
@@ -84,12 +84,12 @@ async def rename_class(
 
 
 async def migrate(database: Database, *, apply: bool, advance: Advance = lambda *_: None) -> Rewritten:
-    """Applies the migrations that a database was opened with to all documents, as the bot would when it loads them.
+    """Applies the migrations with which a database was opened to all documents, as the bot would when loading them.
 
     Args:
         database: The database.
         apply: Whether to write.
-        advance: Called with the kind, and how many documents of it were looked at since the last time.
+        advance: Called with the kind, and how many of its documents were processed since the last call.
     """
     scopes = {kind: scope for kind, scope in database.data_scopes.items() if scope.has_migrations}
 
@@ -120,7 +120,7 @@ async def _rewrite(
 
 
 class _Writes:
-    """Makes the writes, and counts what was done."""
+    """Does the writes, and counts them."""
 
     def __init__(self, database: Database, make: _Make, result: Rewritten, *, apply: bool) -> None:
         self._database = database
@@ -130,7 +130,7 @@ class _Writes:
         self._count = 0
 
     async def of(self, kind: Kind, raws: Sequence[bytes], tries: int = _TRIES) -> None:
-        """Rewrites some documents, however often others write them meanwhile."""
+        """Rewrites documents, retrying if others write them meanwhile."""
         collection = self._database.scopes[kind].collection
         rewrites = [(one, operation) for raw in raws for one, operation in self._prepared(kind, raw)]
         failures = {}
@@ -162,7 +162,7 @@ class _Writes:
                 return []
         except DocumentError as error:
             document_id, _ = scope.named(raw)
-            # A new error: the traceback of the one that was raised holds the whole document.
+            # A new error, because the traceback of the raised one keeps the whole document alive.
             found = DocumentError(error.reason, path=error.path).located(scope.collection, document_id)
             self._result.problems.append(found)
             return []

@@ -1,9 +1,9 @@
-"""Leaves out of a value what cannot be stored, so that all the rest of it can be.
+"""Removes what cannot be stored from a value, so that the rest can be stored.
 
-The value is changed: an import has just made it, and nobody else has it. What goes is the smallest thing with a bad
-value in it that can go by itself: an entry of a dict, an element of a list or a set, an attribute. Of a tuple no part
-can, as each has its place; nor can an attribute that the class cannot do without, or what the class itself says its
-state is. No method that fills or empties a container of one's own is called.
+The value is changed in place: an import has just created it, and nobody else has it. What is removed is the smallest
+removable part that contains a bad value: an entry of a dict, an element of a list or a set, an attribute. Parts of a
+tuple cannot be removed, as their positions matter; nor can an attribute that the class needs, or a state that the class
+itself defines. No method of a user's container class is called to fill or empty it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ptb_mongo.migration.names import Function, StandIn, stands_in
 
 __all__ = ["leave_out", "refused_value"]
 
-_ROUNDS: Final = 3  # more are needed only where the value has more parts than are looked at in one
+_ROUNDS: Final = 3  # more are needed only if the value has more parts than one round examines
 
 
 def refused_value(value: Any) -> tuple[str, str] | None:
-    """The name of what a pickle's reader has not loaded, and the reason; `None` for everything else."""
+    """The name of what a pickle's reader has not loaded, and the reason; `None` for anything else."""
     function = value.value if isinstance(value, Function) else unused(value)
     if function is not None:
         return function, f"it holds {function} itself, which is no value"
@@ -38,14 +38,15 @@ def refused_value(value: Any) -> tuple[str, str] | None:
 
 
 def leave_out(value: Any, codec: Codec) -> list[Trouble]:
-    """Takes everything out of a value that cannot be stored.
+    """Removes everything that cannot be stored from a value.
 
     Args:
-        value: It is changed.
-        codec: Says what cannot be stored.
+        value: The value; it is changed.
+        codec: Tells what cannot be stored.
 
     Returns:
-        What was left out, each where it stood. What cannot be left out, as it is all that there is, is not among it.
+        What was removed, each with its place. It does not include what cannot be removed, such as the value as a
+        whole.
     """
     left: list[Trouble] = []
     for _ in range(_ROUNDS):
@@ -56,7 +57,7 @@ def leave_out(value: Any, codec: Codec) -> list[Trouble]:
                 places[id(place.holder), _identity(place), place.is_attribute] = place
                 left.append(trouble)
         _remove(places.values())
-        if not found or found[-1] is not None:  # everything was looked at
+        if not found or found[-1] is not None:  # everything was examined
             break
     return left
 
@@ -66,7 +67,7 @@ def _identity(place: Place) -> Any:
 
 
 def _place_to_go(place: Place | None) -> Place | None:
-    """The innermost place that can be emptied."""
+    """The innermost removable place that contains this one."""
     while place is not None and not _can_go(place):
         place = place.above
     return place

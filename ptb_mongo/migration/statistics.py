@@ -1,4 +1,4 @@
-"""Counts what lies in a bot's database; the server does the counting."""
+"""Counts what is in a bot's database; the server does the counting."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _PYTHON_NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How much of one kind there is.
+    """The amount of data of one kind.
 
     Attributes:
-        documents: How many documents.
-        size: Their bytes; `None` where this user may not know.
-        on_disk: Bytes on the disk, compressed.
-        indexes: Bytes of the indexes.
+        documents: The number of documents.
+        size: Their size in bytes; `None` if this user may not know it.
+        on_disk: Their compressed size on disk.
+        indexes: The size of the indexes.
     """
 
     documents: int
@@ -50,9 +50,9 @@ class KeyUse:
     """A key of the data.
 
     Attributes:
-        key: The key, as the bot has it.
-        documents: How many have it.
-        types: How many of its values are of each type.
+        key: The key, as the bot sees it.
+        documents: How many documents have it.
+        types: How many of its values have each type.
     """
 
     key: object
@@ -61,7 +61,7 @@ class KeyUse:
 
 
 async def storage(database: Database) -> dict[Kind, Storage]:
-    """How many documents there are, and how large they are."""
+    """The number of documents and their size."""
     result: dict[Kind, Storage] = {}
     for kind in STORED:
         collection = database.scopes[kind].collection
@@ -69,7 +69,7 @@ async def storage(database: Database) -> dict[Kind, Storage]:
             (stats,) = [
                 one async for one in database.driver.aggregate(collection, [{"$collStats": {"storageStats": {}}}])
             ]
-        except RefusedError:  # no such collection, or no right to know
+        except RefusedError:  # no such collection, or no permission
             documents = (await database.driver.command({"count": collection}))["n"]
             if documents or kind != "jobs":
                 result[kind] = Storage(documents)
@@ -80,7 +80,7 @@ async def storage(database: Database) -> dict[Kind, Storage]:
 
 
 async def writes_by_day(database: Database, kind: Kind, days: int) -> dict[dtm.date, int]:
-    """How many documents were last written on each of the last days; every day is there."""
+    """How many documents were last written on each of the last days, including days with none."""
     today = dtm.datetime.now(dtm.timezone.utc).date()
     first = today - dtm.timedelta(days=days - 1)
     since = dtm.datetime.combine(first, dtm.time(), dtm.timezone.utc)
@@ -102,12 +102,12 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
     Args:
         database: The database.
         kind: "user_data", "chat_data" or "bot_data".
-        most: How many keys.
-        sample: How many documents to look at, taken at random; all by default.
+        most: How many keys to return.
+        sample: How many randomly chosen documents to examine; by default, all.
     """
     tag = f"$field.v.{TAG}"
     kind_of_value = {"$cond": [_is_text(tag), _text("$field.v.cls", tag), {"$type": "$field.v"}]}
-    # Of an object its attributes, of a subclass of `dict` its entries.
+    # The attributes of an object, the entries of a subclass of `dict`.
     fields = {
         "$switch": {
             "branches": [
@@ -123,7 +123,7 @@ async def key_uses(database: Database, kind: Kind, *, most: int, sample: int | N
         {"$match": {**_of_type("$data", "object"), f"data.{TAG}": {"$exists": False}}},
         {"$project": {"field": {"$objectToArray": "$data"}}},
         {"$unwind": "$field"},
-        {"$match": {"field.k": {"$nin": [*PYDANTIC_SLOTS]}}},  # what pydantic keeps beside the fields of a model
+        {"$match": {"field.k": {"$nin": [*PYDANTIC_SLOTS]}}},  # what pydantic keeps besides the fields of a model
         {"$group": {"_id": {"key": "$field.k", "type": kind_of_value}, "n": {"$sum": 1}}},
         {"$sort": {"n": -1, "_id": 1}},
         {"$group": {"_id": "$_id.key", "n": {"$sum": "$n"}, "types": {"$push": {"type": "$_id.type", "n": "$n"}}}},
@@ -152,7 +152,7 @@ async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
         states = counted.setdefault(str(one["_id"].get("handler")), {})
         name = str(one["_id"].get("state"))
         states[name] = states.get(name, 0) + one["n"]
-    # Not by the server, which sorts by no two arrays: a stranger may have put one in each place.
+    # Not sorted by the server, which cannot sort by two arrays: a stranger may have stored one in each field.
     return {
         handler: dict(sorted(states.items(), key=lambda one: (-one[1], one[0])))
         for handler, states in sorted(counted.items())
@@ -160,7 +160,7 @@ async def conversation_states(database: Database) -> dict[str, dict[str, int]]:
 
 
 def _of_type(path: str, kind: str) -> dict[str, Any]:
-    """What has this type itself: `$type` in a query also finds arrays that hold one of it."""
+    """A filter for values that have this type themselves: `$type` in a query also finds arrays that contain one."""
     return {"$expr": {"$eq": [{"$type": path}, kind]}}
 
 
@@ -169,5 +169,5 @@ def _is_text(path: str) -> dict[str, Any]:
 
 
 def _text(path: str, otherwise: Any) -> dict[str, Any]:
-    """What stands at a path, unless somebody has put something else there than a text."""
+    """The value at a path if it is text, as somebody may have stored something else there."""
     return {"$cond": [_is_text(path), path, otherwise]}

@@ -1,10 +1,10 @@
 """Reads the pickles of `PicklePersistence`, which name classes and functions, without letting them run any.
 
-A machine of its own, like that for our own pickles, with the opcodes that Python has written since PTB 13. A
-name is never imported: it is a class that `Trust` knows, or one of the few functions whose work is done here.
-A class that is not trusted, or is gone, becomes a *stand-in*: it swallows what would be done to it, and the codec
-refuses to store it, so that one class does not hold up everybody's data. A pickle that names what only an
-attacker would name is refused as a whole.
+It is a separate machine, like the one for our own pickles, with the opcodes that Python has written since PTB 13. It
+never imports a name: a name is a class that `Trust` knows, or one of the few functions whose work is done here.
+A class that is not trusted, or is gone, becomes a *stand-in*: it absorbs whatever is done to it, and the codec refuses
+to store it, so that one class does not block everybody's data. A pickle that names what only an attacker would name is
+refused as a whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ptb_mongo.migration.ptb13 import is_of_ptb_13, rebuilt
 
 __all__ = ["ForeignPickle"]
 
-_PROTOCOLS: Final = (3, 4, 5)  # what `pickle.DEFAULT_PROTOCOL` and `pickle.HIGHEST_PROTOCOL` have been since Python 3.6
+_PROTOCOLS: Final = (3, 4, 5)  # the default and the highest protocols since Python 3.6
 _OWN_BOT: Final = "a known bot replaced by PTB's PicklePersistence"
 _FOREIGN_BOT: Final = "an unknown bot replaced by PTB's PicklePersistence"
 _WITHOUT_ARGUMENTS: Final = (object.__new__, list.__new__, dict.__new__, set.__new__)
@@ -51,14 +51,14 @@ class ForeignPickle(ForeignContents):
     Args:
         data: The pickle.
         trust: Which classes may be loaded.
-        bot: Stands where the bot stood that wrote the pickle.
+        bot: Takes the place of the bot that wrote the pickle.
     """
 
     def __init__(self, data: bytes, trust: Trust, bot: telegram.Bot | None) -> None:
         super().__init__(data, Names(trust))
         self._bot = bot
         self._objects = ObjectRestorer(trust)
-        self._whole: set[int] = set()  # values of libraries, which their state would not make any more whole
+        self._whole: set[int] = set()  # library values that are complete without their state
         self._work: dict[Function, Callable[..., Any]] = {
             Function.RECONSTRUCT_TO: self._telegram,
             Function.NEWOBJ: lambda cls, *args: self._create(cls, args, bare=True),
@@ -91,7 +91,7 @@ class ForeignPickle(ForeignContents):
         """The value, with stand-ins for what is `refused`.
 
         Raises:
-            DecodeError: If it is damaged, of another protocol, or made by an attacker.
+            DecodeError: If it is damaged, uses another protocol, or was crafted by an attacker.
         """
         if self._data[:1] != pickle.PROTO or self._data[1:2] not in map(bytes, ([number] for number in _PROTOCOLS)):
             raise DecodeError("it is not a pickle as PTB writes it since version 13 (protocol 3, 4 or 5)")
@@ -99,14 +99,14 @@ class ForeignPickle(ForeignContents):
             return self._completed(self.read())
         except DecodeError:
             raise
-        except Exception as error:  # damaged bytes raise nearly anything
+        except Exception as error:  # damaged bytes may raise nearly anything
             raise DecodeError(f"the pickle is damaged ({type(error).__name__})") from error
 
     def _completed(self, value: Any) -> Any:
-        """The value, in which also those objects have the defaults of new fields that the pickle has no state for."""
+        """The value, after adding the defaults of new fields to objects for which the pickle has no state."""
         for made, _ in [*self._made.values()]:
             if not isinstance(made, type):
-                with contextlib.suppress(Exception):  # where there is none, the document is refused as a whole
+                with contextlib.suppress(Exception):  # without a default, the document is refused as a whole
                     complete(made)
         return value
 
@@ -128,7 +128,7 @@ class ForeignPickle(ForeignContents):
             raise DecodeError("the pickle makes a call without valid arguments")
         if stands_in(called):
             made = called() if isinstance(called, type) else called
-        elif isinstance(called, types.FunctionType):  # which is trusted to fill a `defaultdict`
+        elif isinstance(called, types.FunctionType):  # trusted to fill a `defaultdict`
             reason = "it is restored by a function, and only classes may be called"
             made = self._names.stand_in(called.__module__, called.__qualname__, reason)()
         elif isinstance(called, Maker):
@@ -146,7 +146,7 @@ class ForeignPickle(ForeignContents):
         self._push_made(self._create(self._stack.pop(), args, kwargs, bare=True))
 
     def _create(self, cls: Any, args: Any, kwargs: Any = None, *, bare: bool) -> Any:
-        """An object of a trusted class: by `__new__` alone (`bare`), or by a call."""
+        """An object of a trusted class, created by `__new__` alone (`bare`) or by a call."""
         kwargs = {} if kwargs is None else kwargs
         if isinstance(cls, Maker) and not kwargs:
             return self._of_library(cls, args)
@@ -169,12 +169,12 @@ class ForeignPickle(ForeignContents):
             return made._replace(name=maker.name, place=len(self._memo))
         if not stands_in(made):
             self._made.setdefault(id(made), (made, args))
-            if type(made) not in ITERATORS:  # which are told then how far they have come
+            if type(made) not in ITERATORS:  # their state then says how far they have got
                 self._whole.add(id(made))
         return made
 
     def _finish(self, unfinished: Unfinished, state: Any) -> None:
-        """Puts a value into the places of what stood for it until its state came."""
+        """Replaces the placeholder of a value once its state is known."""
         made = self._guarded(unfinished.name, lambda: unfinished.finish(state))
         self._made.setdefault(id(made), (made, state))
         self._whole.add(id(made))
@@ -193,19 +193,19 @@ class ForeignPickle(ForeignContents):
             raise DecodeError("it is not called from a pickle")
         if issubclass(cls, (set, frozenset)):
             self._check_elements(args)
-        if bare and args and cls.__new__ in _WITHOUT_ARGUMENTS:  # which would not heed them
+        if bare and args and cls.__new__ in _WITHOUT_ARGUMENTS:  # it would ignore them
             raise DecodeError("its class has another base now")
         check_call(cls, args, kwargs)
         return cls.__new__(cls, *args, **kwargs) if bare else cls(*args, **kwargs)
 
     def _telegram(self, cls: Any, state: dict[str, Any]) -> Any:
-        """What PTB's own function does, which its pickles name."""
+        """Does what PTB's own function does that its pickles name."""
         if not isinstance(cls, type) or type(state) is not dict:
             raise DecodeError("the pickle has an invalid Telegram object")
         return cls() if issubclass(cls, StandIn) else telegram_object(cls, dict(state))
 
     def _struct(self, cls: Any, fields: Any) -> Any:
-        """A struct of msgspec that takes its fields by name alone."""
+        """A msgspec struct that accepts its fields only by name."""
         if isinstance(cls, type) and issubclass(cls, StandIn):
             return cls()
         if not hasattr(cls, "__struct_fields__") or type(fields) is not dict:
@@ -218,7 +218,7 @@ class ForeignPickle(ForeignContents):
 
     @staticmethod
     def _attribute(owner: Any, name: Any) -> Any:
-        """Members of enums are pickled as attributes, and so is what makes a zone."""
+        """Resolves an attribute: members of enums are pickled as attributes, and so is the constructor of a zone."""
         if owner is Function.ZONE and name == "_unpickle":
             return Function.CACHED_ZONE
         if isinstance(owner, Maker) and type(name) is str:
@@ -266,7 +266,7 @@ class ForeignPickle(ForeignContents):
         return obj
 
     def outside(self, reference: Any) -> Any:
-        """The bot, as `PicklePersistence` has marked it; another bot is `None` for it, too."""
+        """The bot, for the marker of `PicklePersistence`; another bot is `None`, as in PTB."""
         if reference == _OWN_BOT:
             return self._bot
         if reference == _FOREIGN_BOT:

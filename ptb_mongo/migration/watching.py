@@ -1,4 +1,4 @@
-"""Follows the changes in a bot's database as they happen, and tells whose they are; reads no values."""
+"""Follows the changes in a bot's database as they happen, and reports whose they are; reads no values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptb_mongo.sync.change_stream import just_after
 
 __all__ = ["Change", "beginning", "changes"]
 
-_PAUSE: Final = 1.0  # seconds before a lost server is looked for again
+_PAUSE: Final = 1.0  # seconds before the next attempt to reach a lost server
 _OPERATIONS: Final = ("insert", "update", "replace", "delete")
 _OURS: Final = ("rev", "updated_at")
 
@@ -27,14 +27,14 @@ class Change:
     """One change of one document.
 
     Attributes:
-        at: When, by the server's clock.
-        kind: Of which kind of data.
+        at: The time, by the server's clock.
+        kind: The kind of data.
         id: The document's `_id`.
         operation: "insert", "update", "replace" or "delete".
-        bot: The part of `rev` that names the writer, if it was a bot or the command line; `None` for others, and
-            for deletions, which say nothing of it.
-        set: The paths that have a new value.
-        removed: The paths that are gone.
+        bot: The part of `rev` that names the writer, if it was a bot or the command line; `None` for others, and for
+            deletions, which do not show it.
+        set: The paths with a new value.
+        removed: The removed paths.
     """
 
     at: dtm.datetime
@@ -47,7 +47,7 @@ class Change:
 
 
 async def beginning(database: Database) -> Timestamp:
-    """The time from which on `changes` can tell everything: now.
+    """The server time from which `changes` can report everything: now.
 
     Raises:
         WatchUnavailableError: If there are no change streams.
@@ -65,13 +65,13 @@ async def changes(
     bots: bool = False,
     lost: Callable[[BaseException], None] = lambda _: None,
 ) -> AsyncGenerator[Change, None]:
-    """All changes since a time, and for ever.
+    """All changes since a time; never ends.
 
     Args:
         database: The database.
-        since: The server's time, as `beginning` gives it.
-        bots: Whether to tell of what bots write, too.
-        lost: Called when the server is away, before it is looked for again.
+        since: The server time from `beginning`.
+        bots: Whether to include what bots write.
+        lost: Called when the server is unreachable, before the next attempt.
     """
     kinds = {database.scopes[kind].collection: kind for kind in KINDS}
     names = {"$map": {"input": {"$objectToArray": "$updateDescription.updatedFields"}, "in": "$$this.k"}}
@@ -108,7 +108,7 @@ def _change(event: Mapping[str, Any], kind: Kind) -> Change:
     operation = event["operationType"]
     rev = event.get("rev")
     if not isinstance(rev, str) or operation not in {"insert", "update"}:
-        rev = None  # a bot replaces nothing
+        rev = None  # bots never replace documents
     return Change(
         at=event["clusterTime"].as_datetime(),
         kind=kind,

@@ -1,7 +1,7 @@
-"""What only an attack names: the functions that run commands or code, change files, or load more code.
+"""Names that only an attack contains: the functions that run commands or code, change files, or load more code.
 
-That is told by the function, not by its module. A bot's data may well name `asyncio.Lock`, `signal.SIGINT` or
-`subprocess.CompletedProcess`: those are refused like every other class that is not trusted, and accuse nobody.
+The function decides, not its module. A bot's data may well name `asyncio.Lock`, `signal.SIGINT` or
+`subprocess.CompletedProcess`: those are refused like any other class that is not trusted, without accusing anybody.
 """
 
 from __future__ import annotations
@@ -64,29 +64,29 @@ _PATTERNS: Final = {module: re.compile(names) for module, names in _WEAPONS.item
 
 
 def is_weapon(module: str, name: str) -> bool:
-    """Whether a pickle that names this was made to attack."""
+    """Whether a pickle that names this was crafted for an attack."""
     root, _, rest = module.partition(".")
     pattern = _PATTERNS.get(_SAME.get(root, root))
     if pattern is None:
         return False
-    # What it names in the package: `asyncio.subprocess` is one of a package's own modules.
+    # The name inside the package: `asyncio.subprocess` is one of a package's own modules.
     places = (name.partition(".")[0], rest.partition(".")[0])
     return any(place and pattern.fullmatch(place) for place in places)
 
 
 def takes_a_name(module: str) -> bool:
-    """Whether a module that can be imported here has taken the name of one of the standard library's."""
+    """Whether an importable module has the name of a standard library module but is not that module."""
     return module.partition(".")[0] in sys.stdlib_module_names and not is_of_python(module)
 
 
 def is_of_python(module: str) -> bool:
-    """Whether a module is the standard library's, and not one of somebody's own that has taken its name."""
+    """Whether a module belongs to the standard library, rather than being another module of the same name."""
     root = module.partition(".")[0]
     if root not in sys.stdlib_module_names:
         return False
     spec = getattr(sys.modules.get(root), "__spec__", None) or importlib.util.find_spec(root)  # imports nothing
     if spec is None or not spec.has_location or spec.origin is None:
-        return True  # built in, frozen, or of another system
+        return True  # built in, frozen, or only on another system
     origin = Path(spec.origin)
     return "site-packages" not in origin.parts and any(
         origin.is_relative_to(sysconfig.get_path(library)) for library in _LIBRARIES

@@ -1,4 +1,4 @@
-"""The people in the data: to erase one, to hand out what is stored of one, to forget those who have gone.
+"""The people in the data: erasing somebody, handing out what is stored about them, forgetting those who have left.
 
-What belongs to a person is decided in one place, `subject`, for a running bot and for the command line.
+One place, `subject`, decides what belongs to a person, for a running bot and for the command line.
 """

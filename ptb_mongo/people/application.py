@@ -1,8 +1,7 @@
-"""The application that a persistence serves, of which PTB does not tell it; and what it holds of one person.
+"""The application that a persistence serves, which PTB does not reveal; and what it holds for one person.
 
-PTB awaits its persistence from within its own public methods: the call stack names the application. Where it does not,
-because a program calls the persistence by itself, nothing is known, and only what the persistence has handed out is
-forgotten.
+PTB awaits its persistence inside its own public methods, so the call stack contains the application. If a program calls
+the persistence itself, the application is unknown, and only what the persistence has handed out is forgotten.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _PROCESS: Final = Application.process_update.__code__
 
 
 def _callers() -> Iterator[FrameType]:
-    """Who has called this, the nearest first."""
+    """The frames of the callers, the nearest first."""
     frame = inspect.currentframe()
     while frame is not None:
         yield frame
@@ -39,13 +38,13 @@ def _callers() -> Iterator[FrameType]:
 
 
 def calling_application() -> AnyApplication | None:
-    """The application that is calling its persistence; `None` if none is."""
+    """The application that is calling its persistence; `None` if there is none."""
     found = next((frame.f_locals.get("self") for frame in _callers() if frame.f_code in _CALLERS), None)
     return found if isinstance(found, Application) else None
 
 
 def ids_of_update() -> tuple[int | None, int | None] | None:
-    """The chat's id and the user's id of the update for which the persistence is called; `None` for a job, say."""
+    """The chat's id and the user's id of the update for which the persistence is called; `None` without an update."""
     update = next((one.f_locals.get("update") for one in _callers() if one.f_code is _PROCESS), None)
     if update is None:
         return None
@@ -54,7 +53,7 @@ def ids_of_update() -> tuple[int | None, int | None] | None:
 
 
 class Held:
-    """What an application holds in memory of people.
+    """What an application holds in memory for people.
 
     Args:
         application: The application.
@@ -71,27 +70,27 @@ class Held:
         return conversation_handlers(self._handlers())
 
     def parts(self, name: str) -> tuple[bool, bool] | None:
-        """What the keys of a handler's conversations begin with; see `KeyParts`."""
+        """The beginning of a handler's conversation keys; see `KeyParts`."""
         for handler in self._conversation_handlers():
             if handler.name == name:
                 return handler.per_chat, handler.per_user
         return None
 
     def end_conversations(self, subject: Subject) -> None:
-        """Ends the conversations of somebody, stored or not yet, and their timeouts."""
+        """Ends somebody's conversations, stored or not, and their timeouts."""
         for handler in self._conversation_handlers():
             parts = handler.per_chat, handler.per_user
             for key in [key for key in held_by(handler) or () if subject.owns_key(key, parts)]:
                 replace_state(handler, key, None)
 
     def end_conversation(self, name: str, key: ConversationKey) -> None:
-        """Ends a conversation, and its timeout."""
+        """Ends a conversation and its timeout."""
         for handler in self._conversation_handlers():
             if handler.name == name:
                 replace_state(handler, key, None)
 
     def drop_keyboards(self, ids: set[str]) -> None:
-        """Removes keyboards, and queries, from PTB's cache, by the `_id`s of their documents."""
+        """Removes keyboards and queries from PTB's cache, by the `_id`s of their documents."""
         cache = getattr(self._application.bot, "callback_data_cache", None)
         if cache is None or not ids:
             return
@@ -103,16 +102,16 @@ class Held:
         cache.load_persistence_data((kept, left))
 
     def end_jobs(self, subject: Subject) -> None:
-        """Removes the jobs for somebody."""
+        """Removes somebody's jobs."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PTB warns where there is no queue
+            warnings.simplefilter("ignore")  # PTB warns if there is no queue
             queue = self._application.job_queue
         for job in () if queue is None else queue.jobs():
             if subject.id == job.chat_id or (subject.kind == "user" and subject.id == job.user_id):
                 job.schedule_removal()
 
     def drop(self, scope: str, key: int) -> None:
-        """Drops somebody's data, as a program would do it."""
+        """Drops somebody's data, as a program would."""
         drops: dict[str, Callable[[int], None]] = {
             "user_data": self._application.drop_user_data,
             "chat_data": self._application.drop_chat_data,

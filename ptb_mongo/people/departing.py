@@ -1,7 +1,7 @@
-"""What has expired leaves the memory of a running bot: data, a conversation, a keyboard.
+"""Removes what has expired from the memory of a running bot: data, conversations, keyboards.
 
-The change stream tells of a deletion, and not whose it is: an own one, perhaps, after which a new document was made. So
-it is read before anything is let go. Whoever writes in that very moment starts anew, with what this update sets.
+The change stream reports a deletion, but not whose it was: perhaps our own, after which a new document was created. So
+we read before evicting anything. Somebody who writes at that very moment starts over, with what this update sets.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _LOGGER = get_logger(__name__)
 
 
 class Memory(Protocol):
-    """What the application holds."""
+    """The application's memory."""
 
     def release(self, name: str, collection: Collection[Any], keys: list[Any]) -> None:
-        """Lets go of documents that are no longer there."""
+        """Evicts documents that no longer exist."""
 
 
 class Departures:
     """Notices what has expired.
 
     Args:
-        session: What is open.
-        memory: What the application holds.
+        session: The open session.
+        memory: The application's memory.
     """
 
     def __init__(self, session: Session, memory: Memory) -> None:
@@ -45,7 +45,7 @@ class Departures:
         self._task: asyncio.Task[None] | None = None
 
     def around(self, followed: Mapping[str, Followed]) -> dict[str, Followed]:
-        """The collections that the change stream follows, and those besides whose documents expire."""
+        """The collections that the change stream follows, and the others whose documents expire."""
         watched = dict(followed)
         for name in self._session.expiring:
             scope = self._session.scopes.by_name[name]
@@ -59,7 +59,7 @@ class Departures:
             return
         replica = scope.replicas.get(key)
         if replica is None or replica.base is None:
-            return  # nothing is held of it, or it was our own deletion
+            return  # nothing is in memory, or it was our own deletion
         replica.told()
         self._gone.setdefault(name, set()).add(key)
         if self._task is None or self._task.done():
@@ -72,7 +72,7 @@ class Departures:
             asked = {key: replica for key in keys if (replica := scope.replicas.get(key)) is not None}
             try:
                 await self._session.reader.read({scope: list(asked.values())})
-            except PersistenceError as error:  # they are found to be missing when somebody uses them
+            except PersistenceError as error:  # we notice that they are missing when somebody uses them
                 _LOGGER.debug("Expired data stays in memory: %s", error)
                 continue
             seen = self._session.seen
@@ -86,7 +86,7 @@ class Departures:
             self._memory.release(name, scope, gone)
 
     async def close(self) -> None:
-        """Ends what runs."""
+        """Ends the background task."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
@@ -95,8 +95,8 @@ class _Watched:
     """A collection whose deletions are noticed.
 
     Args:
-        followed: Is told of everything, if it is followed anyway.
-        gone: Called with the `_id` of what was deleted.
+        followed: The collection that receives all reports, if it is followed anyway.
+        gone: Called with the `_id` of a deleted document.
     """
 
     def __init__(self, followed: Followed | None, gone: Any) -> None:

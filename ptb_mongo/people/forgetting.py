@@ -1,4 +1,4 @@
-"""Forgets somebody in the memory of a running bot, and at once: whatever is pending, loaded, going on or timed."""
+"""Forgets somebody in a running bot's memory, at once: pending changes, loaded data, conversations and timeouts."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class Forgetting:
 
     Args:
         scopes: Returns the scopes, if there are any.
-        session: Returns what is open, if something is.
+        session: Returns the open session, if there is one.
     """
 
     def __init__(self, scopes: Callable[[], Scopes | None], session: Callable[[], Session | None]) -> None:
         self._scopes = scopes
         self._session = session
         self._application: weakref.ref[AnyApplication] | None = None
-        self._dropped: set[tuple[str, int]] = set()  # of which PTB is going to tell, though it was done
+        self._dropped: set[tuple[str, int]] = set()  # drops that PTB will still report, although they are done
 
     # -- which application ------------------------------------------------------------------------------
 
     def note_application(self, application: AnyApplication | None = None) -> None:
-        """Notes which application is served: the one that is given, or the one that calls."""
+        """Notes the application that is served: the given one, or the caller."""
         found = application or calling_application()
         if found is not None:
             self._application = weakref.ref(found)
 
     @property
     def knows_application(self) -> bool:
-        """Whether it is known which application is served."""
+        """Whether the served application is known."""
         return self._application is not None
 
     def _held(self) -> Held | None:
@@ -70,7 +70,7 @@ class Forgetting:
     # -- forgetting -------------------------------------------------------------------------------------
 
     def follow(self, session: Session) -> None:
-        """Carries out the orders that other processes give while a session is open."""
+        """Carries out other processes' orders while a session is open."""
         session.orders = Orders(self.forget, session.vanishing)
         if session.seen is not None:
             session.seen.parts = self._parts
@@ -78,10 +78,10 @@ class Forgetting:
             session.departures = Departures(session, self)
 
     def forget(self, subject: Subject) -> list[Offer]:
-        """Forgets somebody; what is known to be stored is going to be deleted.
+        """Forgets somebody, and stages the deletion of what is known to be stored.
 
         Returns:
-            What is to be waited for.
+            The offers to wait for.
         """
         scopes, session, held = self._scopes(), self._session(), self._held()
         if scopes is None:
@@ -99,16 +99,16 @@ class Forgetting:
             held.end_jobs(subject)
         parts = self.parts()
         for handler, key in [one for one in scopes.conversations.replicas if subject.owns_key(one[1], parts(one[0]))]:
-            with contextlib.suppress(DocumentError):  # it cannot be read: then it is deleted as it is stored
+            with contextlib.suppress(DocumentError):  # an unreadable document is deleted in the database
                 if (ended := scopes.conversations.stage(handler, key, None)) is not None:
                     doomed.append((scopes.conversations, ended))
         if session is None:
-            return []  # the next one writes what is unsaved
+            return []  # the next session writes what is unsaved
         offers = [session.exchange.offer(scope, replica) for scope, replica in doomed]
         return [offer for offer in offers if offer is not None]
 
     def drop(self, scope: DataScope[Any], name: str, key: int) -> Replica | None:
-        """What PTB's drop of somebody's data has to write; a drop of ours was done, and newer data is kept."""
+        """Handles PTB's drop of somebody's data, unless it was ours, which is done: then, newer data is kept."""
         if (name, key) not in self._dropped:
             return scope.drop(key)
         self._dropped.discard((name, key))
@@ -117,7 +117,7 @@ class Forgetting:
         return None if live is None else scope.stage_unless_empty(key, live)
 
     def release(self, name: str, collection: Collection[Any], keys: list[Any]) -> None:
-        """Lets go of documents that have expired; see `Departures`."""
+        """Evicts documents that have expired; see `Departures`."""
         held = self._held()
         for key in keys:
             if isinstance(collection, DataScope):
@@ -138,10 +138,10 @@ class Forgetting:
         """Forgets somebody here and in all other workers, and deletes what is stored.
 
         Raises:
-            UnavailableError: If no server answers; call it again then.
+            UnavailableError: If no server answers; call it again later.
         """
         parts = self.parts()
-        # First, as other workers begin to delete as soon as they hear of it.
+        # Search first, as other workers begin to delete as soon as they get the order.
         found = [one async for one in find(session.driver, prefix, subject, parts)]
         erased = Erased(found=counts(lasting(found)))
         given = order(subject)

@@ -1,7 +1,7 @@
-"""Everything that is stored of one person, as JSON that a person can read.
+"""Everything that is stored about one person, as JSON that people can read.
 
-Values stand as their readers know them: dates in ISO 8601, decimals and large numbers as texts, Telegram objects as the
-Bot API has them, objects as their attributes. It is made of what is stored: nothing is restored and no class is needed.
+Values have a familiar form: dates in ISO 8601, decimals and large numbers as texts, Telegram objects as in the Bot API,
+objects as their attributes. It is made from the stored form: no object is restored, and no class is needed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = ["as_text", "handed_out", "readable"]
 _HIDDEN: Final = ("_id", "rev", "revs", "schema")
 _BY_TEXT: Final = ("iso", "text")
 _DEEPEST: Final = 150
-_SAFE: Final = 2**53  # larger numbers are read as other ones by most that read JSON
+_SAFE: Final = 2**53  # most JSON readers change larger numbers
 
 
 async def handed_out(driver: Driver, prefix: str, subject: Subject, parts: KeyParts = unknown) -> dict[str, Any]:
-    """What is stored of somebody, ready for `json.dumps`.
+    """Everything that is stored about somebody, ready for `json.dumps`.
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
-        subject: Who.
-        parts: What is known of the handlers of conversations.
+        prefix: The beginning of the collections' names.
+        subject: The person or chat.
+        parts: What is known about the conversation handlers.
     """
     made: dict[str, Any] = {
         "subject": {subject.kind: subject.id},
@@ -55,7 +55,7 @@ async def handed_out(driver: Driver, prefix: str, subject: Subject, parts: KeyPa
 
 
 def readable(value: Any, depth: int = 0) -> Any:
-    """A stored value as a reader knows it."""
+    """A stored value in a familiar form."""
     if depth > _DEEPEST:
         return "(nested deeper than this shows)"
     if isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def readable(value: Any, depth: int = 0) -> Any:
 
 
 def _untagged(value: Mapping[str, Any], depth: int) -> Any:
-    """What a tagged form stands for; see the table in `codec`."""
+    """The value that a tagged form represents; see the table in `codec`."""
     if value[TAG] == "telegram" and "view" in value:
         return readable(value["view"], depth + 1)
     for name in _BY_TEXT:
@@ -86,7 +86,7 @@ def _untagged(value: Mapping[str, Any], depth: int) -> Any:
     if value[TAG] == "bson" and isinstance(value.get("v"), bytes):
         try:
             return readable(bson.decode(value["v"], ANYTHING), depth + 1)
-        except Exception:  # noqa: BLE001  (whatever a stranger may have written there)
+        except Exception:  # noqa: BLE001  (a stranger may have written anything there)
             return _scalar(value["v"])
     if "v" in value:
         return readable(value["v"], depth + 1)
@@ -112,6 +112,6 @@ def _scalar(value: Any) -> Any:
 
 
 def as_text(made: Mapping[str, Any]) -> str:
-    """The same as text: one file for a person."""
-    lines = json.dumps(made, ensure_ascii=False, indent=2).split("\n")  # in a text, a line feed is an escape
+    """The same as the text of a file."""
+    lines = json.dumps(made, ensure_ascii=False, indent=2).split("\n")  # inside a text, a line feed is escaped
     return "\n".join(map(printable_json, lines))

@@ -1,8 +1,8 @@
-"""Orders to every process of a bot that is running: to forget somebody, or to store everything anew.
+"""Orders to every running process of a bot: to forget somebody, or to store everything again.
 
-An order is a document of the collection `ptb_mongo` whose `_id` says everything, so that the change stream, which tells
-of `_id`s alone, is enough. It is removed when it was carried out: the event arrives all the same. Whoever can insert
-one could delete the documents themselves, so nothing is given away; what has not exactly this form is none.
+An order is a document in the collection `ptb_mongo` whose `_id` says everything, so that the change stream, which only
+reports `_id`s, is sufficient. It is removed afterwards; the event arrives nevertheless. Whoever can insert an order
+could delete the documents directly, so it gives nothing away; anything that does not have exactly this form is ignored.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _FIELDS: Final = ["erase", "id", "number", "at"]
 _KINDS: Final = ("user", "chat")
 _OLD: Final = dtm.timedelta(minutes=10)
 _LATE: Final = dtm.timedelta(seconds=10)
-"""After this an order is not carried out any more: by then whoever was erased may have come back. What was stored of
-them before is found to be missing, as after any deletion."""
+"""After this time, an order is ignored, as the erased person may have come back. Their former data is found to be
+missing, as after any deletion."""
 
 
 def order(subject: Subject) -> dict[str, Any]:
-    """The `_id` of an order to forget somebody, given now."""
+    """The `_id` of a new order to forget somebody."""
     now = dtm.datetime.now(dtm.timezone.utc)
     return {"erase": subject.kind, "id": subject.id, "number": uuid.uuid4().hex, "at": now}
 
 
 def _subject_of(document_id: object) -> Subject | None:
-    """Whom an order is about; `None` if it is none."""
+    """The subject of an order; `None` if it is not an order."""
     if type(document_id) is not dict or list(document_id) != _FIELDS:
         return None
     kind, number, at = document_id["erase"], whole_number(document_id["id"]), document_id["at"]
@@ -46,7 +46,7 @@ def _subject_of(document_id: object) -> Subject | None:
 
 
 def _number_of(document_id: object) -> str | None:
-    """The number of an order to store everything anew; `None` if it is none."""
+    """The number of an order to store everything again; `None` if it is not one."""
     if type(document_id) is not dict or list(document_id) != [ORDER, "number"] or document_id[ORDER] != "bot":
         return None
     number = document_id["number"]
@@ -54,14 +54,14 @@ def _number_of(document_id: object) -> str | None:
 
 
 class Orders:
-    """The collection of orders, as the change stream follows it.
+    """The collection of orders, for the change stream.
 
     Args:
         forget: Forgets somebody.
-        vanishing: Stores everything anew.
+        vanishing: Stores everything again.
 
     Attributes:
-        given: The numbers of the orders of this process, which carries them out by itself.
+        given: The numbers of this process's own orders, which it carries out directly.
     """
 
     def __init__(self, forget: Callable[[Subject], object], vanishing: Vanishing) -> None:
@@ -79,17 +79,17 @@ class Orders:
             self._forget(subject)
 
     def is_own(self, document_id: Any, rev: Any) -> bool:  # noqa: ARG002
-        """See `sync.change_stream.Followed`; that is found out by their numbers."""
+        """See `sync.change_stream.Followed`; own orders are recognized by their numbers."""
         return False
 
     def told_all(self) -> None:
-        """See `sync.change_stream.Followed`; what was forgotten elsewhere is found to be missing when it is read."""
+        """See `sync.change_stream.Followed`; what was erased elsewhere turns out to be missing when it is read."""
         self._vanishing.look()
 
 
 @asynccontextmanager
 async def ordered(driver: Driver, collection: str, document_id: dict[str, Any]) -> AsyncIterator[None]:
-    """Tells every process to forget somebody; afterwards nothing is left of that.
+    """Orders every process to forget somebody, and removes the order at the end.
 
     Args:
         driver: The database.
@@ -101,8 +101,8 @@ async def ordered(driver: Driver, collection: str, document_id: dict[str, Any]) 
     try:
         yield
     finally:
-        # Of processes that were killed; and every one about the same person, whose id stands in it. If somebody else is
-        # erasing them just now, that event arrives all the same.
+        # Removes orders of killed processes, and all others for the same person, as they contain the id. If somebody
+        # else is erasing that person right now, the event arrives nevertheless.
         old = {"_id.erase": {"$in": list(_KINDS)}, "at": {"$lt": now - _OLD}}
         same = {"_id.erase": document_id["erase"], "_id.id": document_id["id"]}
         await driver.delete_all(collection, {"$or": [same, old]})

@@ -1,4 +1,4 @@
-"""What earlier processes could not save of one person, in the files that the next start takes in."""
+"""One person's data that earlier processes could not save, in the files that the next start takes in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LOGGER = get_logger(__name__)
 
 
 def erase_spilled(folder: Path, database: str, prefix: str, subject: Subject, parts: KeyParts = unknown) -> int:
-    """Takes what is of one person out of all files of a database; returns how many documents that were.
+    """Removes one person's data from all files of a database; returns the number of documents.
 
     Args:
-        folder: Where the files lie.
+        folder: The folder of the files.
         database: The database's name.
-        prefix: What the names of the collections begin with.
-        subject: Who.
-        parts: What is known of the handlers of conversations.
+        prefix: The beginning of the collections' names.
+        subject: The person or chat.
+        parts: What is known about the conversation handlers.
     """
 
     def is_theirs(one: spill.Spilled) -> bool:

@@ -1,4 +1,4 @@
-"""What is stored of one person: found, and deleted, in all collections; for a running bot and for the command line."""
+"""Finds and deletes what is stored about one person in all collections; for a running bot and the command line."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["Erased", "Found", "counts", "delete_all", "find", "lasting", "names"
 _QUARANTINE: Final = "_quarantine"
 _AT_ONCE: Final = 1000
 _ROUNDS: Final = 10
-_PAUSE: Final = 0.2  # seconds, in which what other processes had sent arrives
-_LEASE_AHEAD: Final = 3_600_000  # milliseconds: whoever says that a lease is in use for longer has planted it
+_PAUSE: Final = 0.2  # seconds, in which other processes' earlier writes arrive
+_LEASE_AHEAD: Final = 3_600_000  # milliseconds: a lease that lasts longer was planted
 _OF_A_MARK: Final = frozenset({"_id", "rev", "revs", "updated_at", "seen_at", BURIED_FIELD})
 
 
@@ -42,20 +42,20 @@ class Found(NamedTuple):
 
     @property
     def is_mark(self) -> bool:
-        """Whether it is only the mark of a deleted document, which goes within a minute."""
+        """Whether it is only the tombstone of a deleted document, which disappears within a minute."""
         return self.document.get(BURIED_FIELD) is True and self.document.keys() <= _OF_A_MARK
 
 
 @dataclass(slots=True)
 class Erased:
-    """What was found of a person, and what became of it.
+    """What was found about a person, and what happened to it.
 
     Attributes:
         found: How many documents of each collection were theirs.
         removed: How many of them are gone.
-        marks: How many deleted ones leave a mark, of the `_id` alone, that is removed within a minute: an insertion
-            that was sent before may still arrive.
-        left: How many are there all the same: they came while it was going on, or are in use.
+        marks: How many deleted ones leave a tombstone with only the `_id`, which is removed within a minute, as an
+            earlier insertion may still arrive.
+        left: How many remain nevertheless: they were added meanwhile, or are in use.
     """
 
     found: dict[str, int] = field(default_factory=dict)
@@ -64,14 +64,14 @@ class Erased:
     left: int = 0
 
     def note_left(self, left: list[Found]) -> None:
-        """Notes what is there afterwards."""
+        """Notes what remains."""
         there = counts(lasting(left))
         self.left = sum(there.values())
         self.marks = sum(one.is_mark for one in left)
         self.removed = {name: max(0, number - there.get(name, 0)) for name, number in self.found.items()}
 
     def note_spilled(self, number: int) -> None:
-        """Notes what was unsaved in files, and is gone."""
+        """Notes how many unsaved documents were removed from files."""
         if number:
             self.found["spill_dir"] = self.removed["spill_dir"] = number
 
@@ -82,7 +82,7 @@ class Erased:
 
 
 def names(prefix: str) -> list[tuple[str, str]]:
-    """The kind and the name of each collection that may hold documents of people."""
+    """The kind and the name of each collection that may contain documents about people."""
     kinds = [(kind, f"{prefix}{kind}") for kind in COLLECTIONS]
     return kinds + [(kind, f"{name}{_QUARANTINE}") for kind, name in kinds if kind not in {"leases", "jobs"}]
 
@@ -92,9 +92,9 @@ async def find(driver: Driver, prefix: str, subject: Subject, parts: KeyParts = 
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
-        subject: Whose.
-        parts: What is known of the handlers of conversations.
+        prefix: The beginning of the collections' names.
+        subject: The person or chat.
+        parts: What is known about the conversation handlers.
     """
     for kind, collection in names(prefix):
         if (query := subject.queries(kind)) is None:
@@ -109,14 +109,14 @@ async def find(driver: Driver, prefix: str, subject: Subject, parts: KeyParts = 
 async def delete_all(
     driver: Driver, prefix: str, subject: Subject, found: list[Found], parts: KeyParts = unknown
 ) -> list[Found]:
-    """Deletes what is stored of one person, until twice nothing is found: others may have sent something before.
+    """Deletes what is stored about one person until twice nothing is found, as others' earlier writes may arrive.
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
-        subject: Whose.
-        found: What was found already.
-        parts: What is known of the handlers of conversations.
+        prefix: The beginning of the collections' names.
+        subject: The person or chat.
+        found: The documents that were already found.
+        parts: What is known about the conversation handlers.
 
     Returns:
         What is left.
@@ -133,7 +133,7 @@ async def delete_all(
 
 
 async def _delete(driver: Driver, found: list[Found]) -> None:
-    """Deletes documents, but for marks, and for leases that are in use: their holder gives them back."""
+    """Deletes documents, except for tombstones and for leases in use, which their holder releases."""
     by_collection: dict[str, list[Any]] = {}
     for one in found:
         if not one.is_mark and one.kind != "leases":
@@ -150,10 +150,10 @@ async def _delete(driver: Driver, found: list[Found]) -> None:
 
 
 def counts(found: list[Found]) -> dict[str, int]:
-    """How many documents of each collection there are."""
+    """The number of documents of each collection."""
     return dict(Counter(one.collection for one in found))
 
 
 def lasting(found: list[Found]) -> list[Found]:
-    """Those that are data: neither the mark of a deleted document, nor a lease, which its holder gives back."""
+    """The documents that are data: neither tombstones nor leases, which their holder releases."""
     return [one for one in found if not one.is_mark and one.kind != "leases"]

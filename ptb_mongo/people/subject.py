@@ -1,7 +1,7 @@
-"""Whose data it is: which documents belong to one user, or to one chat; no I/O.
+"""Which documents belong to one user or one chat; no I/O.
 
 A stranger may have written any `_id`. A document belongs to somebody only if it has the form in which a bot stores it;
-everything else that mentions an id is a trace, which is shown and left alone (see `traces`).
+anything else that mentions an id is a trace, which is shown and left alone (see `traces`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from ptb_mongo.types import KeyParts
 __all__ = ["COLLECTIONS", "KeyParts", "Subject", "unknown"]
 
 COLLECTIONS: Final = ("user_data", "chat_data", "conversations", "callback_data", "jobs", "leases", "bot_data")
-"""The collections that may name people, without their prefix; each may have a quarantine beside it."""
+"""The collections that may name people, without prefix; each may also have a quarantine."""
 
 _LARGEST: Final = 2**63 - 1
 
 
 def unknown(_: str) -> None:
-    """Of no handler, anything is known; see `KeyParts`."""
+    """Knows nothing about any handler; see `KeyParts`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A user, with their private chat; or another chat.
+    """A user with their private chat, or another chat.
 
     Attributes:
-        kind: Which.
-        id: Its id.
+        kind: "user" or "chat".
+        id: The id.
     """
 
     kind: Literal["user", "chat"]
@@ -58,11 +58,11 @@ class Subject:
 
     @property
     def scopes(self) -> tuple[Literal["user_data", "chat_data"], ...]:
-        """The data that is stored under this id: that of a user, and of the private chat with them."""
+        """The scopes with data under this id: the user's, and that of the private chat with them."""
         return ("user_data", "chat_data") if self.kind == "user" else ("chat_data",)
 
     def queries(self, collection: str) -> dict[str, Any] | None:
-        """A filter for the documents of a collection that may belong to it; `None` if none do.
+        """A filter for the documents of a collection that may belong to the subject; `None` if none do.
 
         Args:
             collection: One of `COLLECTIONS`.
@@ -78,12 +78,12 @@ class Subject:
         return None
 
     def owns(self, collection: str, document: Mapping[str, Any], parts: KeyParts = unknown) -> bool:
-        """Whether a document belongs to it.
+        """Whether a document belongs to the subject.
 
         Args:
             collection: One of `COLLECTIONS`.
             document: The document.
-            parts: What is known of the handlers of conversations.
+            parts: What is known about the conversation handlers.
         """
         if collection in {"user_data", "chat_data"}:
             return collection in self.scopes and whole_number(document.get("_id")) == self.id
@@ -105,11 +105,11 @@ class Subject:
         return self.owns_key([part if type(part) is str else whole_number(part) for part in key], parts(handler))
 
     def owns_key(self, key: list[Any] | tuple[Any, ...], parts: tuple[bool, bool] | None = None) -> bool:
-        """Whether it is a conversation of theirs.
+        """Whether a conversation belongs to the subject.
 
         Args:
             key: The conversation's key.
-            parts: Whether it begins with the chat's id, and whether the user's follows; `None` if that is not known.
+            parts: Whether it begins with the chat's id, and whether the user's follows; `None` if that is unknown.
         """
         if parts is not None:
             per_chat, per_user = parts
@@ -118,6 +118,6 @@ class Subject:
             return chat == self.id or (self.kind == "user" and user == self.id)
         if not key or key[0] == self.id:
             return bool(key)
-        # In a private chat, the ids of user and chat are the same: what follows another positive one is a message's.
+        # In a private chat, the ids of user and chat are equal: what follows a different positive one is a message's.
         in_group = type(key[0]) is int and key[0] < 0
         return self.kind == "user" and len(key) > 1 and in_group and key[1] == self.id

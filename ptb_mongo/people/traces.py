@@ -1,7 +1,7 @@
-"""Traces of one person in what belongs to others, or to nobody: found with their paths, and left alone.
+"""Traces of one person in documents of others, or of nobody: found with their paths, and left alone.
 
-A trace is their id, as a number or within a text, a key or binary data. It may be something else: the number of an
-order is a number, too. So it is for a person to judge.
+A trace is the person's id, as a number or inside a text, a key or binary data. It may be something else, such as the
+number of an order. So a person has to judge it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["MOST_PATHS", "Trace", "paths_in", "search"]
 MOST_PATHS: Final = 20
 """How many paths of one document are named."""
 _NUMBERS: Final = (int, float, Decimal128, bson.Int64)
-_LONG_ENOUGH: Final = 2**24  # a smaller number stands in any binary data by chance
+_LONG_ENOUGH: Final = 2**24  # a smaller number occurs in binary data by chance
 
 
 class Trace(NamedTuple):
@@ -51,13 +51,13 @@ class Trace(NamedTuple):
 async def search(
     driver: Driver, prefix: str, subject: Subject, parts: KeyParts = unknown
 ) -> AsyncIterator[Trace | None]:
-    """The traces in documents that are not theirs; `None` for each batch that was looked through.
+    """The traces in documents of others; `None` after each batch that was searched.
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
-        subject: Who.
-        parts: What is known of the handlers of conversations.
+        prefix: The beginning of the collections' names.
+        subject: The person or chat.
+        parts: What is known about the conversation handlers.
     """
     is_mentioned = _Mentioned(subject.id)
     for kind, collection in names(prefix):
@@ -112,11 +112,11 @@ class _Mentioned:
         self._forms = [struct.pack("<d", float(number)), *self._packed]
 
     def may_be_in(self, raw: bytes) -> bool:
-        """Whether a document may mention it; for most, this says that it does not."""
+        """Whether a document may mention the id; rules most documents out."""
         return any(form in raw for form in self._forms) or bool(self._bytes.search(raw)) or b"\x13" in raw
 
     def by(self, value: Any) -> bool:
-        """Whether a value does."""
+        """Whether a value mentions the id."""
         kind = type(value)
         if kind in _NUMBERS:
             return whole_number(value) == self._number

@@ -1,1 +1,1 @@
-"""The state of each document, and how the changes of two sides are merged: pure, no I/O, no clock."""
+"""The state of each document, and how changes from two sides are merged: pure, no I/O, no clock."""

@@ -1,4 +1,4 @@
-"""Changes of a document, as an update for MongoDB and the guard under which it does what it says; no I/O."""
+"""Changes of a document, as an update for MongoDB and the guard that makes the update safe; no I/O."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Changes"]
 
 @dataclass(slots=True)
 class Changes:
-    """What turns one document into another.
+    """The changes that turn one document into another.
 
     Attributes:
-        sets: Fields and their new values, in the order in which new fields are to stand.
+        sets: Fields and their new values; new fields in their intended order.
         unsets: Fields to remove.
         arrays: Arrays of lists, deques and sets, and what is added to them or removed from them.
-        last: For a document in which fields move, the names and values of those that are to stand at its end.
-        conditions: What must be so for the update to do what it says: by path, what a filter says of it.
+        last: For a document in which fields move, the names and values of those that belong at its end.
+        conditions: What the update requires of the stored document: filter conditions by path.
         ordered: Whether an update must keep the order of `sets`.
-        keeps_forms: Whether values stay that are stored in another form than ours.
+        keeps_forms: Whether some values stay stored in a form other than ours.
     """
 
     sets: list[tuple[Path, Any]] = field(default_factory=list)
@@ -39,19 +39,19 @@ class Changes:
         return bool(self.sets or self.unsets or self.arrays or self.last)
 
     def paths(self) -> Iterator[Path]:
-        """Every path that is written."""
+        """Every path that the update writes."""
         for path, _ in self.sets:
             yield path
         yield from self.unsets
         yield from self.arrays
 
     def mark(self) -> tuple[int, ...]:
-        """A point to which `back_to` can return; the first of its numbers counts the paths until there."""
+        """A point to which `back_to` can return; its first number counts the paths up to there."""
         sets, unsets, arrays = len(self.sets), len(self.unsets), len(self.arrays)
         return sets + unsets + arrays, sets, unsets, arrays, len(self.last), len(self.conditions), self.ordered
 
     def back_to(self, mark: tuple[int, ...]) -> None:
-        """Forgets all changes that came later."""
+        """Forgets all changes added since a mark."""
         _, sets, unsets, arrays, last, conditions, ordered = mark
         del self.sets[sets:], self.unsets[unsets:]
         counted: tuple[tuple[dict[Path, Any], int], ...] = (
@@ -65,7 +65,7 @@ class Changes:
         self.ordered = bool(ordered)
 
     def set_whole(self, name: str, value: Any) -> None:
-        """Sets a field at the top with all that is in it, whatever of it has changed."""
+        """Sets a top-level field as a whole, whatever has changed in it."""
         self.sets = [(path, new) for path, new in self.sets if path[0] != name]
         self.unsets = [path for path in self.unsets if path[0] != name]
         by_path: tuple[dict[Path, Any], ...] = self.arrays, self.last, self.conditions
@@ -77,12 +77,12 @@ class Changes:
     def update(self, rev: str, extra: Mapping[str, Any] = {}) -> Document | list[Document]:
         """The update for MongoDB, which touches nothing but the changed paths.
 
-        `$set` adds new fields in lexicographic order; where that is not the order wanted, the update is a
-        pipeline, which adds them in the order given (MongoDB manual, `$set`).
+        `$set` adds new fields in lexicographic order; if that is not the intended order, the update is a pipeline,
+        which adds them in the given order (MongoDB manual, `$set`).
 
         Args:
             rev: The writer's id and the number of this write.
-            extra: More fields to set, at the top of the document.
+            extra: More top-level fields to set.
         """
         if self.ordered:
             return self._pipeline(rev, extra)
@@ -106,7 +106,7 @@ class Changes:
         ]
 
     def _array_operators(self, outside: Iterable[str] = ()) -> Document:
-        """The operators that change arrays, but for those inside some fields."""
+        """The operators that change arrays, except for arrays inside certain fields."""
         operators: dict[str, Document] = {}
         for path, change in self.arrays.items():
             name, operand = change.operator()
@@ -115,7 +115,7 @@ class Changes:
         return operators
 
     def steps(self, rev: str, now: dtm.datetime, extra: Mapping[str, Any] = {}) -> list[Document]:
-        """The same for a database that knows no pipelines, and keeps the order of `$set`: one update after another."""
+        """The same, as a series of updates, for a database that lacks pipelines but keeps the order of `$set`."""
         last = {
             ".".join((*parent, name)): value for parent, fields in self.last.items() for name, value in fields.items()
         }
@@ -133,10 +133,10 @@ class Changes:
         ]
 
     def guard(self) -> Document:
-        """A filter under which the update does what it says.
+        """A filter that makes the update safe.
 
-        Through an array or a scalar, a pipeline and a numeric key would not fail but write somewhere else; and
-        what somebody else has created or changed meanwhile must be merged, not replaced.
+        Through an array or a scalar, pipelines and numeric keys do not fail but write somewhere else; and what somebody
+        else has created or changed meanwhile must be merged, not replaced.
         """
         through = {
             path[:end]
@@ -151,7 +151,7 @@ class Changes:
 
 
 def _no_document(path: str) -> list[Document]:
-    """Filters of which one applies to a field that is there, and is no document."""
+    """Filters, one of which matches if the field exists and is not a document."""
     return [{path: {"$exists": True, "$not": {"$type": "object"}}}, {path: {"$type": "array"}}]
 
 
@@ -160,10 +160,10 @@ def _is_in(path: str, fields: Iterable[str]) -> bool:
 
 
 def _reordered(parent: Path, names: Iterable[str]) -> Document:
-    """An expression: the document at `parent` as it is, but with some of its fields at its end.
+    """An expression for the document at `parent`, with some of its fields moved to the end.
 
-    A pipeline that removes a field and sets it again leaves it where it was (seen on MongoDB 6.0), so the
-    document is taken apart and put together again, with whatever others have done to it.
+    A pipeline that removes a field and sets it again leaves it in its place (seen on MongoDB 6.0), so the document is
+    taken apart and reassembled, including whatever others have changed in it.
     """
     fields = {"$objectToArray": {"$ifNull": ["$" + ".".join(parent), {}]}}
 

@@ -1,7 +1,7 @@
-"""The documents of one collection: which are loaded, and which are quarantined.
+"""The documents of one collection: which ones are loaded, and which are quarantined.
 
-All scopes share it. It never overwrites a document that cannot be read, and does no I/O: the reader passes in what was
-read, and the writer asks what is to be written.
+All scopes share this class. It never overwrites a document that cannot be read, and does no I/O: the reader passes in
+what it has read, and the writer asks what to write.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Collection(KnownDocuments[R]):
         fields: The fields that are ours, besides `_id`, `rev`, `revs` and `updated_at`.
         codec: Encodes and decodes values.
         counters: Count what happens.
-        replica_type: The class that keeps the state of a document.
+        replica_type: The class that keeps a document's state.
 
     Attributes:
         ours_only: The fields that are ours.
-        fields: What is read of each document.
+        fields: The fields to read from each document.
     """
 
     copied: ClassVar = True
@@ -51,10 +51,10 @@ class Collection(KnownDocuments[R]):
     """Whether its documents are written after all others: if the process dies between, the update is handled again."""
 
     stamp: Callable[[Replica, Any], Any] | None = None
-    """Adds to a write that the document was seen, where documents expire."""
+    """Adds the date at which a document was last used to a write, if documents expire."""
 
     ended: Document = {}  # noqa: RUF012
-    """Fields that are set before a document is deleted, in the same batch as other writes; none by default."""
+    """Fields to set before a document is deleted, in the same batch as other writes; none by default."""
 
     def __init__(
         self, collection: str, fields: Sequence[str], codec: Codec, counters: Counters, replica_type: type[R]
@@ -71,7 +71,7 @@ class Collection(KnownDocuments[R]):
         return {}
 
     def upgraded(self, body: Document) -> Document:
-        """A decoded document in the form of today's bot; by default as it is, which is the same object.
+        """A decoded document in the form of the current bot; by default, the same object unchanged.
 
         Raises:
             DecodeError: If it cannot be brought into that form.
@@ -79,36 +79,36 @@ class Collection(KnownDocuments[R]):
         return body
 
     def note_upgrade(self, replica: R, stored: Stored, body: Document) -> None:
-        """A document was read; what `upgraded` has changed in it is to be saved.
+        """Handles a read: what `upgraded` has changed in the document must be saved.
 
         Args:
             replica: The document.
             stored: What is stored.
-            body: What `upgraded` has made of it.
+            body: What `upgraded` has returned.
         """
 
     def explained(self, plain: Document, error: DecodeError) -> DecodeError:
-        """An error that names all classes because of which a document cannot be decoded."""
+        """An error that names all classes that keep a document from being decoded."""
         return self.codec.explained_unreadable(plain, error)
 
     def arrived(self, replica: R, before: bytes | None, rev: Any) -> None:
-        """A document was read.
+        """Handles the read of a document.
 
         Args:
             replica: The document.
-            before: What its target was before.
-            rev: What its `rev` was before.
+            before: Its target before the read.
+            rev: Its `rev` before the read.
         """
 
     def enters(self, key: Any, *, is_new: bool) -> None:
-        """A document is loaded.
+        """Handles the load of a document.
 
         Args:
             key: Its key.
-            is_new: Whether it was not known, or could not be read.
+            is_new: Whether it was unknown, or could not be read.
 
         Raises:
-            DecodeError: If it is new, and there are too many such.
+            DecodeError: If it is new, and there are too many new ones.
         """
 
     def loaded(self, raws: Sequence[bytes]) -> Iterator[tuple[R, Document]]:
@@ -120,7 +120,7 @@ class Collection(KnownDocuments[R]):
     def _decoded(self, raw: bytes, body: Document | None) -> tuple[R, Document] | None:
         try:
             return self._loaded(raw, body)
-        except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it concerns this document only)
             self._quarantine(*self.named(raw), error)
             return None
 
@@ -135,26 +135,24 @@ class Collection(KnownDocuments[R]):
             replica = self.replicas[key] = self._new_replica(parts.id, stored)
         else:
             self._take(replica, self._loads[0].get(key, 0), stored, lasts=False)
-            if (
-                replica.target != stored.body
-            ):  # there is something unsaved, or what was read is older than what is known
+            if replica.target != stored.body:  # something is unsaved, or what was read is older than what is known
                 return replica, self._target(replica)
         self.note_upgrade(replica, stored, decoded)
         return replica, decoded
 
     def _target(self, replica: R) -> Document:
-        """What is to be in the database when everything is saved, decoded; empty if that is no document."""
+        """What the database will hold when everything is saved, decoded; empty if there will be no document."""
         if replica.target in {None, BURIED}:
             return {}
         body: Document = self.codec.decode(self.canonical(replica.target))
         return body
 
     def named(self, raw: bytes) -> tuple[object, Any]:
-        """The `_id` and the key of a document that cannot be read, as far as they can be told."""
+        """The `_id` and the key of a document that cannot be read, as far as they can be determined."""
         document_id: object = "?"
         try:
             document_id = id_of(raw)
-        except DecodeError:  # of a type that is never ours, though MongoDB may take it for the same as one of ours
+        except DecodeError:  # its type is never ours, though MongoDB may consider it equal to one of ours
             with contextlib.suppress(DecodeError):
                 document_id = load(raw).get("_id", "?")
         try:
@@ -163,7 +161,7 @@ class Collection(KnownDocuments[R]):
             return document_id, None
 
     def decoded(self, raw: bytes, body: Document) -> tuple[Any, Parts, Document]:
-        """A document: its key, its parts, and its decoded fields.
+        """The key, the parts and the decoded fields of a document.
 
         Raises:
             DecodeError: If it cannot be decoded or used.
@@ -181,8 +179,8 @@ class Collection(KnownDocuments[R]):
             DecodeError: If it cannot be decoded or used.
         """
         if BURIED_FIELD in body and len(body) == 1:
-            return {}  # a mark: there is no document
-        plain = self.ours(body)  # what is not ours need not be readable
+            return {}  # a tombstone: there is no document
+        plain = self.ours(body)  # others' fields need not be readable
         try:
             decoded = self.codec.decode_body(raw, plain)
         except DecodeError as error:
@@ -201,20 +199,20 @@ class Collection(KnownDocuments[R]):
     # -- quarantine -------------------------------------------------------------------------------------
 
     def _quarantine(self, document_id: object, key: Any, error: Exception) -> None:
-        """Leaves a document alone that cannot be read; it is reported once."""
+        """Notes that a document cannot be read, so that it is left alone; reports it once."""
         is_used = key is not None and key in self.replicas
         if not self.quarantined.note(document_id, key, as_decode_error(error), is_used=is_used):
-            self.misses_some()  # it is found when somebody uses it
+            self.misses_some()  # it is noticed when somebody uses it
         elif key is not None and not is_used:
             self.replicas[key] = self._new_replica(document_id)
 
     def could_not_be_used(self, replica: R, error: Exception, moment: int | None = None) -> None:
-        """A document made an error that is its own trouble.
+        """Handles an error that concerns one document only.
 
         Args:
             replica: The document.
             error: What happened.
-            moment: When the read began that has shown the document, if it was one.
+            moment: When the read that has shown the document began, if it was a read.
         """
         try:
             key = self.key_of(replica.id)
@@ -234,7 +232,7 @@ class Collection(KnownDocuments[R]):
         """Whether a document may not be written.
 
         Raises:
-            QuarantinedError: If so, and if this is the first time: PTB offers it at each interval.
+            QuarantinedError: If it may not, and this is the first time: PTB offers it again at each interval.
         """
         refusal = self.refusal(replica)
         if refusal is None:
@@ -244,7 +242,7 @@ class Collection(KnownDocuments[R]):
         return True
 
     def cannot_store(self, replica: Replica, error: DocumentError) -> bool:
-        """What the bot has changed cannot be stored; returns whether that is new: PTB offers it at each interval."""
+        """Notes that the bot's change cannot be stored; returns whether that is news: PTB offers it each interval."""
         known, error = self.unstorable.get(replica), error.located(self.collection, replica.id)
         if known is None and replica.refusal is not None:
             known = replica.refusal.error
@@ -254,14 +252,14 @@ class Collection(KnownDocuments[R]):
         return str(known) != str(copy)
 
     def can_store(self, replica: Replica) -> None:
-        """What the bot has changed can be stored."""
+        """Notes that the bot's change can be stored."""
         if self.unstorable:
             self.unstorable.pop(replica, None)
 
     # -- reading ----------------------------------------------------------------------------------------
 
     def lost(self, asked: Sequence[R], raws: Sequence[bytes]) -> list[R]:
-        """Which of some documents that were stored are not among those that were read."""
+        """Of the documents asked for, those that were stored before and are not among those read."""
         if len(raws) >= len(asked):
             return []
         known = [replica for replica in asked if replica.base is not None and not replica.is_buried]
@@ -269,7 +267,7 @@ class Collection(KnownDocuments[R]):
         return [replica for replica in known if self.key_of(replica.id) not in found]
 
     def answered(self, asked: Iterable[tuple[R, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
-        """Documents were read.
+        """Handles the read of several documents.
 
         Args:
             asked: Which ones, and the moment when each read began.
@@ -281,7 +279,7 @@ class Collection(KnownDocuments[R]):
             for replica, moment in asked:
                 try:
                     self._answered(replica, moment, found.get(self.key_of(replica.id)), lasts=lasts)
-                except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                except Exception as error:  # noqa: BLE001  (whatever it is, it concerns this document only)
                     self.could_not_be_used(replica, error, moment)
 
     def _answered(self, replica: R, moment: int, raw: bytes | None, *, lasts: bool) -> None:
@@ -291,7 +289,7 @@ class Collection(KnownDocuments[R]):
             try:
                 parts = part(raw)
                 stored = stored_in(parts)
-                if stored.body != replica.base or key in self.quarantined:  # otherwise it was checked before
+                if stored.body != replica.base or key in self.quarantined:  # otherwise it has been checked before
                     checked = self._checked(key, raw, load(parts.body))
             except Exception as error:  # noqa: BLE001  (see `answered`)
                 self._quarantine(replica.id, key, error)
@@ -316,12 +314,12 @@ class Collection(KnownDocuments[R]):
     # -- saving -----------------------------------------------------------------------------------------
 
     def version(self, replica: Replica, plain: Document, known: Version | None = None) -> Version | None:
-        """A version of a document to be saved; `None` if the stored one cannot be read, which was reported before.
+        """A version of a document to save; `None` if the stored one cannot be read, which has been reported.
 
         Args:
             replica: The document.
-            plain: What is to be stored.
-            known: A version whose bytes are known, which may be the same.
+            plain: What to store.
+            known: A version whose bytes are known; may be the same one.
 
         Raises:
             EncodeError: If it is too large.
@@ -347,7 +345,7 @@ class Collection(KnownDocuments[R]):
         sent: dict[str, Version],
         writer: str,
     ) -> R:
-        """A separate replica for what an earlier process could not save; read and merged before it is written."""
+        """A separate replica for what an earlier process could not save; it is read and merged before it is written."""
         replica = self._new_replica(document_id, stored, known=False)
         replica.taken_over(version, sent, writer)
         return replica

@@ -1,14 +1,15 @@
-"""Who decides a conflict: the strategies of `on_conflict`, by the path of the value. Pure, but for users' functions.
+"""What decides a conflict: the strategies of `on_conflict`, by path. Pure, except for users' functions.
 
-A strategy is "local" or "remote" (that side's value), "add" (what both sides added to a number, or took from it),
-"max" or "min" (the larger or the smaller value), or a function. Where "add", "max" and "min" make no sense for two
-values, the bot's stays; where one side removed the value, the other's.
+A strategy is "local" or "remote" (that side's value), "add" (the sum of what both sides added to a number or took from
+it), "max" or "min" (the larger or the smaller value), or a function. If "add", "max" or "min" makes no sense for the
+two values, the bot's wins; if one side has removed the value, the other side's wins.
 
-The path of a value goes through the user's data: keys of dicts, names of attributes, indexes of lists. A pattern is
-made of keys that are joined by dots; `*` stands for any one key, `**` at the end for all that lies below, or alone
-for everything. A dot, a `*` or a `%` that belongs to a key is written `%2E`, `%2A` or `%25`, an empty key `%empty`.
-Of several patterns that match, the one with the most keys decides, then the one with the most `*`, then the one whose
-keys stand further in front. Where none does, "local" does.
+The path of a value goes through the user's data: keys of dicts, names of attributes, indexes of lists. A pattern is a
+series of keys joined by dots; `*` matches any one key, `**` at the end everything below, and `**` alone everything. A
+dot, a `*` or a `%` that belongs to a key is written `%2E`, `%2A` or `%25`, an empty key `%empty`.
+
+Among several matching patterns, the one with the most keys decides, then the one with the most `*`, then the one whose
+keys come earlier. If none matches, "local" decides.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def check_on_conflict(on_conflict: object) -> None:
     """Checks the argument `on_conflict`.
 
     Raises:
-        ConfigurationError: If it cannot be used, with what is wrong and how to write it.
+        ConfigurationError: If it cannot be used; says what is wrong and how to write it.
     """
     if callable(on_conflict) or (isinstance(on_conflict, str) and on_conflict in _SIDES):
         return
@@ -87,13 +88,13 @@ class _Pattern:
         self.rank = sum(literal), len(literal) - sum(literal), literal
 
     def matches(self, keys: Keys) -> bool:
-        """Whether it names the value at these keys."""
+        """Whether the pattern matches the value at these keys."""
         if len(keys) == len(self._keys):
             return (not self._is_open or not keys) and self._begins_as(keys)
         return self._is_open and len(keys) > len(self._keys) and self._begins_as(keys)
 
     def reaches(self, keys: Keys) -> bool:
-        """Whether it names the value at these keys, or may name one inside."""
+        """Whether the pattern matches the value at these keys, or may match one inside it."""
         return (self._is_open or len(keys) <= len(self._keys)) and self._begins_as(keys)
 
     def _begins_as(self, keys: Keys) -> bool:
@@ -105,12 +106,12 @@ class Strategies:
     """Decides the conflicts of one scope.
 
     Args:
-        scope: Which.
-        on_conflict: As it was passed to `MongoPersistence`.
-        encode: Makes the stored form of a value that a strategy has computed.
-        decode: Makes a value of its stored form.
-        on_error: Called with a document's id and what a user's function has raised, while that is being handled;
-            the bot's value stays.
+        scope: The scope's name.
+        on_conflict: The argument of `MongoPersistence`.
+        encode: Returns the stored form of a value that a strategy has computed.
+        decode: Returns the value of a stored form.
+        on_error: Called with a document's id and the exception of a user's function, while it is being handled; the
+            bot's value stays.
 
     Raises:
         ConfigurationError: If `on_conflict` cannot be used.
@@ -139,12 +140,12 @@ class Strategies:
         """The strategy for a value.
 
         Args:
-            keys: From the document's field that holds the data, which no pattern names, to the value.
+            keys: The keys from the document's field with the data, which patterns omit, to the value.
         """
         return next((pattern.strategy for pattern in self._patterns if pattern.matches(keys[1:])), "local")
 
     def guards(self, keys: Keys) -> bool:
-        """Whether a value may be written only if nobody else has changed it, as the bot's need not stay then."""
+        """Whether a value may be written only if nobody else has changed it, as the bot's might then lose."""
         return not self._is_local and self.of(keys) != "local"
 
     def accumulates(self, keys: Keys) -> bool:
@@ -152,12 +153,12 @@ class Strategies:
         return any(pattern.is_accumulating and pattern.reaches(keys[1:]) for pattern in self._patterns)
 
     def resolver(self, document_id: Any, noted: Callable[[], None] = lambda: None, *, yields: bool = False) -> Resolver:
-        """What decides the conflicts of one document.
+        """The resolver for one document's conflicts.
 
         Args:
             document_id: Its `_id`.
             noted: Called for each conflict.
-            yields: Whether the bot's version is old, so that the database's wins where else the bot's would.
+            yields: Whether the bot's version is old, so that the database's wins where otherwise the bot's would.
         """
         return _Decision(self, document_id, noted, yields=yields)
 
@@ -183,7 +184,7 @@ class _Decision:
         if strategy == "remote":
             self._noted()
             return "remote"
-        if strategy in {"local", "add"}:  # what both sides added is kept already
+        if strategy in {"local", "add"}:  # what both sides added has been kept already
             self._noted()
             return "local"
         return None
@@ -207,7 +208,7 @@ class _Decision:
             versions = [self._decoded(value) for value in (base, local, remote)]
             value = decide(Conflict(self._strategies.scope, self._id, path, *versions))
             return value if value is MISSING else self._strategies.encode(value)
-        except Exception as error:  # noqa: BLE001  (users' code; it would cost the whole update)
+        except Exception as error:  # noqa: BLE001  (users' code, which must not break the whole update)
             self._strategies.on_error(self._id, error)
             return local
 
@@ -218,7 +219,7 @@ class _Decision:
                 total = _total(*versions)
                 return local if total is None else self._strategies.encode(total)
             theirs_wins = bool(versions[2] > versions[1] if strategy == "max" else versions[2] < versions[1])
-        except Exception:  # noqa: BLE001  (values that cannot be compared, or added; whatever their classes raise)
+        except Exception:  # noqa: BLE001  (values that cannot be compared or added; their classes may raise anything)
             return local
         return remote if theirs_wins else local
 
@@ -227,7 +228,7 @@ class _Decision:
 
 
 def _total(base: Any, local: Any, remote: Any) -> Any:
-    """What both sides made of a number together; `None` if they are none."""
+    """A number with the changes of both sides; `None` if these are not numbers."""
     if type(local) not in _NUMBERS or type(remote) not in _NUMBERS:
         return None
     with decimal.localcontext() as context:

@@ -1,4 +1,4 @@
-"""Saving a part of what has changed in a document, when the server refuses all of it together. Pure."""
+"""Saving a part of a document's changes when the server refuses all of them together. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MOST_TRIES: Final = 64
 
 
 class Division:
-    """Finds out which changed paths are refused, by halves, so that all others are saved.
+    """Finds out by bisection which changed paths are refused, so that all others are saved.
 
     Args:
         paths: The changed paths.
-        begins_empty: Whether to try none of them at first: that keeps an earlier write from arriving.
+        begins_empty: Whether to start by trying none of them, which keeps an earlier write from arriving.
 
     Attributes:
-        refused: Those that are refused; in the end, also those that were never tried because there are too many.
+        refused: The paths that are refused; in the end, also those that were not tried because there are too many.
     """
 
     def __init__(self, paths: Sequence[Path], *, begins_empty: bool = False) -> None:
@@ -34,15 +34,15 @@ class Division:
 
     @property
     def current(self) -> Sequence[Path] | None:
-        """What to try next; `None` if everything was tried."""
+        """The paths to try next; `None` if all were tried."""
         return self._left[0] if self._left else None
 
     def was_done(self) -> None:
-        """The current part was saved."""
+        """Notes that the current part was saved."""
         self._left.popleft()
 
     def was_refused(self) -> None:
-        """The current part was refused."""
+        """Notes that the current part was refused."""
         self._tries += 1
         self._divide(self._left.popleft())
         if self._tries >= _MOST_TRIES:
@@ -59,12 +59,13 @@ class Division:
 
 
 def portion(base: Document, local: Document, paths: Iterable[Path]) -> Document:
-    """What `base` is with some of the changes that lead to `local`.
+    """`base` with some of the changes that lead to `local`.
 
     Args:
         base: A document.
-        local: What it is to become.
-        paths: The changed paths that are wanted; below something that is no document in both, all of that is.
+        local: The document that it is to become.
+        paths: The changed paths to take over; a path below something that is not a document in both takes over all of
+            that.
     """
     made = dict(base)
     for path in paths:

@@ -1,22 +1,20 @@
-"""The state of one document: what the bot and the database agreed on, what is to be saved, what is in flight.
+"""The state of one document: what the bot and the database agreed on, what to save, and what is in flight.
 
 A pure state machine: no I/O, no clock, no asyncio. All transitions are methods of `Replica`, and nothing else assigns
-its fields. Readers and writers ask it what to do, and tell it what has happened, in whatever order that happens:
+its fields. Readers and writers ask it what to do, and tell it what has happened, in whatever order:
 
-- `pending` is a whole version of the document that is to be stored instead of `base`. Whatever is learned of the
-  database is merged into it, so what is sent is always the difference between `pending` and `base`.
-- A copy that is offered may wait to be encoded, until somebody asks for `pending` or something else happens: see
+- `pending` is a complete version of the document to store instead of `base`. Whatever we learn about the database is
+  merged into it, so what is sent is always the difference between `pending` and `base`.
+- A copy that was offered may wait to be encoded until somebody asks for `pending` or something else happens; see
   `Pending`.
-- Each write supposes the `rev` that `base` has, and gives the document a new one. So of all writes that suppose the
-  same `rev` at most one is ever done, and none that supposes an older one: no duplicate of a request, and no request
-  that was delayed.
-- A write is settled once: by its answer, or by the first read that shows its `rev`, in `rev` itself or in `revs`
-  beneath those of other writers. From then on its `rev` means nothing.
-- A write whose outcome is unknown is followed by another one, even if there is nothing else to save: until then, it
-  may still arrive.
-- A read counts only if it began after the last thing that is known: otherwise it may show an older state.
-- A read settles writes only if a majority has what it shows: a primary that was cut off shows writes that are undone
-  later.
+- Each write expects the `rev` of `base`, and gives the document a new one. So among all writes that expect the same
+  `rev`, at most one is ever done, and none that expects an older one: no duplicate of a request, no delayed request.
+- A write is settled once: by its answer, or by the first read that shows its `rev`, either in `rev` itself or in
+  `revs`, beneath those of other writers. From then on, its `rev` means nothing.
+- A write whose outcome is unknown is followed by another one, even if there is nothing else to save: until then, the
+  first one may still arrive.
+- A read counts only if it began after the last thing that is known; otherwise it may show an older state.
+- A read settles writes only if a majority has what it shows: an isolated primary shows writes that are later undone.
 """
 
 from __future__ import annotations
@@ -34,22 +32,22 @@ __all__ = ["Replica"]
 
 
 class Replica(Withdrawals):
-    """The state of one document, and what is to be stored.
+    """The state of one document, and what to store.
 
     Args:
         document_id: Its `_id`.
         stored: What is stored; `None` if there is no document.
-        known: Whether `stored` is known to be true; otherwise the document has to be read first.
+        known: Whether `stored` is known to be true; otherwise, the document must be read first.
 
     Attributes (see also `Pending`):
         id: Its `_id`.
         base: The last version that the bot and the database agreed on; `None` if there is no document.
         rev, revs: Those of `base`; see `Stored`.
-        sent: By their new `rev`, the writes since the last settlement that may have been done.
-        refusal: Why a version was refused for the document's own sake, and which one; `None` if none was since the last
-            one was stored.
-        is_insertion_in_doubt: Whether an insertion may still arrive, and make the document again after a deletion.
-        is_written: Whether it was the bot that stored `base`, so that what it changes next is relative to that.
+        sent: The writes since the last settlement that may have been done, by their new `rev`.
+        refusal: The version that was refused because of the document, and why; `None` if none was refused since one was
+            stored.
+        is_insertion_in_doubt: Whether an insertion may still arrive, and create the document again after a deletion.
+        is_written: Whether the bot stored `base`, so that its next changes are relative to that.
     """
 
     __slots__ = ("base", "id", "is_insertion_in_doubt", "is_written", "rev", "revs", "sent")
@@ -69,12 +67,12 @@ class Replica(Withdrawals):
 
     @property
     def is_unsaved(self) -> bool:
-        """Whether something is to be written: a version, or a new `rev` that keeps an earlier write from arriving."""
+        """Whether there is something to write: a version, or a new `rev` that keeps an earlier write from arriving."""
         return self.pending is not None or self.may_arrive
 
     @property
     def is_refused(self) -> bool:
-        """Whether what is to be written was refused for the document's own sake, and has not changed since."""
+        """Whether what there is to write was refused because of the document, and has not changed since."""
         return self.refusal is not None and self.is_unsaved and self._pending_raw == self.refusal.raw
 
     @property
@@ -83,33 +81,33 @@ class Replica(Withdrawals):
 
     @property
     def is_being_deleted(self) -> bool:
-        """Whether the document is to be deleted."""
+        """Whether a deletion is pending."""
         return self.pending is not None and self.pending.plain is None
 
     @property
     def is_buried(self) -> bool:
-        """Whether the document was deleted, and only a mark is stored."""
+        """Whether the document was deleted, and only a tombstone is stored."""
         return self.base == BURIED
 
     @property
     def may_arrive(self) -> bool:
-        """Whether an earlier write may still be done, as its answer is missing."""
+        """Whether an earlier write may still arrive, as its answer is missing."""
         return bool(self.sent) and self.sent.may_arrive
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether only a read of what a majority has shows what became of a write."""
+        """Whether only a read of what a majority has can show the outcome of a write."""
         return bool(self.sent) and self.sent.is_in_doubt
 
     # -- what is to be saved ----------------------------------------------------------------------------
 
     def staged(self, version: Version) -> bool:
-        """The bot has a new version.
+        """Handles a new version of the bot's.
 
         Returns:
-            Whether it is to be written.
+            Whether there is something to write.
         """
-        is_known = version.plain is not None or not self.is_stale  # otherwise there may be something to delete
+        is_known = version.plain is not None or not self.is_stale  # otherwise, there may be something to delete
         if not version.touch and is_known:
             if version.raw == self.target:
                 return self.is_being_deleted
@@ -123,8 +121,8 @@ class Replica(Withdrawals):
         """Takes over what an earlier process could not save.
 
         Args:
-            version: What was to be stored.
-            sent: By their `rev`, the versions that may have been stored.
+            version: The version that it wanted to store.
+            sent: The versions that may have been stored, by their `rev`.
             writer: The `rev` of the last known write of a writer that may have stored that version later; may be empty.
         """
         self._pending = version
@@ -137,15 +135,15 @@ class Replica(Withdrawals):
         )
 
     def refused_for(self, error: DocumentError, tried: Version | None, what: bytes | None = None) -> bool:
-        """What is pending was refused for the document's own sake; it stays pending.
+        """Notes that the pending version was refused because of the document; it stays pending.
 
         Args:
-            error: Why.
-            tried: What was tried; what is pending may have changed since.
+            error: The reason.
+            tried: The version that was tried; the pending one may have changed since.
             what: The changes that were refused, if they are known.
 
         Returns:
-            Whether that is new.
+            Whether that is news.
         """
         self._take_up()
         before = self.refusal
@@ -153,7 +151,7 @@ class Replica(Withdrawals):
         return before is None or str(before.error) != str(error) or before.what != what
 
     def settled(self, version: Version | None) -> None:
-        """What was to be stored is stored already."""
+        """Notes that the version to store is stored already."""
         self._take_up()
         self.refusal = None
         self.sent = Sent()
@@ -163,7 +161,7 @@ class Replica(Withdrawals):
     # -- reading ----------------------------------------------------------------------------------------
 
     def read(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> bool:
-        """A read ended.
+        """Handles the end of a read.
 
         Args:
             moment: When it began, as returned by `reading`.
@@ -172,8 +170,8 @@ class Replica(Withdrawals):
             lasts: Whether a majority has what it showed.
 
         Returns:
-            Whether it counted; it does not if it may show an older state than what is known, or shows a write to be
-            done that may be undone.
+            Whether it counts. It does not if it may show an older state than the known one, or if it shows a
+            write as done that may be undone.
         """
         if self._is_too_old(moment) or (not lasts and self._doubts(stored)):
             return False
@@ -188,11 +186,11 @@ class Replica(Withdrawals):
         return True
 
     def unreadable(self, moment: int, stored: Stored | None, form: Form, *, lasts: bool) -> None:
-        """A read showed a document that cannot be decoded; what it says of our writes counts all the same.
+        """Handles a read that showed a document that cannot be decoded; what it says about our writes still counts.
 
         Args:
             moment: When it began, as returned by `reading`.
-            stored: What it showed; `None` if not even that can be told.
+            stored: What it showed; `None` if not even that can be determined.
             form: The form of the document.
             lasts: Whether a majority has what it showed.
         """
@@ -205,10 +203,10 @@ class Replica(Withdrawals):
         self._has_failed(moment)
 
     def vanished(self) -> bool:
-        """The document was lost together with all others: what is known of it is to be stored anew.
+        """Handles the loss of this document together with all others: what is known of it must be stored again.
 
         Returns:
-            Whether there is something to be stored.
+            Whether there is something to store.
         """
         target, pending = self.target, self.pending
         self._know(read_at=self.reading())
@@ -223,18 +221,18 @@ class Replica(Withdrawals):
     # -- writing ----------------------------------------------------------------------------------------
 
     def sending(self, rev: str, version: Version | None, *, buries: bool = False, is_exact: bool = True) -> None:
-        """A write is about to be sent.
+        """Notes a write that is about to be sent.
 
         Args:
             rev: The `rev` that it gives the document.
-            version: What it stores: what is pending, or a part of its changes; `None` if it only sets `rev`.
-            buries: Whether a deletion leaves a mark.
+            version: What it stores: the pending version or a part of its changes; `None` if it only sets `rev`.
+            buries: Whether a deletion leaves a tombstone.
             is_exact: See `Write`.
         """
         self.sent[rev] = Write(version, self.base, self.rev, self.revs_after(rev), buries, is_exact)
 
     def stamping(self, rev: str) -> None:
-        """A write is about to be sent that only sets a `rev`."""
+        """Notes a write that is about to be sent and only sets a `rev`."""
         self.sent[rev] = Write(None, self.base, self.rev, self.revs)
 
     def revs_after(self, rev: str) -> tuple[str, ...]:
@@ -242,36 +240,36 @@ class Replica(Withdrawals):
         return revs_beneath(rev, self.rev, self.revs)
 
     def acknowledged(self, rev: str, form: Form) -> bool:
-        """The server has done a write.
+        """Handles a write that the server has done.
 
         Returns:
-            Whether what it stores had been taken back, so that it is news for the bot.
+            Whether its version had been withdrawn, so that it is news for the bot.
         """
         write = self.sent.get(rev)
         if write is None:
             return False  # a read has settled it
         before = self.target
         self._know()
-        self.sent = Sent()  # each supposes an older rev than this one has set
+        self.sent = Sent()  # each expects an older rev than the one that this write has set
         self._done(rev, write, form)
         if self.target != before:
             self._retarget(before)
         return write.is_withdrawn
 
     def outdated(self, rev: str) -> None:
-        """A write did not match; or it was done, and others have written since."""
+        """Handles a write that did not match, or that was done before others wrote."""
         self.sent.missed(rev)
         self.told()
 
     def unknown(self, rev: str) -> None:
-        """The outcome of a write is unknown: the document is read before the next one is sent."""
+        """Notes that the outcome of a write is unknown: the document is read before the next write is sent."""
         write = self.sent.doubt(rev)
         if write is not None and write.base is None:
             self.is_insertion_in_doubt = True
         self.told()
 
     def refused(self, rev: str) -> None:
-        """The server has refused a write: it was not done, and will not be."""
+        """Handles a write that the server has refused: it was not done, and will not be."""
         self._take_up()
         self.sent.pop(rev, None)
 
@@ -283,14 +281,14 @@ class Replica(Withdrawals):
         self.revs = () if stored is None else stored.revs
 
     def _doubts(self, stored: Stored | None) -> bool:
-        """Whether a read shows writes to be done that are not acknowledged: they are in doubt from now on."""
+        """Whether a read shows unacknowledged writes as done; from now on, these are in doubt."""
         shown = self.sent.done_by(stored)
         for rev in shown:
             self.sent.doubt(rev)
         return bool(shown)
 
     def _settle_by(self, stored: Stored | None, form: Form) -> None:
-        """Settles the writes that a read shows to be done, or to be impossible from now on."""
+        """Settles the writes that a read shows to be done, or to be no longer possible."""
         if not self.sent:
             return
         last, self.sent, lost_insertion = self.sent.settled_by(stored)
@@ -301,7 +299,7 @@ class Replica(Withdrawals):
         self.is_insertion_in_doubt = self.is_insertion_in_doubt or lost_insertion
 
     def _rebase(self, stored: Stored | None, form: Form) -> None:
-        """Makes what was read the base of everything."""
+        """Makes what was read the new base, and merges it into the pending version."""
         pending, base = self.pending, without_mark(self.base)
         remote = None if stored is None else without_mark(stored.body)
         if pending is not None and remote != base:
@@ -310,7 +308,7 @@ class Replica(Withdrawals):
         self._agree(stored)
 
     def _done(self, rev: str, write: Write, form: Form) -> None:
-        """A write was done: both sides agree on what it stored, merged with what was read of others meanwhile."""
+        """Handles a write that was done: both sides agree on what it stored, merged with what was read meanwhile."""
         version = write.version
         if write.is_withdrawn and version is not None:
             self._done_all_the_same(rev, write, form)
@@ -323,13 +321,13 @@ class Replica(Withdrawals):
         if body is None and write.buries:
             body = BURIED
         if not write.is_exact:
-            self.told()  # the next update must know in which form the values are stored
+            self.told()  # the next update must know the form in which the values are stored
         self._agree(None if body is None else Stored(rev, write.revs, body))
         self.is_written = without_mark(body) is not None
         self._saved(version)
 
     def _done_all_the_same(self, rev: str, write: Write, form: Form) -> None:
-        """A write was done that stores what was taken back: what is pending now is not based on that."""
+        """Handles a write that was done although its version was withdrawn: the pending version is not based on it."""
         body = stored_by(write, self.id, self.base, form)
         if body is None and write.buries:
             body = BURIED
@@ -337,7 +335,7 @@ class Replica(Withdrawals):
         self.told()
 
     def _saved(self, version: Version | None) -> None:
-        """A version is stored: if it is still the pending one, nothing is left to do."""
+        """Handles a stored version: if it is still the pending one, nothing is left to do."""
         pending = self.pending
         if pending is version or (pending is not None and pending.raw == self.base and not pending.touch):
             self._pending = self.refusal = None

@@ -1,7 +1,7 @@
-"""How a list or a set has changed, where that can be said by what came and what went; and guards. Pure.
+"""How a list or a set has changed, if additions and removals can express it; and guards. Pure.
 
-Three versions are compared: the elements as they are stored (which may be in another form than ours), the same
-in our form, and those that are wanted.
+Compares three versions: the elements as they are stored (possibly in a form other than ours), the same elements in our
+form, and the wanted ones.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ __all__ = [
 ]
 
 GUARDED_DOCUMENT: Final = 4 * 1024 * 1024
-"""The largest document that stands in a guard, in bytes."""
-_GUARDED: Final = 256 * 1024  # the same for every other value
-_GUARDED_ELEMENT: Final = 2 * 1024  # and for the first and last element of a list
-_WORTH: Final = 100  # bytes of a list that must stay for a push; below, it is set whole
-_ATTEMPTS: Final = 50  # places at which what is left of a list is looked for
+"""The largest document to put into a guard, in bytes."""
+_GUARDED: Final = 256 * 1024  # the same for any other value
+_GUARDED_ELEMENT: Final = 2 * 1024  # the same for the first and the last element of a list
+_WORTH: Final = 100  # bytes of a list that must remain for a push; with less, the whole list is set
+_ATTEMPTS: Final = 50  # positions at which to look for the rest of a list
 
 
 class Push(NamedTuple):
-    """Elements that are appended to an array, and how much is cut off at its front.
+    """Elements to append to an array, and how many to cut off at its front.
 
     Attributes:
-        items: What is appended.
-        keep: How many elements there are afterwards, if some are cut off.
+        items: The elements to append.
+        keep: How many elements remain in all, if some are cut off.
     """
 
     items: list[Any]
     keep: int | None
 
     def operator(self) -> tuple[str, Any]:
-        """The operator of an update, and its operand."""
+        """The update operator and its operand."""
         return "$push", {"$each": self.items} if self.keep is None else {"$each": self.items, "$slice": -self.keep}
 
     def expression(self, array: str) -> Document:
-        """The same as an expression of a pipeline, for the array that another expression gives."""
+        """The same as a pipeline expression, for an array given as an expression."""
         pushed = {"$concatArrays": [array, {"$literal": self.items}]}
         return pushed if self.keep is None else {"$slice": [pushed, -self.keep]}
 
 
 class Add(NamedTuple):
-    """Elements that are added to the array of a set."""
+    """Elements to add to the array of a set."""
 
     items: list[Any]
 
@@ -70,7 +70,7 @@ class Add(NamedTuple):
 
 
 class Remove(NamedTuple):
-    """Elements that are removed from the array of a set, in the form they are stored in."""
+    """Elements to remove from the array of a set, in the form in which they are stored."""
 
     items: list[Any]
 
@@ -87,16 +87,16 @@ ArrayChange = Push | Add | Remove
 
 
 def pushed_as_stored(before: object, after: object) -> tuple[Path, list[Any], Push] | None:
-    """How a list or a deque becomes another by `$push`, if all that stays is stored in our form; otherwise `None`.
+    """The `$push` that turns a list or a deque into another, if all that stays is stored in our form; otherwise `None`.
 
-    Nothing is taken apart for that: a long history is compared in C.
+    It takes nothing apart: a long history is compared in C.
 
     Args:
         before: The value as it is stored.
-        after: What it is to be.
+        after: The wanted value.
 
     Returns:
-        Where the array lies in the value, what is stored there, and the push.
+        The path of the array in the value, the stored array, and the push.
     """
     was, wanted = elements_inside(before), elements_inside(after)
     if was is None or wanted is None or was.is_set or not was.is_like(wanted):
@@ -108,17 +108,17 @@ def pushed_as_stored(before: object, after: object) -> tuple[Path, list[Any], Pu
     if cut is None:
         return None
     kept = old[cut:], new[: len(old) - cut]
-    if not same(*kept) or (len(kept[0]) < _WORTH and _size(kept[0]) < _WORTH):  # each takes a byte at least
+    if not same(*kept) or (len(kept[0]) < _WORTH and _size(kept[0]) < _WORTH):  # each takes at least a byte
         return None
     return was.inner, old, Push(new[len(old) - cut :], len(new) if cut else None)
 
 
 def pushed(known: list[Any], wanted: list[Any]) -> Push | None:
-    """How one list becomes another by `$push`; `None` if it does not, or if that saves nothing.
+    """The `$push` that turns one list into another; `None` if there is none, or if it saves nothing.
 
     Args:
-        known: The elements in our form. A deque may be stored with more than it can hold: these are the last, then.
-        wanted: What they are to be.
+        known: The elements in our form. A deque may be stored with more than it can hold; then these are the last ones.
+        wanted: The wanted elements.
     """
     old, new = fingerprints(known), fingerprints(wanted)
     cut = _cut(old, new)
@@ -129,7 +129,7 @@ def pushed(known: list[Any], wanted: list[Any]) -> Push | None:
 
 
 def _cut(old: list[Any], new: list[Any]) -> int | None:
-    """How many elements went at the front, if nothing but that and appending has happened."""
+    """How many elements were removed at the front, if nothing else happened except appending."""
     at = max(len(old) - len(new), 0)
     for _ in range(_ATTEMPTS):
         if at >= len(old) or not new:
@@ -144,7 +144,7 @@ def _cut(old: list[Any], new: list[Any]) -> int | None:
 
 
 def set_change(stored: list[Any], known: list[Any], wanted: list[Any]) -> Add | Remove | None:
-    """How one set becomes another; `None` if it both gains and loses elements, or they cannot be named."""
+    """How one set becomes another; `None` if it both gains and loses elements, or if they cannot be identified."""
     old, new = dict(zip(fingerprints(known), known, strict=True)), dict(zip(fingerprints(wanted), wanted, strict=True))
     added = [element for mark, element in new.items() if mark not in old]
     lost = [mark for mark in old if mark not in new]
@@ -154,30 +154,30 @@ def set_change(stored: list[Any], known: list[Any], wanted: list[Any]) -> Add | 
         return Add(added)
     found = dict(zip(fingerprints(stored), stored, strict=True))
     if len(stored) != len(known) or any(mark not in found for mark in lost):
-        return None  # in another form, or in two
+        return None  # stored in another form, or in two
     return Remove([found[mark] for mark in lost])
 
 
 def push_guard(path: Path, stored: list[Any], push: Push) -> dict[Path, Document]:
-    """Under which a push does what it says: nobody else has appended anything, or cut anything off."""
+    """The guard of a push: nobody else has appended anything, or cut anything off."""
     guard: dict[Path, Document] = {path: {"$size": len(stored)}}
     ends = {len(stored) - 1} if push.keep is None else {0, len(stored) - 1}
     for index in sorted(ends):
         if _size(stored[index]) <= _GUARDED_ELEMENT:
-            # Nothing but `$eq`: an element that is a document may have a field of that number.
+            # Only `$eq` is safe: the path also reaches a field of that name inside an element that is a document.
             guard |= {(*path, str(index)): {"$eq": stored[index]}}
     return guard
 
 
 def set_guard(path: Path, tag: str) -> dict[Path, Document]:
-    """Under which a set's array, which lies at a path, is a set's array."""
+    """The guard of a change to a set's array: there is still a set's array at the path."""
     return {(*path[:-1], TAG): {"$eq": tag}, path: {"$type": "array"}}
 
 
 def fields_guard(path: Path, stored: Document, inner: Path) -> dict[Path, Document]:
-    """Under which the fields of a value, which lies at a path, are still the fields of the same kind of value.
+    """The guard of changes to the fields of the value at a path: it is still a value of the same kind.
 
-    A document at the top need not be there yet.
+    A top-level document need not exist yet.
     """
     if inner:
         outside = [name for name in stored if name not in inner and addressable(name)]
@@ -186,14 +186,14 @@ def fields_guard(path: Path, stored: Document, inner: Path) -> dict[Path, Docume
 
 
 def _size(value: Any) -> int:
-    """About how many bytes a value takes."""
+    """Roughly how many bytes a value takes."""
     return len(fingerprints([value])[0])
 
 
 def equal_to(path: Path, stored: Any, largest: int = _GUARDED) -> dict[Path, Document]:
-    """A guard: the same value stands at a path, up to the type of a number.
+    """A guard: the same value is at a path, up to the type of a number.
 
-    For a list of more than 256 kB it says only that it has as many elements, for any other value of that size nothing.
+    For a list of more than 256 kB it checks only the number of elements, for any other value of that size nothing.
     """
     kind = type(stored)
     if kind in {dict, list, str, bytes} and _size(stored) > largest:

@@ -1,4 +1,4 @@
-"""The form of the documents of one collection: what of them is ours, and how two versions come together."""
+"""The form of the documents of one collection: which part is ours, and how two versions are merged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["DocumentForm"]
 
 
 class DocumentForm:
-    """What scopes say of their documents; see also `versions.Form`.
+    """What a scope defines about its documents; see also `versions.Form`.
 
     Args:
         codec: Encodes and decodes values.
     """
 
     always: Sequence[str] = ()
-    """Fields that every update sets whole."""
+    """Fields that every update sets as a whole."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
@@ -38,18 +38,18 @@ class DocumentForm:
         return document_id
 
     def ours(self, body: Document) -> Document:
-        """The part of a stored document that the bot writes: by default all of it."""
+        """The part of a stored document that the bot writes; by default, all of it."""
         return body
 
     def check(self, key: Any, body: Document) -> None:
-        """Refuses a decoded document that does not have the form of this scope.
+        """Checks that a decoded document has the form of this scope.
 
         Raises:
-            DecodeError: If so.
+            DecodeError: If it does not.
         """
 
     def is_guarded(self, keys: Keys) -> bool:  # noqa: ARG002
-        """Whether a value may be written only if it is unchanged in the database: by default not, the bot's wins."""
+        """Whether a value may be written only if it is unchanged in the database; by default not, as the bot's wins."""
         return False
 
     def canonical(self, raw: bytes | None) -> Document:
@@ -89,7 +89,7 @@ class DocumentForm:
         return True
 
     def changed_paths(self, base: bytes | None, plain: Document) -> list[Path]:
-        """What can be saved by itself of the changes that turn a stored document into another, by its paths."""
+        """The paths of those changes from a stored document to another that can be saved separately."""
         if self.always:
             return []
         if base is None:
@@ -97,7 +97,7 @@ class DocumentForm:
         return list(self.changes(base, plain, math.inf).paths())
 
     def changes(self, base: bytes, plain: Document, at_most: float) -> Changes:
-        """What turns a stored document into another."""
+        """The changes that turn a stored document into another."""
         stored = load(base)
         before = self.ours(stored)
         if self.always:  # the order of the top-level fields means nothing

@@ -1,7 +1,7 @@
-"""The keys in a path that the user writes: `on_conflict` and `exclude` take the same ones.
+"""The keys in a path that the user writes: `on_conflict` and `exclude` accept the same ones.
 
-A dot, a `*` or a `%` that belongs to a key is written `%2E`, `%2A` or `%25`, an empty key `%empty`; `*` alone is any
-key. A whole number stands for the number and for the text.
+A dot, a `*` or a `%` that belongs to a key is written `%2E`, `%2A` or `%25`, an empty key `%empty`; `*` alone matches
+any key. A whole number matches both the number and the text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def stored_keys(part: str, pattern: str, option: str) -> frozenset[str] | None:
 
     Args:
         part: The key, as the user writes it.
-        pattern: All of the pattern, for the error.
-        option: The argument that has it, for the error.
+        pattern: The whole pattern, for the error.
+        option: The argument that contains it, for the error.
 
     Raises:
-        ConfigurationError: If it is no key.
+        ConfigurationError: If it is not a key.
     """
     if part == "*":
         return None
@@ -40,5 +40,5 @@ def stored_keys(part: str, pattern: str, option: str) -> frozenset[str] | None:
     key = unescape(part.replace("%2A", "*"))
     forms = {str(escape(key))}
     if isinstance(key, str) and _INDEX.fullmatch(key):
-        forms.add(f"%i{key}")  # 5, and not only "5"
+        forms.add(f"%i{key}")  # 5, in addition to "5"
     return frozenset(forms)

@@ -1,6 +1,6 @@
-"""Which documents of one collection are known, and what others say of them.
+"""Which documents of one collection are known, and what others report about them.
 
-Others may make and delete any number of documents: of those that nobody uses, only so many are remembered.
+Others may create and delete any number of documents: only so many of those that nobody uses are remembered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ptb_mongo.replica.replicas import Replicas
 __all__ = ["MOST_MADE_BY_OTHERS", "KnownDocuments", "R"]
 
 MOST_MADE_BY_OTHERS: Final = 5000
-"""How many documents that others have made while the bot runs are remembered, although nobody has used them."""
+"""How many documents created by others while the bot runs are remembered, although nobody has used them."""
 
 R = TypeVar("R", bound=Replica)
 
@@ -30,21 +30,21 @@ class KnownDocuments(DocumentForm, Generic[R]):
     Args:
         collection: Its name.
         codec: Encodes and decodes values.
-        replica_type: The class that keeps the state of a document.
+        replica_type: The class that keeps a document's state.
 
     Attributes:
         collection: Its name.
         replicas: The documents that are known, by their keys.
         quarantined: Why documents cannot be read, by their keys.
-        unstorable: What the bot has changed and cannot be stored, and why.
-        told_later: What could not be staged of copies that had waited for it; the writer tells those that wait.
-        on_upgraded: Called with a document whose data was brought into the form of today's bot, and is to be saved so.
-        on_refused_told: Called with a document that was refused for its own sake, as what is stored may have changed.
+        unstorable: The documents whose changes by the bot cannot be stored, and why.
+        told_later: Errors of copies that could not be staged when their turn came; the writer passes them on.
+        on_upgraded: Called with a document whose data was migrated to the current bot's form, and must be saved.
+        on_refused_told: Called with a refused document when the stored one may have changed.
         complete: Whether every document is known: one that is not in `replicas` does not exist.
     """
 
     knows_absent: bool = True
-    """Whether nearly all who had no document when everything was known have none later: others make few."""
+    """Whether nearly everybody who had no document when all were known still has none later: others create few."""
 
     def __init__(self, collection: str, codec: Codec, replica_type: type[R]) -> None:
         super().__init__(codec)
@@ -58,18 +58,18 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self.complete = self._was_complete = False
         self._new_replica = replica_type
         self._loads: list[dict[Any, int]] = []
-        self._is_overtaken = False  # during a load: what it has read may be older than what was told
+        self._is_overtaken = False  # during a load: what it has read may be older than what was reported
         self._is_incomplete = False  # since the last load began
         self._made_by_others: set[Any] = set()  # the keys of those that nobody has used yet
 
     # -- what scopes define differently -----------------------------------------------------------------
 
     def is_needless(self, replica: R) -> bool:  # noqa: ARG002
-        """Whether the replica of a document that does not exist can be forgotten."""
+        """Whether the replica of a nonexistent document can be forgotten."""
         return False
 
     def came_true(self, replica: R, before: bytes | None) -> None:
-        """What was taken back is stored all the same; handlers are told by the next read, unless that is too late.
+        """Handles a withdrawn change that was stored all the same; by default, handlers learn of it by the next read.
 
         Args:
             replica: The document.
@@ -77,11 +77,11 @@ class KnownDocuments(DocumentForm, Generic[R]):
         """
 
     def is_unused(self, replica: R) -> bool:
-        """Whether the bot holds nothing that was made of a document."""
+        """Whether the bot holds nothing that came from a document."""
         return replica.base is None
 
     def made_of_unused(self, key: Any, raw: bytes, live: Any) -> R:
-        """The replica of a document that was loaded, and not used until now; see `Replicas`."""
+        """Creates the replica of a document that was loaded and is used for the first time; see `Replicas`."""
         raise NotImplementedError
 
     # -- which documents are known ----------------------------------------------------------------------
@@ -91,24 +91,24 @@ class KnownDocuments(DocumentForm, Generic[R]):
         if (found := self.replicas.get(key)) is None:
             found = self.replicas[key] = self._new_replica(document_id, known=self.complete or self._was_complete)
             if not self.complete:
-                found.told()  # if all were known before, it did not exist: in an outage, that is what is loaded of it
+                found.told()  # if all were known before, it did not exist: during an outage, that counts as loaded
         return found
 
     def forget(self, replica: R) -> None:
-        """Forgets a replica that is no longer needed; not one that may exist again, as others have written it since."""
+        """Forgets a replica that is no longer needed, but not one whose document may exist again by others' writes."""
         is_nothing = replica.base is None and not replica.is_unsaved and not (replica.is_stale and self.complete)
         if not is_nothing or self._loads or replica in self.unstorable or not self.is_needless(replica):
-            return  # a read in progress may be older
-        with contextlib.suppress(DecodeError):  # then it is none of those
+            return  # a read in progress may show an older state
+        with contextlib.suppress(DecodeError):  # an `_id` without a key is in no table
             key = self.key_of(replica.id)
-            if self.replicas.get(key) is replica:  # what was spilled has one of its own
+            if self.replicas.get(key) is replica:  # spilled data has a separate one
                 del self.replicas[key]
 
     @contextlib.contextmanager
     def being_loaded(self) -> Iterator[None]:
-        """Marks the time of a load: a document that is written meanwhile may have been read before.
+        """Marks the duration of a load: a document that is written meanwhile may have been read before.
 
-        One that nobody uses gets its replica when something is said or shown of it: until then nothing has happened.
+        An unused one gets its replica when something is reported or read about it: until then, nothing has happened.
         """
         began = {key: replica.reading() for key, replica in self.replicas.items_in_use()}
         if not self._loads:
@@ -121,13 +121,13 @@ class KnownDocuments(DocumentForm, Generic[R]):
             self._end_load()
 
     def _note_made(self, key: Any, replica: R) -> None:
-        """The replica of a document was made that nobody had used: for loads that go on, they have just begun."""
+        """Notes a new replica of a document that nobody had used: the loads in progress count as just begun for it."""
         for began in self._loads:
             began[key] = replica.reading()
 
     @contextlib.contextmanager
     def being_read(self) -> Iterator[None]:
-        """Marks the time of a read of documents that have no replica: one that is written meanwhile gets one."""
+        """Marks the duration of a read of documents without replicas: one that is written meanwhile gets a replica."""
         read: dict[Any, int] = {}
         self._loads.append(read)
         try:
@@ -142,7 +142,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
             self.told_all()
 
     def misses_some(self) -> None:
-        """From now on a document without a replica may exist."""
+        """Notes that a document without a replica may exist from now on."""
         self.complete = self._was_complete = False
         self._is_incomplete = True
 
@@ -154,7 +154,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
     # -- what the server says ---------------------------------------------------------------------------
 
     def acknowledged(self, replica: R, rev: str) -> None:
-        """The server has done a write; if it was taken back meanwhile, it has arrived as if by somebody else."""
+        """Handles a write that the server has done; if it was withdrawn meanwhile, it counts as somebody else's."""
         before = replica.target
         if replica.acknowledged(rev, self) and replica.target != before:
             self.came_true(replica, before)
@@ -162,7 +162,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
     # -- what the change stream says --------------------------------------------------------------------
 
     def told(self, document_id: Any, *, deleted: bool = False) -> None:
-        """A document was written, or deleted, by somebody else."""
+        """Handles a write or a deletion by somebody else."""
         try:
             key = self.key_of(document_id)
         except DecodeError:
@@ -185,19 +185,19 @@ class KnownDocuments(DocumentForm, Generic[R]):
                     self.on_refused_told(replica)
         elif self._loads or ((self.complete or self._was_complete) and not deleted):
             replica = self.replicas[key] = self._new_replica(document_id, known=False)
-            replica.told()  # a read in progress may be older
+            replica.told()  # a read in progress may show an older state
             self._made_by_others.add(key)
             if len(self._made_by_others) > MOST_MADE_BY_OTHERS:
                 self._forget_unused()
 
     def _may_be_forgotten(self, replica: R) -> bool:
-        """Whether nothing is lost without a replica, if its document is read before it is used, or does not exist."""
-        # What the bot itself has stored may be younger than a deletion that it is told of only now.
+        """Whether a replica can be dropped without loss, if its document is read before use or does not exist."""
+        # What the bot itself has stored may be newer than a deletion that is reported only now.
         is_needed = replica.is_unsaved or replica.is_being_read or replica.is_insertion_in_doubt or replica.is_written
         return not is_needed and replica not in self.unstorable and self.is_unused(replica)
 
     def _forget_unused(self) -> None:
-        """If others have made so many documents that nobody has used, each is rather read when somebody does."""
+        """Forgets unused documents of others if there are very many: each is then read when somebody uses it."""
         made = [(key, one) for key in self._made_by_others if (one := self.replicas.get(key)) is not None]
         self._made_by_others = {key for key, one in made if not one.is_loaded and self._may_be_forgotten(one)}
         if len(self._made_by_others) <= MOST_MADE_BY_OTHERS:
@@ -209,7 +209,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         self._is_overtaken = bool(self._loads)
 
     def is_own(self, document_id: Any, rev: Any) -> bool:
-        """Whether `rev` is that of a write of ours."""
+        """Whether `rev` belongs to a write of ours."""
         try:
             replica = self.replicas.get(self.key_of(document_id))
         except DecodeError:
@@ -217,7 +217,7 @@ class KnownDocuments(DocumentForm, Generic[R]):
         return replica is not None and type(rev) is str and (replica.rev == rev or rev in replica.sent)
 
     def told_all(self) -> None:
-        """Anything may have been written."""
+        """Notes that any document may have been written."""
         was_complete = self.knows_absent and (self.complete or self._was_complete)
         self.misses_some()
         self._was_complete = was_complete

@@ -1,4 +1,4 @@
-"""The state of a document with a live object: which version that object, and each copy of it, is based on."""
+"""The state of a document with a live object: the version on which that object, and each copy of it, is based."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["LiveReplica"]
 
 _REMEMBERED: Final = 4
 _HandedOut = tuple[Any, "bytes | None"]
-_NOTHING: Final[_HandedOut] = (None, None)  # no object, which is based on nothing
+_NOTHING: Final[_HandedOut] = (None, None)  # no object, based on nothing
 _WITH_ELEMENTS: Final = ("list", "set", "frozenset", "deque")
 
 
 class _Bring(NamedTuple):
-    """A merge into the live object: the version that it was based on before, and the version of the others."""
+    """A merge into the live object: the version that it was based on before, and the others' version."""
 
     base: Document
     remote: Document
@@ -29,8 +29,8 @@ class _Bring(NamedTuple):
     def is_missing_in(self, copy: Document, live: Document | None) -> bool:
         """Whether a copy of the object was made before this merge, judged by its contents.
 
-        Such a copy holds nothing of what the others had changed. It holds something of the earlier version, or differs
-        where the live object has the others' value.
+        Such a copy contains none of the others' changes. It contains something of the earlier version, or differs where
+        the live object has the others' value.
         """
         is_older = False
         for path, before, after in _leaves((), self.base, self.remote):
@@ -45,10 +45,10 @@ class LiveReplica(Replica):
     """The state of the data of one user, chat or bot.
 
     Attributes:
-        live: The object that handlers change; `None` while it has not been seen.
-        handed_out: The objects that were loaded since the live one was seen, the newest last, and the version that each
-            is based on: PTB may use one of them instead, and not the newest if that was loaded by somebody else.
-        is_replaced: Whether PTB has made a new object since the last save, as the old one was dropped.
+        live: The object that handlers change; `None` until it has been seen.
+        handed_out: The objects that were loaded since the live one was seen, the newest last, each with the version on
+            which it is based: PTB may use one of them instead, though not the newest if somebody else has loaded it.
+        is_replaced: Whether PTB has created a new object since the last save, as the old one was dropped.
         view: The version that the live object is based on, if it lags behind the target; otherwise `None`.
     """
 
@@ -59,24 +59,24 @@ class LiveReplica(Replica):
         self.live: Any = None
         self.handed_out: tuple[_HandedOut, ...] = ()
         self.is_replaced = False
-        # An object that PTB makes itself, as it was given none for what is stored, is based on nothing.
+        # An object that PTB creates itself, because we gave it none for a stored document, is based on nothing.
         self.view: bytes | None = None if stored is None or stored.body == BURIED else BURIED
         self._brings: list[_Bring] = []
-        self._taken: tuple[bytes, bytes] | None = None  # the fingerprint of the last copy, and what it encodes to
+        self._taken: tuple[bytes, bytes] | None = None  # the fingerprint of the last copy, and its encoded form
 
     @property
     def is_settled(self) -> bool:
-        """Whether the live object is based on what is stored, and neither a write nor a read of that is under way."""
+        """Whether the live object is based on the stored version, and no write or read of it is in progress."""
         return self.live is not None and self.view is None and self.is_idle
 
     @property
     def is_idle(self) -> bool:
-        """Whether what is stored was read, and neither a write nor a read is under way."""
+        """Whether the stored version was read, and no write or read is in progress."""
         return self.is_loaded and not self.is_being_read and not self._is_changing
 
     @property
     def is_given_up(self) -> bool:
-        """Whether no write is under way, and no read either that would make it current: the last one has failed."""
+        """Whether no write is in progress, nor a read that would make it current, as the last one has failed."""
         is_awaited = self.is_being_read and self._reading_at > self._told_at
         return not is_awaited and not self._is_changing
 
@@ -87,15 +87,15 @@ class LiveReplica(Replica):
     # -- which object -----------------------------------------------------------------------------------
 
     def is_current(self, live: Any) -> bool:
-        """Whether an object is the one that handlers change, and holds all that is known of the document."""
+        """Whether an object is the one that handlers change, and contains all that is known of the document."""
         return self.live is live and self.view is None and not self.handed_out and self._told_at <= self._read_at
 
     def attached(self, live: Any, *, is_again: bool) -> None:
-        """An object was created from the target.
+        """Notes that an object was created from the target.
 
         Args:
             live: The object.
-            is_again: Whether everything was loaded before: then PTB may use the object, or its caller only reads it.
+            is_again: Whether everything had been loaded before: then PTB uses the object, or the caller only reads it.
         """
         self._take_up()
         if is_again:
@@ -104,7 +104,7 @@ class LiveReplica(Replica):
             self._watch(live, None)
 
     def left(self) -> None:
-        """The application has ended: if another one goes on with the same persistence, its objects are empty."""
+        """Notes that the application has ended: another one with the same persistence begins with empty objects."""
         self._take_up()
         if _handed_out_as(None, self.handed_out) is None:
             self._hand_out(_NOTHING)
@@ -113,7 +113,7 @@ class LiveReplica(Replica):
         self.handed_out = (*self.handed_out[1 - _REMEMBERED :], one)
 
     def seen(self, live: Any, form: Form, plain: Callable[[], Document | None]) -> None:
-        """Handlers change this object; if it is not the one they changed before, PTB has dropped that one.
+        """Notes the object that handlers change; if it is not the same as before, PTB has dropped the earlier one.
 
         Args:
             live: The object.
@@ -127,8 +127,8 @@ class LiveReplica(Replica):
             return
         found = _handed_out_as(live, handed_out) or _handed_out_as(None, handed_out)
         if found is _NOTHING and self.live is None:
-            # It may be a new application's, or that of one that goes on, of whose object only copies were seen. So what
-            # it holds of what was known is no change, and what it lacks was not removed.
+            # It may belong to a new application, or to one that continues and of whose object we have seen only copies.
+            # So what it shares with the known version is no change, and what it lacks was not removed.
             known = self.target_plain(form) if self.view is None else form.canonical(self.view)
             both = common(known, plain() or {})
             self._watch(live, dump({**both, SCHEMA: known[SCHEMA]} if SCHEMA in known else both))
@@ -137,10 +137,10 @@ class LiveReplica(Replica):
         elif self.live is not None:
             self.replaced_by(live)
         else:
-            self.live = live  # copies of it may have been saved before: `view` says what it is based on
+            self.live = live  # copies of it may have been saved before; `view` says what it is based on
 
     def replaced_by(self, live: Any) -> None:
-        """PTB has dropped the object, and made this new one; or dropped that one as well, if it is `None`."""
+        """Notes that PTB has replaced the object by this new one, or, if it is `None`, has dropped that as well."""
         self._take_up()
         self.is_replaced = live is not None
         if live is not None:
@@ -153,14 +153,14 @@ class LiveReplica(Replica):
         self._brings = []
 
     def dropped(self) -> bool:
-        """The document is to be deleted; returns whether that needs a write."""
+        """Stages a deletion of the document; returns whether that needs a write."""
         self._take_up()
         self._watch(self.live if self.is_replaced else None, None)
         self.handed_out = ()
         return self.staged(Version(None, None))
 
     def undone(self, live: Any, plain: bytes | None) -> None:
-        """What handlers have changed in the object was taken back: it is to catch up with the target, keeping nothing.
+        """Notes that handlers' changes in the object were withdrawn: it must catch up with the target, keeping nothing.
 
         Args:
             live: The object; `None` if PTB has dropped it.
@@ -181,19 +181,19 @@ class LiveReplica(Replica):
         live_now: Callable[[], Document | None],
         version_of: Callable[[Document], Version | None],
     ) -> bool:
-        """The bot's object, or a copy of it, is to be saved.
+        """Stages the bot's object, or a copy of it.
 
-        A copy that was made before a merge into the object is relative to the version that it was based on then,
-        however late it arrives.
+        A copy that was made before a merge into the object is relative to the version on which the object was based
+        then, however late it arrives.
 
         Args:
             plain: What it encodes to.
             form: The form of the document.
             live_now: Returns what the live object encodes to now; `None` if it cannot be encoded.
-            version_of: Returns the version to be stored; returns `None`, or raises an error, if it is refused.
+            version_of: Returns the version to store; returns `None`, or raises an error, if it is refused.
 
         Returns:
-            Whether something is to be written.
+            Whether there is something to write.
         """
         missing = self._missing_in(plain, live_now)
         wanted = plain
@@ -213,23 +213,23 @@ class LiveReplica(Replica):
 
     @property
     def may_be_offered(self) -> bool:
-        """Whether a copy of the object can be based on nothing but the target, and so need not be encoded at once."""
+        """Whether a copy of the object is certainly based on the target, and so need not be encoded at once."""
         return self.view is None and not (self._brings or self.handed_out or self.is_replaced)
 
     def was_taken(self, fingerprint: bytes) -> None:
-        """What has just been staged is a copy with that fingerprint, on which alone its form depends."""
+        """Notes the fingerprint of the copy that was just staged; its encoded form depends only on that."""
         target = self.target
         self._taken = None if target is None or target == BURIED else (fingerprint, target)
 
     def is_unchanged(self, fingerprint: bytes) -> bool:
-        """Whether a copy is the same that was staged last, and nothing has happened since but that it was saved."""
+        """Whether a copy equals the last one that was staged, and nothing has happened since except its save."""
         taken = self._taken
         if taken is None or taken[0] != fingerprint or self.is_offered or not self.may_be_offered:
             return False
         return self.target is taken[1]
 
     def _missing_in(self, copy: Document, live_now: Callable[[], Document | None]) -> _Bring | None:
-        """The earliest merge into the live object that a copy of it lacks."""
+        """The earliest merge into the live object that a copy of it does not contain."""
         if not self._brings:
             return None
         live = live_now()
@@ -251,7 +251,7 @@ class LiveReplica(Replica):
         return form.canonical(self.base)
 
     def brought(self, before: Document, form: Form) -> Document:
-        """The live object catches up with the target.
+        """Notes that the live object catches up with the target.
 
         Args:
             before: What it encodes to now.
@@ -262,21 +262,21 @@ class LiveReplica(Replica):
         """
         base, remote = form.canonical(self.view), self.target_plain(form)
         self.view = None
-        bring = _Bring(without_schema(base), without_schema(remote))  # which says nothing of when a copy was made
+        bring = _Bring(without_schema(base), without_schema(remote))  # the number does not show when a copy was made
         self._brings = [*self._brings[1 - _REMEMBERED :], bring]
         return form.merged(self.id, base, before, remote)
 
     def not_brought(self, view: bytes | None) -> None:
-        """The live object could not catch up: it is based on what it was based on before."""
+        """Notes that the live object could not catch up: it is still based on the earlier version."""
         self.view = view
 
     def _retarget(self, before: bytes | None) -> None:
         if self.view is None:
-            self.view = BURIED if before is None else before  # which stands for no data
+            self.view = BURIED if before is None else before  # `BURIED` stands for no data
 
 
 def _handed_out_as(live: Any, handed_out: tuple[_HandedOut, ...]) -> _HandedOut | None:
-    """The object among those that were handed out; `None` stands for no object."""
+    """The entry of an object among those that were handed out; `None` stands for no object."""
     return next((one for one in handed_out if one[0] is live), None)
 
 
@@ -287,7 +287,7 @@ def _leaves(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, An
     nothing: tuple[Path, Document] = ((), {})
     one = nothing if before is MISSING else fields_inside(before)
     other = nothing if after is MISSING else fields_inside(after)
-    # The same inside: then something beside has changed, as the attributes of a subclass.
+    # If the inside is the same, something next to it has changed, such as the attributes of a subclass.
     if one is not None and other is not None and (one[1] or other[1]) and not same(one[1], other[1]):
         inner = one[0] or other[0]
         for key in one[1].keys() | other[1].keys():
@@ -300,9 +300,9 @@ def _leaves(path: Path, before: Any, after: Any) -> Iterator[tuple[Path, Any, An
 
 
 def _is_shown(before: Any, after: Any, here: Any) -> bool:
-    """Whether a value holds something of a change.
+    """Whether a value shows a change.
 
-    Of a list: an element that was added, or the lack of one that was removed. Of any other value: all of it.
+    A list shows it by an element that was added, or by the lack of one that was removed; any other value, as a whole.
     """
     if any(type(value) is list for value in (before, after)) and all(
         type(value) is list or value is MISSING for value in (before, after, here)

@@ -1,15 +1,15 @@
 """Three-way merges of plain documents: pure functions.
 
-The rule of a merge: what only one side changed since `base` is kept, from whichever side; what both changed
-alike is kept once; what both changed differently is a conflict, decided for that path alone.
+The rule of a merge: what only one side changed since `base` is kept, whichever side that is; what both changed alike
+is kept once; what both changed differently is a conflict, decided for that path alone.
 
 - Documents merge field by field, at every level; so do the attributes of objects, the fields of named tuples, and
   the entries of `OrderedDict`, `Counter` and `defaultdict`, and of subclasses. A subclass's elements and its own
   attributes are merged one by one.
-- Sets merge element by element: what either side added is there, what either removed is not. No conflict.
-- Lists and deques merge as diff3 does it: edits in different places are kept. What both inserted at one place
-  stands there one after the other, the database's first; what both removed is removed. Only edits that overlap
-  are a conflict: element by element where there are as many on all three sides, else as one stretch.
+- Sets merge element by element: what either side added is kept, what either side removed is gone. No conflicts.
+- Lists and deques merge as in diff3: edits in different places are kept. What both inserted at the same place follows
+  one after the other, the database's first; what both removed is removed. Only overlapping edits are a conflict:
+  element by element if all three sides have the same number of elements there, otherwise as one stretch.
 - Everything else is one value.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["Resolve", "Resolver", "Side", "merge"]
 Side = Literal["local", "remote"]
 
 Resolve = Callable[[Keys, Any, Any, Any], Any]
-"""Decides a conflict: where, then the values of base, local and remote (`MISSING` where there is none)."""
+"""Decides a conflict: the keys, then the values of base, local and remote (`MISSING` for none)."""
 
 
 @runtime_checkable
@@ -45,13 +45,13 @@ class Resolver(Protocol):
     """Decides conflicts."""
 
     def __call__(self, keys: Keys, base: Any, local: Any, remote: Any, /) -> Any:
-        """The value that is to stand there; `MISSING` for none."""
+        """The value to use; `MISSING` for none."""
 
     def accumulates(self, keys: Keys, /) -> bool:
-        """Whether to ask for this value, or for one inside it, also where both sides made the same change."""
+        """Whether to ask about this value, or one inside it, even if both sides made the same change."""
 
     def hunk_of(self, keys: Keys, /) -> Side | None:
-        """Whose edit stays where two edits of a list overlap; `None` to be asked, with the whole lists."""
+        """The side whose edit stays if two edits of a list overlap; `None` to be asked with the whole lists."""
 
 
 class _Asked:
@@ -71,16 +71,16 @@ class _Asked:
 
 
 def merge(base: Document, local: Document, remote: Document, resolve: Resolver | Resolve) -> Document:
-    """Brings two changed versions of a document together.
+    """Merges two changed versions of a document.
 
     All three must be in the form that we store: another form of the same value counts as a change.
 
     Args:
-        base: What both sides started from.
+        base: The version that both sides started from.
         local: The bot's version.
         remote: The database's version.
-        resolve: Decides what both sides changed differently; nothing else, but for what accumulates. A plain
-            function is asked for each conflict, with whole lists where edits of a list overlap.
+        resolve: Decides what both sides changed differently, and nothing else, except for what accumulates. A plain
+            function is asked about each conflict, with whole lists if edits of a list overlap.
     """
     return _merge_fields(base, local, remote, (), resolve if isinstance(resolve, Resolver) else _Asked(resolve))
 
@@ -117,14 +117,14 @@ def _merge_value(base: Any, local: Any, remote: Any, keys: Keys, resolve: Resolv
         (before, old_state), (mine, my_state), (theirs, their_state) = parts
         merged_base = _merge_value(before, mine, theirs, keys, resolve)
         if type(merged_base) is not dict or merged_base.get("cls") != mine["cls"]:
-            return merged_base  # somebody has decided for another value
+            return merged_base  # a strategy has decided for another value
         state = _merge_fields(old_state, my_state, their_state, keys, resolve)
         return {**merged_base, "state": state} if state else merged_base
     return resolve(keys, base, local, remote)
 
 
 def _parts(*versions: Any) -> list[tuple[Document, Document]] | None:
-    """The elements and the attributes of an object of a subclass, if it is one in all versions, with attributes."""
+    """The elements and attributes of a value, if it is an object of a subclass with attributes in all versions."""
     parts = [part for value in versions if (part := without_state(value)) is not None]
     if len(parts) < len(versions) or not any(state for _, state in parts):
         return None
@@ -132,7 +132,7 @@ def _parts(*versions: Any) -> list[tuple[Document, Document]] | None:
 
 
 def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Mapping[str, Any]) -> Iterable[str]:
-    """The database's order, then what is new here; but our own order where only we have changed it."""
+    """The database's order, followed by what is new here; but our order if only we have changed it."""
     shared = [key for key in local if key in base]
     reordered = shared != [key for key in base if key in local] or list(remote) == list(base)
     first, second = (local, remote) if reordered else (remote, local)
@@ -140,13 +140,13 @@ def _merged_order(base: Mapping[str, Any], local: Mapping[str, Any], remote: Map
 
 
 def _merge_elements(base: Any, local: Elements, remote: Elements, keys: Keys, resolve: Resolver) -> list[Any] | None:
-    """The merged elements; `None` if that is a conflict for the whole value."""
+    """The merged elements; `None` if the whole value is in conflict."""
     found = elements_inside(base)
     known = found if found is not None and found.kind == local.kind else None
     if local.is_set:
         return _merge_sets(known.items if known else [], local.items, remote.items)
     if known is None and not (base is MISSING or base is None):
-        return None  # both have put a list in the place of something else
+        return None  # both have replaced something else by a list
     merged = _merge_lists(known.items if known else [], local.items, remote.items, keys, resolve)
     if merged is not None and local.maxlen is not None:
         del merged[: max(len(merged) - local.maxlen, 0)]
@@ -161,14 +161,14 @@ def _merge_sets(base: list[Any], local: list[Any], remote: list[Any]) -> list[An
         before = known.get(element, MISSING)
         if before is not MISSING and (mine is MISSING or other is MISSING):
             continue  # removed
-        # One that is there on both sides may have another form, 1 for True: to Python they are one element.
+        # One that both sides have may differ in form, such as 1 and True: to Python, they are the same element.
         merged.append(other if mine is MISSING or same(before, mine) else mine)
     sort_elements(merged)
     return merged
 
 
 def _by_element(items: list[Any]) -> dict[object, Any]:
-    """Elements by what makes them the same element of a set: for numbers, that they are equal."""
+    """Elements by what identifies them in a set: numbers by equality."""
     numbers = {bool, int, float}
     return {
         item if type(item) in numbers else mark: item for item, mark in zip(items, fingerprints(items), strict=True)

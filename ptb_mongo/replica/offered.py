@@ -1,4 +1,4 @@
-"""What is to be stored of a document, where a copy that was offered may wait to be encoded. Pure."""
+"""The pending version of a document, which may be an offered copy that still waits to be encoded. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["Pending"]
 
 
 class _Offered(NamedTuple):
-    """A copy that the bot has offered: what is to be stored is known when it is taken up.
+    """A copy that the bot has offered; what to store is known only when it is taken up.
 
     Attributes:
         take_up: Encodes the copy and stages it.
         copy: The copy.
-        before: What was to be stored before.
+        before: The pending version before that.
     """
 
     take_up: Callable[[Any, Any], object]
@@ -26,9 +26,9 @@ class _Offered(NamedTuple):
 
 
 class Pending(Moments):
-    """What is to be stored of one document.
+    """The pending version of one document.
 
-    A copy that was offered is taken up as soon as somebody asks for `pending`, and before whatever else happens to the
+    An offered copy is taken up as soon as somebody asks for `pending`, and before anything else happens to the
     document: nobody can tell that it has waited.
     """
 
@@ -40,20 +40,20 @@ class Pending(Moments):
 
     @property
     def pending(self) -> Version | None:
-        """The version to be stored instead of what is stored; `None` if there is nothing to save."""
+        """The version to store instead of the stored one; `None` if there is nothing to save."""
         pending = self._pending
         if type(pending) is _Offered:
             self._take_up()
             return self.pending
-        return pending  # type: ignore[return-value]  # of these two types, it is the other one
+        return pending  # type: ignore[return-value]  # the other one of the two types
 
     @property
     def is_offered(self) -> bool:
-        """Whether a copy waits to be encoded."""
+        """Whether a copy is waiting to be encoded."""
         return type(self._pending) is _Offered
 
     def offered(self, copy: Any, take_up: Callable[[Any, Any], object]) -> None:
-        """The bot has a copy that is encoded later; one that still waits for that is older, and passed over.
+        """Takes a copy that is encoded later; an earlier copy that still waits is discarded.
 
         Args:
             copy: The copy.
@@ -63,7 +63,7 @@ class Pending(Moments):
         self._pending = _Offered(take_up, copy, before.before if type(before) is _Offered else before)  # type: ignore[arg-type]
 
     def _take_up(self) -> None:
-        """Encodes the copy that waits, if there is one; called before anything else happens."""
+        """Encodes the waiting copy, if there is one; called before anything else happens."""
         offered = self._pending
         if type(offered) is _Offered:
             self._pending = offered.before

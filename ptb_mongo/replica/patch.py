@@ -1,12 +1,12 @@
-"""Brings changes into a live object in place, so that whoever holds it, or something inside it, sees them.
+"""Applies changes to a live object in place, so that whoever holds it, or something inside it, sees them.
 
-Dicts, lists, sets, deques, subclasses of them, and objects stay the same objects; what did not change in them is not
-touched. Everything else is replaced, and so are objects that promise not to change (frozen ones) or that make their
+Dicts, lists, sets, deques, subclasses of them, and objects stay the same objects; what has not changed in them is not
+touched. Everything else is replaced, including objects that promise not to change (frozen ones) or that restore their
 state themselves. Everything new is decoded before anything is changed.
 
-No method of a subclass is called, no validator and no `__setattr__`: what is stored is what the object is to be.
+No method of a subclass is called, no validator and no `__setattr__`: the object gets exactly what is stored.
 
-Nothing here waits: between reading the live object and changing it no other handler runs.
+Nothing here waits: no other handler runs between reading the live object and changing it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def bring_into(live: Any, before: Any, after: Any, decode: Decode) -> None:
     """Changes a live object from one version to another; what is equal in both is not touched.
 
     Args:
-        live: The object; a dict, an object of a dataclass or of a plain class, or one of those inside.
+        live: The object: a dict, an object of a dataclass or of a plain class, or one inside such an object.
         before: What it encodes to now.
-        after: What it shall encode to.
-        decode: Makes a value of its plain form.
+        after: What it must encode to.
+        decode: Returns the value of a plain form.
 
     Raises:
-        DecodeError: If `after` cannot be decoded; nothing is changed then.
+        DecodeError: If `after` cannot be decoded; then nothing is changed.
     """
     plan = _Plan(decode)
     if not plan.patch(live, before, after):
@@ -58,14 +58,14 @@ def bring_into(live: Any, before: Any, after: Any, decode: Decode) -> None:
 
 
 class _Plan:
-    """What is to be done to a live object, step by step."""
+    """The steps that change a live object."""
 
     def __init__(self, decode: Decode) -> None:
         self.decode = decode
         self.steps: list[Callable[[], None]] = []
 
     def patch(self, live: Any, before: Any, after: Any) -> bool:
-        """Plans the changes of a value; `False` if it must be replaced, and nothing is planned then."""
+        """Plans the changes of a value; returns `False`, without a plan, if it must be replaced."""
         if same(before, after):
             return True
         if inside := comparable(before, after):
@@ -87,7 +87,7 @@ class _Plan:
         return True
 
     def replace_contents(self, live: Any, value: Any) -> None:
-        """Plans to take over everything from another object of the same kind."""
+        """Plans to copy everything from another object of the same kind."""
         if isinstance(live, dict):
             self.steps.append(lambda: _replace_entries(live, value))
         if type(live) is not dict:
@@ -117,7 +117,7 @@ class _Plan:
                 changed[attribute] = self.decode(value)
         removed = [str(unescape(name)) for name in before if name not in after]
         shape = shape_of(type(live))
-        if shape is not None and shape.kind == "pydantic":  # which is not stored, where it is what it is by default
+        if shape is not None and shape.kind == "pydantic":  # a default state is not stored
             removed += [name for name in PYDANTIC_SLOTS if name not in after and name not in removed]
         moved = [str(unescape(name)) for name in after] if list(before) != list(after) else []
         self._set_attributes(live, removed, changed, moved)
@@ -127,7 +127,7 @@ class _Plan:
             self.steps.append(lambda: _change_attributes(live, removed, changed, moved))
 
     def _sequence(self, live: Any, before: list[Any], after: list[Any]) -> None:
-        """A list or a deque; elements are told by their places in `before`."""
+        """Plans the changes of a list or a deque; elements are identified by their positions in `before`."""
         elements = [*_base_of(live).__iter__(live)]
         if len(elements) != len(before):
             result = [self.decode(item) for item in after]
@@ -154,13 +154,13 @@ class _Plan:
         added = [self.decode(item) for mark, item in new.items() if mark not in old]
         result = set.difference(live, removed).union(added)
         if len(result) != len(after):
-            # Elements that are not equal to what they are decoded to: NaN, or objects without `__eq__`.
+            # Some elements differ from their decoded copies: NaN, or objects without `__eq__`.
             removed, added = [*set.__iter__(live)], list(self.decode(whole))
         self.steps.append(lambda: _change_set(live, removed, added))
 
 
 def _has_fields(live: Any, inner: Path, fields: Document) -> bool:
-    """Whether a live object is of the kind whose fields lie there, and has room for all of them."""
+    """Whether a live object is of the kind that keeps its fields there, and has room for all of them."""
     if inner != ("state",):
         return isinstance(live, dict)
     cls = type(live)
@@ -171,7 +171,7 @@ def _has_fields(live: Any, inner: Path, fields: Document) -> bool:
 
 
 def _has_elements(live: Any, elements: Elements) -> bool:
-    """Whether a live object holds such elements, and can be changed."""
+    """Whether a live object contains such elements, and can be changed."""
     kind = _MUTABLE.get(elements.kind)
     return kind is not None and isinstance(live, kind)
 
@@ -195,7 +195,7 @@ def _replace_entries(live: dict[Any, Any], value: dict[Any, Any]) -> None:
 
 
 def _base_of(live: Any) -> Any:
-    """The type whose methods change an object, whatever its own ones do."""
+    """The built-in type whose methods can change an object, whatever the object's own methods do."""
     return next(base for base in (collections.OrderedDict, dict, list, collections.deque) if isinstance(live, base))
 
 
@@ -207,7 +207,7 @@ def _change_attributes(live: Any, removed: list[str], changed: Mapping[str, Any]
     shape = shape_of(type(live))
     if shape is not None and shape.kind == "pydantic":
         add_defaults(live, shape)
-    order_attributes(live, moved)  # which is stored: two bots, each with its own order, would write it for ever
+    order_attributes(live, moved)  # the order is stored: two bots with different ones would rewrite it forever
 
 
 def _replace_elements(live: Any, result: list[Any]) -> None:

@@ -1,6 +1,6 @@
-"""Documents of one collection that cannot be read, and why: each is reported once, and never written over.
+"""Documents of one collection that cannot be read, and why: each is reported once, and never overwritten.
 
-Anybody may plant any number of them. Of those that nobody uses, only the first are remembered and named.
+Anybody may plant any number of them. Among those that nobody uses, only the first ones are remembered and named.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["MOST_QUARANTINED", "Quarantine", "as_decode_error"]
 
 _LOGGER = get_logger(__name__)
 MOST_QUARANTINED: Final = 1000
-"""How many of a collection's documents are remembered that nobody uses."""
-_LONGEST: Final = 1000  # bytes of an `_id`, characters of a path: they are kept for as long as the document stays so
+"""How many of a collection's unused documents are remembered."""
+_LONGEST: Final = 1000  # bytes of an `_id`, characters of a path: they are kept as long as the document is unreadable
 
 
 class Quarantine(dict[Any, DocumentError]):
-    """Why documents cannot be read, by their keys; by a hash of its `_id`, where a document has no key.
+    """Why documents cannot be read, by their keys, or for a document without a key by a hash of its `_id`.
 
     Args:
         collection: The collection's name.
@@ -33,13 +33,13 @@ class Quarantine(dict[Any, DocumentError]):
         self._is_full = False
 
     def note(self, document_id: object, key: object, error: DocumentError, *, is_used: bool) -> bool:
-        """Reports a document, unless it is known; returns whether it is remembered.
+        """Reports a document unless it is known; returns whether it is remembered.
 
         Args:
             document_id: Its `_id`.
             key: Its key; `None` if it has none.
             error: Why it cannot be read.
-            is_used: Whether it must be remembered, as the bot holds data of the same key.
+            is_used: Whether it must be remembered because the bot holds data for the same key.
         """
         known = _hash(document_id) if key is None else key
         if known not in self and not is_used and len(self) >= MOST_QUARANTINED:
@@ -59,13 +59,13 @@ class Quarantine(dict[Any, DocumentError]):
         return True
 
     def discard(self, document_id: object) -> None:
-        """Forgets a document without a key, which was deleted."""
+        """Forgets a document without a key after its deletion."""
         if self:
             self.pop(_hash(document_id), None)
 
 
 def as_decode_error(error: Exception) -> DecodeError:
-    """Why a document cannot be used: also for an error that nobody has foreseen, whose text may hold users' data."""
+    """Why a document cannot be used; the text of an unforeseen error is left out, as it may contain users' data."""
     if isinstance(error, DecodeError):
         return error
     if isinstance(error, DocumentError):

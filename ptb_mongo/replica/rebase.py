@@ -1,4 +1,4 @@
-"""What becomes of a version when something else is stored than it is based on. Pure."""
+"""What becomes of a version when the database does not hold what it is based on. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["rebased", "stored_by", "without_mark"]
 
 
 def rebased(document_id: Any, pending: Version, base: bytes | None, remote: bytes | None, form: Form) -> Version | None:
-    """What is to be stored now instead of a version; `None` if nothing is.
+    """The version to store now instead of the pending one; `None` if there is nothing to store.
 
     Args:
         document_id: The document's `_id`.
-        pending: What was to be stored.
-        base: What it is based on.
+        pending: The pending version.
+        base: The version that it is based on.
         remote: What is stored; `None` if there is no document.
         form: The form of the document.
     """
@@ -32,12 +32,12 @@ def rebased(document_id: Any, pending: Version, base: bytes | None, remote: byte
 
 
 def stored_by(write: Write, document_id: Any, base: bytes | None, form: Form) -> bytes | None:
-    """What is stored once a write is done: what it stores, with what was read of others while it was under way.
+    """What is stored once a write is done: its version, merged with others' changes read while it was in flight.
 
     Args:
         write: The write.
         document_id: The document's `_id`.
-        base: What was read last, or was known before.
+        base: The version that was last read, or known before.
         form: The form of the document.
     """
     version = write.version
@@ -49,5 +49,5 @@ def stored_by(write: Write, document_id: Any, base: bytes | None, form: Form) ->
 
 
 def without_mark(body: bytes | None) -> bytes | None:
-    """What is stored of a document; a mark says that it does not exist."""
+    """What is stored of a document; `None` for a tombstone, which says that there is no document."""
     return None if body == BURIED else body

@@ -1,7 +1,7 @@
-"""The replicas of a collection by their keys. Those of documents that nobody uses are made when somebody does.
+"""The replicas of a collection by their keys. The replica of a loaded document is created when somebody uses it.
 
-Most of what a start loads is not used for hours. Until then a document takes no more than its bytes and a reference to
-its object: no object of its own that Python's garbage collector would have to look at, and nothing that takes time.
+Most of what a start loads is not used for hours. Until then, a document takes only its bytes and a reference to its
+object: no object of its own for Python's garbage collector to scan, and no time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Replica)
 
 
 class _Unused:
-    """Documents that nobody has used, by their keys: their bytes, and the objects that were made of them."""
+    """Documents that nobody has used, by their keys: their bytes, and the objects made from them."""
 
     __slots__ = ("lives", "raws")
 
@@ -33,11 +33,11 @@ class _Unused:
 class Replicas(dict[Any, R], Generic[R]):
     """Replicas by their keys.
 
-    It is a dict in which one looks up as fast as in any other what is in use. Whatever else is asked for is made then.
+    Looking up a replica in use is as fast as in any dict; any other replica is created when it is asked for.
 
     Args:
-        make: Makes the replica of a document that nobody has used, of its key, its bytes, and its object.
-        made: Called with the key and the replica, when that was made, and what was told of it is known to it.
+        make: Creates the replica of an unused document from its key, its bytes and its object.
+        made: Called with the key and the new replica, once the replica knows what was reported about it.
     """
 
     def __init__(self, make: Callable[[Any, bytes, Any], R], made: Callable[[Any, R], None]) -> None:
@@ -47,12 +47,12 @@ class Replicas(dict[Any, R], Generic[R]):
         self._current, self._stale = _Unused(), _Unused()
 
     def add_unused(self, keys: Sequence[Any], raws: Iterable[bytes], lives: Iterable[Any]) -> None:
-        """Adds documents that were just read, none of which has a replica.
+        """Adds documents that were just read and have no replicas.
 
         Args:
             keys: Their keys.
             raws: Their bytes.
-            lives: The objects that were made of them.
+            lives: The objects made from them.
         """
         self._current.raws.update(zip(keys, raws, strict=True))
         self._current.lives.update(zip(keys, lives, strict=True))
@@ -66,26 +66,26 @@ class Replicas(dict[Any, R], Generic[R]):
         return True
 
     def is_unused(self, key: Any) -> bool:
-        """Whether a document was loaded, is up to date as far as is known, and nobody has used it since."""
+        """Whether a document was loaded, is current as far as is known, and has not been used since."""
         return key in self._current.raws
 
     def told_unused(self, key: Any) -> bool:
-        """A document may have been written by somebody; returns whether nobody uses it, and it needs no replica."""
+        """Notes that somebody may have written a document; returns whether it is unused, and so needs no replica."""
         if (raw := self._current.raws.pop(key, None)) is not None:
             self._stale.raws[key] = raw
             self._stale.lives[key] = self._current.lives.pop(key)
         return raw is not None or key in self._stale.raws
 
     def in_use(self) -> list[R]:
-        """Those that somebody uses now: of no other one there is anything to save."""
+        """The replicas in use; no other one has anything to save."""
         return list(super().values())
 
     def items_in_use(self) -> list[tuple[Any, R]]:
-        """The same, with their keys."""
+        """The replicas in use, with their keys."""
         return list(super().items())
 
     def told_all(self) -> None:
-        """Any document may have been written by somebody."""
+        """Notes that somebody may have written any document."""
         for replica in super().values():
             replica.told()
         if self._stale.raws:
@@ -98,7 +98,7 @@ class Replicas(dict[Any, R], Generic[R]):
         for unused in (self._current, self._stale):
             if (raw := unused.raws.get(key)) is not None:
                 replica = self._make(key, raw, unused.lives[key])
-                del unused.raws[key], unused.lives[key]  # only now: if it cannot be made, it is not taken for missing
+                del unused.raws[key], unused.lives[key]  # only now: if its creation fails, it does not count as missing
                 if unused is self._stale:
                     replica.told()
                 self[key] = replica
@@ -107,13 +107,13 @@ class Replicas(dict[Any, R], Generic[R]):
         raise KeyError(key)
 
     def _made(self) -> Replicas[R]:
-        """The same, when all are made."""
+        """This object, after creating all replicas."""
         for unused in (self._current, self._stale):
             for key in list(unused.raws):
                 self[key]
         return self
 
-    # -- what a dict does without asking for a missing one ----------------------------------------------
+    # -- methods for which a dict does not call `__missing__` -------------------------------------------
 
     def get(self, key: Any, default: R | None = None) -> R | None:  # type: ignore[override]
         """The replica of a key; `default` if there is none."""

@@ -1,7 +1,7 @@
-"""Changes of the data itself: which functions of the bot a document has been through, and those that are left.
+"""Migrations: which of the bot's functions have been applied to a document, and which are still due.
 
-A document says in `schema` how many of its scope's functions were applied to its data. A higher number than there are
-functions is that of a newer version of the bot: its data is taken as it is. Pure, but for users' functions.
+A document's `schema` says how many of its scope's functions were applied to its data. A number larger than the number
+of functions comes from a newer version of the bot: its data is taken as it is. Pure, except for users' functions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_migrations(migrations: object) -> None:
     """Checks the argument `migrations`.
 
     Raises:
-        ConfigurationError: If it cannot be used, with what is wrong and how to write it.
+        ConfigurationError: If it cannot be used; says what is wrong and how to write it.
     """
     if not isinstance(migrations, Mapping):
         raise ConfigurationError(f"migrations is a mapping such as {_EXAMPLE}, not a {type(migrations).__name__}")
@@ -35,7 +35,7 @@ def check_migrations(migrations: object) -> None:
             raise ConfigurationError(
                 f"migrations names {scope!r:.80}, which is none of {', '.join(get_args(ScopeName))}"
             )
-        if not isinstance(functions, (list, tuple)):  # in an order that stays
+        if not isinstance(functions, (list, tuple)):  # which have a fixed order
             raise ConfigurationError(f"migrations[{scope!r}] is a list of functions: {_EXAMPLE}")
         for function in functions:
             if not callable(function) or inspect.iscoroutinefunction(function):
@@ -46,17 +46,17 @@ def check_migrations(migrations: object) -> None:
 
 
 def without_schema(plain: Document) -> Document:
-    """A document without the number of its functions."""
+    """A document without its `schema` number."""
     return {name: value for name, value in plain.items() if name != SCHEMA} if SCHEMA in plain else plain
 
 
 def is_newer(one: Document, other: Document) -> bool:
-    """Whether a document has been through more functions than another one."""
+    """Whether more functions were applied to a document than to another one."""
     return _number_or_0(one.get(SCHEMA)) > _number_or_0(other.get(SCHEMA))
 
 
 class Steps:
-    """The functions that the data of one scope goes through, in their order.
+    """The functions for the data of one scope, in their order.
 
     Args:
         functions: From the data to the data; one that returns `None` has changed it in place.
@@ -70,14 +70,14 @@ class Steps:
 
     @staticmethod
     def counts(value: Any) -> bool:
-        """Whether a bot without functions takes a value for their number; anything else may be somebody's own field."""
+        """Whether a bot without functions takes a value for their number; any other may be somebody's own field."""
         return _number_or_0(value) > 0
 
     def number_of(self, raw: bytes | None) -> int:
-        """The number for a document that is written anew, given as bytes: never a lower one than it has.
+        """The number to write into a document: never lower than the one it has.
 
         Args:
-            raw: What is stored; `None` if there is no document.
+            raw: The stored bytes; `None` if there is no document.
         """
         try:
             return max(len(self), 0 if raw is None else _number(value_of(raw, SCHEMA)))
@@ -85,21 +85,21 @@ class Steps:
             return len(self)
 
     def are_due(self, raw: bytes) -> bool:
-        """Whether some functions were not applied to a document's data, if it has any."""
+        """Whether some functions have not been applied to a document yet."""
         return len(self) > _number(value_of(raw, SCHEMA))
 
     def are_done(self, body: Document) -> bool:
-        """Whether nothing is left to do for a decoded document, and its number is one."""
+        """Whether a decoded document has a valid number, and no function is due."""
         try:
             return _number(body.get(SCHEMA)) >= len(self)
         except DecodeError:
             return False
 
     def applied(self, body: Document) -> Document:
-        """A decoded document after all functions that are left; the same object if none is.
+        """A decoded document after all functions that are due; the same object if none is.
 
         Raises:
-            DecodeError: If one fails, or the document's number is none.
+            DecodeError: If one fails, or if the document's number is not valid.
         """
         done = _number(body.get(SCHEMA))
         if done >= len(self) or "data" not in body:
@@ -109,7 +109,7 @@ class Steps:
             try:
                 made = function(data)
             except Exception as error:
-                # Its text may hold users' data, which belongs in no log.
+                # Its text may contain users' data, which must not be logged.
                 reason = f"the migration {_name(function)} failed ({type(error).__name__})"
                 raise DecodeError(reason, path="data") from error
             data = data if made is None else made

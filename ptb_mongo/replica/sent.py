@@ -1,4 +1,4 @@
-"""The writes of one document that may have been done, and what a read, or an answer, says of them. Pure."""
+"""The writes of one document that may have been done, and what reads and answers say about them. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Sent", "Settled"]
 
 
 class Settled(NamedTuple):
-    """What a read says of the writes that were sent.
+    """What a read says about the writes that were sent.
 
     Attributes:
-        last: The last of those that are done, if it has stored a version.
+        last: The last one that is done, if it has stored a version.
         left: Those that may still be done.
         lost_insertion: Whether an insertion is no longer among them, and may still arrive after a deletion.
     """
@@ -24,13 +24,13 @@ class Settled(NamedTuple):
 
 
 class Sent(dict[str, Write]):
-    """By their new `rev`, the writes since the last settlement that may have been done."""
+    """The writes since the last settlement that may have been done, by their new `rev`."""
 
     __slots__ = ()
 
     @property
     def may_arrive(self) -> bool:
-        """Whether one may still be done, as its answer is missing."""
+        """Whether a write may still be done, as its answer is missing."""
         return any(write.may_arrive for write in self.values())
 
     @property
@@ -40,27 +40,27 @@ class Sent(dict[str, Write]):
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether only a read of what a majority has shows what became of one."""
+        """Whether only a read of what a majority has can show the outcome of some write."""
         return any(write.is_in_doubt for write in self.values())
 
     def doubt(self, rev: str) -> Write | None:
-        """From now on only a read of what a majority has settles a write; `None` if it is settled."""
+        """Marks a write that only a read of what a majority has can settle; returns `None` if it is already settled."""
         if (write := self.get(rev)) is not None:
             self[rev] = write._replace(is_in_doubt=True)
         return write
 
     def withdraw(self) -> None:
-        """What they store is taken back."""
+        """Marks all writes as withdrawn."""
         for rev, write in self.items():
             self[rev] = write._replace(is_withdrawn=True)
 
     def missed(self, rev: str) -> None:
-        """A write did not match; or it was done, and others have written since."""
+        """Notes that a write did not match, or was done before others wrote."""
         if (write := self.get(rev)) is not None:
             self[rev] = write._replace(may_arrive=False)
 
     def done_by(self, stored: Stored | None) -> dict[str, Write]:
-        """Those that are done, by what is stored now."""
+        """The writes that are done, judged by what is stored now."""
         if stored is None:
             return {rev: write for rev, write in self.items() if write.deletes}
         shown = revs_in(stored)
@@ -71,12 +71,12 @@ class Sent(dict[str, Write]):
         }
 
     def settled_by(self, stored: Stored | None) -> Settled:
-        """What a read says of them that shows what a majority has."""
+        """What a read says about them that shows what a majority has."""
         done = self.done_by(stored)
         rev, last = next(reversed(done.items()), ("", None))
         is_shown = stored is not None and rev in revs_in(stored)
         if last is not None and (last.version is None or (last.deletes and not last.buries and is_shown)):
-            last = None  # it has only set a `rev`
+            last = None  # it only set a `rev`
         if last is not None and last.is_withdrawn:
             last = None  # it counts as another writer's
         open_ = {rev: write for rev, write in self.items() if rev not in done and write.may_arrive}
@@ -86,17 +86,17 @@ class Sent(dict[str, Write]):
 
 
 def _is_done_later(rev: str, shown: set[str]) -> bool:
-    """Whether a write is done that its writer sent after it had last said which ones it had sent."""
+    """Whether a write is done that its writer sent after last recording what it had sent."""
     if not rev.endswith(LATER):
         return False
     return any(writer_of(one) == writer_of(rev) and number_of(one) > number_of(rev) for one in shown)
 
 
 def _is_made_anew(rev: str, write: Write, stored: Stored) -> bool:
-    """Whether the document that was to be deleted is gone, and this one was created since.
+    """Whether the document to be deleted is gone, and this one was created since.
 
-    Others leave `rev` alone, and writers remember each other's writes. So a document without a `rev` is a new one, and
-    so is one that does not remember this writer's last write.
+    Other services leave `rev` alone, and writers record each other's writes. So a document without a `rev` is new, and
+    so is one that does not contain this writer's last write.
     """
     if not write.deletes or type(write.supposes) is not str:
         return False

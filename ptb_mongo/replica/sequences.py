@@ -1,7 +1,7 @@
-"""How two sides have changed a sequence, told by stretches of what both started from: pure functions (diff3).
+"""How two sides have changed a sequence, as stretches of the version that both started from: pure functions (diff3).
 
-Elements are compared by their fingerprints. The work is in proportion to the length: two sequences that have
-little in common count as changed in one stretch.
+Elements are compared by their fingerprints. The work is proportional to the length: two sequences that have little in
+common count as changed in one stretch.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Final, NamedTuple
 
 __all__ = ["Edit", "Hunk", "edits", "hunks"]
 
-_LEAST_WORK: Final = 4_000  # comparisons, whatever the length
-_WORK: Final = 8  # and for each element
-_MOST_EDITED: Final = 400  # elements that are removed or inserted; the memory grows with the square
+_LEAST_WORK: Final = 4_000  # comparisons allowed for any length
+_WORK: Final = 8  # and more for each element
+_MOST_EDITED: Final = 400  # elements removed or inserted; memory grows with the square
 
 
 class Edit(NamedTuple):
-    """A stretch of one sequence that is something else in another.
+    """A stretch of one sequence that differs in another.
 
     Attributes:
-        start: Where it begins in the first.
-        end: Where it ends there; an insertion ends where it begins.
-        new_start: Where what stands in its place begins in the second.
-        new_end: Where that ends.
+        start: Its beginning in the first sequence.
+        end: Its end there; an insertion ends where it begins.
+        new_start: The beginning of its replacement in the second sequence.
+        new_end: The end of that.
     """
 
     start: int
@@ -36,12 +36,12 @@ class Hunk(NamedTuple):
     """A stretch of the base that at least one side has changed.
 
     Attributes:
-        base: Where it lies in the base.
-        local: What stands in its place on the local side.
-        remote: What stands in its place on the remote side.
+        base: Its position in the base.
+        local: Its replacement on the local side.
+        remote: Its replacement on the remote side.
         by_local: Whether the local side has changed it.
         by_remote: Whether the remote side has changed it.
-        only_removed: Whether whoever has changed it has only removed elements.
+        only_removed: Whether elements were only removed from it.
     """
 
     base: slice
@@ -53,7 +53,7 @@ class Hunk(NamedTuple):
 
 
 def edits(old: Sequence[bytes], new: Sequence[bytes]) -> list[Edit]:
-    """The shortest way from one sequence to another, or nearly that; no two edits touch."""
+    """The shortest series of edits from one sequence to another, or nearly the shortest; no two edits touch."""
     start = _common_start(old, new)
     if start == len(old) == len(new):
         return []
@@ -66,17 +66,17 @@ def edits(old: Sequence[bytes], new: Sequence[bytes]) -> list[Edit]:
 
 
 def hunks(base: Sequence[bytes], local: Sequence[bytes], remote: Sequence[bytes]) -> Iterator[Hunk]:
-    """The stretches of the base that were changed, in order; edits that overlap make one.
+    """The changed stretches of the base, in order; overlapping edits form one.
 
-    What one side has inserted at the edge of what the other has changed does not overlap it. What a side has
-    put in the place of the end of the base, and is longer than that, counts as changed there and then appended.
+    An insertion by one side at the edge of a change by the other does not overlap it. If a side has replaced the end of
+    the base with something longer, that counts as a change followed by an append.
     """
     ours, theirs = _appended_apart(edits(base, local), base), _appended_apart(edits(base, remote), base)
     pending = sorted(
         [(edit, True) for edit in ours] + [(edit, False) for edit in theirs],
         key=lambda one: (one[0].start, one[0].end),
     )
-    ahead = {True: 0, False: 0}  # by how much each side is longer, up to here
+    ahead = {True: 0, False: 0}  # how much longer each side is, up to here
     index = 0
     while index < len(pending):
         start, end = pending[index][0][:2]
@@ -97,7 +97,7 @@ def hunks(base: Sequence[bytes], local: Sequence[bytes], remote: Sequence[bytes]
 
 
 def _overlap(start: int, end: int, edit: Edit) -> bool:
-    """Whether an edit belongs to a stretch that begins before it, or with it."""
+    """Whether an edit belongs to a stretch that begins before it or together with it."""
     return edit.start < end or edit[:2] == (start, end)
 
 
@@ -125,9 +125,9 @@ def _common_end(one: Sequence[bytes], other: Sequence[bytes], most: int) -> int:
 
 
 def _shortest(old: Sequence[bytes], new: Sequence[bytes]) -> list[Edit] | None:
-    """The edits of a shortest way, after E. Myers, "An O(ND) Difference Algorithm"; `None` if it is too long."""
+    """The shortest series of edits, after E. Myers, "An O(ND) Difference Algorithm"; `None` if it is too long."""
     before, after = len(old), len(new)
-    furthest = {1: 0}  # by diagonal (old position - new position), how far one comes in `old`
+    furthest = {1: 0}  # the furthest position reached in `old`, by diagonal (old position - new position)
     steps: list[dict[int, int]] = []
     budget = _LEAST_WORK + _WORK * (before + after)
     for distance in range(min(before + after, _MOST_EDITED) + 1):
@@ -148,7 +148,7 @@ def _shortest(old: Sequence[bytes], new: Sequence[bytes]) -> list[Edit] | None:
 
 
 def _kept(steps: list[dict[int, int]], before: int, after: int) -> list[tuple[int, int, int]]:
-    """The runs that stay, from the last to the first: both positions, and the length."""
+    """The unchanged runs, from the last to the first: both positions, and the length."""
     kept = []
     at, to = before, after
     for distance in range(len(steps) - 1, 0, -1):

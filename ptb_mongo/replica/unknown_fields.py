@@ -1,8 +1,8 @@
-"""What another version of a class has stored, and this one does not know, stays when an object is stored again. Pure.
+"""Fields that another version of a class has stored, and this one does not know, stay when it stores an object. Pure.
 
-While a bot is updated, an old and a new version of a class write the same objects. The old one has no room for a field
-of the new one, and the new one gives a default to what the old one does not store. Neither has changed anything by
-that: what is no change of the program is not written, or the two would undo each other's work forever.
+While a bot is being updated, an old and a new version of a class write the same objects. The old one has no room for a
+new field, and the new one sets a default for a field that the old one does not store. Neither is a change by the
+program, so it is not written; otherwise, the two would undo each other's work forever.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _CLASS: Final = "cls"
 
 
 def as_stored(before: Any, known: Any, after: Any) -> Any:
-    """A value to be stored: with the fields that are not known here, and without defaults that are not stored yet.
+    """The value to store: with fields that are unknown here, and without defaults that are not stored yet.
 
-    Whether it stands for `after` is to be tried: a class with a `__setstate__` may make something else of it.
+    The caller must check that it restores to `after`: a class with a `__setstate__` may make something else of it.
 
     Args:
         before: What is stored.
-        known: The same in the form that we store.
-        after: What it is to become, in that form.
+        known: The same, in the form that we store.
+        after: The wanted value, in that form.
     """
     if same(known, after):
         return before
@@ -42,7 +42,7 @@ def _fields(before: Document, known: Document, after: Document) -> Document:
     names = [name for name in after if name in before or not same(known.get(name, MISSING), after[name])]
     unknown = {name: None for name in before if name not in known and name not in after}
     common = [name for name in known if name in after]
-    if common == list(after)[: len(common)]:  # as it is stored, and what is new at the end: nothing moves
+    if common == list(after)[: len(common)]:  # the stored order with new fields at the end: nothing moves
         names = [*(name for name in before if name in after or name in unknown), *names]
     return {name: _field(name, before, known, after) for name in dict.fromkeys((*names, *unknown))}
 
@@ -56,7 +56,7 @@ def _field(name: str, before: Document, known: Document, after: Document) -> Any
 
 
 def _elements(before: list[Any], known: list[Any], after: list[Any]) -> list[Any]:
-    """Elements by what they are; those that have changed by their place, where as many are there as before."""
+    """Matches elements by their content; changed ones by their position, if their number is the same as before."""
     stored: dict[bytes, deque[Any]] = {}
     for mark, element in zip(fingerprints(known), before, strict=True):
         stored.setdefault(mark, deque()).append(element)

@@ -1,4 +1,4 @@
-"""How one version of a document becomes another: the difference, as changes for MongoDB; no I/O."""
+"""The difference between two versions of a document, as changes for MongoDB; no I/O."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ __all__ = ["Changes", "diff"]
 
 _CLASS: Final = "cls"
 _SPECIAL: Final = frozenset({TAG, _CLASS})
-_MOST_FAILED: Final = 8  # each is the decoding of what lies around the next one
+_MOST_FAILED: Final = 8  # attempts, each of which decodes what surrounds the next one
 _CONTAINERS: Final = frozenset({dict, list})
-_EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # a short cut past `same`
+_EQUAL_IS_SAME: Final = frozenset({str, int, bool, bytes, type(None)})  # for these, `same` is not needed
 _SCALARS: Final = _EQUAL_IS_SAME | {float}
 
 
@@ -57,13 +57,13 @@ def diff(
 
     Args:
         base: A document as it is stored, or our part of it.
-        local: Another, in the form that we store.
-        canonical: Gives the form that we would store for a value of `base`, which may have been written by
-            somebody else, or by another version: another form of the same value is no change.
+        local: Another one, in the form that we store.
+        canonical: Returns the form that we would store for a value of `base`, which may have been written by somebody
+            else, or by another version: a different form of the same value is no change.
         at_most: How many paths may change inside one document; if there are more, the document is replaced,
-            provided that nobody else has changed it. MongoDB takes the square of their number.
-        guards: Whether a value may be written only if it is what it was in `base`.
-        stored: All that is stored, where `base` is only our part of it: MongoDB compares with that.
+            provided that nobody else has changed it. MongoDB needs time proportional to the square of their number.
+        guards: Whether a value may be written only if it is still the same as in `base`.
+        stored: The whole stored document, if `base` is only our part of it: MongoDB compares with that.
     """
     changes = Changes()
     if (sets := _changed_scalars(base, local, guards)) is not None and len(sets) <= at_most:
@@ -76,10 +76,10 @@ def diff(
 
 
 def _changed_scalars(base: Document, local: Document, guards: Callable[[Keys], bool]) -> list[tuple[Path, Any]] | None:
-    """The changes of most documents, in a third of the time: some of the values right below the fields at the top.
+    """A fast path for most documents, in a third of the time: only values right below top-level fields have changed.
 
     Returns:
-        What `_Difference` finds, too; `None` where anything else has changed.
+        The same changes that `_Difference` would find; `None` if anything else has changed.
     """
     if list(base) != list(local):
         return None
@@ -109,7 +109,7 @@ def _as_it_is(value: Any) -> Any:
 class _Difference:
     """Finds the changes; for its attributes see `diff`.
 
-    Paths are made of the names that are stored, `Keys` of those that we would store.
+    Paths consist of the stored names, `Keys` of the names that we would store.
     """
 
     canonical: Callable[[Any], Any]
@@ -119,7 +119,7 @@ class _Difference:
     failed: list[Path] = field(default_factory=list)
 
     def fields(self, base: Document, local: Document, path: Path, keys: Keys, changes: Changes) -> bool:
-        """Adds the changes between two documents; `False` if they cannot be addressed one by one."""
+        """Adds the changes between two documents; `False` if they cannot be addressed individually."""
         renamed: dict[str, str] = {}
         if list(base) != list(local):
             renamed = _renamed(base, local)
@@ -145,7 +145,7 @@ class _Difference:
     def _names(
         self, base: Document, local: Document, renamed: dict[str, str], path: Path, keys: Keys, changes: Changes
     ) -> bool:
-        """Adds what is new, gone or in another place; `False` if it cannot be addressed."""
+        """Adds names that are new, gone or moved; `False` if they cannot be addressed."""
         kept = _kept(base, local)
         appended = [key for key in local if key not in kept]
         if any(key in renamed for key in appended):
@@ -170,7 +170,7 @@ class _Difference:
         return True
 
     def _value(self, before: Any, after: Any, path: Path, keys: Keys, changes: Changes) -> None:
-        """Adds the changes between two values that stand at one path."""
+        """Adds the changes between two values at the same path."""
         if type(before) in _CONTAINERS and (pushed := pushed_as_stored(before, after)) is not None:
             _push(path, *pushed, changes)
             return
@@ -197,7 +197,7 @@ class _Difference:
         changes.sets.append((path, wanted))
 
     def _forms(self, before: Any, after: Any, path: Path, changes: Changes) -> _Forms | None:
-        """The forms of two values that stand at one path; `None` if they stand for the same."""
+        """The forms of two values at the same path; `None` if they represent the same value."""
         inside = comparable(before, after)
         has_other_names = inside is not None and list(inside[1]) != list(inside[2])
         if inside is not None and not (has_other_names and _CLASS in before and self._may_try()):
@@ -213,7 +213,7 @@ class _Difference:
             return None
         difference, wanted = self, after
         if is_ours:
-            difference = replace(self, canonical=_as_it_is)  # and so is all that lies inside
+            difference = replace(self, canonical=_as_it_is)  # and so is everything inside
         elif self._may_try():
             difference, wanted = self._with_unknown(before, known, after, path)
         if inside is None:
@@ -228,7 +228,7 @@ class _Difference:
         return len(self.failed) < _MOST_FAILED
 
     def _with_unknown(self, before: Any, known: Any, after: Any, path: Path) -> tuple[_Difference, Any]:
-        """What is to be stored with what only other versions of a class know, and what finds the changes to it."""
+        """What finds the changes, and the value to store, including what only other versions of a class know."""
         wanted = as_stored(before, known, after)
         if same(wanted, after):
             return self, after
@@ -265,10 +265,10 @@ class _Forms(NamedTuple):
     """Two values that are compared.
 
     Attributes:
-        difference: What finds the changes inside.
-        known: The stored one in the form that we store.
-        wanted: What is to be stored.
-        inside: Where the fields of both lie, if they have some; and these, as they are stored.
+        difference: Finds the changes inside.
+        known: The stored value in the form that we store.
+        wanted: The value to store.
+        inside: The path of the fields of both, if they have any, and these fields as they are stored.
     """
 
     difference: _Difference
@@ -278,24 +278,24 @@ class _Forms(NamedTuple):
 
 
 def _is_same(before: Any, after: Any) -> bool:
-    """The same as `same`, but faster: equality is compared in C, though it is blind for types and the order of keys."""
+    """Like `same`, but faster: equality is checked first, in C, although it ignores types and the order of keys."""
     kind = type(before)
     return before == after and kind is type(after) and (kind in _EQUAL_IS_SAME or same(before, after))
 
 
 def _is_merged(value: Any) -> bool:
-    """Whether a value is not one value for a merge: whoever creates it, too, is merged with."""
+    """Whether a merge looks inside a value: then it is also merged if others have created it at the same path."""
     return fields_inside(value) is not None or elements_inside(value) is not None
 
 
 def _new_name(before: Any, after: Any) -> Document:
-    """The name of a class, if one that was renamed is stored by its old one: what holds that is written anew anyway."""
+    """The name of a class, if it is stored under its old name: the value that contains it is rewritten anyway."""
     is_new = type(before) is dict and type(before.get(_CLASS)) is str and before[_CLASS] != after.get(_CLASS)
     return {_CLASS: after[_CLASS]} if is_new and type(after.get(_CLASS)) is str else {}
 
 
 def _renamed(base: Document, local: Document) -> dict[str, str]:
-    """The names of fields that others have stored without an escape, by the key that we would store."""
+    """The names of fields that others have stored without escaping, by the key that we would store."""
     found = {}
     for name in base:
         if name not in local and (key := escape(unescape(name))) in local and key not in base:
@@ -304,7 +304,7 @@ def _renamed(base: Document, local: Document) -> dict[str, str]:
 
 
 def _kept(base: Document, local: Document) -> dict[str, None]:
-    """The first keys of `local`, as far as they stand in `base` in that order; what follows must be appended."""
+    """The first keys of `local`, as long as `base` has them in that order; the following ones must be appended."""
     kept: dict[str, None] = {}
     positions = iter(base)
     for key in local:

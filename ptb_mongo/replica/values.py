@@ -1,6 +1,6 @@
-"""Plain documents as values: whether two are the same, and what lies inside them.
+"""Plain documents as values: whether two are the same, and what is inside them.
 
-Comparison is exact: 1, 1.0 and True differ, and so do two orders of the same keys.
+Comparison is exact: 1, 1.0 and True differ, and so do the same keys in a different order.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Path = tuple[str, ...]
 """The keys that lead to a field, as they are stored."""
 
 Keys = tuple[str, ...]
-"""The keys that lead to a value, as a user sees it: each in the form that we store, but without the "state" or "v"
-that the form of an object or a `Counter` puts between them; the index of a list's element is an integer's key."""
+"""The keys that lead to a value, as a user sees it: each in the form that we store, but without the "state" or "v" that
+the form of an object or a `Counter` inserts; the index of a list's element is the key of an integer."""
 
 Document = dict[str, Any]
 
@@ -63,7 +63,7 @@ _INNER: Final = {
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two plain values are the same: type, value, and order of keys at every level."""
+    """Whether two plain values are the same: type, value, and the order of keys at every level."""
     kind = type(one)
     if kind is not type(other):
         return False
@@ -78,14 +78,14 @@ def same(one: object, other: object) -> bool:
 
 def _same_contents(one: object, other: object) -> bool:
     try:
-        # As exact as BSON and three times as fast; up to this version of its format, equal values give equal bytes.
+        # As exact as BSON and three times as fast; up to version 2 of marshal's format, equal values give equal bytes.
         return marshal.dumps(one, 2) == marshal.dumps(other, 2)  # type: ignore[arg-type]
-    except ValueError:  # a date, say
+    except ValueError:  # for example, a date
         return dump({"": one}) == dump({"": other})
 
 
 def fields_inside(value: object) -> tuple[Path, Document] | None:
-    """The fields that a value is merged by, and where they lie in it; `None` for a value that is merged whole."""
+    """The path and the fields by which a value is merged; `None` for a value that is merged as a whole."""
     if type(value) is not dict:
         return None
     tag = value.get(TAG)
@@ -97,14 +97,14 @@ def fields_inside(value: object) -> tuple[Path, Document] | None:
 
 
 class Elements(NamedTuple):
-    """The elements that a value is merged by.
+    """The elements by which a value is merged.
 
     Attributes:
-        kind: What holds them.
-        inner: Where they lie in the value.
+        kind: The kind of their container.
+        inner: Their path in the value.
         items: The elements themselves.
         maxlen: How many a deque can hold; `None` if there is no limit.
-        beside: What a subclass has beside its elements: its name, and its attributes.
+        beside: What a subclass has besides its elements: its name and its attributes.
     """
 
     kind: Literal["list", "deque", "set", "frozenset"]
@@ -115,7 +115,7 @@ class Elements(NamedTuple):
 
     @property
     def is_set(self) -> bool:
-        """Whether their order means nothing."""
+        """Whether their order has no meaning."""
         return self.kind == "set" or self.kind == "frozenset"  # noqa: PLR1714  (mypy narrows this)
 
     def is_like(self, other: Elements) -> bool:
@@ -140,7 +140,7 @@ def elements_inside(value: object) -> Elements | None:
 
 
 def without_state(value: object) -> tuple[Document, Document] | None:
-    """An object of a subclass of a built-in type without its own attributes, and these; `None` for any other value."""
+    """A subclass's object without its own attributes, and these attributes; `None` for any other value."""
     if type(value) is not dict or "cls" not in value or "v" not in value or value.get(TAG) == "enum":
         return None
     state = value.get("state", {})
@@ -150,7 +150,7 @@ def without_state(value: object) -> tuple[Document, Document] | None:
 
 
 def fingerprints(items: Iterable[object]) -> list[bytes]:
-    """For each value bytes that are equal exactly where values are `same`."""
+    """For each value, bytes that are equal if and only if the values are `same`."""
     return [_fingerprint(item) for item in items]
 
 
@@ -162,7 +162,7 @@ def _fingerprint(item: object) -> bytes:
 
 
 def comparable(one: object, other: object) -> tuple[Path, Document, Document] | None:
-    """The fields of two values of the same kind, whose differences can be told field by field."""
+    """The fields of two values of the same kind that can be compared field by field."""
     first, second = fields_inside(one), fields_inside(other)
     if first is None or second is None or first[0] != second[0]:
         return None
@@ -175,7 +175,7 @@ def comparable(one: object, other: object) -> tuple[Path, Document, Document] | 
 
 
 def common(one: Any, other: Any) -> Any:
-    """What two plain values hold both: fields that are the same, and the beginning of lists; `MISSING` if nothing."""
+    """What two plain values have in common: equal fields, and the beginning of lists; `MISSING` if nothing."""
     if same(one, other):
         return one
     if type(one) is dict and type(other) is dict and TAG not in one and TAG not in other:
@@ -188,7 +188,7 @@ def common(one: Any, other: Any) -> Any:
 
 
 def value_at(document: Document, path: Path) -> Any:
-    """What stands at a path; `MISSING` if nothing does."""
+    """The value at a path; `MISSING` if there is none."""
     value: Any = document
     for key in path:
         value = value.get(key, MISSING) if type(value) is dict else MISSING
@@ -196,5 +196,5 @@ def value_at(document: Document, path: Path) -> Any:
 
 
 def addressable(key: str) -> bool:
-    """Whether a stored key can stand in an update path (all of ours can; other services may write any)."""
+    """Whether a stored key can be part of an update path (all of ours can; other services may write any key)."""
     return bool(key) and key[0] != "$" and "." not in key and "\0" not in key

@@ -1,4 +1,4 @@
-"""What is to be stored of a document, what is stored, and the writes that may have been done between the two."""
+"""What to store of a document, what is stored, and the writes in between that may have been done."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 REMEMBERED_WRITERS: Final = 8
-"""How many writers before the last one a document remembers."""
+"""How many writers a document remembers, besides the last one."""
 
 _LONGEST: Final = 64
-"""Characters that a `rev` of ours never has; a longer one is not remembered: it could fill the document."""
+"""The maximum length of a `rev`; ours are never longer, and a stranger's is ignored, as it could fill the document."""
 
 
 class Version(NamedTuple):
-    """A version of a document that is to be stored.
+    """A version of a document to be stored.
 
     Attributes:
         plain: The document; `None` to delete it.
-        raw: The same as bytes.
+        raw: The same, as bytes.
         touch: Whether it is written even if nothing has changed, so that others notice.
         yields: Whether it is old, so that the database wins conflicts.
-        is_leased: Whether a lease protects the document: if another writer has written it all the same, the lease was
+        is_leased: Whether a lease protects the document: if another writer has written it nevertheless, the lease was
             lost, and this version is given up.
     """
 
@@ -52,12 +52,12 @@ class Version(NamedTuple):
 
 
 class InHand(NamedTuple):
-    """A document as a turn finds it when it begins.
+    """A document as a turn finds it at its beginning.
 
     Attributes:
-        base: What is stored.
-        pending: What others have changed, and is not stored yet.
-        withdrawals: How often changes of it were taken back before.
+        base: The stored version.
+        pending: Others' changes that are not stored yet.
+        withdrawals: How often changes of it had been withdrawn.
     """
 
     base: bytes | None
@@ -66,11 +66,11 @@ class InHand(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a version was refused for the document's own sake.
+    """Why a version was refused because of the document.
 
     Attributes:
-        error: Why.
-        raw: The bytes of that version; `None` if the document was to be deleted.
+        error: The reason.
+        raw: The bytes of that version; `None` for a deletion.
         what: The changes that were refused, if they are known.
     """
 
@@ -98,14 +98,14 @@ class Write(NamedTuple):
 
     Attributes:
         version: What it stores; `None` for a write that only sets `rev`, so that earlier writes no longer match.
-        base: What it supposes to be stored.
-        supposes: The `rev` that it supposes.
-        revs: The `revs` that the document has after it.
-        buries: Whether a deletion leaves a mark, so that no earlier insertion can make the document again.
-        is_exact: Whether the document then equals `version`, and has no values in another form of the same.
+        base: The version that it expects to be stored.
+        supposes: The `rev` that it expects.
+        revs: The `revs` that the document has afterwards.
+        buries: Whether a deletion leaves a tombstone, so that no earlier insertion can create the document again.
+        is_exact: Whether the document then equals `version`, without any value in a different form.
         may_arrive: Whether it may still be done, as its answer is missing.
-        is_in_doubt: Whether the next read must show what a majority has, as that alone tells what became of it.
-        is_withdrawn: Whether what it stores was taken back: if it is done, that is no change of the bot's any more.
+        is_in_doubt: Whether the next read must show what a majority has, as only that shows its outcome.
+        is_withdrawn: Whether its version was withdrawn: if it is done after all, it is not the bot's change any more.
     """
 
     version: Version | None
@@ -128,25 +128,25 @@ class Form(Protocol):
     """The form of a scope's documents."""
 
     def canonical(self, raw: bytes | None) -> Document:
-        """Our part of a stored document, in the form that we store; for `None`, what a missing document stands for."""
+        """Our part of a stored document, in the form that we store; for `None`, what a missing document represents."""
 
     def gone(self, plain: Document) -> Document:
-        """What the database holds for a merge, where others have deleted a document and `plain` is to be stored."""
+        """The database's side of a merge if others have deleted a document and `plain` is to be stored."""
 
     def merged(
         self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
     ) -> Document:
-        """Merges two versions; with `yields`, the remote one wins where the local one would."""
+        """Merges two versions; with `yields`, the remote one wins where otherwise the local one would."""
 
     def still_deletes(self, base: bytes | None, remote: bytes) -> bool:
-        """Whether a document is still to be deleted although others have written it."""
+        """Whether a pending deletion stays although others have written the document."""
 
 
 PARTIAL: Final = "*"
-"""The end of the `rev` of a write that does not store all that its writer had changed."""
+"""The end of the `rev` of a write that stores only a part of its writer's changes."""
 
 LATER: Final = "+"
-"""After the `rev` of the last write of a writer that is known: any later one that stores all that it had changed."""
+"""Appended to the `rev` of a writer's last known write: any later write that stores all of its changes."""
 
 
 def writer_of(rev: str) -> str:
@@ -155,13 +155,13 @@ def writer_of(rev: str) -> str:
 
 
 def number_of(rev: str) -> int:
-    """The number of a whole write in its `rev`; -1 for a part, and for what is no `rev` of ours."""
+    """The number in the `rev` of a complete write; -1 for a partial one, and for what is not a `rev` of ours."""
     number = rev.removesuffix(LATER).partition(":")[2]
     return int(number) if len(rev) <= _LONGEST and number.isascii() and number.isdigit() else -1
 
 
 def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
-    """The last writes of other writers in a document, once another write is done.
+    """The `revs` of a document, the last writes of other writers, once a write is done.
 
     Args:
         rev: The `rev` of that write.
@@ -176,11 +176,11 @@ def revs_beneath(rev: str, last: Any, revs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def stored_in(parts: Parts) -> Stored:
-    """What is stored, without `revs` that no bot writes: too many, or too long."""
+    """What is stored, without `revs` that no bot writes, because they are too many or too long."""
     revs = tuple(rev for rev in parts.revs[:REMEMBERED_WRITERS] if len(rev) <= _LONGEST)
     return Stored(parts.rev, revs, parts.body)
 
 
 def revs_in(stored: Stored) -> set[str]:
-    """The `rev`s of the writes that a document shows to be done."""
+    """The `rev`s of the writes that a document shows as done."""
     return {stored.rev, *stored.revs} if type(stored.rev) is str else set(stored.revs)

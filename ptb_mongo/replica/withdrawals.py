@@ -1,4 +1,4 @@
-"""What a turn has changed in a document, taken back: it has failed and comes again, or its lease was lost. Pure."""
+"""Withdrawing a turn's changes to a document, as the turn failed and will be repeated, or lost its lease. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Withdrawals"]
 
 
 class Withdrawals(Pending):
-    """The part of a `Replica` that takes changes back; for its other fields see there.
+    """The part of a `Replica` that withdraws changes; for its other fields see there.
 
     Attributes:
-        withdrawals: How often pending changes were taken back.
+        withdrawals: How often pending changes were withdrawn.
     """
 
     __slots__ = ("refusal", "withdrawals")
@@ -33,33 +33,33 @@ class Withdrawals(Pending):
 
     @property
     def target(self) -> bytes | None:
-        """The version that is to be in the database when everything is saved."""
+        """The version that the database will hold when everything is saved."""
         return self.base if self.pending is None else self.pending.raw
 
     def leased(self) -> None:
-        """What is pending was changed under a lease; see `Version`."""
+        """Notes that the pending changes were made under a lease; see `Version`."""
         if self.pending is not None:
             self._pending = self.pending._replace(is_leased=True)
 
     def unleased(self) -> None:
-        """The lease was given back: what is still pending, as it was refused, is merged with what others write."""
+        """Notes that the lease was released: what is still pending, being refused, is merged with others' writes."""
         if self.pending is not None and self.pending.is_leased:
             self._pending = self.pending._replace(is_leased=False)
 
     def in_hand(self) -> InHand:
-        """What a turn finds when it begins, for `withdrawn`."""
+        """The state at the beginning of a turn, for `withdrawn`."""
         return InHand(self.base, self.pending, self.withdrawals)
 
     def withdrawn(self, found: InHand, form: Form) -> None:
-        """A turn has failed and will come again: what it has changed is taken back.
+        """Withdraws the changes of a turn that has failed and will be repeated.
 
-        What may have arrived of it already is shown by the next read, and nothing of it arrives after the next write.
+        The next read shows what has already arrived of them, and nothing of them can arrive after the next write.
 
         Args:
-            found: What the turn found when it began: what was pending before is still to be saved.
+            found: The state at the turn's beginning: what was pending then must still be saved.
             form: The form of the document.
         """
-        is_first = self.withdrawals == found.withdrawals  # otherwise nothing of it is pending any more
+        is_first = self.withdrawals == found.withdrawals  # otherwise, nothing of it is pending any more
         pending = found.pending if is_first else self.pending
         if is_first and pending is not None and found.base != self.base:
             pending = rebased(self.id, pending, without_mark(found.base), without_mark(self.base), form)
@@ -77,16 +77,16 @@ class Withdrawals(Pending):
         self.told()
 
     def _give_up(self, stored: Stored | None) -> None:
-        """Takes back what was changed under a lease, if a read shows that another writer has written meanwhile."""
+        """Withdraws changes made under a lease if a read shows that another writer has written meanwhile."""
         if self.pending is None or not self.pending.is_leased:
             return
         rev = None if stored is None else stored.rev
-        if type(rev) is str and rev != self.rev and rev not in self.sent:  # who is no bot leaves `rev` alone
+        if type(rev) is str and rev != self.rev and rev not in self.sent:  # other services leave `rev` alone
             self._take_back(None)
 
     def _retarget(self, before: bytes | None) -> None:
-        """Called when the target has changed, and not by the bot.
+        """Called when something other than the bot has changed the target.
 
         Args:
-            before: What it was before.
+            before: The target before that.
         """

@@ -1,1 +1,1 @@
-"""What is stored: each scope is one collection, and all build on `replica.collection`."""
+"""What is stored: each scope is one collection, and all are based on `replica.collection`."""

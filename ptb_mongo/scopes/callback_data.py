@@ -1,7 +1,7 @@
-"""The cache of arbitrary callback data: one document for each keyboard, so that a click rewrites one of them.
+"""The cache of arbitrary callback data: one document for each keyboard, so that a click rewrites only one.
 
-Buttons of one keyboard that share an object share it again when they are loaded: each object is stored once,
-and the buttons refer to it.
+Buttons of one keyboard that share an object share it again after loading: each object is stored once, and the buttons
+refer to it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ __all__ = ["QUERY", "CallbackDataScope", "Found"]
 
 _FIELDS: Final = ("position", "accessed_at", "buttons", "objects", "keyboard")
 QUERY: Final = "query:"
-"""What the `_id` of a callback query begins with."""
+"""The beginning of a callback query's `_id`."""
 _DROPPED: Final = "dropped by another worker"
 _OF_A_QUERY: Final = frozenset({"position", "keyboard"})
 _OF_A_KEYBOARD: Final = frozenset(_FIELDS) - {"keyboard"}
-_LAST_POSITION: Final = 2**62  # others follow it, and must be numbers of 64 bits
-_PART: Final = 256  # of what PTB's cache holds: it has to lack one of so many before all are looked through
+_LAST_POSITION: Final = 2**62  # positions after it must still be 64-bit numbers
+_PART: Final = 256  # a fraction of PTB's cache: one in so many must be missing before all are searched
 _BY_VALUE: Final = (str, int, float, bool, bytes, type(None))
 
 
 Staged = tuple[list[Replica], list[DocumentError]]
-"""What is to be written, and the errors of what cannot be stored."""
+"""The documents to write, and the errors of those that cannot be stored."""
 
 
 class Found(NamedTuple):
-    """What a load has read: keyboards and callback queries, with their positions."""
+    """The result of a load: keyboards and callback queries, with their positions."""
 
     keyboards: list[tuple[int, tuple[str, float, dict[str, Any]]]]
     queries: list[tuple[int, str, str]]
@@ -59,10 +59,10 @@ class CallbackDataScope(Collection[Replica]):
         self.complete = True
         self._positions: dict[str, int] = {}
         self.live: CallbackDataCache | None = None
-        """PTB's cache, where other workers use the same keyboards; otherwise `None`."""
+        """PTB's cache, if other workers use the same keyboards; otherwise `None`."""
         self.cache_size: int | None = None
-        """How many keyboards PTB's cache holds, and how many queries; `None` if that is not known."""
-        self._seen: dict[str, float] = {}  # what is in PTB's cache, with its time
+        """How many keyboards, and how many queries, fit into PTB's cache; `None` if that is unknown."""
+        self._seen: dict[str, float] = {}  # what PTB's cache contains, with access times
 
     def key_of(self, document_id: Any) -> str:
         """See `Collection.key_of`."""
@@ -90,19 +90,19 @@ class CallbackDataScope(Collection[Replica]):
         return True
 
     def replica(self, key: Any, document_id: Any) -> Replica:
-        """See `Collection.replica`; the ids are random, so a new one does not exist in the database."""
+        """See `Collection.replica`; ids are random, so a new one does not exist in the database."""
         found = self.replicas.get(key)
         if found is None:
             found = self.replicas[key] = Replica(document_id)
         return found
 
     def look_at(self, raws: Sequence[bytes]) -> None:
-        """Names those of some documents that cannot be read, and loads none."""
+        """Reports which of the documents cannot be read, without loading any."""
         for _ in self.loaded(raws):
             pass
 
     def read(self, raws: Sequence[bytes], found: Found) -> None:
-        """Takes in some of the documents that a load has read."""
+        """Takes some of the documents that a load has read."""
         for replica, body in self.loaded(raws):
             if not body or replica.target is None:
                 continue
@@ -113,7 +113,7 @@ class CallbackDataScope(Collection[Replica]):
                 found.keyboards.append((position, _keyboard(replica.id, body)))
 
     def data(self, found: Found) -> CDCData | None:
-        """The cache in documents that were read, in its former order; `None` if it is empty."""
+        """The cache, from the documents that were read, in its former order; `None` if it is empty."""
         keyboards, queries = found
         if not keyboards and not queries:
             return None
@@ -136,7 +136,7 @@ class CallbackDataScope(Collection[Replica]):
             keyboards, queries = data
             self._place([uuid for uuid, _, _ in keyboards])
             self._place([f"{QUERY}{query}" for query in queries])
-        # A keyboard that is being fetched has a replica before it is in the cache: it must not be deleted.
+        # A keyboard that is being fetched has a replica before it is in the cache, and must not be deleted.
         known = self.replicas if self.live is None else self._seen
         gone = [one for one in known if one not in plain and one not in spared]
         for document_id in gone:
@@ -144,7 +144,7 @@ class CallbackDataScope(Collection[Replica]):
         return self._stage(plain, dict.fromkeys(gone, self._may_evict(*data)))
 
     def stage_changed(self, cache: CallbackDataCache) -> Staged:
-        """Takes the keyboards that were made, used or dropped since the last call; usually none."""
+        """Stages the keyboards that were created, used or dropped since the last call; usually none."""
         keyboards, queries = cache.persistence_data
         seen = self._seen
         used = [keyboard for keyboard in keyboards if seen.get(keyboard[0]) != keyboard[1]]
@@ -164,14 +164,14 @@ class CallbackDataScope(Collection[Replica]):
     def stage_some(
         self, data: CDCData, dropped: Iterable[str], keyboards: Ids[str], queries: Ids[str], *, sweeps: bool
     ) -> Staged:
-        """Takes some keyboards and queries, as PTB's cache holds them now.
+        """Stages some keyboards and queries, in their current state in PTB's cache.
 
         Args:
-            data: Those that it holds.
+            data: Those that it contains.
             dropped: The ids of keyboards that may have been dropped.
-            keyboards: The ids of all that it holds.
-            queries: Likewise.
-            sweeps: Whether what it has let go of itself may be looked for.
+            keyboards: The ids of all keyboards in it.
+            queries: The ids of all queries in it.
+            sweeps: Whether to look for what the cache has evicted.
         """
         self._seen.update({uuid: accessed_at for uuid, accessed_at, _ in data[0]})
         self._seen.update({f"{QUERY}{query}": 0.0 for query in data[1]})
@@ -184,12 +184,12 @@ class CallbackDataScope(Collection[Replica]):
         return self._stage(self.documents(data), known)
 
     def _may_evict(self, keyboards: Sized, queries: Sized) -> bool:
-        """Whether PTB's cache is full: what it lets go then may still be in use by another worker."""
+        """Whether PTB's cache is full: what it then evicts may still be in use by another worker."""
         most = math.inf if self.live is None else self.live.maxsize
         return len(keyboards) >= most or len(queries) >= most
 
     def _stage(self, plain: Mapping[str, Document | DocumentError], gone: Mapping[str, bool]) -> Staged:
-        """Takes documents, and deletes others; of these is said whether another worker's later use of it counts."""
+        """Stages documents and deletions; `gone` says for each of these whether another worker's later use counts."""
         staged: list[Replica] = []
         failed: list[DocumentError] = []
         for document_id, document in plain.items():
@@ -197,7 +197,7 @@ class CallbackDataScope(Collection[Replica]):
             try:
                 if self._has_changed(replica, document):
                     staged.append(replica)
-            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others must be saved)
                 failed.append(_as_document_error(error).located(self.collection, document_id))
         for document_id, yields in gone.items():
             if document_id not in self.replicas:
@@ -210,7 +210,7 @@ class CallbackDataScope(Collection[Replica]):
         return staged, failed
 
     def _has_changed(self, replica: Replica, document: Document | DocumentError) -> bool:
-        """Whether a keyboard or query is to be written."""
+        """Whether to write a keyboard or query."""
         if isinstance(document, DocumentError):
             if self.cannot_store(replica, document):
                 raise document
@@ -225,7 +225,7 @@ class CallbackDataScope(Collection[Replica]):
         return replica.staged(version)
 
     def _is_to_be_deleted(self, replica: Replica, *, yields: bool) -> bool:
-        """Whether the document of a keyboard or query that is gone is to be deleted."""
+        """Whether to delete the document of a keyboard or query that is gone."""
         self._positions.pop(replica.id, None)
         if replica.is_buried or (replica.base is None and not replica.is_unsaved):
             if self.refusal(replica) is None:
@@ -236,13 +236,13 @@ class CallbackDataScope(Collection[Replica]):
         return not self.is_refused(replica) and replica.staged(Version(None, None, yields=yields))
 
     def documents(self, data: CDCData) -> dict[str, Document | DocumentError]:
-        """The documents of all keyboards and queries, by `_id` and without their positions; or the errors."""
+        """The documents of all keyboards and queries by `_id`, without their positions; or their errors."""
         keyboards, queries = data
         plain: dict[str, Document | DocumentError] = {}
         for uuid, accessed_at, buttons in keyboards:
             try:
                 plain[uuid] = self._loadable(uuid, {"accessed_at": float(accessed_at), **self._keyboard(buttons)})
-            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others must be saved)
                 plain[uuid] = _as_document_error(error)
         for query, keyboard in queries.items():
             document_id = f"{QUERY}{query}"
@@ -275,18 +275,18 @@ class CallbackDataScope(Collection[Replica]):
             raise self.codec.explained(objects, error) from error
 
     def _place(self, ordered: list[str]) -> None:
-        """Gives each document a position that increases along the order, changing as few as possible."""
+        """Gives the documents increasing positions in this order, changing as few as possible."""
         last = -1
         for document_id in ordered:
             position = self._positions.get(document_id, -1)
             if position <= last:
                 position = last + 1
             self._positions[document_id] = last = position
-        if last > _LAST_POSITION:  # a stranger's was the last
+        if last > _LAST_POSITION:  # the last one was a stranger's
             self._positions.update({document_id: number for number, document_id in enumerate(ordered)})
 
     def deletable(self, replica: Replica) -> Document:
-        """See `Collection.deletable`; another worker may have used a keyboard that this one's cache has let go."""
+        """See `Collection.deletable`; another worker may have used a keyboard that this one's cache has evicted."""
         yields = self.live is not None and replica.pending is not None and replica.pending.yields
         known = load(replica.base) if replica.base is not None and yields else {}
         return {"accessed_at": {"$lte": known["accessed_at"]}} if "accessed_at" in known else {}
@@ -299,21 +299,21 @@ class CallbackDataScope(Collection[Replica]):
 
     @staticmethod
     def is_gone(replica: Replica) -> bool:
-        """Whether nothing is stored of a keyboard any more."""
+        """Whether a keyboard is no longer stored."""
         return replica.target in {None, BURIED}
 
     def _lose(self, document_id: str, cache: CallbackDataCache) -> None:
-        """Another worker has dropped a keyboard, or its cache has let it go; nothing refers to a query."""
+        """Handles a keyboard that another worker's handlers or cache have dropped; nothing refers to a query."""
         if document_id.startswith(QUERY):
             return
         self._seen.pop(document_id, None)
         self._positions.pop(document_id, None)
-        # PTB drops the keyboard of a query.
+        # PTB drops a keyboard by a query that refers to it.
         cache.load_persistence_data(([], {_DROPPED: document_id}))
         cache.drop_data(telegram.CallbackQuery(_DROPPED, telegram.User(0, "", is_bot=False), ""))
 
     def withdraw(self, uuid: str) -> None:
-        """A turn has failed that a click on a keyboard began: if it has dropped the keyboard, that is taken back."""
+        """Handles the failure of a turn that began with a click: if it has dropped the keyboard, that is withdrawn."""
         replica = self.replicas.get(uuid)
         if replica is None or self.live is None or any(one == uuid for one, _, _ in self.live.persistence_data[0]):
             return
@@ -323,7 +323,7 @@ class CallbackDataScope(Collection[Replica]):
             self.live.load_persistence_data(self.fetched([replica]))
 
     def fetched(self, replicas: Iterable[Replica]) -> CDCData:
-        """Those keyboards, of some that were just read for PTB's cache, that are stored."""
+        """The keyboards that are stored, among those that were just read for PTB's cache."""
         found = []
         for replica in replicas:
             if (
@@ -337,9 +337,9 @@ class CallbackDataScope(Collection[Replica]):
                     if "buttons" in body:
                         found.append(_keyboard(replica.id, body))
                         self._positions[replica.id] = body["position"]
-                        self._seen[replica.id] = body["accessed_at"]  # whoever puts it into PTB's cache may drop it
+                        self._seen[replica.id] = body["accessed_at"]  # the caller may drop it from the cache
                         continue
-                except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+                except Exception as error:  # noqa: BLE001  (whatever it is, it concerns this document only)
                     self.could_not_be_used(replica, error)
             self.forget(replica)
         return found, {}
@@ -353,7 +353,7 @@ class CallbackDataScope(Collection[Replica]):
             self._lose(replica.id, self.live)
             return
         body = self.codec.decode(load(after or BURIED))
-        if "buttons" in body:  # another worker has changed an object that buttons share, say
+        if "buttons" in body:  # for example, another worker has changed an object that buttons share
             self.live.load_persistence_data(([_keyboard(replica.id, body)], {}))
             self._seen[replica.id] = body["accessed_at"]
 
@@ -363,7 +363,7 @@ def _as_document_error(error: Exception) -> DocumentError:
 
 
 def _is_keyboard(body: Document) -> bool:
-    """Whether the fields of a keyboard are as we store them."""
+    """Whether the fields of a keyboard have the form that we store."""
     accessed_at, buttons, objects = body.get("accessed_at"), body.get("buttons"), body.get("objects")
     if type(accessed_at) is not float or not math.isfinite(accessed_at):
         return False

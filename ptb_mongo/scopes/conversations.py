@@ -1,4 +1,4 @@
-"""The states of conversations: one document for each conversation of each handler."""
+"""The states of conversations: one document for each handler and conversation."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ __all__ = ["ConversationScope", "States", "is_over"]
 _FIELDS: Final = ("handler", "key", "state")
 _USUAL_STATES: Final = {int, str, type(None)}
 _NO_KEY: Final = "its _id is not {handler: <text>, key: [<numbers and texts>]}"
-_MOST_ENDED: Final = 1000  # of each worker, and as many more as are going on
-_MOST_OF_ONE_HASH: Final = 100  # honest keys are ids: hardly ever do two of them have one hash
-_MOST_KNOWN: Final = 20_000  # where others may begin conversations, before those that there are not are forgotten
+_MOST_ENDED: Final = 1000  # that each worker remembers, and as many more as are ongoing
+_MOST_OF_ONE_HASH: Final = 100  # honest keys are ids, of which hardly ever two have the same hash
+_MOST_KNOWN: Final = 20_000  # if others may begin conversations: above that, nonexistent ones are forgotten
 _Key = tuple[str, ConversationKey]
 
 
 class States(Protocol):
-    """The states that the handlers hold, where other workers may change the stored ones."""
+    """The states that the handlers hold, if other workers may change the stored ones."""
 
     def now(self, handler: str, key: ConversationKey) -> object:
-        """The state of a conversation; `None` if there is none, `MISSING` if it is not known."""
+        """The state of a conversation; `None` if there is none, `MISSING` if it is unknown."""
 
     def arrived(self, handler: str, key: ConversationKey, state: object) -> None:
-        """Another worker has set a new state; `None` ends the conversation."""
+        """Handles a new state that another worker has set; `None` ends the conversation."""
 
     def went_on(self, handler: str, key: ConversationKey) -> None:
-        """Another worker has handled an update of a conversation, which left the state as it was."""
+        """Handles an update of a conversation by another worker that left the state unchanged."""
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
-        """Another worker has written or deleted a conversation."""
+        """Handles the report that another worker has written or deleted a conversation."""
 
 
 def is_over(state: Any) -> bool:
-    """Whether a state ends a conversation; one that cannot be compared, as an array of numpy, does not."""
+    """Whether a state ends a conversation; one that cannot be compared, such as a numpy array, does not."""
     try:
         return bool(state is None or state == ConversationHandler.END)
     except Exception:  # noqa: BLE001
@@ -56,10 +56,10 @@ def is_over(state: Any) -> bool:
 
 
 def _check_comparable(state: Any) -> None:
-    """Refuses a state that PTB's start, which compares each with the end of a conversation, would not survive.
+    """Checks that PTB can compare a state with the end of a conversation, as it does at its start.
 
     Raises:
-        DecodeError: If it is one.
+        DecodeError: If it cannot: the start would fail.
     """
     try:
         bool(state == ConversationHandler.END)
@@ -72,8 +72,8 @@ class ConversationScope(Collection[Replica]):
     """The collection of all conversations' states."""
 
     always: Sequence[str] = ("handler", "key")
-    # A stored state means that its update is done, with everything that it changed; and the states of nested
-    # conversations change together.
+    # A stored state means that its update is complete, with all of its changes; and the states of nested conversations
+    # change together.
     last: bool = True
     ended: Document = {"state": None}  # noqa: RUF012
 
@@ -86,12 +86,12 @@ class ConversationScope(Collection[Replica]):
         """The states that the handlers hold, where other workers may change the stored ones; otherwise `None`."""
         self._most = _MOST_KNOWN
         self._loaded_handlers: set[str] = set()
-        self._ended: dict[_Key, None] = {}  # those that are not going on, in the order of their last use
-        self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown until now
+        self._ended: dict[_Key, None] = {}  # those that are over, in the order of their last use
+        self._hashes: collections.Counter[int] = collections.Counter()  # of the keys that a load has shown so far
 
     def key_of(self, document_id: Any) -> _Key:
         """See `Collection.key_of`."""
-        # Exactly these fields in this order: others make another `_id`, which is not to be taken for this one.
+        # Exactly these fields in this order: anything else is a different `_id`, not to be mistaken for this one.
         if type(document_id) is dict and list(document_id) == ["handler", "key"]:
             return _key(document_id)
         raise DecodeError(_NO_KEY)
@@ -104,12 +104,12 @@ class ConversationScope(Collection[Replica]):
             raise DecodeError("it has no state")
         state = body["state"]
         if isinstance(state, telegram.Bot):
-            raise DecodeError("a bot is not a state", path="state")  # PTB would log it, with its token
+            raise DecodeError("a bot is not a state", path="state")  # PTB would log it, including its token
         if type(state) not in _USUAL_STATES:
             _check_comparable(state)
 
     def enters(self, key: _Key, *, is_new: bool) -> None:
-        """See `Collection.enters`: in PTB's dict of states, too, each is compared with all others of its hash."""
+        """See `Collection.enters`; PTB's dict of states also compares each key with all others of the same hash."""
         self._hashes[hash(key)] += 1
         if is_new and self._hashes[hash(key)] > _MOST_OF_ONE_HASH:
             raise DecodeError("too many conversations have keys of the same hash")
@@ -118,14 +118,14 @@ class ConversationScope(Collection[Replica]):
     def stored(handler: str) -> Document:
         """A filter for all conversations of a handler.
 
-        Also those whose `handler` field was changed: they must not be taken for missing documents.
+        It includes those whose `handler` field was changed, which must not count as missing documents.
         """
         named = {"_id": {"$gte": {"handler": handler}, "$lt": {"handler": f"{handler}\0"}}}
         return {"$or": [{"handler": handler}, named]}
 
     @staticmethod
     def among(raws: Sequence[bytes], handler: str) -> list[bytes] | None:
-        """Those of a handler, among the documents of all; `None` if `stored` has to say which these are."""
+        """The documents of one handler, among those of all; `None` if only the filter `stored` can tell."""
         found = []
         for raw in raws:
             try:
@@ -142,7 +142,7 @@ class ConversationScope(Collection[Replica]):
         return found
 
     def states(self, raws: Sequence[bytes]) -> ConversationDict:
-        """The states in documents that were read."""
+        """The states, from documents that were read."""
         states: ConversationDict = {}
         for replica, _ in self.loaded(raws):
             try:
@@ -169,7 +169,7 @@ class ConversationScope(Collection[Replica]):
         return found
 
     def _let_go(self) -> None:
-        """Forgets where there is no conversation: who comes again is read again, as if for the first time."""
+        """Forgets nonexistent conversations: they are read again when needed, as if for the first time."""
         for key, replica in [*self.replicas.items()]:
             is_nothing = self._is_over(replica) and replica.is_loaded and not (replica.is_stale or replica.sent)
             if is_nothing and self._may_be_forgotten(replica):
@@ -177,17 +177,17 @@ class ConversationScope(Collection[Replica]):
         self._most = max(_MOST_KNOWN, 2 * len(self.replicas))
 
     def outdated(self, handler: str, key: ConversationKey, *, read: bool) -> Replica | None:
-        """The replica to be read before an update of a conversation; `None` if that is not necessary."""
+        """The replica to read before an update of a conversation; `None` if that is not necessary."""
         replica = self.replicas.get((handler, key))
         if replica is None:
             return self.of(handler, key) if read or not self.complete else None
         return replica if read or replica.is_stale else None
 
     def stage(self, handler: str, key: ConversationKey, state: object | None) -> Replica | None:
-        """Takes a conversation's new state; `None` ends it.
+        """Stages a conversation's new state; `None` ends it.
 
         Returns:
-            What is to be written.
+            The replica to write; `None` if there is nothing to write.
 
         Raises:
             EncodeError: If the state cannot be stored.
@@ -214,7 +214,7 @@ class ConversationScope(Collection[Replica]):
             found = self.codec.explained(state, as_encode_error(error))
             if self.cannot_store(replica, found):
                 raise found from error
-            return None  # where each update is saved separately, it is staged again and again
+            return None  # if each update is saved separately, it is staged again and again
 
     def _end(self, replica: Replica) -> Replica | None:
         if self._is_over(replica) and not replica.is_unsaved and replica.is_loaded:
@@ -228,7 +228,7 @@ class ConversationScope(Collection[Replica]):
         return replica if replica.staged(Version(None, None)) else None
 
     def stage_now(self, handler: str, key: ConversationKey, state: object | None) -> Replica | None:
-        """Takes the state that a handler holds now, which is not older than the one that PTB passes.
+        """Stages the state that a handler holds now, which is at least as new as the one that PTB passes.
 
         Returns:
             See `stage`; `None` also while a non-blocking handler is running.
@@ -245,11 +245,11 @@ class ConversationScope(Collection[Replica]):
         return replica
 
     def withdraw(self, replica: Replica, found: InHand) -> None:
-        """Takes back what a turn has made of a conversation, in the handler, too.
+        """Withdraws a turn's changes to a conversation, in the handler, too.
 
         Args:
             replica: The conversation.
-            found: What the turn found when it began.
+            found: Its state at the beginning of the turn.
         """
         replica.withdrawn(found, self)
         self.can_store(replica)
@@ -260,11 +260,11 @@ class ConversationScope(Collection[Replica]):
         return self.codec.decode(load(replica.target or BURIED)).get("state")
 
     def _is_over(self, replica: Replica) -> bool:
-        """Whether there is no conversation, or one that was marked as ended and is about to be deleted."""
+        """Whether there is no conversation, or one that is marked as ended and about to be deleted."""
         return replica.target is None or load(replica.target).get("state") is None
 
     def left(self, handler: str, key: ConversationKey) -> None:
-        """An update of a conversation is done: of those that are not going on, only so many are remembered."""
+        """Notes that an update of a conversation is done; only so many conversations that are over are remembered."""
         self._ended.pop((handler, key), None)
         self._ended[handler, key] = None
         if len(self._ended) <= _MOST_ENDED:
@@ -276,7 +276,7 @@ class ConversationScope(Collection[Replica]):
             del self.replicas[oldest]
 
     def is_needless(self, replica: Replica) -> bool:  # noqa: ARG002
-        """See `Collection.is_needless`; where others may write it, it is kept, as a read may be in progress."""
+        """See `Collection.is_needless`; if others may write it, it is kept, as a read may be in progress."""
         return self.complete and self.live is None
 
     # -- what others have written -----------------------------------------------------------------------
@@ -292,15 +292,15 @@ class ConversationScope(Collection[Replica]):
             self.live.went_on(handler, key)
 
     def came_true(self, replica: Replica, before: bytes | None) -> None:
-        """See `Collection.came_true`: what handlers hold is staged before it is read, and would undo this."""
+        """See `Collection.came_true`; the handlers' state is staged before the next read, and would undo this."""
         if self.live is None:
             return
         handler, key = self.key_of(replica.id)
-        if self._is_held(self.live.now(handler, key), before):  # else a handler has just set another one
+        if self._is_held(self.live.now(handler, key), before):  # otherwise, a handler has just set another one
             self.live.arrived(handler, key, None if self._is_over(replica) else self._state(replica))
 
     def _is_held(self, state: object, version: bytes | None) -> bool:
-        """Whether a state is that of a version of a conversation."""
+        """Whether a state is the one in a version of a conversation."""
         known = None if version is None else self.canonical(version).get("state")
         if state is None or known is None:
             return state is None and known is None
@@ -323,14 +323,14 @@ class ConversationScope(Collection[Replica]):
 
 
 def _key(document: Document) -> _Key:
-    """The handler and the key in an `_id`, or in a document.
+    """The handler and the key in an `_id` or in a document.
 
     Raises:
-        DecodeError: If they are not of the types that a bot stores.
+        DecodeError: If their types are not those that a bot stores.
     """
     handler, stored = document["handler"], document["key"]
     if type(handler) is str and type(stored) is list:
         parts = [part if type(part) is str else whole_number(part) for part in stored]
         if None not in parts:
-            return handler, tuple(parts)  # type: ignore[arg-type]  # there is no `None` among them
+            return handler, tuple(parts)  # type: ignore[arg-type]  # none of them is `None`
     raise DecodeError(_NO_KEY)

@@ -1,7 +1,7 @@
-"""`user_data`, `chat_data` and `bot_data`: live objects that are saved, and refreshed from the database.
+"""`user_data`, `chat_data` and `bot_data`: live objects that are saved to the database and refreshed from it.
 
-An edit by others gets into the replica by a read, and from there into the live object by a three-way merge, without an
-`await` in between.
+A read brings others' edits into the replica, and a three-way merge brings them from there into the live object, without
+an `await` in between.
 """
 
 from __future__ import annotations
@@ -41,29 +41,29 @@ class DataScope(OfferedData[T]):
         return replica.live is None
 
     def is_unused(self, replica: LiveReplica) -> bool:
-        """See `Collection.is_unused`; what was loaded and is not in use is loaded again."""
+        """See `Collection.is_unused`; what was loaded but is not in use is loaded again."""
         return replica.live is None and not replica.handed_out
 
     def may_be_released(self, replica: LiveReplica) -> bool:
-        """Whether everything that the live object holds is stored, and nothing is going on with the document."""
-        if self._loads or not replica.is_settled:  # what is being read may be older than what was saved meanwhile
+        """Whether everything in the live object is stored, and nothing is going on with the document."""
+        if self._loads or not replica.is_settled:  # a read in progress may be older than what was saved meanwhile
             return False
         if replica in self.unstorable or self.key_of(replica.id) in self.quarantined:
             return False
         try:
-            plain = self._plain(replica, replica.live)  # a job may have changed it, and told nobody
+            plain = self._plain(replica, replica.live)  # a job may have changed it without telling PTB
         except Exception:  # noqa: BLE001  (whatever it is, a save reports it)
             return False
         return plain.error is None and same(plain.body, replica.target_plain(self))
 
     def release(self, key: int) -> None:
-        """Forgets a document that may be released, and its object: it is read again as if it had never been loaded."""
+        """Forgets a document that may be released, and its object: it is read again as if never loaded."""
         self.misses_some()
         self._made_by_others.discard(key)
         del self.replicas[key]
 
     def is_unread(self, key: int) -> bool:
-        """Whether a document could not be read until now, or not be decoded, and nothing is going on with it."""
+        """Whether a document could not be read or decoded so far, and nothing is going on with it."""
         replica = self.replicas.get(key)
         if replica is None:
             return True
@@ -71,11 +71,11 @@ class DataScope(OfferedData[T]):
         return not (is_known or self._loads or replica in self.unstorable) and replica.is_given_up
 
     def is_new(self, key: int, live: T) -> bool:
-        """Whether an object is as PTB makes it for somebody of whom it knows nothing."""
+        """Whether an object is as PTB creates it for somebody new."""
         return self._is_empty(self._plain_or_none(LiveReplica(key), live))
 
     def release_unused(self) -> None:
-        """Forgets documents that were read, and of which the application has no object."""
+        """Forgets documents that were read but have no object in the application."""
         if self._loads:
             return
         for replica in self.replicas.in_use():
@@ -129,12 +129,12 @@ class DataScope(OfferedData[T]):
     # -- saving -----------------------------------------------------------------------------------------
 
     def stage(self, key: int, obj: T) -> LiveReplica | None:
-        """Takes a copy of a live object to be saved, as it is now.
+        """Stages a copy of a live object, as it is now.
 
-        Where the live object itself is known, that is taken: an update may have saved it since the copy was made.
+        If the live object itself is known, that is staged: an update may have saved it since the copy was made.
 
         Returns:
-            What is to be written; `None` if nothing is.
+            The replica to write; `None` if there is nothing to write.
 
         Raises:
             EncodeError: If it cannot be stored.
@@ -145,17 +145,17 @@ class DataScope(OfferedData[T]):
         return self._stage(self._savable(key), obj)
 
     def _savable(self, key: int) -> LiveReplica:
-        """The replica of a document that is to be saved or deleted; created if necessary.
+        """The replica of a document to save or delete; created if necessary.
 
         Raises:
-            EncodeError: If there can be none of that id.
+            EncodeError: If the id cannot be stored.
         """
         if key not in self.replicas:
             check_id(self, key, key)
         return self.replica(key, key)
 
     def stage_live(self, key: int, live: T) -> LiveReplica | None:
-        """Takes a live object itself to be saved, as it is now; see `stage`."""
+        """Stages a live object itself, as it is now; see `stage`."""
         self._savable(key)
         replica = self.see(key, live)
         self._fill(replica)
@@ -166,7 +166,7 @@ class DataScope(OfferedData[T]):
             plain, bad, _ = self._plain(replica, obj) if native is None or native.plain is None else Plain(native.plain)
             for again, _ in reversed(replica.handed_out):
                 if same(plain, self._plain_or_none(replica, again)):
-                    # A copy of what was loaded at a second start, before any update.
+                    # A copy of an object that was loaded at a second start, before any update.
                     self.see(self.key_of(replica.id), again)
                     break
             if self._is_nothing(replica, plain):
@@ -193,19 +193,19 @@ class DataScope(OfferedData[T]):
         return replica if is_new else None
 
     def _is_nothing(self, replica: LiveReplica, plain: Document) -> bool:
-        """Whether there was no data as far as is known, and still is none: that is no change of what others stored."""
+        """Whether there was no data as far as is known, and still is none: then nothing that others stored changes."""
         is_nothing = replica.base is None or replica.is_buried
         nothing_known = is_nothing and replica.view is None and not replica.is_unsaved
         return nothing_known and same(plain, self._empty)
 
     def drop(self, key: int) -> LiveReplica | None:
-        """Deletes a document, as PTB has dropped its object; if handlers have filled a new one since, saves that.
+        """Deletes a document, as PTB has dropped its object; if handlers have filled a new one since, stages that.
 
         Returns:
-            What is to be written.
+            The replica to write; `None` if there is nothing to write.
 
         Raises:
-            DocumentError: If it cannot be.
+            DocumentError: If it cannot be written.
         """
         if key in self._void:
             self._void.discard(key)
@@ -227,21 +227,21 @@ class DataScope(OfferedData[T]):
         if self.current is not None:
             replica.replaced_by(self.current(key))
         if replica.is_replaced and not self._is_empty(self._plain_or_none(replica, replica.live)):
-            # What is not in the new object is removed field by field: deleting the document and writing the whole
-            # object again would restore what others have removed meanwhile.
+            # What the new object lacks is removed field by field: deleting the document and writing the whole object
+            # again would restore what others have removed meanwhile.
             return self.stage(key, replica.live)
         return replica if replica.dropped() else None
 
     def stage_unless_empty(self, key: int, live: T) -> LiveReplica | None:
-        """Takes a live object to be saved that was made after its document was deleted, if there is something in it."""
+        """Stages a live object that was created after the deletion of its document, unless it is empty."""
         replica = self._savable(key)
         return None if self._is_empty(self._plain_or_none(replica, live)) else self.stage_live(key, live)
 
     def erased(self, key: int) -> LiveReplica | None:
-        """Deletes a document, whatever was changed since: the objects that were made of it are empty from now on.
+        """Deletes a document, whatever was changed since, and empties the objects that were made from it.
 
         Returns:
-            What is to be written.
+            The replica to write; `None` if there is nothing to write.
         """
         replica = self.replicas.get(key)
         held = [] if self.current is None else [self.current(key)]
@@ -265,7 +265,7 @@ class DataScope(OfferedData[T]):
         new = self._new()
         try:
             bring_into(live, self._body(live)["data"], self._body(new)["data"], self.codec.decode)
-        except Exception:  # noqa: BLE001  (it could not be stored; what of it has to go cannot be told)
+        except Exception:  # noqa: BLE001  (it could not be stored, so we cannot tell which part of it to remove)
             if hasattr(live, "__dict__"):
                 vars(live).clear()
                 vars(live).update(vars(new))
@@ -274,18 +274,18 @@ class DataScope(OfferedData[T]):
         return plain is not None and same(plain["data"], self._empty["data"])
 
     def withdraw(self, key: int, found: InHand) -> None:
-        """Takes back what a turn has changed, in the live object, too.
+        """Withdraws a turn's changes, in the live object, too.
 
         Args:
             key: The user's, chat's or bot's id.
-            found: What the turn found when it began.
+            found: The state at the beginning of the turn.
         """
         replica = self.replica(key, key)
         live = self.current(key) if self.current is not None else replica.live
         plain = None if live is None else self._plain_or_none(replica, live)
         is_as_found = replica.pending is None or replica.pending is found.pending
         if plain is not None and is_as_found and replica.view is None and same(plain, replica.target_plain(self)):
-            return  # others who have it in hand lose nothing
+            return  # other turns that are changing it lose nothing
         replica.withdrawn(found, self)
         self.can_store(replica)
         replica.undone(live, None if plain is None else dump(plain))
@@ -300,32 +300,32 @@ class DataScope(OfferedData[T]):
         return key in self._void
 
     def not_void(self, key: int) -> None:
-        """PTB drops an object anew."""
+        """Notes that PTB drops an object again."""
         self._void.discard(key)
 
     # -- refreshing -------------------------------------------------------------------------------------
 
     def is_current(self, key: int, live: T) -> bool:
-        """Whether an update of this user or chat gets just what is known: there is nothing to note, read or merge."""
+        """Whether an object has all that is known of this user or chat: there is nothing to note, read or merge."""
         try:
-            one = self.replicas[key]  # which takes half as long as `get`
+            one = self.replicas[key]  # takes half as long as `get`
         except KeyError:
             return False
         return one.is_current(live)
 
     def is_seen(self, key: int, live: T) -> bool:
-        """Whether it is known that handlers change this object, and there is nothing to merge into it."""
+        """Whether this object is known to be the one that handlers change, and there is nothing to merge into it."""
         one = self.replicas.get(key)
         return one is not None and one.live is live and one.view is None and not one.handed_out
 
     def see(self, key: int, live: T) -> LiveReplica:
-        """Notes which object handlers change."""
+        """Notes the object that handlers change."""
         replica = self.replica(key, key)
         replica.seen(live, self, lambda: self._plain_or_none(replica, live))
         return replica
 
     def go_on(self, key: int, error: Exception) -> None:
-        """An update is handled on what was loaded, as nothing can be read now.
+        """Allows an update to be handled with what was loaded, as nothing can be read now.
 
         Raises:
             UnavailableError: If nothing was loaded.
@@ -336,7 +336,7 @@ class DataScope(OfferedData[T]):
             raise UnavailableError(f"{what}: it was never loaded, and cannot be loaded now: {error}") from error
 
     def outdated(self, key: int, *, read: bool) -> LiveReplica | None:
-        """What has to be read before an update of this user or chat; `None` if nothing has.
+        """The replica to read before an update of this user or chat; `None` if that is not necessary.
 
         Args:
             key: The user's, chat's or bot's id.
@@ -348,7 +348,7 @@ class DataScope(OfferedData[T]):
         return replica if (read or replica.is_stale) and not replica.is_being_deleted else None
 
     def catch_up(self, key: int) -> None:
-        """Merges what was read into the live object, if that lags behind."""
+        """Merges what was read into the live object if that lags behind."""
         if (replica := self.replicas.get(key)) is not None and replica.view is not None:
             if self.current is not None and (live := self.current(key)) is not None:
                 self.see(key, live)
@@ -369,11 +369,11 @@ class DataScope(OfferedData[T]):
             try:
                 before, _, left_out = self._plain(replica, replica.live)
             except DocumentError:
-                return  # it cannot be stored at all, which its save reports; it is merged when it can
+                return  # it cannot be stored at all, which its save reports; it is merged when it can be
             after = with_parts(replica.brought(before, self), before, left_out)
             held = self._excluded.held(replica.live)
             bring_into(replica.live, before["data"], after["data"], self.codec.decode)
             self._excluded.put_back(replica.live, held)
-        except Exception as error:  # noqa: BLE001  (an error here would cost the whole update)
+        except Exception as error:  # noqa: BLE001  (an error here would break the whole update)
             replica.not_brought(view)
             self.could_not_be_used(replica, error)

@@ -1,4 +1,4 @@
-"""The form of `user_data`, `chat_data` and `bot_data`: what is stored, and who decides a conflict."""
+"""The form of `user_data`, `chat_data` and `bot_data`: what is stored, and what decides a conflict."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["DataForm", "T"]
 
 _LOGGER = get_logger(__name__)
 
-_SCHEMA_IN_BYTES = SCHEMA.encode()  # nearly no document has any
+_SCHEMA_IN_BYTES = SCHEMA.encode()  # hardly any document contains it
 
 T = TypeVar("T")
 
@@ -36,14 +36,14 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     """The form of one of `user_data`, `chat_data` and `bot_data`.
 
     Args:
-        name: Which of them.
+        name: The scope's name.
         collection: The collection's name.
         codec: Encodes and decodes values.
         counters: Counts what happens.
-        new: Makes an empty object, as defined by `ContextTypes`.
-        excluded: Paths of what is never stored; see `Exclusion`.
+        new: Creates an empty object, as defined by `ContextTypes`.
+        excluded: Paths of values that are never stored; see `Exclusion`.
         on_conflict: Decides conflicts.
-        migrations: What the data goes through that was stored before they were written.
+        migrations: Functions for data that was stored before they were written.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         migrations: Sequence[Callable[[Any], Any]] = (),
     ) -> None:
         self._steps = Steps(migrations)
-        # Of a bot without migrations, too: a newer one may have some.
+        # With the number of migrations even if this bot has none: a newer one may have some.
         super().__init__(collection, ("data", SCHEMA), codec, counters, LiveReplica)
         self._name = name
         self._new = new
@@ -84,7 +84,7 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         return self._upgraded_plain(raw, plain) if self._steps and raw is not None else plain
 
     def _upgraded_plain(self, raw: bytes, plain: Document) -> Document:
-        """The plain form of a stored document after the migrations that are left, if they do not fail."""
+        """The plain form of a stored document after the due migrations, unless they fail."""
         try:
             if self._steps.are_due(raw):
                 plain = self._body(self.upgraded(self.codec.decode(plain))["data"])
@@ -93,10 +93,10 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         return {**plain, **self._schema(raw)}
 
     def _schema(self, raw: bytes | None) -> Document:
-        """The number of migrations that a document is written with.
+        """The field with the number of migrations to write into a document; may be empty.
 
         Args:
-            raw: What is stored, or is to be; `None` if there is no document.
+            raw: The stored bytes, or those to store; `None` if there is no document.
         """
         if self._steps:
             return {SCHEMA: self._steps.number_of(raw)}
@@ -109,15 +109,15 @@ class DataForm(Collection[LiveReplica], Generic[T]):
 
     @property
     def has_migrations(self) -> bool:
-        """Whether there is something that older data goes through."""
+        """Whether there are any migrations."""
         return bool(self._steps)
 
     def migrated(self, raw: bytes, body: Document) -> Document | None:
         """The plain form of a document that `upgraded` has changed; `None` if there was nothing to change.
 
         Args:
-            raw: What is stored.
-            body: What `upgraded` has made of it.
+            raw: The stored bytes.
+            body: What `upgraded` has returned.
         """
         if not self._steps or "data" not in body or not self._steps.are_due(raw):
             return None
@@ -135,15 +135,15 @@ class DataForm(Collection[LiveReplica], Generic[T]):
             raise DecodeError(other_type(self._name, self._type, body["data"]), path="data")
 
     def _body(self, obj: Any) -> Document:
-        """The plain document of an object, without what is excluded."""
+        """The plain document of an object, without excluded values."""
         if self._excluded:
             obj = self._excluded.without(obj)
         body: Document = self.codec.encode({"data": obj})
         return self.ours(body)
 
     def ours(self, body: Document) -> Document:
-        """See `Collection.ours`; what is excluded is not ours, though others may store it."""
-        if SCHEMA in body:  # which stands behind the data, wherever others have put it
+        """See `Collection.ours`; excluded values are not ours, though others may store them."""
+        if SCHEMA in body:  # comes after the data, wherever others have put it
             schema = {SCHEMA: body[SCHEMA]} if self._steps or self._steps.counts(body[SCHEMA]) else {}
             return {**self.ours(without_schema(body)), **schema}
         if not self._excluded or "data" not in body:
@@ -152,10 +152,10 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         return body if data is body["data"] else {**body, "data": data}
 
     def _plain(self, replica: LiveReplica, obj: T) -> Plain:
-        """The plain form of an object; where a part of it cannot be stored, with what is stored there now.
+        """The plain form of an object; a part that cannot be stored is replaced by what is stored there now.
 
         Raises:
-            EncodeError: If none of it can be.
+            EncodeError: If none of it can be stored.
         """
         if not isinstance(obj, self._type):
             raise EncodeError(other_type(self._name, self._type, obj), path="data")
@@ -169,10 +169,10 @@ class DataForm(Collection[LiveReplica], Generic[T]):
             return plain._replace(body=plain.body | self._schema(replica.target))
 
     def _loadable(self, replica: LiveReplica, obj: T) -> Document:
-        """The plain document of an object, from which the next start will be able to make it again.
+        """The plain document of an object, from which the next start will be able to restore it.
 
         Raises:
-            EncodeError: If that is not so.
+            EncodeError: If it could not be restored.
         """
         try:
             plain = self._body(obj) | self._schema(replica.target)
@@ -187,13 +187,13 @@ class DataForm(Collection[LiveReplica], Generic[T]):
         return self.codec.explained_unreadable(plain.get("data"), error, self._name)
 
     def _explained(self, obj: Any, error: EncodeError) -> EncodeError:
-        """An error that names all of an object that cannot be stored.
+        """An error that names everything in an object that cannot be stored.
 
-        It is made at each save that fails, since only all of it shows whether there is anything new to tell.
+        It is created at each failed save, as only the complete list shows whether there is anything new to report.
         """
         try:
             left = self._excluded.without(obj)
-        except Exception:  # noqa: BLE001  (what the object's own class raises; then the first reason must do)
+        except Exception:  # noqa: BLE001  (the object's own class may raise anything; the first reason must do)
             return error
         return self.codec.explained(left, error, self._name)
 
@@ -210,13 +210,13 @@ class DataForm(Collection[LiveReplica], Generic[T]):
     def merged(
         self, document_id: Any, base: Document, local: Document, remote: Document, *, yields: bool = False
     ) -> Document:
-        """See `Collection.merged`; what a newer version of the bot has migrated wins over data in the old shape."""
+        """See `Collection.merged`; data migrated by a newer version of the bot wins over data in the old form."""
         schema = {SCHEMA: remote[SCHEMA]} if SCHEMA in remote else {}  # the bot itself never changes it
         resolver = self._strategies.resolver(document_id, self._noted, yields=yields or is_newer(remote, base))
         return merge(without_schema(base), without_schema(local), without_schema(remote), resolver) | schema
 
     def changed_paths(self, base: bytes | None, plain: Document) -> list[Path]:
-        """See `DocumentForm.changed_paths`; what migrations have changed is saved as a whole, or not at all."""
+        """See `DocumentForm.changed_paths`; what migrations have changed is saved as a whole or not at all."""
         paths = super().changed_paths(base, plain)
         return [] if (SCHEMA,) in paths else paths
 

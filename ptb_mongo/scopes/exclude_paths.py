@@ -1,4 +1,4 @@
-"""Paths of values in users' data, as `exclude` takes them: what each part of one means, and which names it matches."""
+"""Paths of values in users' data, for `exclude`: what each part of a path means, and which names it matches."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ptb_mongo.replica.key_patterns import stored_keys
 
 __all__ = ["FORMLESS", "Path", "matches", "parsed_path"]
 
-_LONGEST: Final = 20  # keys: what lies deeper may be packed into binary
+_LONGEST: Final = 20  # keys: deeper values may be packed into binary
 FORMLESS: Final = "%formless"
-"""Stands for a key that no field's name can hold: only * means it."""
+"""Represents a key that cannot be a field's name: only * matches it."""
 
 Part = frozenset[str] | None
 Path = tuple[Part, ...]
 
 
 def parsed_path(path: object) -> Path:
-    """The parts of a path: the stored forms of a key or a name; `None` for any one.
+    """The parts of a path: the stored forms of a key or name; `None` for any.
 
     Raises:
         ConfigurationError: If it cannot be used.
@@ -36,7 +36,7 @@ def parsed_path(path: object) -> Path:
 
 
 def _with_raw(part: Part) -> Part:
-    """The stored forms of a key, and the one that others may have stored, who do not escape it."""
+    """The stored forms of a key, including the unescaped one that others may have stored."""
     if part is None:
         return None
     raw = {key for key in map(unescape, part) if isinstance(key, str) and unescape(key) == key}
@@ -44,7 +44,7 @@ def _with_raw(part: Part) -> Part:
 
 
 def matches(paths: Iterable[Path], names: Mapping[str, Any]) -> Iterator[tuple[Any, list[Path]]]:
-    """Each name that a path begins with, and what is left of the paths that do; `[()]` if one ends there."""
+    """Each name with which some paths begin, and the rest of these paths; `[()]` if one ends there."""
     paths = [*paths]
     if any(path[0] is None for path in paths):
         wanted: Iterable[str] = names

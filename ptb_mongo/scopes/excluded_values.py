@@ -1,6 +1,7 @@
-"""Excluded values of live objects: left out of what is encoded, and put back after others have changed the object.
+"""Excluded values of live objects: omitted from what is encoded, and put back after others have changed the object.
 
-No method of a class of the user's is called, and what is encoded is always another object: the live one is its user's.
+No method of a user's class is called, and what is encoded is always a different object: the live one belongs to the
+user.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class Held(NamedTuple):
     """An excluded value of a live object.
 
     Attributes:
-        steps: The keys and names that lead to what holds it, each with whether it is the key of an entry.
-        holder: What holds it.
-        is_entry: Whether it is an entry there, or an attribute.
+        steps: The keys and names that lead to its container, each with whether it is the key of an entry.
+        holder: Its container.
+        is_entry: Whether it is an entry there, rather than an attribute.
         name: Its key or name there.
         value: The value.
     """
@@ -46,7 +47,7 @@ class Held(NamedTuple):
 
 
 def _fields_of(value: Any, *, entries: bool) -> dict[Any, Any]:
-    """What a path can go through: the entries of a dict, or the attributes of an object."""
+    """What a path can pass through: the entries of a dict, or the attributes of an object."""
     if entries:
         return value if isinstance(value, dict) else {}
     if type(value) in _SIMPLE or isinstance(value, _WITHOUT_ATTRIBUTES):
@@ -55,16 +56,16 @@ def _fields_of(value: Any, *, entries: bool) -> dict[Any, Any]:
 
 
 def _mapping_of(value: Any) -> Any:
-    """The type whose methods change a dict, whatever its own ones do."""
+    """The built-in type whose methods can change a dict, whatever the dict's own methods do."""
     return collections.OrderedDict if isinstance(value, collections.OrderedDict) else dict
 
 
 def _live_matches(fields: dict[Any, Any], paths: Iterable[Path]) -> Iterator[tuple[Any, Any, list[Path]]]:
-    """The keys or names of live values that paths begin with, these values, and what is left of the paths."""
+    """The keys or names with which paths begin, the live values, and the rest of these paths."""
     paths = [*paths]
     if any(path[0] is None for path in paths):
         names = {escape(key) or FORMLESS: key for key in fields}
-        # Keys without a form of their own share one.
+        # Keys without a form of their own share the same one.
         others = [key for key in fields if names[escape(key) or FORMLESS] is not key]
     else:
         keys = {unescape(form) for path in paths for form in path[0] or ()}
@@ -78,14 +79,14 @@ def _live_matches(fields: dict[Any, Any], paths: Iterable[Path]) -> Iterator[tup
 
 
 class _Changes(NamedTuple):
-    """What becomes of the entries of a dict, or of the attributes of an object."""
+    """The changes to the entries of a dict, or to the attributes of an object."""
 
     removed: list[Any]
     changed: dict[Any, Any]
 
     @classmethod
     def of(cls, fields: dict[Any, Any], paths: Iterable[Path]) -> _Changes:
-        """What the paths make of them."""
+        """The changes that the paths require."""
         removed, changed = [], {}
         for key, item, rest in _live_matches(fields, paths):
             if rest == [()]:
@@ -99,7 +100,7 @@ class _Changes(NamedTuple):
 
 
 def without(value: Any, paths: Iterable[Path]) -> Any:
-    """A value that shares with another one all that the paths do not name; see `Exclusion.without`."""
+    """A value that shares with the original all that the paths do not match; see `Exclusion.without`."""
     if type(value) in _SIMPLE and not isinstance(value, dict):
         return value
     entries, attributes = (_Changes.of(_fields_of(value, entries=one), paths) for one in (True, False))
@@ -107,14 +108,14 @@ def without(value: Any, paths: Iterable[Path]) -> Any:
         return value
     try:
         return _changed(value, entries, attributes)
-    except Exception:  # noqa: BLE001  (the class's own methods; then the value's own trouble is told)
+    except Exception:  # noqa: BLE001  (the class's own methods; the encoder then reports what is wrong with the value)
         return value
 
 
 def _changed(value: Any, entries: _Changes, attributes: _Changes) -> Any:
-    """Another dict or object, with other entries or attributes; it is made without a method of its class.
+    """Another dict or object, with changed entries or attributes; created without calling methods of its class.
 
-    A copy would not do: it may share its attributes with the object, or be the object.
+    A copy would not be enough: it may share its attributes with the object, or be the same object.
     """
     cls = type(value)
     if cls in BASES:
@@ -127,7 +128,7 @@ def _changed(value: Any, entries: _Changes, attributes: _Changes) -> Any:
     for name in attributes.removed:
         if shape.is_plain or (shape.base is not object and not shape.own_getstate):
             del left[name]
-        else:  # the methods that read it, or a library, may need something there
+        else:  # methods that read it, or a library, may need something there
             left[name] = _stand_in(name)
     if shape.is_plain:
         return new_object(cls, left)
@@ -160,14 +161,14 @@ def _change_entries(value: Any, entries: _Changes) -> None:
 
 
 def _stand_in(name: str) -> Any:
-    """What stands for an attribute that is left out; what pydantic itself reads has to be of its type."""
+    """The stand-in for an omitted attribute; what pydantic itself reads must have its type."""
     if name not in PYDANTIC_SLOTS:
         return LEFT_OUT
     return set() if name == PYDANTIC_SLOTS[0] else None
 
 
 def held_in(live: Any, paths: Iterable[Path], steps: tuple[tuple[bool, Any], ...] = ()) -> Iterator[Held]:
-    """The values in a live object that the paths name."""
+    """The values in a live object that the paths match."""
     for is_entry in (True, False):
         for key, item, rest in _live_matches(_fields_of(live, entries=is_entry), paths):
             if rest == [()]:
@@ -177,14 +178,14 @@ def held_in(live: Any, paths: Iterable[Path], steps: tuple[tuple[bool, Any], ...
 
 
 def put_back(live: Any, held: Iterable[Held]) -> None:
-    """Puts values where they were, if what held them has been replaced by another of its kind."""
+    """Puts values back, if their container has been replaced by another one of its kind."""
     for steps, holder, is_entry, name, value in held:
         now = live
         for through_entry, key in steps:
             now = _fields_of(now, entries=through_entry).get(key)
         if type(now) is not type(holder) or _fields_of(now, entries=is_entry).get(name, LEFT_OUT) is value:
             continue
-        with contextlib.suppress(Exception):  # the class's own methods; nothing else is lost for it
+        with contextlib.suppress(Exception):  # the class's own methods; nothing else is lost
             if is_entry:
                 _mapping_of(now).__setitem__(now, name, value)
             else:

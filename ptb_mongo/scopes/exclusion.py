@@ -1,12 +1,12 @@
-"""Values that are never stored, by their paths in the user's data: `exclude`, and `--drop-path` of the command line.
+"""Values that are never stored, by their paths in the user's data: `exclude`, and `--drop-path` on the command line.
 
-A path is made of keys of dicts and names of attributes, joined by dots; `*` is any one of them. It goes through dicts
-and through objects whose fields are stored as fields, and through the attributes of whatever else has some; not through
-lists, tuples (named ones either) and sets: their elements have no names that last. A name means the entry of a subclass
-of `dict` as well as its attribute, as it does for `on_conflict`.
+A path consists of keys of dicts and names of attributes, joined by dots; `*` matches any one of them. It passes through
+dicts, objects whose fields are stored as fields, and the attributes of anything else that has some; but not through
+lists, tuples (including named ones) and sets, as their elements have no permanent names. For a subclass of `dict`, a
+name matches both the entry and the attribute, as in `on_conflict`.
 
-A value that a path names is left out before anything is encoded, so it need not be storable; what others store there is
-taken out before anything is decoded, so it need not be readable.
+A value that a path matches is omitted before anything is encoded, so it need not be storable; what others store there
+is removed before anything is decoded, so it need not be readable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Exclusion:
     """Paths of values that are never stored.
 
     Args:
-        paths: As they were passed as `exclude`.
+        paths: The paths passed as `exclude`.
 
     Raises:
         ConfigurationError: If one cannot be used.
@@ -45,15 +45,15 @@ class Exclusion:
     # -- what is stored ---------------------------------------------------------------------------------
 
     def stripped(self, plain: Any) -> Any:
-        """A plain value without what is excluded; what holds nothing of it stays the same object."""
+        """A plain value without excluded values; parts that contain none of them stay the same objects."""
         return _stripped(plain, self._paths)
 
     # -- what the bot holds -----------------------------------------------------------------------------
 
     def without(self, obj: Any) -> Any:
-        """A value to be encoded instead of this one; it shares with it all that is not excluded.
+        """A value to encode instead of this one; it shares everything that is not excluded.
 
-        What an object of another class than a plain one lacks, `LEFT_OUT` stands for: it has to be `stripped`.
+        In objects of classes that are not plain, `LEFT_OUT` replaces the excluded values; use `stripped` on the result.
         """
         return without(obj, self._paths)
 
@@ -62,7 +62,7 @@ class Exclusion:
         return [*held_in(live, self._paths)]
 
     def put_back(self, live: Any, held: Iterable[Held]) -> None:
-        """Puts excluded values where they were, if what held them has been replaced by another of its kind."""
+        """Puts excluded values back, if their container has been replaced by another one of its kind."""
         put_back(live, held)
 
 
@@ -86,7 +86,7 @@ def _stripped(plain: Any, paths: Iterable[Path]) -> Any:
     if not changed:
         return plain
     result = {**plain, **changed}
-    if tag != "object" and result.get("state") == {}:  # which is not stored, then
+    if tag != "object" and result.get("state") == {}:  # an empty state is not stored
         del result["state"]
     return result
 
@@ -104,12 +104,12 @@ def _stripped_fields(fields: Document, paths: Iterable[Path]) -> Document:
 
 
 def _is_of_pairs(plain: Document) -> bool:
-    """Whether it is a dict with keys that no field's name can hold."""
+    """Whether it is a dict with keys that cannot be names of fields."""
     return plain.get(TAG) == "dict" and type(plain.get("v")) is list
 
 
 def _stripped_pairs(plain: Document, paths: Iterable[Path]) -> Document:
-    """The same for a dict with keys that no field's name can hold."""
+    """The same for a dict with keys that cannot be names of fields."""
     pairs = []
     for pair in plain["v"]:
         if type(pair) is not list or len(pair) != 2:  # noqa: PLR2004

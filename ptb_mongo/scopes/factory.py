@@ -36,26 +36,26 @@ class Scopes:
 
     @property
     def by_name(self) -> dict[str, Collection[Any]]:
-        """All of them, by their names without a prefix."""
+        """All scopes, by their names without prefix."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def are_unsaved(self) -> bool:
-        """Whether something is to be written."""
+        """Whether there is something to write."""
         return any(replica.is_unsaved for scope in self for replica in scope.replicas.in_use())
 
     def told_all(self) -> None:
-        """From now on documents may be written unnoticed."""
+        """Notes that documents may be written unnoticed from now on."""
         for scope in self if self.conversations.live is not None else self.followed:
             scope.told_all()
 
     @property
     def followed(self) -> tuple[Collection[Any], ...]:
-        """The scopes of a plain bot that others may write while it runs."""
+        """The scopes of a plain bot that others may write to while it runs."""
         return self.data if self.jobs.live is None else (*self.data, self.jobs)
 
     def __iter__(self) -> Iterator[Collection[Any]]:
-        # Without a queue that stores jobs, a collection of that name may be somebody else's.
+        # Without a queue that stores jobs, a collection of that name may belong to somebody else.
         jobs = (self.jobs,) if self.jobs.live is not None or self.jobs.replicas else ()
         return iter((*self.data, self.conversations, self.callback_data, *jobs))
 
@@ -74,12 +74,12 @@ def make_scopes(
 
     Args:
         codec: Encodes and decodes values.
-        prefix: What the names of the collections begin with.
-        new: Makes an empty object, for each scope with live objects.
+        prefix: The beginning of the collections' names.
+        new: Creates an empty object, for each scope with live objects.
         counters: Count what happens.
-        exclude: Keys that are never stored.
+        exclude: Paths of values that are never stored.
         on_conflict: Decides conflicts.
-        migrations: What the data of each scope goes through that was stored before they were written.
+        migrations: For each scope, functions for data that was stored before they were written.
     """
     counts = counters or Counters()
 

@@ -1,6 +1,6 @@
-"""The ids of users and chats, as they may be stored.
+"""The ids of users and chats, in the forms in which they may be stored.
 
-Types are compared exactly: `Code` is a `str` that is no key of a dict, and `bool` is an `int`.
+Types are compared exactly: `Code` is a `str` that cannot be a dict key, and `bool` is an `int`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["whole_number"]
 
 
 def whole_number(value: Any) -> int | None:
-    """An integer in any of BSON's numeric types, which MongoDB does not tell apart in an `_id`."""
+    """An integer in any of BSON's numeric types, which MongoDB does not distinguish in an `_id`."""
     kind = type(value)
-    if kind is int or kind is Int64:  # the change stream says `Int64`
+    if kind is int or kind is Int64:  # the change stream uses `Int64`
         return int(value)
     if kind is float:
         return _in_64_bits(int(value)) if value.is_integer() else None
@@ -27,10 +27,10 @@ def whole_number(value: Any) -> int | None:
     try:
         number = value.to_decimal()
         return _in_64_bits(int(number)) if number.is_finite() and number == number.to_integral_value() else None
-    except (ArithmeticError, ValueError):  # bits that no decimal has
+    except (ArithmeticError, ValueError):  # not the bits of a valid decimal
         return None
 
 
 def _in_64_bits(number: int) -> int | None:
-    """The number, if it is one that a bot could have stored: others have thousands of digits."""
+    """The number, if a bot could have stored it: a stranger's may have thousands of digits."""
     return number if MIN_INT64 <= number <= MAX_INT64 else None

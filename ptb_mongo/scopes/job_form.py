@@ -1,13 +1,13 @@
-"""The form of a stored job: what a document must hold to be one, checked before anything is made of it. Pure.
+"""The form of a stored job: what its document must contain, checked before anything is made from it. Pure.
 
-A document holds what `JobQueue` was asked for, in plain values; what it leaves out stands for the usual:
+A document contains the arguments of `JobQueue`, as plain values; a missing field means the default:
 
     {_id: "daily-report", callback: "my_bot.jobs:report", name: "report", chat_id: -100123, data: {…},
      trigger: {kind: "daily", time: "08:00:00", days: ["mon", "fri"], zone: "Europe/Berlin"},
      next_run: ISODate("2026-01-05T07:00:00Z"), last_run: ISODate("2026-01-02T07:00:00Z")}
 
-Whoever writes to the database is a stranger. A date is between 1970 and 9000, so that no scheduler computes one beyond
-the end of time; a number is no larger than what a person waits for.
+Whoever writes to the database is a stranger. Dates are limited to the years 1970 to 9000, so that no scheduler computes
+one beyond Python's last; numbers are limited to what makes sense for people.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FIELDS: Final = (
 )
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LONGEST_ID: Final = 512
-"""Characters of a job's id, of its name and of its callback's."""
+"""The maximum length of a job's id, of its name and of its callback's name."""
 
 SHORTEST_INTERVAL: Final = 0.001
 _LONGEST_INTERVAL: Final = 100 * 366 * 86_400.0
@@ -53,21 +53,21 @@ _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)")
 _CRON_FIELDS: Final = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 
 MISSING_RUN: Final = _FIRST - dtm.timedelta(seconds=1)
-"""Stands for a `next_run` that somebody has left out: the trigger says when it is."""
+"""Stands for a `next_run` that somebody has omitted: it is computed by the trigger."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job, as it is stored.
+    """A job in its stored form.
 
     Attributes:
         callback: The registered name of its callback.
         name, chat_id, user_id, data: Those of PTB's `Job`.
         trigger: Its trigger, in plain form.
         next_run: When it runs next; `None` while it is paused, `MISSING_RUN` if that is not said.
-        last_run: For which time it ran last.
+        last_run: The scheduled time of its last run.
         misfire_grace_time, coalesce, max_instances: Those of APScheduler's `Job`.
-        claim: Which worker runs it now; `None` if none does.
+        claim: The worker that is running it now; `None` if none is.
     """
 
     callback: str
@@ -88,7 +88,7 @@ def record_of(body: Mapping[str, Any]) -> JobRecord:
     """The job in a decoded document.
 
     Raises:
-        DecodeError: If it is none, with what is wrong.
+        DecodeError: If it is not a job; says what is wrong.
     """
     callback = _text("callback", body.get("callback"))
     name = body.get("name")
@@ -142,7 +142,7 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _claim(value: object) -> str | None:
-    """A claim; what is none was not made by a worker, and expires as that of one that has died."""
+    """A claim; an invalid one was not made by a worker, and expires like that of a dead one."""
     if value is None:
         return None
     return value if type(value) is str and len(value) <= LONGEST_ID else "void"
@@ -170,13 +170,13 @@ def _needed_date(name: str, value: object) -> dtm.datetime:
 
 def _seconds(name: str, value: object, least: float) -> float:
     if (type(value) is int or type(value) is float) and least <= value <= _LONGEST_INTERVAL:
-        return value  # it is not NaN, which is neither more nor less than anything
+        return value  # not NaN, which fails both comparisons
     raise DecodeError(f"it is not a number of at least {least:g} seconds but {shown(value)}", path=name)
 
 
 def _zone(name: str, value: object) -> Any:
     if type(value) is str and 0 < len(value) <= LONGEST_ID:
-        return value  # looked up where the trigger is made
+        return value  # looked up when the trigger is created
     if isinstance(value, dtm.tzinfo):
         return value
     raise DecodeError(f"it is not a time zone but {shown(value)}", path=name)

@@ -1,7 +1,7 @@
 """The jobs of a `MongoJobQueue`: one document for each.
 
-The rule for two versions of a job: when it runs next, for which time it ran last, and who runs it now belong together.
-Whoever claims a run, or finishes it, does so only if nobody else has claimed it or set another time meanwhile.
+The rule for two versions of a job: the time of its next run, the time of its last run, and who is running it now belong
+together. A worker claims or finishes a run only if nobody else has claimed it or set another time meanwhile.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from ptb_mongo.scopes.job_form import FIELDS, LONGEST_ID, record_of
 __all__ = ["JobScope", "LiveJobs", "same_rule"]
 
 _SCHEDULE: Final = ("next_run", "last_run", "claim")
-_BEGINS: Final = ("first", "at")  # they follow from the moment at which a program adds a job
+_BEGINS: Final = ("first", "at")  # they depend on the moment at which a program adds a job
 
 
 class LiveJobs(Protocol):
     """The jobs that a queue holds."""
 
     def check(self, body: Document) -> None:
-        """Refuses a decoded document that no job can be made of.
+        """Checks that a job can be created from a decoded document.
 
         Raises:
-            DecodeError: If so.
+            DecodeError: If it cannot.
         """
 
     def arrived(self, job_id: str, body: Document | None) -> None:
-        """Somebody else has changed a job; `None` if it is gone."""
+        """Handles somebody else's change of a job; `None` if the job is gone."""
 
     def noticed(self, replica: Replica) -> None:
-        """Somebody else has written a job, or deleted it."""
+        """Handles the report that somebody else has written or deleted a job."""
 
     def all_noticed(self) -> None:
-        """Any job may have been written."""
+        """Handles the report that any job may have been written."""
 
     def reads(self) -> None:
-        """What was read is about to be taken in: what has changed here is staged before."""
+        """Called before a read is taken in, so that changes made here are staged first."""
 
 
 def same_rule(one: object, other: object) -> bool:
-    """Whether two triggers in plain form are the same but for the moment from which on they count."""
+    """Whether two triggers in plain form are the same, apart from the moment from which they count."""
     if not isinstance(one, dict) or not isinstance(other, dict):
         return False
     return _without(one, _BEGINS) == _without(other, _BEGINS)
@@ -62,7 +62,7 @@ def _without(document: Document, names: tuple[str, ...]) -> Document:
 class JobScope(Collection[Replica]):
     """The collection of all jobs."""
 
-    # A job that is written as done means that what it has changed is stored, as far as that goes out with it.
+    # A job that is stored as done means that its changes are stored, as far as they are sent with it.
     last: bool = True
 
     copied = False
@@ -103,7 +103,7 @@ class JobScope(Collection[Replica]):
         merged = super().merged(document_id, base, local, remote, yields=yields)
         _take(merged, "trigger", remote if yields or local.get("trigger") == base.get("trigger") else local)
         if not base:
-            if local.get("callback") == remote.get("callback"):  # two workers that add it at their start
+            if local.get("callback") == remote.get("callback"):  # two workers add it as they start
                 for name in _SCHEDULE:
                     _take(merged, name, remote)
                 if same_rule(local.get("trigger"), remote.get("trigger")):
@@ -115,20 +115,20 @@ class JobScope(Collection[Replica]):
         if is_claimed or (is_moved and is_claim):
             for name in _SCHEDULE:
                 _take(merged, name, remote)
-        elif is_moved and local.get("last_run") != base.get("last_run"):  # it was run while somebody set another time
+        elif is_moved and local.get("last_run") != base.get("last_run"):  # it ran while somebody set another time
             _take(merged, "next_run", remote)
         return merged
 
     def staged(self, job_id: str, plain: Document | None, *, is_done: bool = False) -> Replica | None:
-        """Takes a job as it is to be stored; `None` if it is to be deleted.
+        """Stages a job, or its deletion.
 
         Args:
             job_id: Its `_id`.
-            plain: Its document.
-            is_done: Whether it is deleted because it has run: not if others have changed it meanwhile.
+            plain: Its document; `None` to delete it.
+            is_done: Whether it is deleted because it has run; it stays if others have changed it meanwhile.
 
         Returns:
-            What is to be written; `None` if nothing is.
+            The replica to write; `None` if there is nothing to write.
 
         Raises:
             DocumentError: If it cannot be stored.
@@ -151,7 +151,7 @@ class JobScope(Collection[Replica]):
         return replica if replica.staged(version._replace(touch=is_known)) else None
 
     def stored(self, job_id: str) -> Document | None:
-        """What is known to be stored of a job."""
+        """The stored document of a job, as far as is known."""
         replica = self.replicas.get(job_id)
         return None if replica is None or replica.base is None else load(replica.base)
 

@@ -1,7 +1,7 @@
-"""Whatever is saved can be loaded: what a start would quarantine is refused before it is written.
+"""Whatever is saved can be loaded: a document that a start would quarantine is refused before it is written.
 
-A refusal is an error at the first save, while the bot still holds the data. A quarantine comes after a restart, when
-the data is all that is left.
+A refusal is an error at the first save, while the bot still has the data. A quarantine comes after a restart, when only
+the stored document is left.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["check_form", "check_id", "check_loadable", "other_type"]
 
 
 def check_id(collection: Collection[Any], key: Any, document_id: Any) -> None:
-    """Refuses an `_id` that would not be taken for that of the document.
+    """Checks that a document's `_id` identifies it.
 
     Args:
         collection: The document's collection.
-        key: What the document is known by.
-        document_id: The `_id` that it would be stored under.
+        key: The document's key.
+        document_id: The `_id` under which it would be stored.
 
     Raises:
-        EncodeError: If so.
+        EncodeError: If it does not.
     """
     if isinstance(key, int) and not MIN_INT64 <= key <= MAX_INT64:
         raise EncodeError("its _id would be a number beyond 64 bits").located(collection.collection, document_id)
@@ -40,10 +40,10 @@ def check_id(collection: Collection[Any], key: Any, document_id: Any) -> None:
 
 
 def check_form(collection: Collection[Any], key: Any, document_id: Any, plain: Document) -> None:
-    """Refuses a document whose fields or `_id` are not as the collection's are.
+    """Checks that a document's fields and `_id` have the form of its collection.
 
     Raises:
-        EncodeError: If so.
+        EncodeError: If they do not.
     """
     check_id(collection, key, document_id)
     try:
@@ -53,7 +53,7 @@ def check_form(collection: Collection[Any], key: Any, document_id: Any, plain: D
 
 
 def other_type(name: str, wanted: type, data: object) -> str:
-    """Why data of another type is neither loaded nor saved: mostly, `context_types` are given in one place alone."""
+    """Why data of another type is neither loaded nor saved: usually, `context_types` are missing in one place."""
     return (
         f"data is a {type(data).__name__}, and this bot's {name} is a {wanted.__name__}; MongoPersistence takes the "
         "same context_types as the Application: MongoPersistence(..., context_types=...)"
@@ -61,13 +61,13 @@ def other_type(name: str, wanted: type, data: object) -> str:
 
 
 def check_loadable(collection: Collection[Any], key: Any, plain: Document) -> None:
-    """Refuses a document that could not be decoded or copied again.
+    """Checks that a document could be decoded and copied again.
 
-    Almost every document is known to be loadable by its form; this is asked only where classes with methods of their
-    own take part: see `Codec.may_not_load`.
+    Almost every document is known to be loadable by its form; this is needed only if classes with their own methods are
+    involved: see `Codec.may_not_load`.
 
     Raises:
-        EncodeError: If so.
+        EncodeError: If it could not.
     """
     raw = dump(plain)
     try:

@@ -1,6 +1,6 @@
-"""The newest keyboards and callback queries of those that are stored: as many as PTB's cache holds.
+"""The newest stored keyboards and callback queries: as many as fit into PTB's cache.
 
-Anybody may have planted any number of them. No more than fit into the cache are kept while they are read.
+Anybody may have planted any number of them. While reading, no more are kept than fit into the cache.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from ptb_mongo.replica.values import Document
 
 __all__ = ["HORIZON", "Newest"]
 
-HORIZON: Final = 300.0  # seconds: no honest clock is further ahead than that
+HORIZON: Final = 300.0  # seconds: no honest clock is further ahead
 
 _Ranked = list[tuple[float, int, bytes]]
 
 
 class Newest:
-    """Picks the newest documents out of all.
+    """Picks the newest documents.
 
     Args:
         most: How many of each kind; `None` for all.
-        has_form: Whether a document has the form of a keyboard or a query; no other one takes the place of one.
+        has_form: Tells whether a document has the form of a keyboard or a query; no other one takes the place of one.
     """
 
     def __init__(self, most: int | None, has_form: Callable[[Document], bool]) -> None:
@@ -52,13 +52,13 @@ class Newest:
             if not has_form:
                 others.append(raw)
             elif "keyboard" in body:
-                self._add(self._queries, body["position"] / 1000, raw)  # the time of the first one, in milliseconds
+                self._add(self._queries, body["position"] / 1000, raw)  # the first one's is a time, in milliseconds
             else:
                 self._add(self._keyboards, body["accessed_at"], raw)
         return others
 
     def _add(self, ranked: _Ranked, at: float, raw: bytes) -> None:
-        # One from the future is a stranger's, and must not take the place of an honest one.
+        # One from the future comes from a stranger, and must not take the place of an honest one.
         one = (at if at < self.now + HORIZON else -math.inf, next(self._numbers), raw)
         if self._most is None or len(ranked) < self._most:
             heapq.heappush(ranked, one)
@@ -67,7 +67,7 @@ class Newest:
             self.left_out += 1
 
     def is_full(self, *, queries: bool) -> bool:
-        """Whether there are as many keyboards, or queries, as are picked."""
+        """Whether the number of keyboards, or of queries, has reached the limit."""
         return len(self._queries if queries else self._keyboards) == self._most
 
     def raws(self) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Copies that PTB hands over: a fingerprint tells what has not changed, and what has may wait to be encoded."""
+"""Copies that PTB hands over: a fingerprint shows the unchanged ones, and the changed ones may be encoded later."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ __all__ = ["OfferedData", "Offering"]
 
 
 class Offering(Enum):
-    """What becomes of a copy that is offered, if it does not wait to be encoded."""
+    """What happens to an offered copy that does not wait to be encoded."""
 
     UNCHANGED = 1
-    """It is what was staged last."""
+    """It equals what was staged last."""
     AT_ONCE = 2
-    """It has to be staged at once."""
+    """It must be staged at once."""
 
 
 class OfferedData(UnusedData[T]):
-    """What `UnusedData` is, with copies that are offered; for its arguments see `DataForm`."""
+    """`UnusedData` with offered copies; for its arguments see `DataForm`."""
 
     def __init__(self, name: ScopeName, collection: str, codec: Codec, counters: Counters, **options: Any) -> None:
         super().__init__(name, collection, codec, counters, **options)
-        self._taker = self._take_up  # made once, and not for each copy
+        self._taker = self._take_up  # bound once, not for each copy
         self.problems: list[DocumentError] = []
-        """What could not be staged of objects that otherwise were; whoever stages takes them out."""
+        """The errors of objects that were staged only in part; whoever stages removes them from here."""
         self.current: Callable[[int], T | None] | None = None
-        """Returns the object that handlers change now, if there is one; set where each update is saved separately."""
+        """Returns the object that handlers change now, if there is one; set if each update is saved separately."""
 
     def offer(self, key: int, copy: T, *, may_wait: bool, looks: bool = True) -> LiveReplica | Offering:
-        """Takes a copy of a live object that nobody changes any more, to be encoded later if it has changed.
+        """Takes a copy of a live object, which nobody changes any more, to be encoded later if it differs.
 
         Args:
             key: The user's, chat's or bot's id.
             copy: The copy.
             may_wait: Whether it can be encoded later.
-            looks: Whether to look at it now, and so to know whether it has changed.
+            looks: Whether to compare it now.
 
         Returns:
-            What may have to be written, if the copy waits.
+            The replica that may have to be written, if the copy waits.
         """
         if self.current is not None:
             return Offering.AT_ONCE
@@ -72,7 +72,7 @@ class OfferedData(UnusedData[T]):
         return replica
 
     def _take_up(self, replica: LiveReplica, copy: T) -> None:
-        """Stages a copy that was offered; what cannot be stored is told later."""
+        """Stages an offered copy; what cannot be stored is reported later."""
         native, found = None, fingerprint(copy)
         if found is not None and replica.is_unchanged(found):
             return
@@ -91,7 +91,7 @@ class OfferedData(UnusedData[T]):
             replica.was_taken(found)
 
     def _native(self, replica: LiveReplica, copy: T) -> Version | None:
-        """The version of a copy that is its own plain form; `None` if BSON refuses a number or a text in it."""
+        """The version of a copy that is its own plain form; `None` if BSON rejects a number or a text in it."""
         plain = {"data": copy, **self._schema(replica.target)}
         try:
             return Version(plain, dump(plain))
@@ -100,21 +100,21 @@ class OfferedData(UnusedData[T]):
 
     @abstractmethod
     def _savable(self, key: int) -> LiveReplica:
-        """The replica of a document that is to be saved or deleted; created if necessary.
+        """The replica of a document to save or delete; created if necessary.
 
         Raises:
-            EncodeError: If there can be none of that id.
+            EncodeError: If the id cannot be stored.
         """
 
     @abstractmethod
     def _stage(self, replica: LiveReplica, obj: T, native: Version | None = None) -> LiveReplica | None:
-        """Takes an object to be saved, as it is now; returns what is to be written.
+        """Stages an object, as it is now; returns the replica to write.
 
         Args:
             replica: The document.
             obj: The object.
-            native: Its version, if that is known.
+            native: Its version, if known.
 
         Raises:
-            DocumentError: If it cannot be stored, and that is new.
+            DocumentError: If it cannot be stored, and that is news.
         """

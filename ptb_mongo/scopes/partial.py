@@ -1,6 +1,6 @@
-"""Objects of which a part cannot be stored: all the rest is saved and refreshed as usual.
+"""Objects with a part that cannot be stored: everything else is saved and refreshed as usual.
 
-For what cannot be stored, the plain form of such an object holds what is stored there, so that it counts as unchanged.
+In the plain form of such an object, that part is replaced by what is stored there, so that it counts as unchanged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Plain(NamedTuple):
     Attributes:
         body: The document.
         error: Why a part of the object could not be stored; `None` if all of it could.
-        left_out: The stored names of the keys whose values could not.
+        left_out: The stored names of the keys whose values could not be stored.
     """
 
     body: Document
@@ -30,16 +30,16 @@ class Plain(NamedTuple):
 
 
 def part_of(obj: Any, stored: Mapping[str, Any], encode: Callable[[Any], Document], error: EncodeError) -> Plain:
-    """The plain form of a dict of which a part cannot be stored.
+    """The plain form of a dict with a part that cannot be stored.
 
     Args:
         obj: The object.
         stored: The fields that are stored now.
-        encode: Makes the plain form of an object that can be stored.
-        error: Why `obj` cannot be.
+        encode: Returns the plain form of an object that can be stored.
+        error: Why `obj` cannot be stored.
 
     Raises:
-        EncodeError: `error`, if the object is no dict, or if a key that is no text gives all of it another form.
+        EncodeError: `error`, if the object is not a dict, or if a key that is not text gives it a different form.
     """
     if type(obj) is not dict:
         raise error
@@ -62,7 +62,7 @@ def part_of(obj: Any, stored: Mapping[str, Any], encode: Callable[[Any], Documen
 
 
 def with_parts(body: Document, other: Document, names: tuple[str, ...]) -> Document:
-    """A document with some fields of another one's data."""
+    """A document in which some fields of the data are taken from another one."""
     if not names:
         return body
     fields, others = {**body["data"]}, other["data"]

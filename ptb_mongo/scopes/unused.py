@@ -1,7 +1,7 @@
-"""Loads plain documents many at a time, and keeps no state of them until somebody uses them: see `Replicas`.
+"""Loads many plain documents at once, and keeps no state for them until somebody uses them: see `Replicas`.
 
-Plain is what BSON's own decoder turns into the data that was stored: most documents are. Each other one, and each one
-about which something is known already, is taken in by itself: see `Collection.loaded`.
+A document is plain if BSON's own decoder restores the data that was stored; most are. All others, and those about which
+something is already known, are taken in one by one: see `Collection.loaded`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["UnusedData"]
 
 
 class _Parted(NamedTuple):
-    """Plain documents of which nothing is known, in the same order, and all others.
+    """Plain documents about which nothing is known, in the same order, and all others.
 
     Attributes:
         keys: Their keys.
         raws: Their bytes.
-        data: What was decoded.
+        data: Their decoded data.
         others: The bytes of the others.
     """
 
@@ -35,13 +35,13 @@ class _Parted(NamedTuple):
 
 
 class UnusedData(DataForm[T]):
-    """What `DataForm` is, with documents that nobody has used; for its arguments see there."""
+    """`DataForm` with documents that nobody has used; for its arguments see there."""
 
     _are_filled: bool | None = None
-    """Whether these are objects of PTB's that were filled, and not objects that PTB was given; `None` if none are."""
+    """Whether they are PTB's own objects that were filled, rather than objects given to PTB; `None` without any."""
 
     def attached_unused(self, raws: Sequence[bytes]) -> _Parted:
-        """Takes in what is plain among documents that were read: what was decoded becomes the live objects."""
+        """Takes in the plain ones among documents that were read: their decoded data becomes the live objects."""
         if self._are_filled:
             return _Parted((), (), (), raws)
         self._are_filled = False
@@ -50,7 +50,7 @@ class UnusedData(DataForm[T]):
         return found
 
     def filled_unused(self, raws: Sequence[bytes], live: Callable[[int], T]) -> Sequence[bytes]:
-        """Takes in what is plain among documents that were read, if PTB's objects for them are empty: fills these.
+        """Takes in the plain ones among documents that were read, if PTB's objects for them are empty, and fills these.
 
         Returns:
             The other documents.
@@ -68,11 +68,11 @@ class UnusedData(DataForm[T]):
         return others
 
     def first_answered(self, keys: Iterable[int | None], raws: Sequence[bytes], *, lasts: bool) -> None:
-        """Documents were read of which nothing was known; of those that have a replica now, something is.
+        """Handles the read of documents about which nothing was known, except for those that have a replica by now.
 
         Args:
             keys: Their keys.
-            raws: What is stored of them.
+            raws: The stored documents.
             lasts: See `Collection.answered`.
         """
         new = [self.replica(key, key) for key in keys if key is not None and key not in self.replicas]
@@ -102,7 +102,7 @@ class UnusedData(DataForm[T]):
         )
 
     def _is_usable(self, body: dict[str, Any]) -> bool:
-        """Whether a decoded document is of the form that it has usually, and nothing is known of it."""
+        """Whether a decoded document has the usual form, and nothing is known about it."""
         key = body.get("_id")
         is_of_today = not self._steps or self._steps.are_done(body)
         return type(key) is int and type(body.get("data")) is dict and is_of_today and self.replicas.has_none_of([key])

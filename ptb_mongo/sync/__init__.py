@@ -1,1 +1,1 @@
-"""Synchronises the documents in memory with the database: I/O only; the replicas hold the rules."""
+"""Synchronizes the documents in memory with the database: I/O only; the replicas contain the rules."""

@@ -1,4 +1,4 @@
-"""Whether the server can be reached, and what it refuses for now: kept in one place, logged once when it changes."""
+"""Whether the server is reachable, and what it refuses for now: kept in one place, and logged once per change."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Request(NamedTuple):
     """Something that a server may refuse.
 
     Attributes:
-        what: "to read", say.
-        collections: Of which collections, if of some.
+        what: For example, "to read".
+        collections: The collections, if any.
     """
 
     what: str
@@ -35,18 +35,18 @@ WATCHING: Final = Request("to follow changes")
 
 
 class Availability:
-    """Whether the server is known to be unreachable, and what it refuses though it answers.
+    """Whether the server is known to be unreachable, and what it refuses although it answers.
 
     Args:
         counters: Keeps the last error.
 
     Attributes:
-        is_unreachable: Whether the server is unreachable: then nothing waits for it.
-        answers: How often it was seen to be reachable.
+        is_unreachable: Whether the server is unreachable; then nothing waits for it.
+        answers: How often it has answered.
         outages: How often it became unreachable.
         refusals: What the server refuses for now, and why.
         on_unreachable: Called when it becomes unreachable.
-        waiting: Returns the number of documents that wait to be written, for the log.
+        waiting: Returns the number of documents waiting to be written, for the log.
     """
 
     def __init__(self, counters: Counters) -> None:
@@ -60,18 +60,18 @@ class Availability:
 
     @property
     def reason(self) -> str | None:
-        """Why documents wait to be written or read; `None` if they need not wait."""
+        """Why documents are waiting to be written or read; `None` if they need not wait."""
         if self.is_unreachable:
             return f"MongoDB is unreachable: {self._counters.last_error}"
         refused = [f"MongoDB refuses {what}: {error}" for what, error in self.refusals.items()]
         return "; ".join(refused) or None
 
     def mark_unreachable(self, error: BaseException, *, since: int | None = None) -> None:
-        """The server did not answer.
+        """Notes that the server did not answer.
 
         Args:
-            error: Why that is believed.
-            since: The number of `answers` when it was asked; if it has answered since, this says nothing any more.
+            error: The reason to believe so.
+            since: The number of `answers` when it was asked; if it has answered since, this call has no effect.
         """
         self._counters.last_error = str(error)
         if self.is_unreachable or since not in {None, self.answers}:
@@ -85,11 +85,11 @@ class Availability:
             callback()
 
     def mark_reachable(self, *, writes: bool = False) -> None:
-        """The server has answered.
+        """Notes that the server has answered.
 
         Args:
-            writes: Whether that was a write: it may answer everything else, and do no writes. So if documents wait, it
-                is only then said to be back.
+            writes: Whether the request was a write. A server may answer everything else but do no writes, so if
+                documents are waiting, only a write shows that it is back.
         """
         self.answers += 1
         self.is_unreachable = False
@@ -98,15 +98,15 @@ class Availability:
             _LOGGER.warning("MongoDB is back; %d documents were waiting", self.waiting())
 
     def mark_refused(self, request: Request, error: BaseException) -> bool:
-        """The server refuses something, and not for one document's sake; returns whether that is new.
+        """Notes that the server refuses something, not because of one document; returns whether that is news.
 
         Args:
             request: What it refuses.
-            error: Why.
+            error: The reason.
         """
         self._counters.last_error = str(error)
         known = self._refused(request)
-        if len(known) == 1:  # of several collections, it has become clearer which one is refused
+        if len(known) == 1:  # it has become clearer which of several collections is refused
             del self.refusals[known[0]]
             known = [Request(request.what, known[0].collections & request.collections)]
         for one in known or [request]:
@@ -116,7 +116,7 @@ class Availability:
         return not known
 
     def mark_accepted(self, request: Request) -> None:
-        """The server has done something; what it refused is over when it has done all of that."""
+        """Notes that the server has done something; a refusal ends when it has done everything that it refused."""
         self.answers += 1
         for one in self._refused(request):
             error = self.refusals.pop(one)
@@ -126,7 +126,7 @@ class Availability:
                 _LOGGER.warning("MongoDB no longer refuses %s", one)
 
     def _refused(self, request: Request) -> list[Request]:
-        """What is refused that has to do with a request."""
+        """The refusals that concern a request."""
         return [
             one
             for one in self.refusals

@@ -1,6 +1,6 @@
-"""Batches requests: what is submitted while a batch is being served is served next, together.
+"""Batches requests: those submitted while a batch is being served form the next batch.
 
-A batch is never delayed to collect more: a single request is sent at once.
+A batch is never delayed to collect more; a single request is sent at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Batcher(Generic[T]):
     """Serves requests in batches.
 
     Args:
-        serve: Serves a batch. A request whose caller is cancelled is served all the same.
+        serve: Serves a batch. A request whose caller is cancelled is served nevertheless.
         name: The name of the task.
     """
 
@@ -50,7 +50,7 @@ class Batcher(Generic[T]):
 
         Raises:
             UnavailableError: If the batcher is closed.
-            Exception: What `serve` has raised.
+            Exception: Anything that `serve` raises.
         """
         if self.closed:
             raise UnavailableError(_CLOSED)
@@ -59,7 +59,7 @@ class Batcher(Generic[T]):
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name=self._name)
         await batch.over.wait()
-        if isinstance(batch.error, UnavailableError):  # one for each caller: each adds its own traceback
+        if isinstance(batch.error, UnavailableError):  # a separate one for each caller, as each adds its own traceback
             raise UnavailableError(str(batch.error)) from batch.error
         if batch.error is not None:
             raise batch.error
@@ -71,7 +71,7 @@ class Batcher(Generic[T]):
             try:
                 await self._serve(batch.items)
                 error = None
-            except Exception as failure:  # noqa: BLE001  (for the callers)
+            except Exception as failure:  # noqa: BLE001  (the callers get it)
                 error = failure
             finally:
                 batch.end(error)

@@ -1,7 +1,7 @@
-"""The change stream: tells the scopes which documents somebody else has written, and nothing more.
+"""The change stream: tells the scopes only which documents somebody else has written.
 
-The server filters out our own writes, by their `rev`. An event only marks a document stale. If events may have been
-missed, everything is marked stale: an edit may be seen late, but is never missed.
+The server filters out our own writes by their `rev`. An event only marks a document as stale. If events may have been
+missed, everything is marked as stale: an edit may be seen late, but is never missed.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _ENDS: Final = ("drop", "rename")  # of a collection
 
 
 class Grants(Protocol):
-    """Is told of leases that are handed over."""
+    """Handles leases that are handed over."""
 
     collection: str
 
     def granted(self, ticket: str) -> None:
-        """A lease was handed over to a ticket."""
+        """Notes that a lease was handed over to a ticket."""
 
     def ask_again(self) -> None:
-        """A lease may have been handed over unnoticed."""
+        """Notes that a lease may have been handed over unnoticed."""
 
 
 class Followed(Protocol):
     """A collection that is followed."""
 
     def told(self, document_id: Any, *, deleted: bool = False) -> None:
-        """A document was written, or deleted, by somebody else."""
+        """Notes that somebody else has written or deleted a document."""
 
     def is_own(self, document_id: Any, rev: Any) -> bool:
-        """Whether `rev` is that of a write of ours."""
+        """Whether `rev` belongs to a write of ours."""
 
     def told_all(self) -> None:
-        """Any document may have been written."""
+        """Notes that any document may have been written."""
 
 
 class Departing(Protocol):
@@ -62,22 +62,22 @@ class Departing(Protocol):
         """The collections that the change stream follows."""
 
     async def close(self) -> None:
-        """Ends what runs."""
+        """Ends the background tasks."""
 
 
 def events_of_others(
     writer: str, collections: list[str], leases: str | None = None, *, expire: bool = False
 ) -> list[dict[str, Any]]:
-    """The pipeline that passes what others than `writer` have written, and the leases that are handed to it.
+    """The pipeline that passes what writers other than `writer` have written, and the leases handed to `writer`.
 
     An update is ours if it sets `rev` to one of ours. A replacement is passed: we make none, though the server may
-    report one where we move keys of a small document. An insertion may be a copy of our document that somebody puts
-    back, so `_note` compares its `rev`.
+    report one if we move keys of a small document. An insertion may be a copy of our document that somebody puts back,
+    so `_note` compares its `rev`.
 
-    Where documents expire, that one was seen, and no more, is no news either.
+    If documents expire, an update that sets nothing but `seen_at` is filtered out, too.
 
-    A collection that is put in the place of one of these, as `$out` does it and a `renameCollection`, has another name
-    in the event: `to` says where it has gone.
+    If another collection replaces one of these, by `$out` or `renameCollection`, the event has the old name of that
+    collection; its new name is in `to`.
     """
     ours = {"operationType": "update", "updateDescription.updatedFields.rev": {"$regex": f"^{writer}:"}}
     replaced = collections if leases is None else [*collections, leases]
@@ -96,7 +96,7 @@ def events_of_others(
     }
     if leases is not None:
         wanted.append({"ns.coll": leases, "operationType": {"$in": list(_ENDS)}})
-        # The server may report the update of a small document as a replacement.
+        # The server may report an update of a small document as a replacement.
         places = dict.fromkeys(("updateDescription.updatedFields.holder", "fullDocument.holder"), 1)
         ours_now = [{place: {"$regex": f"^{writer}:"}} for place in places]
         wanted.append({"ns.coll": leases, "operationType": {"$in": ["update", "replace"]}, "$or": ours_now})
@@ -104,7 +104,7 @@ def events_of_others(
     stages: list[dict[str, Any]] = [{"$match": {"$nor": [ours], "$or": wanted}}, {"$project": fields}]
     if not expire:
         return stages
-    # A server (6.0.5) refuses to compare whole fields of an event in the `$match` that it rewrites.
+    # The server (6.0.5) refuses to compare whole fields of an event in a `$match` that it rewrites.
     changed = {"$eq": ["$updateDescription.updatedFields", {"seen_at": "$updateDescription.updatedFields.seen_at"}]}
     nothing_else = {"$eq": ["$updateDescription.removedFields", []]}
     fields["is_only_seen"] = {"$and": [changed, nothing_else]}
@@ -112,7 +112,7 @@ def events_of_others(
 
 
 def just_after(hello: Mapping[str, Any]) -> Timestamp:
-    """The first time after an answer: all that was written before it is in whatever is read from now on."""
+    """The first timestamp after an answer: any later read shows everything that was written before it."""
     answered: Timestamp = hello["operationTime"]
     return Timestamp(answered.time, answered.inc + 1)
 
@@ -124,15 +124,15 @@ class ChangeStream:
         driver: The database.
         writer: The id in the `rev` of our own writes.
         collections: The collections to follow, by name.
-        start_at: The server's time from which on no event may be missed.
-        availability: Told when the server is unreachable.
-        leases: Is told of leases.
+        start_at: The server time from which no event may be missed.
+        availability: Notes when the server is unreachable.
+        leases: Handles leases.
         expire: Whether documents expire.
-        election: Which election has made the primary that answered at `start_at`; `None` if it does not say so.
+        election: The election of the primary that answered at `start_at`; `None` if the answer does not name it.
 
     Attributes:
-        is_following: Whether it is open, and has told of everything that happened before it was; otherwise reads must
-            tell it.
+        is_following: Whether the stream is open, and has reported everything that happened before; otherwise, reads
+            must find out.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class ChangeStream:
             self._availability.mark_unreachable(error, since=self._since)
             return
         self._availability.mark_refused(WATCHING, error)
-        self._token = self._start_at = None  # everything loaded is read again when it is needed
+        self._token = self._start_at = None  # everything loaded is read again when needed
 
     async def _follow(self) -> None:
         self._since = self._availability.answers
@@ -207,7 +207,7 @@ class ChangeStream:
         except UnavailableError:
             if opened is None:
                 raise
-            # Because of an election, say. A stream that breaks again and again is not reopened at once.
+            # For example, because of an election. A stream that keeps breaking is not reopened at once.
             self._batches, self.is_following = 0, False
             await asyncio.sleep(max(0, opened + _LIFETIME - asyncio.get_running_loop().time()))
             return
@@ -216,9 +216,9 @@ class ChangeStream:
         self._token = self._start_at = None  # it ended because the database was dropped
 
     async def _note_election(self) -> None:
-        """After an election: the former primary may have shown what a majority never had, and what is undone now.
+        """Checks for an election: the former primary may have shown writes that no majority had, and that are undone.
 
-        No event tells of that. A stream breaks at each election, and is opened again: so it is enough to ask then.
+        No event reports that. A stream breaks at each election and is reopened, so it is enough to ask then.
         """
         election = (await self._driver.hello()).get("electionId")
         if self._election not in {None, election}:
@@ -226,10 +226,10 @@ class ChangeStream:
         self._election = election
 
     def _note_safely(self, change: Mapping[str, Any]) -> None:
-        """Takes in an event; whatever it causes, the next one is taken in."""
+        """Handles an event; whatever goes wrong, the next one is handled."""
         try:
             self._note(change)
-        except Exception as error:  # noqa: BLE001  (its text may hold users' data)
+        except Exception as error:  # noqa: BLE001  (its text may contain users' data)
             if not self._has_failed:
                 self._has_failed = True
                 _LOGGER.error("An event of the change stream cannot be used (%s)", type(error).__name__)  # noqa: TRY400
@@ -243,7 +243,7 @@ class ChangeStream:
             self._note_replaced([name for name in names if name is not None])
         elif self._leases is not None and names[0] == self._leases.collection:
             fields = change.get("updateDescription", {}).get("updatedFields") or change.get("fullDocument", {})
-            if type(holder := fields.get("holder")) is str:  # a stranger's may be an array with a text that matches
+            if type(holder := fields.get("holder")) is str:  # a stranger's may be an array with a matching text
                 self._leases.granted(holder)
         elif (scope := self._collections.get(names[0] or "")) is not None:
             document_id = change["documentKey"]["_id"]
@@ -252,7 +252,7 @@ class ChangeStream:
                 scope.told(document_id, deleted=change["operationType"] == "delete")
 
     def _note_replaced(self, names: Sequence[str]) -> None:
-        """Whole collections are not what they were; the database is not, if none is named."""
+        """Marks the collections as replaced; without a name, the whole database."""
         for name in names:
             if (scope := self._collections.get(name)) is not None:
                 scope.told_all()

@@ -1,4 +1,4 @@
-"""Who writes which document now: at most one write of a document is in flight, whoever sends it."""
+"""Who is writing which document: at most one write of a document is in flight, whoever sends it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """The documents that somebody is writing."""
+    """The documents that are being written."""
 
     def __init__(self) -> None:
         self._held: set[Replica] = set()
@@ -20,9 +20,9 @@ class Claims:
 
     @contextlib.asynccontextmanager
     async def hold(self, replicas: Collection[Replica]) -> AsyncIterator[None]:
-        """Waits until nobody writes some documents, and keeps others from writing them."""
+        """Waits until nobody is writing these documents, and keeps others from writing them."""
         while not self._held.isdisjoint(replicas):
-            self._freed.clear()  # set, it would let nobody else run, as it may be for another document
+            self._freed.clear()  # if another document had set it, `wait` would not let anybody else run
             await self._freed.wait()
         mine = set(replicas)
         self._held |= mine

@@ -1,4 +1,4 @@
-"""What PTB's calls do: data to save goes to the writer, data to load comes from the reader."""
+"""What PTB's calls do: pass data to save to the writer, and get data to load from the reader."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from ptb_mongo.types import CDCData, ConversationDict
 __all__ = ["Exchange", "Offer"]
 
 _LOGGER = get_logger(__name__)
-_LOOKED_AT: Final = 500  # documents that wait to be written, from which on copies are looked at later
+_LOOKED_AT: Final = 500  # documents waiting to be written; if there are more, copies are compared later
 _PAGE: Final = 1000  # ids
 
 Offer = tuple[Replica, "Ticket | None"]
-"""A document that is to be written, and the ticket to wait for; `None` if nothing can be waited for."""
+"""A document to write, and the ticket to wait for; `None` if there is nothing to wait for."""
 
 
 class Exchange:
@@ -45,7 +45,7 @@ class Exchange:
         reader, writer: Read and write documents.
 
     Attributes:
-        first_read: Reads what a start loads, before it is asked for.
+        first_read: Reads what a start loads before PTB asks for it.
     """
 
     def __init__(self, driver: Driver, reader: Reader, writer: Writer) -> None:
@@ -65,7 +65,7 @@ class Exchange:
     async def _for_load(
         self, collection: Collection[Any], query: Mapping[str, Any]
     ) -> AsyncGenerator[list[bytes], None]:
-        """The same for a load, which a start may have begun before."""
+        """The same for a load, which a start may have begun already."""
         if (raws := await self.first_read.take(collection.collection, query)) is not None:
             yield raws
             return
@@ -114,7 +114,7 @@ class Exchange:
             yield raws
 
     async def load_keyboards(self, scope: CallbackDataScope) -> CDCData | None:
-        """Loads the cache of arbitrary callback data, as much as it holds; `None` if nothing is stored."""
+        """Loads the cache of arbitrary callback data, up to its size; `None` if nothing is stored."""
         found = Found([], [])
         with scope.being_loaded(), Steps() as steps:
             first = await self.first_read.take(scope.collection, {})
@@ -131,7 +131,7 @@ class Exchange:
         return scope.data(found)
 
     async def copies(self, scope: DataScope[Any], query: Mapping[str, Any] | None = None) -> dict[int, Any]:
-        """Objects for documents as they are stored, which are never refreshed or saved."""
+        """Objects for the stored documents; they are never refreshed or saved."""
         copies: dict[int, Any] = {}
         async for raws in self.batches(scope, query or {}):
             copies.update(scope.copies(raws))
@@ -141,11 +141,11 @@ class Exchange:
         """A page of the ids of stored documents, in ascending order.
 
         Args:
-            scope: Which data.
-            after: What they come after; `None` for the first page.
+            scope: The scope.
+            after: The position that they follow; `None` for the first page.
 
         Returns:
-            The ids, and what the next page comes after; `None` if this is the last one.
+            The ids, and the position that the next page follows; `None` if this is the last one.
         """
         query = {"_id": {"$gt": -math.inf if after is None else after}, BURIED_FIELD: None}  # only numbers match
         raws = await self._driver.raw_page(Page(scope.collection, query, ("_id",), [("_id", 1)], _PAGE))
@@ -164,13 +164,13 @@ class Exchange:
         await Preload(self._driver, self._reader, scope, live).load(keys)
 
     async def index(self, collection: Collection[Any], field: str) -> None:
-        """Makes an index, if there is none."""
+        """Creates an index, if there is none."""
         await self._driver.create_index(collection.collection, field)
 
     def some(
         self, collection: Collection[Any], query: Mapping[str, Any], fields: Mapping[str, Any], limit: int
     ) -> AsyncIterator[dict[str, Any]]:
-        """A few fields of a few documents, whatever a stranger may have written in them."""
+        """A few fields of a few documents, whatever a stranger may have written there."""
         return self._driver.find(collection.collection, query, fields, limit=limit)
 
     # -- refreshing -------------------------------------------------------------------------------------
@@ -178,21 +178,21 @@ class Exchange:
     async def refresh(
         self, scope: DataScope[Any], key: int, live: Any, *, read: bool, beside: DataScope[Any] | None = None
     ) -> None:
-        """Brings what others have changed into a live object.
+        """Merges others' changes into a live object.
 
         Args:
-            scope: Which data.
+            scope: The scope.
             key: The user's, chat's or bot's id.
             live: The live object.
             read: Whether to read the document even if it is not stale.
-            beside: The data of the same id that is refreshed next, and is read together with this one: the user's, of
-                whom the chat is a private one.
+            beside: For a private chat, the scope of its user, whose data is refreshed next and read together with the
+                chat's.
 
         Raises:
             UnavailableError: If the document was never loaded, and no server answers.
         """
         if not read and scope.is_current(key, live):
-            return  # nearly always, three times for each update
+            return  # nearly always, and three times for each update
         scope.see(key, live)
         if replica := scope.outdated(key, read=read and not self._was_just_read(scope, key)):
             wanted: dict[DocumentCollection, list[Replica]] = {scope: [replica]}
@@ -209,7 +209,7 @@ class Exchange:
         scope.catch_up(key)
 
     def _note_read(self, replica: Replica) -> None:
-        """A document was read for the next call of this task, if that comes before anything else can happen."""
+        """Notes that a document was read for this task's next call, if that comes before anything else can happen."""
         self._just_read[asyncio.current_task()] = replica
         asyncio.get_running_loop().call_soon(self._just_read.clear)
 
@@ -220,13 +220,13 @@ class Exchange:
     # -- saving -----------------------------------------------------------------------------------------
 
     def offer_copy(self, scope: DataScope[Any], key: int, copy: Any) -> Coroutine[Any, Any, None] | None:
-        """Takes a copy that nobody changes any more, to be saved if it has changed.
+        """Takes a copy that nobody changes any more, to be saved if it differs.
 
-        Thousands of them come in one turn of the event loop. Whether the first of them have changed is told at once, as
-        then nobody has to wait.
+        Thousands of them come in one turn of the event loop. The first ones are compared at once, as then nobody has to
+        wait for those that are unchanged.
 
         Returns:
-            What waits until it is saved; `None` if it has to be staged at once.
+            A coroutine that waits until the copy is saved; `None` if it must be staged at once.
         """
         writer = self._writer
         may_wait = writer.may_wait(scope)
@@ -243,15 +243,15 @@ class Exchange:
 
     @staticmethod
     async def outcomes(offers: Sequence[Offer | None], failed: Sequence[DocumentError] = ()) -> None:
-        """Waits until what was offered is acknowledged, or until the background has taken over.
+        """Waits until the documents are acknowledged, or until the background has taken over.
 
         Args:
-            offers: What was offered.
-            failed: Errors that are known already.
+            offers: The offered documents.
+            failed: Errors that are already known.
 
         Raises:
-            DocumentError: If something was refused for its own sake. Further errors are logged.
-            RefusedError: If the server refuses everything for now; of many calls at once, one raises it.
+            DocumentError: If a document was refused because of its content. Further errors are logged.
+            RefusedError: If the server refuses everything for now; only one of many concurrent calls raises it.
         """
         errors: list[DocumentError | RefusedError] = list(failed)
         for offer in offers:
@@ -266,10 +266,10 @@ class Exchange:
 
     @staticmethod
     async def outcome(offer: Offer | None) -> None:
-        """Waits until what was offered is acknowledged, or until the background has taken over.
+        """Waits until the document is acknowledged, or until the background has taken over.
 
         Raises:
-            DocumentError: If it was refused for its own sake.
+            DocumentError: If it was refused because of its content.
             RefusedError: See `Ticket.outcome`.
         """
         if offer is not None and offer[1] is not None:

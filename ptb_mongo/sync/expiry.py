@@ -1,7 +1,8 @@
-"""The indexes by which MongoDB deletes who has not been seen for long: made, changed and removed as `expire` says.
+"""The TTL indexes that delete whoever has not been seen for long: created, changed and removed according to `expire`.
 
-What is wanted stands in the format document: so the command line can do it where the bot may not, and a bot without
-`expire` knows that an earlier one had it. Its documents would be deleted, as it does not write `seen_at` any more.
+The wanted indexes are noted in the format document: so the command line can create them if the bot's user may not, and
+a bot without `expire` knows that an earlier one had it. Otherwise, its documents would be deleted, as it no longer
+writes `seen_at`.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _EXPIRES: Final = "expireAfterSeconds"
 
 
 class Change(NamedTuple):
-    """What an index is, and is to be.
+    """The current and the wanted state of an index.
 
     Attributes:
         collection: The collection.
-        now: After how many seconds documents expire now; `None` if they do not.
-        wanted: After how many they are to.
+        now: The current number of seconds after which documents expire; `None` if they do not.
+        wanted: The wanted number.
     """
 
     collection: str
@@ -43,12 +44,12 @@ class Change(NamedTuple):
 
 
 def seconds_in(expire: Expire) -> dict[str, int]:
-    """`expire` as it stands in the format document."""
+    """`expire` in the form of the format document."""
     return {name: max(1, int(period.total_seconds())) for name, period in expire.items()}
 
 
 def wanted_in(form: Mapping[str, Any] | None) -> dict[str, int]:
-    """What a format document says is wanted, whoever has written it."""
+    """The wanted periods in a format document, whoever has written it."""
     found = (form or {}).get("expires")
     if not isinstance(found, Mapping):
         return {}
@@ -56,10 +57,10 @@ def wanted_in(form: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 async def changes(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> list[Change]:
-    """What is to be done so that documents expire as wanted.
+    """The changes that are needed so that documents expire as wanted.
 
     Raises:
-        RefusedError: If this user may not look.
+        RefusedError: If this user may not list indexes.
     """
     found = []
     for name in EXPIRING:
@@ -75,7 +76,7 @@ async def _now(driver: Driver, collection: str) -> int | None:
 
 
 async def _indexes(driver: Driver, collection: str) -> list[Mapping[str, Any]]:
-    """The indexes on `seen_at` and nothing else: an expiring one, or a plain one that somebody has made."""
+    """The indexes on only `seen_at`: an expiring one, or a plain one that somebody has created."""
     try:
         answer = await driver.command({"listIndexes": collection})
     except RefusedError as error:
@@ -86,22 +87,22 @@ async def _indexes(driver: Driver, collection: str) -> list[Mapping[str, Any]]:
 
 
 async def apply(driver: Driver, change: Change) -> None:
-    """Makes, changes or removes an index; before one is made, nobody has been silent.
+    """Creates, changes or removes an index; before one is created, earlier dates are removed.
 
     Raises:
         RefusedError: If this user may not do that.
     """
     keys = {SEEN_AT: 1}
     if change.wanted is None:
-        # Otherwise they would be long ago when somebody wants an index again.
+        # Otherwise, these dates would be too old when somebody wants an index again.
         while await _touch_some(driver, change.collection, {SEEN_AT: {"$type": "date"}}, unset=True):
             pass
         await driver.command({"dropIndexes": change.collection, "index": keys})
     elif change.now is None:
         index = {"key": keys, "name": f"{SEEN_AT}_1", "expireAfterSeconds": change.wanted}
-        # What somebody has left who has removed the index by hand may be long ago for those who came nevertheless.
+        # If somebody has removed the index by hand, the remaining dates may be too old for users who were active since.
         await driver.touch(change.collection, {SEEN_AT: {"$type": "date"}}, SEEN_AT, unset=True)
-        for plain in await _indexes(driver, change.collection):  # in its place; queries find the new one
+        for plain in await _indexes(driver, change.collection):  # the new one replaces it, for queries as well
             await driver.command({"dropIndexes": change.collection, "index": plain["name"]})
         await driver.command({"createIndexes": change.collection, "indexes": [index]})
     else:
@@ -110,20 +111,20 @@ async def apply(driver: Driver, change: Change) -> None:
 
 
 async def _touch_some(driver: Driver, collection: str, query: Mapping[str, Any], *, unset: bool = False) -> int:
-    """Sets, or removes, `seen_at` of the first documents that match; returns how many there were."""
+    """Sets or removes `seen_at` of the first matching documents; returns how many there were."""
     ids = [one["_id"] async for one in driver.find(collection, query, {"_id": 1}, limit=_CHUNK)]
     return await driver.touch(collection, {"_id": {"$in": ids}}, SEEN_AT, unset=unset) if ids else 0
 
 
 class IndexKeeper:
-    """Sees to the indexes of a bot, in the background, and then to documents that say nothing of when they were seen.
+    """Takes care of a bot's indexes, in the background, and then of documents without `seen_at`.
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
+        prefix: The beginning of the collections' names.
         format_collection: The collection of the format document.
-        expire: After how long documents expire, by the name of their collection.
-        form: The format document as it was at the start.
+        expire: The period after which documents expire, by collection.
+        form: The format document at the start.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class IndexKeeper:
         self._task = asyncio.get_running_loop().create_task(self._see_to_all(), name="ptb_mongo expiry")
 
     def done(self) -> bool:
-        """Whether everything is seen to."""
+        """Whether everything is done."""
         return self._task.done()
 
     async def _see_to_all(self) -> None:
@@ -149,8 +150,8 @@ class IndexKeeper:
             is_seen_to = await _see_to(driver, self._prefix, wanted)
             self._are_seen_to.set()
             for name in wanted:
-                # Until now, nobody has looked for them: for all that is known they were here just now.
-                if not is_seen_to:  # without an index, a few at a time would take the square of their number
+                # They have no date yet: as far as is known, they were active just now.
+                if not is_seen_to:  # without an index, doing a few at a time would take quadratic time
                     await driver.touch(f"{self._prefix}{name}", {SEEN_AT: None}, SEEN_AT)
                 while await _touch_some(driver, f"{self._prefix}{name}", {SEEN_AT: None}):
                     pass
@@ -162,10 +163,10 @@ class IndexKeeper:
             self._are_seen_to.set()
 
     async def close(self, *, waits: bool) -> None:
-        """Ends it.
+        """Stops the background task.
 
         Args:
-            waits: Whether it waits a moment for the indexes: a bot that stops at once should leave all of them.
+            waits: Whether to wait a moment for the indexes: even a bot that stops at once should leave all of them.
         """
         if waits:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -174,7 +175,7 @@ class IndexKeeper:
 
 
 async def _see_to(driver: Driver, prefix: str, wanted: Mapping[str, int]) -> bool:
-    """Makes the indexes as they are wanted; returns whether this user may."""
+    """Brings the indexes into the wanted state; returns whether this user may do that."""
     try:
         for change in await changes(driver, prefix, wanted):
             await apply(driver, change)

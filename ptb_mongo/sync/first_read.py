@@ -1,7 +1,7 @@
-"""What a start loads, read in one round trip: PTB asks for one kind of data after the other.
+"""Reads what a start loads in one round trip, as PTB asks for one kind of data after the other.
 
-Only as much as is small is read beforehand. What is not among the first documents is read when it is asked for, as
-everything is that comes later than a start.
+Only small amounts are read in advance. What is not among the first documents is read when PTB asks for it, like
+everything after the start.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ptb_mongo.waiting import cancel_and_wait
 __all__ = ["FirstRead"]
 
 _MOST: Final = 1000  # documents
-_LASTS: Final = 10.0  # seconds: later, what the calls of a start load is read anew
-_PAUSE: Final = 0.05  # seconds: these calls follow one another
+_LASTS: Final = 10.0  # seconds after which the calls of a start read again
+_PAUSE: Final = 0.05  # seconds: these calls follow each other closely
 
 _Found = list["list[bytes] | None"]
 
@@ -39,7 +39,7 @@ class FirstRead:
         self._taken: set[tuple[str, str]] = set()
 
     def begin(self, wanted: Sequence[Selection]) -> None:
-        """Begins to read; a collection with many documents is best the last."""
+        """Begins to read; a collection with many documents should come last."""
         if not wanted:
             return
         loop = asyncio.get_running_loop()
@@ -49,16 +49,16 @@ class FirstRead:
     async def _read(self, wanted: Sequence[Selection]) -> _Found:
         try:
             return await self._driver.first_documents(wanted, _MOST)
-        except (PersistenceError, ValueError):  # whoever asks reads it again, and reports it
+        except (PersistenceError, ValueError):  # the caller reads it again, and reports the error
             return [None for _ in wanted]
 
     async def take(self, collection: str, query: Mapping[str, Any], part: str = "") -> list[bytes] | None:
-        """All documents of a collection that match; `None` if they have to be read.
+        """All matching documents of a collection; `None` if they must be read.
 
         Args:
             collection: The collection.
-            query: What they match.
-            part: What is taken of them; who takes it once more gets what is stored then.
+            query: The filter.
+            part: The part that is taken; each part can be taken once, and is then read from the database.
         """
         task, wanted = self._task, [(one.collection, one.query) for one in self._wanted]
         if task is None or (collection, query) not in wanted or (collection, part) in self._taken:
@@ -70,18 +70,18 @@ class FirstRead:
         return task.result()[wanted.index((collection, query))]
 
     def goes_on(self) -> None:
-        """A call of a start has begun."""
+        """Notes that a call of a start has begun."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def may_be_over(self) -> None:
-        """A call of a start has ended: the next one follows at once, or is none."""
+        """Notes that a call of a start has ended: the next one, if any, follows at once."""
         if self._wanted and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_PAUSE, self.forget)
 
     def forget(self) -> None:
-        """The start is over: what was read may have changed since."""
+        """Forgets everything after the start, as it may have changed since."""
         self._wanted = ()
         if self._task is not None and self._task.done():
             self._task = None

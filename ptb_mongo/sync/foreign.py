@@ -1,6 +1,6 @@
-"""Documents of another persistence under our collections' names, without which everybody would silently begin anew.
+"""Warns of another persistence's documents under our collections' names; otherwise, users would silently start over.
 
-Only the first start of a bot asks for them: later, what has no data is a document that a service has made.
+Only a bot's first start checks for them: later, a document without data was created by some service.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _NOT_OURS: Final[dict[str, dict[str, Any]]] = {
 
 
 async def warn_of_foreign(driver: Driver, prefix: str, database: str, bot_id: int) -> None:
-    """Says so if there are any, with the command that imports them.
+    """Warns if there are any, with the command that imports them.
 
     Args:
         driver: The database.
-        prefix: What the names of the collections begin with.
+        prefix: The beginning of the collections' names.
         database: The database's name.
         bot_id: The bot's id.
     """

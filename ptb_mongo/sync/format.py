@@ -1,7 +1,7 @@
-"""The format document: the format of a database, the bot that it belongs to, and whether a bot is running.
+"""The format document: the format of a database, the bot that owns it, and whether a bot is running.
 
-Anybody may have written it. A version that no ptb_mongo writes is reported and put right; it stops no start. What only
-the bot's own can have written is told by a proof that is made of its token.
+Anybody may have written it. A version that no ptb_mongo writes is reported and corrected; it does not prevent a start.
+A proof derived from the bot's token shows what only the bot itself can have written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["FORMAT_VERSION", "accept", "begin", "check", "end", "proof", "read"]
 _LOGGER = get_logger(__name__)
 FORMAT_VERSION: Final = 1
 _NEXT_VERSIONS: Final = 8
-"""Versions after ours that may have been written by newer ones; versions do not jump."""
+"""How many versions after ours a newer ptb_mongo may have written; versions do not jump."""
 _READ: Final = {"version": 1, "proof": 1, "bot_id": 1, "running": 1, "expires": 1, "created_at": 1, "restored": 1}
 
 
@@ -35,13 +35,13 @@ async def read(driver: Driver, collection: str) -> dict[str, Any] | None:
 
 
 def accept(found: dict[str, Any] | None, database: str, bot_id: int, token: str) -> bool:
-    """Whether a format document may stay as it is, if there is one; otherwise its version is to be put right.
+    """Whether a format document, if there is one, may stay as it is; otherwise, its version must be corrected.
 
     Args:
         found: The format document.
         database: The database's name.
-        bot_id: The bot's id; 0 for a use without a bot.
-        token: The bot's token; empty for a use without a bot.
+        bot_id: The bot's id; 0 without a bot.
+        token: The bot's token; empty without a bot.
 
     Raises:
         FormatError: If the data was written by a newer version.
@@ -63,19 +63,19 @@ async def begin(
     *,
     is_right: bool,
 ) -> bool:
-    """Notes the format in a new database; marks the database as in use.
+    """Notes the format in a new database, and marks the database as in use.
 
     Args:
         driver: The database.
         collection: The collection of the format document.
         database: The database's name.
-        bot_id: The bot's id; 0 for a use without a bot, which does not make the database anybody's.
+        bot_id: The bot's id; 0 without a bot, which does not set an owner.
         name: The id of this process.
-        found: The format document, as it was read.
+        found: The format document that was read.
         is_right: Whether it may stay as it is.
 
     Returns:
-        Whether no request of an earlier process can still arrive: there was none, or it was stopped cleanly.
+        Whether no request of an earlier process can still arrive, because there was none or it was stopped cleanly.
 
     Raises:
         ConfigurationError: If an option of the client keeps the bot from writing.
@@ -84,7 +84,7 @@ async def begin(
     known = found or {}
     owned = _bot_in(known)
     owner = {"bot_id": bot_id} if bot_id and not owned else {}
-    # A script beside the bot leaves its mark alone: once removed, it would not tell that the bot was killed.
+    # A script beside the bot leaves the bot's mark alone: without it, nobody would know that the bot was killed.
     is_guest = not bot_id and bool(owned)
     mark = {} if is_guest and "running" in known else {"running": name}
     made = {"version": FORMAT_VERSION, "created_at": datetime.now(timezone.utc)}
@@ -105,23 +105,23 @@ async def begin(
 
 
 def proof(token: str, version: int) -> str:
-    """What the format document of a later version has in `proof`: only who knows the bot's token can make it."""
+    """The `proof` in the format document of a later version: only somebody who knows the bot's token can compute it."""
     return hmac.new(token.encode(), f"ptb_mongo format {version}".encode(), "sha256").hexdigest()
 
 
 def check(found: dict[str, Any], database: str, token: str) -> bool:
-    """Whether a format document may stay as it is; otherwise its version is to be put right.
+    """Whether a format document may stay as it is; otherwise, its version must be corrected.
 
     Args:
         found: The format document.
         database: The database's name.
-        token: The bot's token; without one nothing can be proven, and a later version is believed.
+        token: The bot's token; without it nothing can be proven, and a later version is trusted.
 
     Raises:
         FormatError: If the data was written by a newer version.
     """
     stored = found.get("version")
-    version = whole_number(stored)  # tools that copy a database by way of JSON make doubles of all numbers
+    version = whole_number(stored)  # tools that copy a database as JSON turn all numbers into doubles
     if version == FORMAT_VERSION:
         return type(stored) is int
     may_be_newer = version is not None and FORMAT_VERSION < version <= FORMAT_VERSION + _NEXT_VERSIONS
@@ -131,7 +131,7 @@ def check(found: dict[str, Any], database: str, token: str) -> bool:
             f"{FORMAT_VERSION}: install a newer one (pip install -U ptb-mongo). If none was ever used here, "
             "somebody else has written that into the document `format` of the collection `ptb_mongo`"
         )
-    # A bot whose token was replaced since cannot prove its own: so what may be true is not written over.
+    # A bot whose token has changed cannot prove its own version: so what may be true is not overwritten.
     what = "with no proof that this bot has written it" if may_be_newer else "which no ptb_mongo writes"
     _LOGGER.error(
         "The format document of %r names the version %.80r, %s: it is treated as %d. Somebody else may have written to "
@@ -150,7 +150,7 @@ def _is_proven(found: dict[str, Any], version: int, token: str) -> bool:
 
 
 def _bot_in(found: Mapping[str, Any]) -> int | None:
-    """The bot that a database belongs to; `None` if it is nobody's, or somebody else has written something there."""
+    """The bot that owns a database; `None` if there is none, or if somebody has written something else there."""
     return whole_number(found.get("bot_id")) or None
 
 
@@ -167,5 +167,5 @@ def _check_owner(found: dict[str, Any], database: str, bot_id: int) -> None:
 
 
 async def end(driver: Driver, collection: str, name: str) -> None:
-    """Notes that this process was stopped cleanly: no request of it can still arrive."""
+    """Notes that this process was stopped cleanly, so that none of its requests can still arrive."""
     await driver.unset_field(collection, "format", "running", name)

@@ -1,4 +1,4 @@
-"""Marks of deleted documents: they are removed when no earlier insertion can arrive any more."""
+"""Tombstones of deleted documents: removed when no earlier insertion can arrive any more."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ptb_mongo.waiting import cancel_and_wait
 __all__ = ["LATE", "Graves"]
 
 LATE: Final = 60.0
-"""Seconds after which a request that was sent before can no longer arrive."""
+"""Seconds after which an earlier request can no longer arrive."""
 
 
 class Graves:
-    """Removes marks.
+    """Removes tombstones.
 
     Args:
         driver: The database.
@@ -37,13 +37,13 @@ class Graves:
         self._sweep: asyncio.Task[None] | None = None
 
     def dug(self, collection: Collection[Any], replica: Replica) -> None:
-        """A mark was left: it goes when no insertion can arrive any more."""
+        """Notes a new tombstone, to be removed when no insertion can arrive any more."""
         rev = replica.rev
 
         def remove() -> None:
             self._timers.discard(timer)
             is_there = replica.is_buried and replica.rev == rev and not replica.is_unsaved
-            # It yields: what somebody has stored since the document was deleted is not to be deleted with the mark.
+            # It yields, so that what somebody has stored since the deletion is not deleted with the tombstone.
             if is_there and replica.staged(Version(None, None, yields=True)):
                 self._submit(collection, replica)
 
@@ -51,7 +51,7 @@ class Graves:
         self._timers.add(timer)
 
     def sweep_later(self, collections: Iterable[Collection[Any]]) -> None:
-        """Removes the marks that earlier processes have left, when no insertion of theirs can arrive any more."""
+        """Removes earlier processes' tombstones, once none of their insertions can arrive any more."""
         names = {collection.collection: collection.ours_only for collection in collections}
         self._sweep = asyncio.get_running_loop().create_task(self._sweep_all(names), name="ptb_mongo graves")
 
@@ -65,11 +65,11 @@ class Graves:
 
     @property
     def are_there(self) -> bool:
-        """Whether marks are left that this process has made."""
+        """Whether some of this process's tombstones are left."""
         return bool(self._timers)
 
     async def close(self) -> None:
-        """Leaves what is left to the next start."""
+        """Leaves the remaining ones to the next start."""
         for timer in self._timers:
             timer.cancel()
         if self._sweep is not None:

@@ -1,8 +1,8 @@
-"""Notices that PTB's saver has died: nothing says so, but its regular calls stay away.
+"""Notices that PTB's saver has died: nothing reports it, but its regular calls stop.
 
-PTB deep-copies the data before it hands it over. If a copy fails, its saver ends for good without a word, and what it
-was about to hand over is forgotten. `update_bot_data`, which comes with every save, is the heartbeat: it stays away; or
-it comes and is never awaited, because the copy of a user or a chat failed after it.
+PTB deep-copies the data before it hands it over. If a copy fails, its saver ends silently and for good, and what it was
+about to hand over is forgotten. `update_bot_data`, which comes with every save, is the heartbeat: it stops; or it comes
+but is never awaited, because the copy of a user or a chat failed after it.
 
 Pure: the times are passed in, and are those of the event loop.
 """
@@ -15,20 +15,20 @@ from typing import Any, Final
 
 __all__ = ["Heartbeat", "Key", "uncopyable"]
 
-_GRACE: Final = 60.0  # seconds more than two intervals: a save may wait for the server, and for PTB's error handlers
+_GRACE: Final = 60.0  # seconds on top of two intervals: a save may wait for the server and for PTB's error handlers
 _DEEPEST: Final = 8
 
 Key = tuple[str, int]
-"""A scope, and the id of a user, a chat or the bot."""
+"""A scope and the id of a user, a chat or the bot."""
 
 
 class Heartbeat:
-    """What updates were given to change, and what PTB has handed over since.
+    """The objects that updates may have changed, and what PTB has handed over since.
 
     Attributes:
-        given: The live objects that updates and jobs got since the last save.
-        taken: Those that the save in progress is about.
-        lost: Those that were not handed over by a save that broke off: PTB has forgotten them.
+        given: The live objects that updates and jobs have received since the last save.
+        taken: Those that the save in progress covers.
+        lost: Those that an aborted save did not hand over: PTB has forgotten them.
     """
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class Heartbeat:
         self._latest = 0.0
 
     def gives(self, key: Key, live: Any, now: float | None = None) -> None:
-        """An update or a job gets an object, which it may change: a save is due.
+        """Notes that an update or a job gets an object, which it may change: a save is due.
 
         Args:
-            key: Which object.
+            key: The object's key.
             live: The object.
-            now: The time; `None` if the same update or job says it with another object.
+            now: The time; `None` if the same update or job gives it with another object.
         """
         self.given[key] = live
         if now is not None:
@@ -53,10 +53,10 @@ class Heartbeat:
             self._latest = now
 
     def gives_again(self, key: Key, live: Any, now: float) -> bool:
-        """The same, unless it is the first update since a save, or none may have come for too long.
+        """The same, unless this is the first update since a save, or the last save may be overdue.
 
         Returns:
-            Whether that was noted.
+            Whether it was noted.
         """
         if self._since is None or now - self._since > _GRACE:
             return False
@@ -65,7 +65,7 @@ class Heartbeat:
         return True
 
     def begins(self) -> bool:
-        """PTB has copied the bot's data: a save has begun; returns whether the one before was awaited."""
+        """Notes that a save has begun, as PTB has copied the bot's data; returns whether the last one was awaited."""
         was_awaited = self.is_awaited
         self.breaks_off()
         self.is_awaited = False
@@ -74,25 +74,25 @@ class Heartbeat:
         return was_awaited
 
     def hands_over(self, key: Key) -> None:
-        """PTB has copied an object."""
+        """Notes that PTB has copied an object."""
         self.given.pop(key, None)
         if self.taken or self.lost:
             self.taken.pop(key, None)
             self.lost.pop(key, None)
 
     def awaits(self) -> None:
-        """PTB has copied everything."""
+        """Notes that PTB has copied everything."""
         self.is_awaited = True
         self.taken = {}
 
     def breaks_off(self) -> None:
-        """If a save has begun and was never awaited, it will not be any more."""
+        """Notes that a save that has begun, if it was not awaited yet, never will be."""
         if not self.is_awaited:
             self.lost |= self.taken
             self.awaits()
 
     def overdue(self, interval: float) -> float | None:
-        """For how many seconds updates were handled without a save, if one should have come; otherwise `None`."""
+        """For how many seconds updates have been handled without a save, if one is overdue; otherwise `None`."""
         seconds = 0.0 if self._since is None else self._latest - self._since
         return seconds if seconds > 2 * interval + _GRACE else None
 
@@ -106,7 +106,7 @@ def uncopyable(objects: Mapping[str, Any]) -> Iterator[str]:
     for name, value in objects.items():
         if (error := _failure(value)) is not None:
             path = ".".join(map(str, _path_to_failure(value)))
-            # Other errors than these are of the object's own code, and their texts may hold users' data.
+            # Any other error comes from the object's own code, and its text may contain users' data.
             text = f": {error}" if isinstance(error, (TypeError, AttributeError)) else ""
             yield f"{name}{path and f' at {path:.100}'} ({type(error).__name__}{text:.200})"
 
@@ -114,7 +114,7 @@ def uncopyable(objects: Mapping[str, Any]) -> Iterator[str]:
 def _failure(value: Any) -> Exception | None:
     try:
         copy.deepcopy(value)
-    except Exception as error:  # noqa: BLE001  (whatever an object's own code may do)
+    except Exception as error:  # noqa: BLE001  (an object's own code may do anything)
         return error
     return None
 

@@ -1,4 +1,4 @@
-"""Places at leases: each of one update at one lease, and all that one update holds. No I/O."""
+"""Places in the queues of leases: one update's place at one lease, and all leases that an update holds. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Hold:
 
     Attributes:
         tickets: Its places.
-        is_read: Whether what they protect was read while they were held.
+        is_read: Whether the protected data was read while they were held.
         lost: Set when one of them was lost.
         before_release: Awaited before they are released; `None` for nothing.
     """
@@ -29,28 +29,28 @@ class Hold:
 
     @property
     def lost_keys(self) -> str:
-        """The leases that were lost, for an error."""
+        """The lost leases, for an error."""
         return ", ".join(repr(ticket.key) for ticket in self.tickets if ticket.lost)
 
 
 @dataclass(eq=False, slots=True)
 class LeaseTicket:
-    """One update's place at one lease.
+    """One update's place in the queue of one lease.
 
     Attributes:
         key: The lease's `_id`.
         name: The worker's name and the number of the ticket.
         update_id: The update.
-        hold: What it is a part of.
-        since: When the server was asked for it, or last renewed it, by the loop's clock: it lasts for a period from
-            then on at least.
+        hold: The hold that it belongs to.
+        since: When it was requested or last renewed, by the loop's clock: from then on, it lasts for at least one
+            period.
         told: Set when the lease was handed over, or when it is time to ask again.
         asked: Set when the server has been asked for the lease.
         held: Whether this ticket holds the lease.
         left: Milliseconds until the lease of another holder expires.
         lost: Whether this ticket held the lease, let it expire, and another one took over.
         error: Why the server refuses to change the lease.
-        may_be_read: Set when the server has probably changed the lease, or has answered.
+        may_be_read: Set when the server has answered, or has probably changed the lease.
     """
 
     key: str

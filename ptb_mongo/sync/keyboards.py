@@ -1,4 +1,4 @@
-"""Reads the newest keyboards and callback queries, as many as PTB's cache holds, however many are stored."""
+"""Reads the newest keyboards and callback queries, as many as fit into PTB's cache, however many are stored."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ptb_mongo.sync.steps import Steps, portions
 
 __all__ = ["newest_keyboards"]
 
-_MORE: Final = 100  # than the cache holds: a few may be no keyboards
+_MORE: Final = 100  # more than fit into the cache: a few may not be keyboards
 
 
 async def newest_keyboards(
     driver: Driver, scope: CallbackDataScope, first: Sequence[bytes] | None, steps: Steps
 ) -> Newest:
-    """What is to be loaded into PTB's cache.
+    """The documents to load into PTB's cache.
 
     Args:
         driver: The database.
-        scope: The keyboards; is told of what is none.
-        first: All that is stored, if it has been read already.
-        steps: The steps in which it is looked at.
+        scope: The scope of the keyboards; reports what is not a keyboard.
+        first: All stored documents, if they have been read already.
+        steps: The steps in which to process them.
     """
     newest = Newest(scope.cache_size, scope.has_form)
     if first is None and scope.cache_size is not None:
@@ -38,9 +38,9 @@ async def newest_keyboards(
 
 
 async def _has_read_newest(driver: Driver, scope: CallbackDataScope, newest: Newest, most: int, steps: Steps) -> bool:
-    """Reads the newest ones; returns whether all others can be left alone.
+    """Reads the newest ones; returns whether all others can be ignored.
 
-    They cannot if somebody has planted so many newer documents without the form of a keyboard.
+    They cannot be if somebody has planted many newer documents that do not have the form of a keyboard.
     """
     kinds: list[tuple[bool, str, float]] = [
         (False, "accessed_at", newest.now + HORIZON),

@@ -1,7 +1,7 @@
-"""How far the change stream lags behind: milliseconds, or more where the server, this machine or this process is busy.
+"""How far the change stream lags behind: milliseconds, or more if the server, this machine or this process is busy.
 
 Pure: the times are passed in. The clocks of the server and of this machine need not agree, so each event is compared
-with the quickest one of the last minutes. After a failover to a server whose clock is behind, events seem delayed until
+with the fastest one of the last minutes. After a failover to a server whose clock is behind, events seem delayed until
 those minutes have passed.
 """
 
@@ -11,9 +11,9 @@ from typing import Final
 
 __all__ = ["Lag"]
 
-_USUAL: Final = 0.01  # seconds more than the quickest event
+_USUAL: Final = 0.01  # seconds more than the fastest event
 _BACK_TO_NORMAL: Final = 1.0  # seconds after the last delayed event
-_REMEMBERED: Final = 60.0  # seconds; the quickest event of this minute and the previous one is the measure
+_REMEMBERED: Final = 60.0  # seconds; the fastest event of this minute and the previous one is the reference
 
 
 class Lag:
@@ -25,11 +25,11 @@ class Lag:
         self._quickest = self._quickest_before = float("inf")
 
     def note(self, happened: float, now: float) -> None:
-        """An event has arrived.
+        """Notes the arrival of an event.
 
         Args:
-            happened: When the change was made, by the server's clock.
-            now: When the event arrived, by ours.
+            happened: The time of the change, by the server's clock.
+            now: The time of the event's arrival, by our clock.
         """
         if not 0 <= now - self._minute < _REMEMBERED:  # a minute later, or the clock was set
             self._minute = now

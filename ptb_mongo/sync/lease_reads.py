@@ -1,8 +1,8 @@
-"""Leases that are read before documents, in the same command: do they show that the documents were read under them?
+"""Leases that are read before documents, in the same command, to show that the documents were read under them.
 
-A lease is asked for and what it protects is read at the same time, on two connections. The server reads the collections
-of one command one after the other. So if the lease, which comes first, is seen in the hands of the one who asks for it,
-whatever is seen after it is what the holder before has left.
+A lease is requested and its protected data is read at the same time, on two connections. The server reads the
+collections of one command one after the other. So if the lease, which is read first, already belongs to the requester,
+everything read after it is what the previous holder has left.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["LeaseReads", "SeenLease"]
 
 
 class SeenLease(Moments):
-    """A lease, as one read shows it.
+    """A lease in one read.
 
     Args:
         key: Its `_id`.
 
     Attributes:
         id: Its `_id`.
-        holder: Who was seen to hold it.
-        is_in_doubt: See `Replica`; none of its reads is.
+        holder: The holder in that read.
+        is_in_doubt: See `Replica`; always false.
     """
 
     is_in_doubt: Final = False
@@ -38,16 +38,16 @@ class SeenLease(Moments):
         self.holder: object = None
 
     def seen(self, holder: object, moment: int) -> None:
-        """A read that began at a moment shows who holds it."""
+        """Notes the holder in a read that began at a moment."""
         self.holder = holder
         self._know(moment)
 
 
 class LeaseReads:
-    """The leases, for a `Reader`: a `DocumentCollection`.
+    """The leases, as a `DocumentCollection` for a `Reader`.
 
     Args:
-        collection: Where they are.
+        collection: Their collection.
     """
 
     fields = ("holder",)

@@ -1,8 +1,8 @@
-"""How leases change: pipelines that the server runs, each in one step.
+"""How leases change: pipelines that the server runs, each atomically.
 
-Anybody may have written a lease, so no expression fails, whatever it finds. A lease counts as long as `until` is a date
-that a worker may have written: no further ahead than a renewal puts it. Among those that wait, only what has the form
-of a place counts; everything else is removed. A lease that nobody holds by these rules is free.
+Anybody may have written a lease, so no expression fails, whatever it finds. A lease is valid as long as `until` is a
+date that a worker may have written, no further ahead than a renewal sets it. In `waiting`, only elements that have the
+form of a place count; everything else is removed. A lease without a valid holder is free.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Final
 __all__ = ["MARGIN", "acquiring", "handing_over", "renewing", "shown"]
 
 MARGIN: Final = 60.0
-"""Seconds that a lease may last longer than those of this worker: the clock of a new primary may be behind, and other
-workers may have another `lease_timeout` while they are replaced one by one."""
+"""Seconds by which a lease may last longer than those of this worker: a new primary's clock may be behind, and other
+workers may have a different `lease_timeout` while they are being replaced one by one."""
 _WHOLE: Final = ["int", "long"]
 
 _Pipeline = list[dict[str, Any]]
@@ -29,7 +29,7 @@ def _if(condition: Any, then: Any, otherwise: Any) -> dict[str, Any]:
 
 
 def _lasts(until: str, timeout: float) -> dict[str, Any]:
-    """Whether a lease or a place has not expired, and can be a worker's."""
+    """Whether a lease or a place has not expired, and may have been written by a worker."""
     is_date = {"$eq": [{"$type": until}, "date"]}
     return {"$and": [is_date, {"$gt": [until, "$$NOW"]}, {"$lte": [until, _later(timeout + MARGIN)]}]}
 
@@ -42,7 +42,7 @@ def _is_place(timeout: float) -> dict[str, Any]:
 
 
 def _elements(timeout: float, **condition: Any) -> dict[str, Any]:
-    """The places that count, and meet one more condition."""
+    """The valid places that meet one more condition."""
     waiting = _if({"$isArray": "$waiting"}, "$waiting", [])
     cond = {"$and": [_is_place(timeout), *([dict(condition)] if condition else [])]}
     return {"$filter": {"input": waiting, "cond": cond}}
@@ -53,7 +53,7 @@ def _waiting_without(ticket: Any, timeout: float) -> dict[str, Any]:
 
 
 def acquiring(ticket: str, update_id: int, timeout: float) -> _Pipeline:
-    """Joins the updates that wait for a lease; if it is free, the first of them gets it. May be repeated."""
+    """Adds an update to those waiting for a lease; if the lease is free, the first one gets it. May be repeated."""
     place = {"update_id": update_id, "ticket": ticket, "until": _later(timeout)}
     held = _lasts("$until", timeout)
     mine = {"$and": [held, {"$eq": ["$holder", ticket]}]}
@@ -62,7 +62,7 @@ def acquiring(ticket: str, update_id: int, timeout: float) -> _Pipeline:
 
 
 def handing_over(ticket: str, timeout: float) -> _Pipeline:
-    """Leaves a lease, held or waited for; the next update gets it."""
+    """Gives up a lease or a place in its queue; the next update gets the lease."""
     free = {"$or": [{"$eq": ["$holder", ticket]}, {"$not": [_lasts("$until", timeout)]}]}
     return [{"$set": {"waiting": _waiting_without(ticket, timeout), "free": free}}, *_next_one_holds_it(timeout)]
 
@@ -71,12 +71,12 @@ def _next_one_holds_it(timeout: float) -> _Pipeline:
     """If the lease is free, gives it to the waiting update with the smallest number."""
     first = {"$eq": ["$$this.update_id", "$first"]}
     return [
-        {"$set": {"first": {"$min": "$waiting.update_id"}}},  # once, and not for each place
+        {"$set": {"first": {"$min": "$waiting.update_id"}}},  # once, not for each place
         {"$set": {"next": {"$arrayElemAt": [{"$filter": {"input": "$waiting", "cond": first}}, 0]}}},
         {
             "$set": {
                 "holder": _if("$free", {"$ifNull": ["$next.ticket", None]}, "$holder"),
-                # Not a whole period anew: who has died while it waited keeps nobody waiting for longer than that.
+                # Not a whole new period: a worker that died while waiting must not delay others any longer.
                 "until": _if("$free", {"$ifNull": ["$next.until", None]}, "$until"),
                 "waiting": _if("$free", _waiting_without("$next.ticket", timeout), "$waiting"),
             }
@@ -86,7 +86,7 @@ def _next_one_holds_it(timeout: float) -> _Pipeline:
 
 
 def renewing(ticket: str, timeout: float) -> _Pipeline:
-    """Renews a lease, or a place among those that wait for it."""
+    """Renews a lease or a place in its queue."""
     renewed = {"$mergeObjects": ["$$this", {"until": _later(timeout)}]}
     is_ours = {"$and": [{"$eq": [{"$type": "$$this"}, "object"]}, {"$eq": ["$$this.ticket", ticket]}]}
     waiting = _if({"$isArray": "$waiting"}, "$waiting", [])
@@ -101,9 +101,9 @@ def renewing(ticket: str, timeout: float) -> _Pipeline:
 
 
 def shown(tickets: Sequence[str], timeout: float) -> dict[str, Any]:
-    """A projection that shows who holds a lease, which of some tickets wait, and when to ask again.
+    """A projection that shows who holds a lease, which of the tickets are waiting, and when to ask again.
 
-    `left` is in milliseconds. Nothing that others have written gets here.
+    `left` is in milliseconds. Nothing that others have written is returned.
     """
     known = {"$literal": list(tickets)}
     held_by = _if({"$in": ["$holder", known]}, "$holder", None)

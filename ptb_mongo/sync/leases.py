@@ -1,11 +1,11 @@
-"""Leases: which of several workers handles the updates of one user now, and which one comes next.
+"""Leases: which of several workers is handling a user's updates now, and which one is next.
 
-There is one document for each user whose update is being handled or waits: it names the holder of the lease, when the
-lease expires, and which updates wait. All times are the server's. The holder hands the lease over to the waiting update
-with the smallest number, and the change stream tells that update's worker: nobody polls. Holders and waiting updates
-renew their place periodically; one that has not done so for `timeout` seconds has expired and is skipped.
+There is one document for each user with an update in progress or waiting: it names the holder of the lease, when the
+lease expires, and the waiting updates. All times are the server's. The holder hands the lease over to the waiting
+update with the smallest number, and the change stream tells that update's worker: nobody polls. Holders and waiting
+updates renew their place periodically; one that has not done so for `timeout` seconds has expired and is skipped.
 
-Anybody may have written a lease: see `lease_updates`. What is wrong with one concerns nobody but those who wait for it.
+Anybody may have written a lease: see `lease_updates`. A broken one affects only those who wait for it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ SHORTEST: Final = 0.5
 _A_LITTLE: Final = 0.02  # seconds: the server's clock counts milliseconds
 _PATIENCE: Final = 5.0  # seconds that an update waits for an answer
 _RENEWALS: Final = 3  # during `timeout`
-_SURE: Final = 0.9  # the part of `timeout` for which a lease is not in doubt: clocks do not go exactly alike
-# Seconds by which a request for leases is ahead of a read that they should protect: the server takes as long for them.
+_SURE: Final = 0.9  # the part of `timeout` for which a lease is not in doubt, as clocks differ slightly in speed
+# Seconds by which a request for leases precedes a read that they should protect: the server needs as long for them.
 _HEAD_START: Final = 0.002
 _FOR_EACH: Final = 0.0001
 
 Read = Callable[[Mapping[DocumentCollection, Sequence[SeenLease]]], Coroutine[Any, Any, None]]
-"""Reads some leases, and after them what they protect."""
+"""Reads leases, followed by what they protect."""
 
 
 class Leases:
@@ -50,9 +50,9 @@ class Leases:
 
     Args:
         driver: The database.
-        collection: Where the leases are.
-        worker: This worker's name, which all of its tickets begin with.
-        timeout: Seconds without a renewal after which a lease, or a place among those that wait, expires.
+        collection: The collection of the leases.
+        worker: This worker's name, the beginning of all of its tickets.
+        timeout: Seconds without a renewal after which a lease, or a place in its queue, expires.
     """
 
     def __init__(self, driver: Driver, collection: str, worker: str, timeout: float) -> None:
@@ -70,12 +70,12 @@ class Leases:
 
     @contextlib.asynccontextmanager
     async def hold(self, keys: Collection[str], update_id: int, read: Read | None = None) -> AsyncIterator[Hold]:
-        """Acquires leases when it is the turn of this update, and releases them at the end, without waiting for that.
+        """Acquires leases when it is this update's turn, and releases them at the end in the background.
 
         Args:
             keys: The leases; all workers acquire them in the same order, so that there is no deadlock.
-            update_id: Of the updates that wait, the smallest is next.
-            read: Reads what a lease protects, after the lease; called if there is just one, while that is asked for.
+            update_id: The update's number; the smallest one of those waiting is next.
+            read: Reads a lease and then what it protects; called if there is only one, while that is being requested.
 
         Yields:
             The leases.
@@ -99,14 +99,14 @@ class Leases:
         finally:
             for ticket in hold.tickets:
                 del self._tickets[ticket.name]
-            if hold.tickets:  # nobody here waits for that; `close` does
+            if hold.tickets:  # only `close` waits for that
                 self._run(self._leave(hold))
 
     async def confirm(self, hold: Hold) -> bool:
-        """Whether leases were held until now; the server is asked only if they may have expired.
+        """Whether leases have been held until now; asks the server only if they may have expired.
 
         Raises:
-            UnavailableError: If that cannot be told now.
+            UnavailableError: If that cannot be determined now.
         """
         ends = asyncio.get_running_loop().time() - _SURE * self._timeout
         doubtful = [ticket for ticket in hold.tickets if not ticket.lost and ticket.since <= ends]
@@ -140,7 +140,7 @@ class Leases:
     # -- acquiring --------------------------------------------------------------------------------------
 
     async def _acquire_and_read(self, ticket: LeaseTicket, read: Read) -> bool:
-        """Acquires a lease and reads what it protects; returns whether that was read while it was held."""
+        """Acquires a lease and reads what it protects; returns whether the read took place while it was held."""
         lease = SeenLease(ticket.key)
 
         async def read_after_it() -> None:
@@ -162,7 +162,7 @@ class Leases:
             await self._acquired.submit(ticket)
             if ticket.error is not None:
                 raise ticket.error
-            if not ticket.held:  # there is a holder, who may have died
+            if not ticket.held:  # there is another holder, which may have died
                 with contextlib.suppress(asyncio.TimeoutError):
                     await wait_at_most(ticket.left / 1000 + _A_LITTLE, ticket.told.wait())
             if ticket.held:
@@ -184,7 +184,7 @@ class Leases:
     async def _acquire_at_most_twice(self, tickets: list[LeaseTicket]) -> None:
         try:
             await self._acquire_free(tickets)
-        except UnavailableError:  # there may be another primary by now
+        except UnavailableError:  # there may be a new primary by now
             await self._acquire_free(tickets)
 
     async def _acquire_free(self, tickets: list[LeaseTicket]) -> None:
@@ -196,12 +196,12 @@ class Leases:
         if others := [ticket for ticket in tickets if not ticket.held and ticket.error is None]:
             found = await self._found(others)
             for ticket in others:
-                lease = found.get(ticket.key, {})  # it may have been deleted since: then it is asked for again
+                lease = found.get(ticket.key, {})  # if it has been deleted since, it is requested again
                 ticket.held = ticket.held or lease.get("holder") == ticket.name
                 ticket.left = int(lease.get("left", 0))
 
     async def _found(self, tickets: Collection[LeaseTicket]) -> dict[str, dict[str, Any]]:
-        """The leases that some tickets are for, as far as they can be told."""
+        """The leases of some tickets, in the form of `shown`."""
         query = {"_id": {"$in": list({ticket.key for ticket in tickets})}}
         fields = shown([ticket.name for ticket in tickets], self._timeout)
         return {str(one["_id"]): one async for one in self._driver.find(self.collection, query, fields)}
@@ -284,12 +284,12 @@ class Leases:
             for ticket in tickets:
                 ticket.since = begun
             return
-        held = [ticket for ticket in tickets if ticket.held]  # what is granted while we read is not lost
+        held = [ticket for ticket in tickets if ticket.held]  # a lease that is granted while we read is not lost
         found = await self._found(tickets)
         for ticket in tickets:
             document = found.get(ticket.key, {})
             if ticket.name not in self._tickets or document.get("holder") == ticket.name:
-                ticket.since = begun  # it was released, or is still held
+                ticket.since = begun  # it has been released, or is still held
                 continue
             if ticket in held:
                 ticket.lost = True
@@ -311,7 +311,7 @@ class Leases:
 
 
 async def _in_time(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Stops waiting for a server that does not answer: others wait for the same batch."""
+    """Stops waiting for a server that does not answer; the batch goes on for others."""
     try:
         await wait_at_most(_PATIENCE, coroutine)
     except asyncio.TimeoutError as error:

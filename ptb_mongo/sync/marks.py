@@ -1,8 +1,8 @@
-"""Which updates are done: Telegram delivers again what it had no answer to, though it may have been handled.
+"""Which updates are done: Telegram repeats an update that it got no answer to, although it may have been handled.
 
-There is one document for each update that was delivered and is saved, for a day. It is read together with the data, and
-written in the background, those of many updates together; under a lease, before that is given back. So it says nothing
-of an update whose worker has died between the two: only a transaction does.
+For each update that was delivered and saved, there is one document, for a day. It is read together with the data, and
+written in the background, in batches; under a lease, before the lease is released. So if a worker dies between saving
+and that, the document is missing: only a transaction prevents this.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _RECENT: Final = 1000  # updates that this worker itself knows to be done
 
 
 class Mark(Moments):
-    """Whether an update is done, as one read shows it.
+    """Whether an update is done, according to one read.
 
     Args:
-        update_id: The update.
+        update_id: The update's id.
 
     Attributes:
         id: The same.
         is_done: Whether it was done.
-        is_in_doubt: See `Replica`; none of its reads is.
+        is_in_doubt: See `Replica`; always false.
     """
 
     is_in_doubt: Final = False
@@ -53,17 +53,17 @@ class Mark(Moments):
         self.is_done = False
 
     def seen(self, moment: int, *, is_done: bool) -> None:
-        """A read that began at a moment shows whether it is done."""
+        """Notes whether it was done, according to a read that began at a moment."""
         self.is_done = is_done
         self._know(moment)
 
 
 class Marks:
-    """The updates that are done; for a `Reader`, a `DocumentCollection`.
+    """The updates that are done, as a `DocumentCollection` for a `Reader`.
 
     Args:
         driver: The database.
-        collection: Where they are.
+        collection: Their collection.
     """
 
     fields = ("at",)
@@ -76,13 +76,13 @@ class Marks:
         self._written = Batcher(self._write_together, "ptb_mongo updates that are done")
 
     async def prepare(self) -> None:
-        """Has the server forget them in time."""
+        """Creates the index by which the server deletes them in time."""
         await self._driver.create_index(self.collection, "at", expireAfterSeconds=_REMEMBERED)
 
     def is_surely_new(self, update_id: int) -> bool:
-        """Whether an update hardly comes again: it is later than all others here, of which one has just been handled.
+        """Whether an update is very probably not a repeated one: its id is the highest here, and one was just handled.
 
-        What comes again was sent before those that have come since.
+        A repeated update has a lower id than those that have come since.
         """
         now = asyncio.get_running_loop().time()
         is_new = update_id > self._highest and now < self._handled_at + _BUSY
@@ -90,17 +90,17 @@ class Marks:
         return is_new
 
     def is_recent(self, update_id: int) -> bool:
-        """Whether an update was done by this worker, a short time ago."""
+        """Whether this worker has recently done an update."""
         return update_id in self._recent
 
     def done(self, update_id: int) -> None:
-        """An update is done."""
+        """Notes that an update is done."""
         self._recent[update_id] = None
         if len(self._recent) > _RECENT:
             del self._recent[next(iter(self._recent))]
 
     async def write(self, update_id: int) -> None:
-        """Lets the other workers know that an update is done; if that is not possible, it may be handled once more."""
+        """Lets the other workers know that an update is done; if that fails, it may be handled once more."""
         try:
             await self._written.submit(update_id)
         except PersistenceError as error:
@@ -129,10 +129,10 @@ class Marks:
             mark.seen(moment, is_done=mark.id in found)
 
     def could_not_be_used(self, mark: Mark, error: Exception, moment: int | None = None) -> None:  # noqa: ARG002
-        """See `DocumentCollection.could_not_be_used`; who cannot be told to be done, is not."""
+        """See `DocumentCollection.could_not_be_used`; an update counts as not done if it cannot be determined."""
         mark.seen(mark.now if moment is None else moment, is_done=False)
 
 
 def _is_date(at: object) -> bool:
-    """Whether the server may have set it: without one it is no mark, and would never expire."""
+    """Whether it is a date, as the server sets it: without one, it is not a mark, and would never expire."""
     return isinstance(at, (dtm.datetime, DatetimeMS))

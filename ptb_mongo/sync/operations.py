@@ -1,4 +1,4 @@
-"""The next write of a document: the difference between what is to be stored and what is there, and its guard."""
+"""The next write of a document: the difference between the pending and the stored version, and its guard."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ptb_mongo.replica.versions import PARTIAL, Version
 
 __all__ = ["DIVIDED", "OperationMaker", "Prepared"]
 
-# Changed paths in one document. A server takes about 10 ms for a thousand, and a second for ten times as many: with
-# more changes, an inner document is replaced whole. If that makes the update too large, or others keep changing it, it
-# is changed path by path after all.
+# Changed paths in one document. A server takes about 10 ms for a thousand, and a second for ten times as many: if there
+# are more, an inner document is replaced as a whole. If that makes the update too large, or if others keep changing it,
+# it is changed path by path after all.
 _MANY_PATHS: Final = 1000
 _MOST_PATHS: Final = 10_000
 DIVIDED: Final = 4
-"""The attempt from which on a document is changed path by path."""
+"""The attempt from which a document is changed path by path."""
 
 
 class Prepared(NamedTuple):
@@ -28,8 +28,8 @@ class Prepared(NamedTuple):
 
     Attributes:
         rev: The `rev` that it gives the document.
-        operation: What is sent.
-        is_first: Whether it only stamps a document that has no `rev`, so that the write that follows can suppose one.
+        operation: The operation to send.
+        is_first: Whether it only stamps a document that has no `rev`, so that the next write can expect one.
     """
 
     rev: str
@@ -38,11 +38,11 @@ class Prepared(NamedTuple):
 
 
 class OperationMaker:
-    """Makes the writes of a writer.
+    """Creates the writes of a writer.
 
     Args:
         name: The first part of every `rev`.
-        buries: Whether insertions of other processes may still arrive: then a deletion leaves a mark.
+        buries: Whether insertions of other processes may still arrive: then a deletion leaves a tombstone.
     """
 
     def __init__(self, name: str, buries: Callable[[], bool]) -> None:
@@ -51,17 +51,17 @@ class OperationMaker:
         self._count = 0
 
     def rename(self, name: str) -> None:
-        """From now on makes the writes of another writer: a document remembers the last write of each."""
+        """Makes all further writes those of another writer: a document remembers the last write of each writer."""
         self._name = name
 
     @property
     def last_rev(self) -> str:
-        """The `rev` of the last write, as if it was a whole one."""
+        """The `rev` of the last write, as if it was a complete one."""
         return f"{self._name}:{self._count}"
 
     @staticmethod
     def is_change(collection: Collection[Any], replica: Replica) -> bool:
-        """Whether what is pending differs from what is stored, whatever the form of that."""
+        """Whether the pending version differs from the stored one, apart from its form."""
         version = replica.pending
         if version is None or version.plain is None or version.touch or replica.may_arrive:
             return replica.is_unsaved
@@ -72,16 +72,16 @@ class OperationMaker:
     def make(
         self, collection: Collection[Any], replica: Replica, version: Version | None, attempt: int
     ) -> Prepared | None:
-        """The next write of a document; `None` if the database holds already what it must.
+        """The next write of a document; `None` if the database is already as wanted.
 
         Args:
             collection: Its collection.
-            replica: The document; it is told of the write.
-            version: What is to be stored: what is pending, or a part of it; `None` if only a `rev` is to be set.
-            attempt: How many writes before this one did not match.
+            replica: The document; it notes the write.
+            version: What to store: the pending version or a part of it; `None` to set only a `rev`.
+            attempt: How many earlier writes did not match.
         """
         rev = f"{self._name}:{self._count + 1}"
-        # The lack of a rev identifies no version: a document that others delete and make anew lacks it, too.
+        # A missing rev does not identify a version: a document that others delete and create again lacks it, too.
         is_first = replica.base is not None and type(replica.rev) is not str and version is not None
         if is_first or version is None or version is not replica.pending:
             rev += PARTIAL
@@ -111,12 +111,12 @@ class OperationMaker:
 
 def _insertion(collection: Collection[Any], replica: Replica, version: Version | None, rev: str) -> Operation | None:
     if version is None or version.plain is None:
-        # An update that may still arrive will match no document; an insertion will not, if there is a mark. While
-        # something is pending, and was refused, an earlier version of that may arrive: the next one follows it.
+        # An update that may still arrive will match no document, and an insertion will fail if there is a tombstone.
+        # While a refused version is pending, an earlier version of it may arrive; the next one follows it.
         is_to_be_missing = replica.pending is None and replica.sent.may_insert
         return Insert(replica.id, {BURIED_FIELD: True, "rev": rev}) if is_to_be_missing else None
     if version.plain == collection.canonical(None) and not replica.may_arrive:
-        return None  # it equals what a missing document stands for
+        return None  # it equals what a missing document represents
     return Insert(replica.id, {**version.plain, "rev": rev})
 
 
@@ -145,11 +145,11 @@ def _update(
 
 
 def _revs(replica: Replica, rev: str) -> dict[str, Any]:
-    """The `revs` to set, if this is the first write after those of others."""
+    """The `revs` to set if this is the first write after another writer's."""
     revs = replica.revs_after(rev)
     return {"revs": list(revs)} if revs != replica.revs else {}
 
 
 def _has(rev: Any) -> dict[str, Any]:
-    """A filter by `rev`; `None` matches a document that has none."""
+    """A filter by `rev`; `None` matches a document without one."""
     return {"rev": rev if rev is None or type(rev) is str else {"$eq": rev}}

@@ -1,4 +1,4 @@
-"""One pass over the unsaved documents of a collection: what was tried in vain, and which part of a document is next."""
+"""One pass over the unsaved documents of a collection: what has failed, and which part of a document is next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptb_mongo.sync.tickets import Ticket
 
 __all__ = ["Pass"]
 
-_IN_VAIN: Final = 8  # more than `DIVIDED`, as another kind of filter is tried from then on
+_IN_VAIN: Final = 8  # more than `DIVIDED`, from which another kind of filter is tried
 
 
 @dataclass(slots=True)
@@ -26,11 +26,11 @@ class Pass:
     Attributes:
         collection: The collection.
         ticket: Gets the errors.
-        is_answered: Whether the server has answered to a write: there may be nothing to be written after all.
-        attempts: How often each document was found to be changed by others.
-        refused: The documents that were refused for their own sake.
-        sent: Of which version each document's whole, or its parts, were sent: what is pending may have changed since.
-        doubted: The documents that were refused while others were accepted: it may be for their own sake.
+        is_answered: Whether the server has answered a write: there may turn out to be nothing to write.
+        attempts: How often each document had been changed by others.
+        refused: The documents that were refused because of their content.
+        sent: The version of each document that was sent, whole or in parts: the pending one may have changed since.
+        doubted: The documents that were refused while others were accepted, possibly because of their content.
     """
 
     collection: Collection[Any]
@@ -45,11 +45,11 @@ class Pass:
     _unmatched: dict[Replica, tuple[object, int]] = field(default_factory=dict)
 
     def refuse(self, replica: Replica, error: DocumentError) -> None:
-        """What is pending of a document is refused for its own sake: it stays pending, and is reported once."""
+        """Notes that the pending version is refused because of its content; it stays pending, and is reported once."""
         self._refuse(replica, error, replica.pending, None)
 
     def refuse_changes(self, replica: Replica, error: DocumentError) -> None:
-        """What was sent of a document, and is not saved, is refused; what has changed since then is not."""
+        """Notes that the changes that were sent and not saved are refused; later changes are not."""
         sent = self.sent.get(replica, replica.pending)
         if sent is None or sent.plain is None:
             self._refuse(replica, error, sent, None)
@@ -57,7 +57,7 @@ class Pass:
         try:
             paths = self.collection.changed_paths(replica.base, sent.plain)
             what = dump({"changes": [[path, *_at(sent.plain, path)] for path in paths]})
-        except Exception:  # noqa: BLE001  (what has changed may be the very trouble)
+        except Exception:  # noqa: BLE001  (the change itself may be the problem)
             what = None
         self._refuse(replica, error, sent, what)
 
@@ -70,7 +70,7 @@ class Pass:
     # -- parts ------------------------------------------------------------------------------------------
 
     def version(self, replica: Replica) -> Version | None:
-        """What is to be stored next of a document: what is pending, or a part of it; `None` if only a `rev` is."""
+        """What to store next of a document: the pending version or a part of it; `None` to set only a `rev`."""
         pending, division = replica.pending, self._divisions.get(replica)
         if division is None or division.current is None or pending is None or pending.plain is None:
             self.sent[replica] = pending
@@ -81,19 +81,19 @@ class Pass:
         return Version(plain, dump(plain), yields=pending.yields)
 
     def is_divided(self, replica: Replica) -> bool:
-        """Whether what `version` says is a part of a document."""
+        """Whether `version` returns only a part of a document."""
         division = self._divisions.get(replica)
         return division is not None and division.current is not None
 
     def was_done(self, replica: Replica) -> None:
-        """What `version` said is stored."""
+        """Notes that what `version` returned is stored."""
         if (division := self._divisions.get(replica)) is not None and division.current is not None:
             division.was_done()
 
     def divides(self, replica: Replica, error: DocumentError) -> bool:
-        """Whether a document is to be tried again, as what `version` said was refused for its own sake.
+        """Whether to try a document again after what `version` returned was refused because of its content.
 
-        That is, a part of it; or all of it, if it has changed since it was sent, as then nothing was said about it.
+        Then a part of it is tried, or all of it if it has changed since it was sent, which nobody has refused yet.
 
         Args:
             replica: The document.
@@ -112,11 +112,11 @@ class Pass:
         if division is None:
             return False
         if division.current is None and not division.refused:
-            division.refused.append(())  # all of it together
+            division.refused.append(())  # the document as a whole
         return division.current is not None
 
     def refusal_of_parts(self, replica: Replica) -> DocumentError | None:
-        """Why a document or some parts of it were refused, once all others are stored; `None` if none was."""
+        """Why a document or parts of it were refused, once all other parts are stored; `None` if none was refused."""
         division, error = self._divisions.get(replica), self._reasons.get(replica)
         if error is None or (division is not None and (division.current is not None or not division.refused)):
             return None
@@ -124,20 +124,20 @@ class Pass:
         more = f" (and {len(others)} more of its changes are not saved)" if others else ""
         return DocumentError(f"{error.reason}{more}", path=error.path or ".".join(first))
 
-    # -- what matches nothing ---------------------------------------------------------------------------
+    # -- writes that match nothing ----------------------------------------------------------------------
 
     def did_not_match(self, replica: Replica) -> None:
-        """A document is not what its write supposed."""
+        """Notes that a document was not as its write expected."""
         self.attempts[replica] = self.attempts.get(replica, 0) + 1
         supposed = _supposed(replica)
         before, times = self._unmatched.get(replica, (None, 0))
         self._unmatched[replica] = supposed, times + 1 if before == supposed else 1
 
     def refusal(self, replica: Replica) -> DocumentError | None:
-        """Why a document is left alone; `None` if it is not.
+        """Why to give up on a document for now; `None` to go on.
 
-        It is, by what was read of it, what its writes have supposed in vain all the time: it holds something that no
-        filter finds, of a type that is no longer in use, say.
+        That is the case if reads show exactly what its writes keep expecting in vain: it contains something that no
+        filter matches, for example a value of an obsolete type.
         """
         supposed, times = self._unmatched.get(replica, (None, 0))
         if times < _IN_VAIN or replica.is_stale or supposed != _supposed(replica):
@@ -157,7 +157,7 @@ def _supposed(replica: Replica) -> object:
 
 
 def _at(document: Any, path: Sequence[str]) -> list[Any]:
-    """What a document holds at a path; nothing if it holds nothing there."""
+    """The value in a document at a path, in a list; an empty list if there is none."""
     for name in path:
         if type(document) is not dict or name not in document:
             return []

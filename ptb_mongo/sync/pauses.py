@@ -1,4 +1,4 @@
-"""Until when what was refused is left alone: longer each time. Pure: the times are passed in."""
+"""How long to leave alone what was refused: longer each time. Pure: the times are passed in."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class _Pause(NamedTuple):
 
 
 class Pauses(Generic[K]):
-    """Pauses that double, of several things.
+    """Doubling pauses, one for each key.
 
     Args:
-        first: Seconds of the first pause.
-        longest: Seconds of the longest.
+        first: The first pause, in seconds.
+        longest: The longest pause, in seconds.
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -33,27 +33,27 @@ class Pauses(Generic[K]):
         return bool(self._pauses)
 
     def begin(self, key: K, now: float) -> None:
-        """Something was refused, for the first time or again."""
+        """Begins a pause: something was refused, for the first time or again."""
         before = self._pauses.get(key)
         seconds = self._first if before is None else min(2 * before.seconds, self._longest)
         self._pauses[key] = _Pause(seconds, now + seconds)
 
     def end(self, key: K) -> None:
-        """It was not refused: the next pause is a short one."""
+        """Ends a pause: it was not refused, so the next pause is a short one."""
         if self._pauses:
             self._pauses.pop(key, None)
 
     def until(self, key: K) -> float:
-        """When its pause is over; in the past if it has none."""
+        """When the pause is over; in the past if there is none."""
         pause = self._pauses.get(key)
         return float("-inf") if pause is None else pause.until
 
     def interrupt(self, key: K) -> None:
-        """A pause is over now; the next one is as long as it would have been."""
+        """Ends a pause now; the next one is as long as it would have been."""
         if (pause := self._pauses.get(key)) is not None:
             self._pauses[key] = _Pause(pause.seconds, float("-inf"))
 
     def interrupt_all(self) -> None:
-        """All pauses are over now."""
+        """Ends all pauses now."""
         for key in list(self._pauses):
             self.interrupt(key)

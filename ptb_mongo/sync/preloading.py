@@ -15,16 +15,16 @@ from ptb_mongo.sync.steps import Steps, ahead, portions
 __all__ = ["Preload"]
 
 _TOGETHER: Final = 5000  # documents in one query
-_MERGED: Final = 25  # documents that are merged without a look at the clock
+_MERGED: Final = 25  # documents that are merged between two looks at the clock
 
 
 class _Batch(NamedTuple):
-    """Some of the documents that are wanted.
+    """Some of the wanted documents.
 
     Attributes:
         keys: Their keys.
-        unknown: The keys of those of which nothing was known when they were read.
-        raws: What is stored of these; `None` if one of them cannot be read together with the others.
+        unknown: The keys of those about which nothing was known when they were read.
+        raws: The stored documents of `unknown`; `None` if one of them cannot be read together with the others.
     """
 
     keys: Sequence[int]
@@ -36,10 +36,10 @@ class Preload:
     """Loads documents into live objects.
 
     Args:
-        driver: Reads those of which nothing is known.
+        driver: Reads documents about which nothing is known.
         reader: Reads the others.
-        scope: Which data.
-        live: Returns the live object of a key.
+        scope: The scope.
+        live: Returns the live object for a key.
     """
 
     def __init__(self, driver: Driver, reader: Reader, scope: DataScope[Any], live: Callable[[int], Any]) -> None:
@@ -50,7 +50,7 @@ class Preload:
         self._steps = Steps()
 
     async def load(self, keys: Iterable[int]) -> None:
-        """Loads them.
+        """Loads documents.
 
         Raises:
             UnavailableError: If no server answers.
@@ -73,12 +73,12 @@ class Preload:
                 try:
                     (raws,) = await self._driver.raw_documents([ByIds(scope.collection, unknown, scope.fields)])
                 except Exception as error:
-                    if not is_for_one_read(error):  # otherwise each is read by the reader
+                    if not is_for_one_read(error):  # otherwise, the reader reads each one
                         raise
             yield _Batch(keys, unknown, raws)
 
     async def _take_in(self, unknown: Sequence[int], raws: Sequence[bytes]) -> None:
-        """Takes in documents of which nothing was known; what was told meanwhile has a replica, and is read again."""
+        """Takes in documents that were unknown; those reported meanwhile have a replica, and are read again."""
         others: list[bytes] = []
         for some in portions(raws):
             others += self._scope.filled_unused(some, self._live)
@@ -92,7 +92,7 @@ class Preload:
             await self._steps.pause()
 
     async def _merge(self, keys: Sequence[int]) -> None:
-        """Reads what is stale, and merges what is known into the live objects."""
+        """Reads stale documents, and merges what is known into the live objects."""
         while stale := [one for key in keys if (one := self._scope.replica(key, key)).is_stale]:
             await self._reader.read({self._scope: stale})
         for start in range(0, len(keys), _MERGED):

@@ -1,4 +1,4 @@
-"""A folder for files that are their owner's alone; it may lie where others can put things, too."""
+"""A folder for files that only their owner can access, even if it is in a place where others can put files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["make", "owner_of_new_files", "prepare"]
 
 
 def prepare(folder: Path) -> None:
-    """Creates a folder if necessary, and tries whether files can be written there.
+    """Creates a folder if necessary, and checks that files can be written there.
 
     Raises:
-        ConfigurationError: If not.
+        ConfigurationError: If they cannot.
     """
     try:
         make(folder)
@@ -29,10 +29,10 @@ def prepare(folder: Path) -> None:
 
 
 def make(folder: Path) -> None:
-    """Creates a folder if necessary, and those that it lies in, for their owner alone.
+    """Creates a folder and its parents if necessary, accessible only to their owner.
 
     Raises:
-        OSError: If it cannot be created, or is none, or is a link.
+        OSError: If it cannot be created, is not a folder, or is a link.
     """
     missing = []
     at = folder
@@ -48,10 +48,10 @@ def make(folder: Path) -> None:
 
 
 def owner_of_new_files(folder: Path) -> int:
-    """Whose a file is that this process creates: on a network file system not always its own user's.
+    """The owner of a file that this process creates: on a network file system, not always the process's own user.
 
     Raises:
-        OSError: If none can be created.
+        OSError: If no file can be created.
     """
     descriptor, name = tempfile.mkstemp(".partial", "ptb_mongo-", folder)
     try:

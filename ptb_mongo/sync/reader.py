@@ -1,4 +1,4 @@
-"""Batches reads: what is asked for while a read is in progress is read next, from all collections at once."""
+"""Batches reads: documents requested while a read is in progress are read next, from all collections at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["DocumentCollection", "Reader", "Wanted"]
 
 _TOGETHER: Final = 50  # documents that are taken in without a pause
 _PATIENCE: Final = 2.0  # seconds that an update waits for a read before it continues with what is loaded
-_MOST_READS: Final = 3  # that an update waits for: one in progress, its own, and one more if a write came in between
+_MOST_READS: Final = 3  # that an update waits for: one in progress, its own, and one more if a write intervened
 
 
 class DocumentCollection(Protocol):
@@ -34,22 +34,22 @@ class DocumentCollection(Protocol):
 
     @property
     def fields(self) -> Sequence[str]:
-        """The fields that are read."""
+        """The fields to read."""
 
     def answered(self, asked: Iterable[tuple[Any, int]], raws: Iterable[bytes], *, lasts: bool) -> None:
-        """Takes in what was read; each document comes with the moment when its read began.
+        """Takes in what was read.
 
         Args:
-            asked: What was to be read.
-            raws: What there is.
-            lasts: Whether a majority has it, so that no election undoes it.
+            asked: The requested documents, each with the moment when its read began.
+            raws: The documents that exist.
+            lasts: Whether a majority has them, so that no election can undo them.
         """
 
     def lost(self, asked: Sequence[Any], raws: Sequence[bytes]) -> Sequence[Any]:
-        """Which of some documents that were stored are not among those that were read."""
+        """Of the documents asked for, those that were stored before and are not among those read."""
 
     def could_not_be_used(self, replica: Any, error: Exception, moment: int | None = None) -> None:
-        """A document made an error that is its own trouble.
+        """Handles an error that concerns one document only.
 
         Args:
             replica: The document.
@@ -59,7 +59,7 @@ class DocumentCollection(Protocol):
 
 
 Wanted = Mapping[DocumentCollection, Sequence["Replica | SeenLease"]]
-"""The documents to be read, by collection."""
+"""The documents to read, by collection."""
 
 
 class Reader:
@@ -70,7 +70,7 @@ class Reader:
         availability: Whether the server answers.
 
     Attributes:
-        why_lost: Says why documents are missing that were stored; `None` if they were deleted.
+        why_lost: Returns why documents are missing that had been stored; `None` if they were deleted.
     """
 
     def __init__(self, driver: Driver, availability: Availability) -> None:
@@ -82,15 +82,15 @@ class Reader:
         self._answers = 0
 
     async def refresh(self, wanted: Wanted, *, every: bool) -> None:
-        """Reads the documents that somebody else may have written; waits no longer than an update can.
+        """Reads documents that somebody else may have written; waits only as long as an update can.
 
         Args:
             wanted: The documents.
             every: Whether to read all of them, stale or not.
 
         Raises:
-            UnavailableError: If no server answers in time; the documents are stale then.
-            RefusedError: If the server refuses it; likewise.
+            UnavailableError: If no server answers in time; the documents are then stale.
+            RefusedError: If the server refuses the read; likewise.
         """
         try:
             await self._in_time(self._refresh(wanted, every=every), self._answers_so_far())
@@ -120,14 +120,14 @@ class Reader:
             raise lost from error
 
     def _answers_so_far(self) -> Callable[[], object]:
-        """A function whose result changes while the server answers others and is only slow; twice at most."""
+        """A function whose result changes, at most twice, while the server is slow but answers other reads."""
         most = self._answers + _MOST_READS - 1
         return lambda: min(self._answers, most)
 
     async def _refresh(self, wanted: Wanted, *, every: bool) -> None:
         begun = {replica: replica.now for replicas in wanted.values() for replica in replicas}
 
-        def is_missing(replica: Replica | SeenLease) -> bool:  # otherwise a read that began later has shown it
+        def is_missing(replica: Replica | SeenLease) -> bool:  # otherwise, a later read has shown it
             return not replica.is_read_since(begun[replica]) and (every or replica.is_stale)
 
         while missing := {
@@ -143,7 +143,7 @@ class Reader:
         for wanted in several:
             for source, replicas in wanted.items():
                 together.setdefault(source, {}).update(dict.fromkeys(replicas))
-        # Leases come first: what is read after them is what they protect.
+        # Leases come first, as what they protect must be read after them.
         together = dict(sorted(together.items(), key=lambda item: not isinstance(item[0], LeaseReads)))
         self._check_server()
         try:
@@ -155,7 +155,7 @@ class Reader:
         self._answers += 1
 
     async def read(self, wanted: Wanted) -> None:
-        """Reads documents, and passes them to their collections; where writes are in doubt, what a majority has.
+        """Reads documents, and passes them to their collections; if writes are in doubt, reads what a majority has.
 
         Raises:
             UnavailableError: If no server answers.
@@ -191,7 +191,7 @@ class Reader:
         asked: Mapping[DocumentCollection, Sequence[tuple[Replica | SeenLease, int]]],
         error: Exception,
     ) -> None:
-        """Reads each half of some documents, as one of them cannot be read together with others, or not at all."""
+        """Reads documents in two halves, as one of them cannot be read together with others, or not at all."""
         several = [(source, replica) for source, replicas in wanted.items() for replica in replicas]
         if len(several) == 1:
             if isinstance(error, RefusedError):
@@ -211,15 +211,15 @@ class Reader:
 
 
 async def _deleted() -> None:
-    """What is missing was deleted."""
+    """Says that missing documents were deleted."""
 
 
 def _portions(
     asked: Sequence[tuple[Replica | SeenLease, int]], raws: Sequence[bytes]
 ) -> Iterator[tuple[Sequence[tuple[Replica | SeenLease, int]], Sequence[bytes]]]:
-    """Documents that were asked for, in portions, each with what was read of it.
+    """The requested documents, in portions, each with what was read of it.
 
-    What cannot be matched by its `_id`, as others may write that in another form, is one portion.
+    Those that cannot be matched by `_id`, which others may write in a different form, make up one portion.
     """
     if len(asked) <= _TOGETHER:
         yield asked, raws
@@ -238,7 +238,7 @@ def _portions(
 
 
 def _by_id(raws: Iterable[bytes]) -> tuple[dict[Any, bytes], list[bytes]]:
-    """Documents by their `_id`, and those that have none of ours."""
+    """Documents by their `_id`, and those whose `_id` is not one of ours."""
     by_id, odd = {}, []
     for raw in raws:
         try:

@@ -1,4 +1,4 @@
-"""Retries, with growing pauses: the one place that decides how long they are."""
+"""Retries with growing pauses: the one place that decides their length."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def retry_forever(attempt: Callable[[], Awaitable[None]], failed: Callable
         if error is not None:
             failed(error)
 
-    async def once() -> None:  # tenacity awaits only what it knows to be a coroutine function
+    async def once() -> None:  # tenacity awaits only what it recognizes as a coroutine function
         await attempt()
 
     pause = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)

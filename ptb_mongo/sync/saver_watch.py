@@ -1,7 +1,7 @@
-"""The shell of `Heartbeat`: its timers, the one line in the log, and what a stop says.
+"""The shell of `Heartbeat`: its timers, the single log message, and what a stop reports.
 
-While PTB's saver is dead, what updates were given is saved in its place: a restart, which alone revives it, would lose
-the rest. Deletions and the states of conversations wait in PTB, out of reach.
+While PTB's saver is dead, this saves the objects that updates have used in its place: only a restart revives the saver,
+and would lose them. Deletions and conversation states stay in PTB, out of reach.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ptb_mongo.sync.heartbeat import Heartbeat, Key, uncopyable
 __all__ = ["EACH_TIME", "SaverWatch"]
 
 _LOGGER = get_logger(__name__)
-_CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, in which the event loop must not have been blocked
-_LATE: Final = 1.0  # seconds that a timer is late if the event loop was blocked
-EACH_TIME: Final = "bot_data"  # what every update and every job gets
-_SHORTEST: Final = 1.0  # seconds between two saves in place of PTB's
+_CONFIRM: Final = 5.0  # seconds between a suspicion and the alarm, during which the event loop must not be blocked
+_LATE: Final = 1.0  # seconds of a timer's delay that show that the event loop was blocked
+EACH_TIME: Final = "bot_data"  # every update and every job gets it
+_SHORTEST: Final = 1.0  # seconds at least between two saves in place of PTB's
 _TRIED_AT_MOST: Final = 2000
 _NAMED_AT_MOST: Final = 5
 
@@ -37,8 +37,8 @@ class SaverWatch:
     """Raises the alarm if PTB's saver has died.
 
     Args:
-        interval: Gives the seconds between two saves.
-        others: Gives more objects that PTB copies, by their names.
+        interval: Returns the seconds between two saves.
+        others: Returns more objects that PTB copies, by their names.
         save: Saves a live object: a scope, an id and the object.
 
     Attributes:
@@ -59,49 +59,49 @@ class SaverWatch:
         self._timer: asyncio.TimerHandle | None = None
         self._standing_in: asyncio.Task[None] | None = None
         self._refused: set[Key] = set()
-        self._has_broken_off = False  # a save has, but it is too early for the alarm
+        self._has_broken_off = False  # a save was aborted, but it is too early for the alarm
         self.is_saver_alive = True
 
     def starts(self) -> None:
-        """An application loads the data: it has a saver of its own, and objects that nobody has changed yet."""
+        """Notes that an application loads the data: it has its own saver, and objects that nobody has changed yet."""
         self._end()
         self._refused, self._has_broken_off, self.is_saver_alive = set(), False, True
 
     @property
     def is_alarmed(self) -> bool:
-        """Whether there is something to do with each update that comes."""
+        """Whether each update needs attention."""
         return self._has_broken_off or not self.is_saver_alive
 
     # -- what PTB does ----------------------------------------------------------------------------------
 
     def gives(self, scope: str, key: int, live: Any) -> None:
-        """An update or a job gets an object."""
+        """Notes that an update or a job gets an object."""
         if scope != EACH_TIME:
             self.heartbeat.gives((scope, key), live)
             return
         self.heartbeat.gives((scope, key), live, asyncio.get_running_loop().time())
         if not self.is_saver_alive:
-            self._begin_standing_in()  # again, if `flush` has ended that, and the bot goes on
+            self._begin_standing_in()  # again, if `flush` has ended it and the bot keeps running
         elif self._timer is None and (self._has_broken_off or self.heartbeat.overdue(self._interval()) is not None):
             self._suspect()
 
     def hands_over(self, scope: str, key: int) -> None:
-        """An object was copied."""
+        """Notes that PTB has copied an object."""
         self.heartbeat.hands_over((scope, key))
 
     def begins(self, saved: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
-        """A save has begun.
+        """Notes that a save has begun.
 
         Args:
-            saved: What PTB is going to await.
+            saved: The coroutine that PTB would await.
 
         Returns:
-            What it awaits instead.
+            The coroutine for PTB to await instead.
         """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return saved  # it is no saver that calls
+            return saved  # the caller is not PTB's saver
         if not self.heartbeat.begins():
             self._alarm(_BROKE_OFF)
         self._suspect()
@@ -127,13 +127,13 @@ class SaverWatch:
             await asyncio.sleep(max(self._interval(), _SHORTEST))
 
     async def save_unsaved(self) -> None:
-        """Saves what PTB has not handed over, if its last save broke off."""
+        """Saves what PTB has not handed over, if its last save was aborted."""
         self._note_broken_off()
         if self.is_saver_alive and not self.heartbeat.lost:
             return
         unsaved = {**self.heartbeat.lost, **self.heartbeat.given}
         self.heartbeat.lost, self.heartbeat.given = {}, {}
-        # What cannot be stored raises once. After that it is still what PTB cannot copy.
+        # What cannot be stored raises an error only once, but PTB still cannot copy it.
         still = {key for key in self._refused & unsaved.keys() if any(uncopyable({"": unsaved[key]}))}
         saved = [self._save(*key, live) for key, live in unsaved.items()]
         for (key, live), error in zip(
@@ -156,7 +156,7 @@ class SaverWatch:
     def _confirm(self, due: float) -> None:
         self._timer = None
         if asyncio.get_running_loop().time() - due > _LATE:
-            self._suspect()  # the loop was blocked, and PTB's saver as well
+            self._suspect()  # the loop was blocked, and so was PTB's saver
         elif self._has_broken_off or not self.heartbeat.is_awaited:
             self.heartbeat.breaks_off()
             self._alarm(_BROKE_OFF)
@@ -182,10 +182,10 @@ class SaverWatch:
     # -- the end ----------------------------------------------------------------------------------------
 
     def close(self) -> str | None:
-        """Ends what runs; returns what is not saved because PTB has not handed it over, if there is anything.
+        """Ends the timers; returns what is unsaved because PTB has not handed it over, or `None`.
 
-        PTB does not say whether a `flush` is the last one. So a dead saver stays dead, for a bot that goes on: what
-        stands in for it begins again with its next update. `starts` forgets it.
+        PTB does not say whether a `flush` is the last one. So for a bot that keeps running, a dead saver stays dead,
+        and its substitute starts again with the next update. `starts` resets that.
         """
         self._note_broken_off()
         lost, found = [_name(*key) for key in self.heartbeat.lost], self._found() if self.heartbeat.lost else ""
@@ -210,10 +210,10 @@ class SaverWatch:
 
 
 class _Told(Coroutine[Any, Any, None]):
-    """A coroutine that tells when it begins, or is cancelled before that.
+    """A coroutine that reports when it begins, or is cancelled before that.
 
-    One that awaits the other would leave it unawaited, and Python would warn of that, if a task is cancelled before its
-    first step.
+    A coroutine function that awaits `wrapped` would never do so if its task is cancelled before the first step, and
+    Python would warn of that.
 
     Args:
         wrapped: The coroutine.

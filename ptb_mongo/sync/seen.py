@@ -1,9 +1,9 @@
-"""When an update last came from whom: the field `seen_at`, after which MongoDB's own index deletes who has gone.
+"""When somebody's last update came: the field `seen_at`, by which a TTL index deletes whoever has left.
 
-It is written together with what is saved anyway. Who only reads is noted in memory, and written in bulk some time
-later: once a period, which is a fiftieth of the time after which they expire, and at least a day. Each day, a part of
-those who were noted is forgotten, so that not all of them are written on one day. Nothing depends on the minute. An
-update of somebody who was noted already costs one look into a set.
+It is written together with what is saved anyway. Those who only read are noted in memory, and written in bulk later:
+once per period, which is a fiftieth of the time after which they expire, but at least a day. Each day, a part of those
+noted is forgotten, so that not all of them are written on the same day. The exact minute does not matter. An update of
+somebody who was already noted costs one lookup in a set.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ __all__ = ["SEEN_AT", "Seen", "ahead_of_us"]
 _LOGGER = get_logger(__name__)
 SEEN_AT: Final = "seen_at"
 _DAY: Final = 86_400.0
-_PERIODS: Final = 4  # in which who is active is noted at least once before they could expire
-_LONG: Final = 50  # periods, where they are longer than a day
-_DELAY: Final = 60.0  # seconds until what was noted is written
+_PERIODS: Final = 4  # before data could expire; active users are noted at least once in each
+_LONG: Final = 50  # periods, if each is longer than a day
+_DELAY: Final = 60.0  # seconds until noted users are written
 _CHUNK: Final = 1000
-_STEP: Final = 2000  # conversations that are looked through at once
+_STEP: Final = 2000  # conversations that are searched at once
 _Key = TypeVar("_Key")
 
 People = Literal["user_data", "chat_data"]
 Ids = tuple["int | None", "int | None"]
-"""The chat's id and the user's id of an update, where it has them."""
+"""The chat's id and the user's id of an update, if it has them."""
 
 
 def ahead_of_us(hello: Mapping[str, Any]) -> dtm.timedelta:
-    """How far the server's clock, by which documents expire, is ahead of this one."""
+    """How far the server's clock, which decides when documents expire, is ahead of this machine's."""
     there = hello.get("localTime")
     if not isinstance(there, dtm.datetime):
         return dtm.timedelta()
@@ -52,12 +52,12 @@ def ahead_of_us(hello: Mapping[str, Any]) -> dtm.timedelta:
 
 
 class _Noted(Generic[_Key]):
-    """Users, or chats, or users of a group in it."""
+    """Users, chats, or users in groups that were noted."""
 
     def __init__(self) -> None:
         self.recent: set[_Key] = set()  # in this period
         self.unwritten: set[_Key] = set()
-        self.saved: set[_Key] = set()  # whose document was written since they were noted
+        self.saved: set[_Key] = set()  # those whose document was written since they were noted
 
     def add(self, key: _Key) -> None:
         """Notes somebody."""
@@ -65,10 +65,10 @@ class _Noted(Generic[_Key]):
         self.unwritten.add(key)
 
     def end(self, day: int, days: int) -> None:
-        """The period of some is over: of those who are forgotten on this day, of so many days."""
+        """Ends the period of those whose turn it is on this day of the period."""
         over = {key for key in self.recent if hash(key) % days == day % days} - self.unwritten
         self.recent -= over
-        self.saved &= self.recent  # what was saved in a period that is over says nothing of the next
+        self.saved &= self.recent  # a save in a past period says nothing about the next one
 
 
 class Seen:
@@ -76,13 +76,13 @@ class Seen:
 
     Args:
         driver: The database.
-        expire: After how long documents expire, by the name of their collection.
+        expire: The period after which documents expire, by collection.
         collections: The collections, by the same names.
-        ahead: How far the server's clock is ahead of this one.
+        ahead: How far the server's clock is ahead of this machine's.
 
     Attributes:
-        days: How many a period has, in which somebody is written once; days of `expire`'s own, if it is short.
-        parts: Says what the keys of conversations begin with.
+        days: The days of a period, in which somebody is written once; shorter "days" if `expire` is short.
+        parts: Tells what the keys of conversations begin with.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class Seen:
         self._ahead = ahead
         self._noted: dict[str, _Noted[int]] = {"user_data": _Noted(), "chat_data": _Noted()}
         self._talks: _Noted[tuple[int, int]] | None = _Noted() if "conversations" in expire else None  # in groups
-        self._has_users = self._has_chats = False  # PTB refreshes a chat, and then its user, as far as they are stored
-        self._chat = (0, 0)  # that was refreshed last, after the task in which it was
+        self._has_users = self._has_chats = False  # PTB refreshes a chat and then its user, if they are stored
+        self._chat = (0, 0)  # the task of the last refresh of a chat, and the chat's id
         self.parts: KeyParts = lambda _: None
         shortest = min(period.total_seconds() for period in expire.values())
         self._day = min(_DAY, shortest / _PERIODS)
@@ -111,12 +111,12 @@ class Seen:
     # -- noting -----------------------------------------------------------------------------------------
 
     def note(self, name: People, key: int, ids: Callable[[], Ids | None]) -> None:
-        """Something is done for a user or in a chat.
+        """Notes that something is done for a user or in a chat.
 
         Args:
-            name: Which.
+            name: The collection, which says whether it is a user or a chat.
             key: The id.
-            ids: Says whose update it is, if it is one; a job is none.
+            ids: Returns the ids of the update; `None` for a job.
         """
         noted = self._noted[name]
         if self._talks is not None and not self._is_talk_known(self._talks, name, key):
@@ -127,7 +127,7 @@ class Seen:
         self._write_later()
 
     def _is_talk_known(self, talks: _Noted[tuple[int, int]], name: People, key: int) -> bool:
-        """Whether it is noted already that this user has written in this chat, or it will be asked of the user."""
+        """Whether this user is already noted for this chat, or the refresh of the user will decide that."""
         task = id(asyncio.current_task())
         if name == "chat_data":
             self._has_chats, self._chat = True, (task, key)
@@ -137,7 +137,7 @@ class Seen:
         return of_task == task and (chat == key or (chat, key) in talks.recent)
 
     def _note_talk(self, talks: _Noted[tuple[int, int]], ids: Ids | None) -> None:
-        """Notes that a user has written in a group; a private chat says the same by itself."""
+        """Notes that a user has written in a group; a private chat needs no extra note."""
         if ids is None or (ids[0] == ids[1] and self._has_chats):
             return
         chat, user = ids
@@ -155,7 +155,7 @@ class Seen:
         return [*self._noted.values(), *([] if self._talks is None else [self._talks])]
 
     def is_recent(self, name: str, key: int) -> bool:
-        """Whether an update has come from there lately."""
+        """Whether an update has come from there recently."""
         return name in self._noted and key in self._noted[name].recent
 
     def _write_later(self) -> None:
@@ -174,7 +174,7 @@ class Seen:
     def _stamped(
         self, noted: _Noted[int] | None, collection: Collection[Any], replica: Replica, operation: Operation
     ) -> Operation:
-        """A write, which also says that its document was seen: if it was, or is new."""
+        """A write that also sets `seen_at`, if its document was seen or is new."""
         if isinstance(operation, Insert):
             if BURIED_FIELD in operation.fields:
                 return operation
@@ -183,7 +183,7 @@ class Seen:
         if not isinstance(operation, Update) or BURIED_FIELD in operation.extra:
             return operation
         if noted is not None and collection.key_of(replica.id) not in noted.unwritten:
-            return operation  # it is written already; or a job has changed it, or another worker's turn
+            return operation  # it has been written already, or a job or another worker's turn has changed it
         self._is_saved(noted, collection, replica)
         return operation._replace(extra={**operation.extra, SEEN_AT: self._now()})
 
@@ -196,7 +196,7 @@ class Seen:
         return dtm.datetime.now(dtm.timezone.utc) + self._ahead
 
     async def write(self) -> None:
-        """Writes who was seen, but for those whose document was written meanwhile."""
+        """Writes who was seen, except for those whose document was written meanwhile."""
         new = [(noted, noted.unwritten) for noted in self._all()]
         for noted, _ in new:
             noted.unwritten = set()
@@ -214,7 +214,7 @@ class Seen:
             self._write_later()
 
     def _unsaved(self, name: str, keys: Iterable[int]) -> list[int]:
-        """Those whose document was not written since they were noted, or waits to be written."""
+        """Those whose document has not been written since they were noted, or is still waiting to be."""
         noted, replicas = self._noted[name], self._collections[name].replicas
         saved, noted.saved = noted.saved, set()
 
@@ -224,7 +224,7 @@ class Seen:
         return [key for key in keys if key not in saved or waits(key)]
 
     async def _conversations(self, users: set[int], chats: set[int], talks: set[tuple[int, int]]) -> list[Any]:
-        """The conversations of those who were seen; a group that others write in is not enough."""
+        """The conversations of those who were seen; other members' messages in a group do not count."""
         writers = users.union((user for _, user in talks), (chat for chat in chats if chat > 0))
         places = chats.union(chat for chat, _ in talks)
         parts_of = cache(self.parts)  # each time, it looks through all handlers
@@ -242,9 +242,9 @@ class Seen:
         return found
 
     async def _touch(self, name: str, ids: list[Any]) -> None:
-        """Writes that documents were seen, as far as they exist, and it is not written since half a period.
+        """Sets `seen_at` of existing documents, unless it was set within the last half period.
 
-        So a new process, which knows nothing of what the one before it has written, does not write it all again.
+        So a new process, which does not know what the previous one has written, does not write everything again.
         """
         collection = self._collections[name].collection
         half = dtm.timedelta(seconds=self._day * self.days / 2)
@@ -255,7 +255,7 @@ class Seen:
             await self._driver.touch(collection, query, SEEN_AT)
 
     async def close(self) -> None:
-        """Writes what was noted, if the server answers at once."""
+        """Writes the noted users, if the server answers at once."""
         if self._day_timer is not None:
             self._day_timer.cancel()
         if self._timer is not None:

@@ -1,8 +1,8 @@
-"""Sends writes: in parallel chunks, or one after the other where the server refuses something.
+"""Sends writes: in parallel chunks, or one after the other if the server refuses something.
 
-Each write is a compare-and-set; one that does not match is merged with what is stored and sent again, as often as it
-takes. If a whole command is refused, it is to be found out whom the server means: a single document, which stays
-pending while all others are saved, or everybody, and then all of it waits.
+Each write is a compare-and-set; one that does not match is merged with what is stored and sent again, as often as
+necessary. If a whole command is refused, we must find out the reason: either a single document, which stays pending
+while all others are saved, or something that concerns all, which then wait.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from ptb_mongo.sync.transactions import Transactions
 __all__ = ["Sender"]
 
 _CHUNK: Final = 500
-_AT_ONCE: Final = 4  # chunks in flight: the server has something to do while the next one is prepared
-# So many documents in a row are refused although each is sent alone: it is not for their sake.
+_AT_ONCE: Final = 4  # chunks in flight: the server is busy while the next one is prepared
+# If so many documents in a row are refused although each is sent alone, the documents are not the reason.
 _ALL: Final = 2
 _ALL_SINCE_THEN: Final = 16  # if others were accepted just before
 _UNFORESEEN: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What some document's values may cause where nobody has thought of it; whose, is found out one by one."""
+"""Unforeseen errors that a document's values may cause; sending the documents one by one shows which one it is."""
 
 
 class Sender:
@@ -43,13 +43,13 @@ class Sender:
     Args:
         driver: The database.
         reader: Reads documents that others may have written.
-        operations: Makes the writes.
-        graves: Removes the marks of deleted documents.
+        operations: Creates the writes.
+        graves: Removes the tombstones of deleted documents.
         availability: Whether the server answers.
         counters: Counts what happens.
 
     Attributes:
-        transactions: Saves what one update has changed.
+        transactions: Saves the changes of one update together.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Sender:
         self._graves = graves
         self._availability = availability
         self._counters = counters
-        self._prepares = asyncio.Lock()  # each chunk in a turn of the event loop of its own
+        self._prepares = asyncio.Lock()  # each chunk is prepared in its own turn of the event loop
         self._claims = Claims()
         self.transactions = Transactions(driver, reader, operations, graves, self._claims, counters)
 
     async def send(self, run: Pass, replicas: Sequence[Replica], *, carefully: bool) -> None:
-        """Writes documents until each is saved, or refused for its own sake.
+        """Writes documents until each is saved, or refused because of its content.
 
         Args:
             run: The pass.
             replicas: The documents.
-            carefully: Whether the server has refused everything the last time.
+            carefully: Whether the server refused everything the last time.
 
         Raises:
             UnavailableError: If no server answers.
@@ -101,7 +101,7 @@ class Sender:
             try:
                 for chunk in chunks:
                     tasks.append(asyncio.create_task(self._send_when_free(places, run, chunk)))
-                    await asyncio.sleep(0)  # a chunk is prepared in one go: other tasks run before the next one
+                    await asyncio.sleep(0)  # other tasks run between two chunks, as each is prepared without a pause
                 await asyncio.wait(tasks)
             finally:
                 for task in tasks:
@@ -109,7 +109,7 @@ class Sender:
             left: list[Replica] = []
             for chunk, result in zip(chunks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
                 if isinstance(result, UnavailableError) and not failed_before and not self._availability.is_unreachable:
-                    failed_before = True  # an election, say
+                    failed_before = True  # for example, because of an election
                     left += [replica for replica in chunk if replica.is_unsaved]
                 elif isinstance(result, BaseException):
                     raise result
@@ -122,11 +122,11 @@ class Sender:
             return await self._send_chunk(run, replicas)
 
     async def _send_carefully(self, run: Pass, replicas: Sequence[Replica]) -> None:
-        """Sends a single document, then two, four, ... until something is refused, and then begins anew."""
+        """Sends a single document, then two, four, ... until something is refused, and then starts over."""
         run.doubted.clear()
         queue, size = deque(replicas), 1
-        alone: list[Replica] = []  # those in a row that were refused although they were sent alone
-        suspects: list[Replica] = []  # those that were refused while others were accepted
+        alone: list[Replica] = []  # documents in a row that were refused although sent alone
+        suspects: list[Replica] = []  # documents that were refused while others were accepted
         why: RefusedError | None = None
         accepted = False
         while queue:
@@ -160,10 +160,10 @@ class Sender:
             await self._judge(run, replica)
 
     async def _judge(self, run: Pass, replica: Replica) -> None:
-        """Sends a document once more that was refused while others were accepted: what refused it may be over.
+        """Sends a document once more that was refused while others were accepted: the reason may be gone.
 
         Raises:
-            RefusedError: If it is refused by what never has to do with a document.
+            RefusedError: If it is refused for a reason that never concerns a single document.
         """
         left = [replica]
         try:
@@ -175,7 +175,7 @@ class Sender:
             run.refuse_changes(replica, DocumentError(str(error)))
 
     async def _send_chunk(self, run: Pass, replicas: Sequence[Replica]) -> list[Replica]:
-        """Writes some documents; returns those that have to be written again."""
+        """Writes documents; returns those that must be written again."""
         async with self._claims.hold(replicas):
             return await self._send_claimed(run, replicas)
 
@@ -185,13 +185,13 @@ class Sender:
         try:
             with collector_paused():
                 prepared = self._prepared(run, replicas)
-        finally:  # what else there is to do comes first, and a part of that are answers
+        finally:  # other work comes first, including the handling of answers
             asyncio.get_running_loop().call_soon(self._prepares.release)
         if not prepared:
             return []
         try:
             failures = await self._driver.write(run.collection.collection, [one.operation for one in prepared.values()])
-        except BaseException:  # a cancellation, too; and of what was refused as a whole, a part may have been done
+        except BaseException:  # also cancellation; and a part of a refused command may have been done
             for replica, one in prepared.items():
                 replica.unknown(one.rev)
             raise
@@ -215,10 +215,10 @@ class Sender:
             await self._reader.read({run.collection: doubted})  # as a majority has them
 
     def _is_left(self, run: Pass, replica: Replica, one: Prepared, failure: Failure | None) -> bool:
-        """Takes in what became of a write; returns whether the document has to be written again."""
+        """Handles the outcome of a write; returns whether the document must be written again."""
         try:
             return self._is_left_by(run, replica, one, failure)
-        except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+        except Exception as error:  # noqa: BLE001  (whatever it is, all others must be saved)
             replica.unknown(one.rev)
             run.refuse(replica, DocumentError(f"what was stored cannot be taken in: {_named(error)}"))
             return False
@@ -248,7 +248,7 @@ class Sender:
         return self._is_over(run, replica)
 
     def _is_divided(self, run: Pass, replica: Replica) -> bool:
-        """A write was done: whether it was one part of the document's changes, and another one is to follow."""
+        """Whether the write that was done was a part of the document's changes, and another part follows."""
         if not run.is_divided(replica):
             return False
         run.was_done(replica)
@@ -256,14 +256,14 @@ class Sender:
 
     @staticmethod
     def _is_over(run: Pass, replica: Replica) -> bool:
-        """All parts of a document were tried: returns whether to write once more what is left to be saved."""
+        """Handles a document all of whose parts were tried; returns whether to write the rest once more."""
         if refusal := run.refusal_of_parts(replica):
             run.refuse_changes(replica, refusal)
             return False
         return replica.is_unsaved
 
     def _prepared(self, run: Pass, replicas: Sequence[Replica]) -> dict[Replica, Prepared]:
-        """The writes to be sent for some documents; what needs no write, or is refused, is settled."""
+        """The writes to send; settles documents that need no write or are refused."""
         prepared: dict[Replica, Prepared] = {}
         for replica in replicas:
             try:
@@ -275,7 +275,7 @@ class Sender:
                     run.refuse(replica, refusal)
                 else:
                     self._prepare(run, replica, prepared)
-            except Exception as error:  # noqa: BLE001  (whatever it is, all others are to be saved)
+            except Exception as error:  # noqa: BLE001  (whatever it is, all others must be saved)
                 run.refuse(replica, DocumentError(f"what has changed cannot be prepared: {_named(error)}"))
         return prepared
 
@@ -284,13 +284,13 @@ class Sender:
             if (one := self._made(run, replica)) is not None:
                 prepared[replica] = one
                 return
-            run.was_done(replica)  # there is nothing to be written for this part
+            run.was_done(replica)  # there is nothing to write for this part
         if refusal := run.refusal_of_parts(replica):
             run.refuse_changes(replica, refusal)
         elif (one := self._made(run, replica)) is not None:
             prepared[replica] = one
         else:
-            replica.settled(replica.pending)  # the database holds the same already
+            replica.settled(replica.pending)  # the database already has the same
 
     def _made(self, run: Pass, replica: Replica) -> Prepared | None:
         return self._operations.make(run.collection, replica, run.version(replica), run.attempts.get(replica, 0))
@@ -301,11 +301,11 @@ def _chunks(replicas: Sequence[Replica]) -> list[Sequence[Replica]]:
 
 
 def _named(error: Exception) -> str:
-    """An error whose text may hold users' data, unless it is ours."""
+    """The text of an error of ours; of any other, only the type, as its text may contain users' data."""
     return str(error) if isinstance(error, DocumentError) else type(error).__name__
 
 
 def _refusal_of_all(failures: dict[int, Failure], count: int) -> RefusedError | None:
-    """Why a server has refused every write, and not for the documents' sake; `None` if it has not."""
+    """Why a server has refused every write for a reason other than the documents; `None` if it has not."""
     found = [failure for failure in failures.values() if failure.for_now]
     return RefusedError(f"MongoDB refuses: {found[0].reason}", found[0].code) if 0 < len(found) == count else None

@@ -1,12 +1,12 @@
-"""Files for data that could not be saved before the process had to stop, until the next start.
+"""Files that keep data which could not be saved before the process had to stop, until the next start.
 
-A file holds BSON documents one after another: a header, then one for each unsaved document, with the version to be
-saved and the one it is based on, so that the next start can merge them with what the database has become. A file is
-written completely or not at all, and only its owner can read it. It is taken in by one process: the one that holds its
+A file contains BSON documents one after another: a header, then one for each unsaved document, with the version to save
+and the one on which it is based, so that the next start can merge them with what is then in the database. A file is
+written completely or not at all, and only its owner can read it. Only one process takes it in: the one that has its
 lock, which ends with the process.
 
-Others may have put anything into the folder. No link is followed, nothing is waited for, nothing that is there already
-is written over, and a file is checked from beginning to end before anything of it is used.
+Others may have put anything into the folder. We follow no link, wait for nothing, overwrite nothing, and check a file
+from beginning to end before using anything in it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ __all__ = ["SpillFile", "Spilled", "claim", "remove", "write"]
 _VERSION: Final = 1
 _SUFFIX: Final = ".unsaved"
 _PARTIAL: Final = ".partial"
-_LARGEST: Final = 16 * MAX_SIZE  # of one document: several versions of it
+_LARGEST: Final = 16 * MAX_SIZE  # of one entry, which contains several versions of a document
 _LONGEST: Final = 80  # characters of a part of a file's name, which has at most 255 bytes
-# `O_NONBLOCK`: a pipe of that name would be waited for. Writable, as some network file systems lock nothing else.
+# `O_NONBLOCK`, or a pipe of that name would block. Writable, as some network file systems lock only writable files.
 _OPENED: Final = os.O_RDWR | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
@@ -47,11 +47,11 @@ class Spilled:
         collection: Its collection.
         id: Its `_id`.
         base: The version that it is based on; `None` if there was no document.
-        wanted: The version to be saved; `None` to delete the document.
-        sent: By `rev`, the versions that were sent, and may or may not have been stored.
+        wanted: The version to save; `None` to delete the document.
+        sent: The versions that were sent, and may or may not have been stored, by `rev`.
         rev, revs: Those of the version that it is based on.
-        writer: The `rev` of the last write of a writer that may still write it: whatever that one writes with a greater
-            number is all that is wanted. Empty if there is none.
+        writer: The `rev` of the last write of a writer that may still write it: any write of that one with a greater
+            number stores all that is wanted. Empty if there is none.
     """
 
     collection: str
@@ -68,12 +68,12 @@ class Spilled:
 
 
 def _stem(database: str, collection_prefix: str) -> str:
-    """What the names of a database's files begin with, and of no other's."""
+    """The beginning of the names of a database's files, and of no other's."""
     return f"ptb_mongo-{_name_part(database)}-{_name_part(collection_prefix)}-"
 
 
 def _name_part(text: str) -> str:
-    """A text as a part of a file's name: without slashes, whatever it holds, and without the dash that ends it."""
+    """A text as a part of a file's name: without slashes, and without the dash that separates parts."""
     part = quote(text, safe="", errors="surrogatepass").replace("-", "%2D")
     if len(part) <= _LONGEST:
         return part
@@ -94,12 +94,12 @@ def write(
     """Writes a new file.
 
     Args:
-        folder: Where to; created if necessary.
+        folder: The folder; created if necessary.
         database: The database's name.
         collection_prefix: The prefix of its collections.
         writer: Makes the file's name unique.
-        documents: What is unsaved.
-        left_out: Called with what cannot be in a file, and why; by default, that is an error for all of them.
+        documents: The unsaved documents.
+        left_out: Called with a document that cannot be in a file, and the reason; by default, that is an error for all.
 
     Raises:
         OSError: If it cannot be written.
@@ -141,7 +141,7 @@ def _dumped(one: Spilled) -> bytes:
 
 
 def _sync(folder: Path) -> None:
-    """Makes sure that a file's name lasts, too, where the file system can do that."""
+    """Makes a file's name durable, if the file system can do that."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -158,7 +158,7 @@ class SpillFile:
     """An open file.
 
     Attributes:
-        path: Where it lies.
+        path: Its path.
     """
 
     def __init__(self, path: Path, file: IO[bytes], database: str, collection_prefix: str) -> None:
@@ -170,7 +170,7 @@ class SpillFile:
         """The unsaved documents, read one by one.
 
         Raises:
-            DecodeError: If the file is damaged, or another database's.
+            DecodeError: If the file is damaged, or belongs to another database.
         """
         self._file.seek(0)
         header = self._next()
@@ -198,7 +198,7 @@ def _spilled(one: dict[str, Any]) -> Spilled:
     """An unsaved document, from its stored form.
 
     Raises:
-        DecodeError: If it is not as `write` writes it.
+        DecodeError: If it does not have the form that `write` uses.
     """
     try:
         spilled = Spilled(**one)
@@ -224,13 +224,13 @@ def _spilled(one: dict[str, Any]) -> Spilled:
 def claim(
     folder: Path, database: str, collection_prefix: str, unusable: Callable[[Path, str], None] = lambda *_: None
 ) -> Generator[SpillFile, None, None]:
-    """The files of a database, each locked for this process until the next is asked for, or this is closed.
+    """The files of a database, each locked for this process until the next one is requested, or this is closed.
 
     Args:
-        folder: Where they lie.
+        folder: The folder.
         database: The database's name.
         collection_prefix: The prefix of its collections.
-        unusable: Called with what has the name of such a file and cannot be used, and the reason.
+        unusable: Called with a path that has the name of such a file but cannot be used, and the reason.
     """
     stem = _stem(database, collection_prefix)
     try:
@@ -254,10 +254,10 @@ def claim(
 
 
 def _opened(path: Path) -> IO[bytes] | None:
-    """A file, locked; `None` if another process holds it, or has done with it.
+    """A locked file; `None` if another process has locked it, or has finished with it.
 
     Raises:
-        OSError: If it is none of ours, or cannot be read.
+        OSError: If it is not one of ours, or cannot be read.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError("it is not a file")
@@ -278,8 +278,8 @@ def _opened(path: Path) -> IO[bytes] | None:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Whether this process may take in a file: no other process does so now, or has done so meanwhile."""
-    if sys.platform == "win32":  # it has no such locks: start one process at a time there
+    """Whether this process may take in a file: no other process is doing so now, or has done so meanwhile."""
+    if sys.platform == "win32":  # has no such locks: start one process at a time there
         return True
     import fcntl  # noqa: PLC0415  (POSIX only)
 

@@ -1,4 +1,4 @@
-"""A folder for data that is still unsaved when a process has to stop; the next start takes it in."""
+"""A folder for data that is still unsaved when a process must stop; the next start takes it in."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from ptb_mongo.waiting import wait_at_most
 __all__ = ["Kept", "SpillFolder"]
 
 _LOGGER = get_logger(__name__)
-_PATIENCE: Final = 10.0  # seconds without progress, after which a start goes on all the same
-_AT_ONCE: Final = 1000  # documents that are taken in: a file may be larger than the memory
+_PATIENCE: Final = 10.0  # seconds without progress after which a start continues nevertheless
+_AT_ONCE: Final = 1000  # documents that are taken in together: a file may be larger than the memory
 _REPORTED: Final[set[tuple[Path, str]]] = set()
-"""What was logged: a bot that calls `flush` while it runs opens its folder again and again."""
+"""What has been logged: a bot that calls `flush` while it runs opens its folder repeatedly."""
 
 
 class Kept(NamedTuple):
-    """What became of unsaved documents.
+    """Where unsaved documents are kept.
 
     Attributes:
-        path: The file in which they, or older ones, are kept; `None` if there is none.
-        sentence: Says so.
+        path: The file in which they, or older versions, are kept; `None` if there is none.
+        sentence: A sentence that says so.
         error: Why they could not be kept.
     """
 
@@ -49,7 +49,7 @@ class SpillFolder:
     """A folder of files with unsaved documents.
 
     Args:
-        folder: Where it is.
+        folder: Its path.
         database: The database's name.
         collection_prefix: The prefix of its collections.
         name: Makes the names of new files unique.
@@ -70,11 +70,11 @@ class SpillFolder:
     async def keep(
         self, unsaved: Iterable[tuple[Collection[Any], Replica]], older: Path | None = None, *, writer: str = ""
     ) -> Kept:
-        """Writes unsaved documents into a file; never fails, as the caller is about to name them in an error.
+        """Writes unsaved documents to a file; never fails, as the caller is about to name them in an error.
 
         Args:
             unsaved: The documents.
-            older: A file of this process that the new one takes the place of.
+            older: A file of this process that the new one replaces.
             writer: The `rev` of the last write of a writer that may still write them; empty if there is none.
         """
         lost: list[str] = []
@@ -85,7 +85,7 @@ class SpillFolder:
         try:
             spilled = [_spilled(collection.collection, replica, writer) for collection, replica in unsaved]
             path = await asyncio.to_thread(spill.write, *self._where, self._name, spilled, left_out)
-        except Exception as error:  # noqa: BLE001  (of the disk, above all)
+        except Exception as error:  # noqa: BLE001  (disk errors, above all)
             reason = getattr(error, "strerror", None) or str(error)
             before = f"; what was unsaved before is still kept in {older}" if older is not None else ""
             sentence = f"they are lost, as they could not be kept in {self._where[0]} ({reason}){before}"
@@ -98,7 +98,7 @@ class SpillFolder:
         return Kept(path, f"they are kept in {path} for the next start{but}")
 
     def forget(self, path: Path) -> None:
-        """Removes a file of this process, which still knows what is in it."""
+        """Removes a file of this process, which still has its contents in memory."""
         try:
             spill.remove(path)
         except FileNotFoundError:
@@ -107,9 +107,9 @@ class SpillFolder:
             _report(path, f"it is out of date, and could not be removed: {error}")
 
     async def take_in(self, collections: Mapping[str, Collection[Any]], writer: Writer) -> None:
-        """Saves what an earlier process could not, merged with what is stored now, which wins conflicts.
+        """Saves what an earlier process could not save, merged with what is stored now, which wins conflicts.
 
-        What cannot be taken in stays where it is, and stops nothing.
+        What cannot be taken in stays where it is, and does not prevent the start.
         """
         with contextlib.closing(spill.claim(*self._where, _report)) as files:
             for number, file in enumerate(files):
@@ -117,7 +117,7 @@ class SpillFolder:
                     saved = await self._take_in(file, number, collections, writer)
                 except (DecodeError, OSError) as error:
                     _report(file.path, str(error))
-                except Exception as error:  # noqa: BLE001  (a file that anybody may have written stops no start)
+                except Exception as error:  # noqa: BLE001  (anybody may have written the file; it must not prevent a start)
                     _report(file.path, f"it is damaged ({type(error).__name__})")
                 else:
                     if saved:
@@ -132,7 +132,7 @@ class SpillFolder:
             DecodeError: If it is damaged.
             OSError: If it cannot be read or removed.
         """
-        for one in file.documents():  # all of it, before anything is used
+        for one in file.documents():  # check all of it before using anything
             _check(one, collections)
         count = 0
         failed: list[spill.Spilled] = []
@@ -140,7 +140,7 @@ class SpillFolder:
         while some := list(itertools.islice(documents, _AT_ONCE)):
             count += len(some)
             failed += await self._save(some, collections, writer)
-        if failed:  # without those that were saved: merging them again would undo later changes
+        if failed:  # without the saved ones: merging them again would undo later changes
             spill.write(*self._where, f"{self._name}-{number}", failed)
         spill.remove(file.path)
         return count - len(failed)
@@ -149,7 +149,7 @@ class SpillFolder:
     async def _save(
         spilled: Sequence[spill.Spilled], collections: Mapping[str, Collection[Any]], writer: Writer
     ) -> list[spill.Spilled]:
-        """Saves what an earlier process could not; returns what still cannot be saved."""
+        """Saves what an earlier process could not save; returns what still cannot be saved."""
         taken = []
         failed = []
         for one in spilled:
@@ -169,12 +169,11 @@ class SpillFolder:
         for collection, replica in left:
             why = replica.refusal.error if replica.refusal is not None else f"{collection.collection} {replica.id!r}"
             _LOGGER.error("Kept for the next start: %s", why)
-            # What is being written at this moment may still be stored: that stands in the file, and nothing is sent
-            # after it.
+            # A write in flight may still be stored: the file says so, and nothing is sent after it.
             failed.append(_spilled(collection.collection, replica, ""))
             writer.withdraw(replica)
             replica.settled(replica.pending)
-        if left:  # what this process writes later must not hide from the next start what was being written
+        if left:  # later writes of this process must not hide a write in flight from the next start
             writer.rename(uuid.uuid4().hex[:12])
         return failed
 
@@ -186,10 +185,10 @@ def _report(path: Path, reason: str) -> None:
 
 
 def _check(one: spill.Spilled, collections: Mapping[str, Collection[Any]]) -> None:
-    """Refuses a document that no bot of this database has spilled.
+    """Checks that a bot of this database can have spilled a document.
 
     Raises:
-        DecodeError: If it is one.
+        DecodeError: If it cannot.
     """
     collection = collections.get(one.collection)
     if collection is None:
@@ -201,12 +200,12 @@ def _check(one: spill.Spilled, collections: Mapping[str, Collection[Any]]) -> No
 
 
 def _unreadable(one: spill.Spilled, collection: Collection[Any]) -> DecodeError | None:
-    """Why a version that is to be saved would be quarantined: a class that is no longer trusted, say."""
+    """Why a version to save would be quarantined: for example, a class is no longer trusted."""
     if one.wanted is None:
         return None
     try:
         collection.check(collection.key_of(one.id), collection.codec.decode_body(one.wanted, load(one.wanted)))
-    except Exception as error:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it concerns this document only)
         reason = as_decode_error(error)
         found = DecodeError(reason.reason, path=reason.path)
         found.located(collection.collection, one.id)

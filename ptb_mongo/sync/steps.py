@@ -1,4 +1,4 @@
-"""Long work in short steps, between which everything else has its turn; and reads that are a batch ahead of it."""
+"""Long work in short steps, with turns for everything else in between; and reads that are one batch ahead."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from ptb_mongo.waiting import begun, cancel_and_wait
 
 if TYPE_CHECKING:
-    from typing_extensions import Self  # of no use, and perhaps not there, at run time
+    from typing_extensions import Self  # not needed, and perhaps missing, at run time
 
 __all__ = ["Steps", "Turns", "ahead", "portions"]
 
 T = TypeVar("T")
 
-_LONGEST: Final = 0.004  # seconds; a portion more may follow, and the collector
-_AT_ONCE: Final = 16  # that go on in one turn of the loop
+_LONGEST: Final = 0.004  # seconds; one more portion may follow, and the collector
+_AT_ONCE: Final = 16  # tasks that continue in one turn of the loop
 _MOST: Final = 100  # documents
 _MOST_BYTES: Final = 32 * 1024
 
 
 class Steps:
-    """Work that pauses when a step has lasted for some milliseconds; a context manager around it.
+    """A context manager for work that pauses after each step of some milliseconds.
 
-    The collector works in the same steps: it looks only at what is new. By itself it would look through all that is
-    loaded, again and again, and at what came last all at once.
+    The garbage collector works in the same steps, and scans only what is new. On its own, it would scan everything that
+    is loaded again and again, and the newest objects all at once.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Steps:
             gc.enable()
 
     async def pause(self) -> None:
-        """Lets everything else have its turn, if it is time for that."""
+        """Gives everything else a turn, if it is time for that."""
         if self._loop.time() >= self._ends:
             if self._collects:
                 gc.collect(1)
@@ -55,14 +55,14 @@ class Steps:
 
 
 class Turns:
-    """Lets many that could all go on now do so a few at a time, in the order in which they came."""
+    """Lets many waiting tasks continue a few at a time, in the order of their arrival."""
 
     def __init__(self) -> None:
         self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
         self._left = _AT_ONCE
 
     async def turn(self) -> None:
-        """Returns at once, unless many have had their turn since everything else had."""
+        """Returns at once, unless many tasks have had a turn since everything else had one."""
         loop = asyncio.get_running_loop()
         if self._left == _AT_ONCE:
             loop.call_soon(self._begin, loop)
@@ -76,7 +76,7 @@ class Turns:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._left = _AT_ONCE
         while self._left and self._waiting:
-            if not (first := self._waiting.popleft()).done():  # otherwise it was cancelled
+            if not (first := self._waiting.popleft()).done():  # otherwise, it was cancelled
                 first.set_result(None)
                 self._left -= 1
         if self._left < _AT_ONCE:
@@ -84,7 +84,7 @@ class Turns:
 
 
 def portions(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Documents in portions that take a short time each, as far as one document does."""
+    """Documents in portions that each take a short time, unless a single document takes long."""
     start, size = 0, 0
     for end, raw in enumerate(raws):
         if size + len(raw) > _MOST_BYTES or end - start >= _MOST:
@@ -97,7 +97,7 @@ def portions(raws: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 async def ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """The same items, none of which may be `None`; each is fetched while the one before is in use."""
+    """The same items, none of which may be `None`; each is fetched while the previous one is in use."""
 
     async def fetch() -> T | None:
         return await anext(items, None)

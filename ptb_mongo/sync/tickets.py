@@ -14,11 +14,11 @@ from ptb_mongo.replica.document import Replica
 __all__ = ["SAVED", "Queue", "Saved", "Ticket", "Waiting"]
 
 _LOGGER = get_logger(__name__)
-_SAME: Final = 0.05  # seconds; one object for thousands of documents, which the garbage collector would look through
+_SAME: Final = 0.05  # seconds in which documents share one object, as the garbage collector would scan thousands
 
 
 class _Nothing(Coroutine[Any, Any, None]):
-    """A coroutine that has nothing to do; one for all, so that `gather` has nothing to do for the next one either."""
+    """A coroutine that does nothing; a single one for all, so that `gather` handles it only once."""
 
     def send(self, _: Any) -> Any:
         raise StopIteration
@@ -30,18 +30,18 @@ class _Nothing(Coroutine[Any, Any, None]):
         """See `Coroutine`."""
 
     def __await__(self) -> Generator[Any, Any, None]:
-        return iter(())  # type: ignore[return-value]  # nobody sends anything to what has ended
+        return iter(())  # type: ignore[return-value]  # nobody sends anything to an iterator that has ended
 
 
 SAVED = _Nothing()
-"""The outcome of a save of what has not changed."""
+"""The outcome of a save when nothing has changed."""
 
 
 class Saved(asyncio.Future[None]):
     """The outcome of one save.
 
-    It is a coroutine, as PTB wants one, and a future: `gather` makes no task of it, which is a large part of what a
-    save of thousands costs.
+    It is a coroutine, as PTB requires, and a future: so `gather` creates no task for it, which would be a large part of
+    the cost of saving thousands.
     """
 
     __slots__ = ("_steps", "replica")
@@ -69,17 +69,17 @@ class Saved(asyncio.Future[None]):
             return self._steps
 
     def fails(self, error: BaseException) -> None:
-        """It has failed; if nobody awaits it, that is no error of its own: what is unsaved is known elsewhere."""
+        """Ends it with an error, which goes unreported if nobody awaits it: unsaved documents are tracked elsewhere."""
         self.set_exception(error)
         self.exception()
 
 
 class Waiting(NamedTuple):
-    """Documents that are to be written.
+    """Documents to be written.
 
     Attributes:
         collection: Their collection.
-        since: Since when they wait, by the event loop's clock.
+        since: When they began to wait, by the event loop's clock.
     """
 
     collection: Collection[Any]
@@ -87,7 +87,7 @@ class Waiting(NamedTuple):
 
 
 class Queue(dict[Replica, Waiting]):
-    """The documents that are to be written, in the order in which they came."""
+    """The documents to be written, in the order of their arrival."""
 
     _newest: Waiting | None = None
 
@@ -97,7 +97,7 @@ class Queue(dict[Replica, Waiting]):
         Args:
             collection: Its collection.
             replica: The document.
-            now: The time of the event loop's clock.
+            now: The time, by the event loop's clock.
         """
         newest = self._newest
         if newest is None or newest.collection is not collection or newest.since + _SAME < now:
@@ -106,7 +106,7 @@ class Queue(dict[Replica, Waiting]):
 
 
 class _End(asyncio.Future[None]):
-    """The end of a batch; a waiting save that is cancelled does not cancel it for the others."""
+    """The end of a batch; cancelling one waiting save does not cancel it for the others."""
 
     def cancel(self, msg: object | None = None) -> bool:  # noqa: ARG002
         return False
@@ -116,10 +116,10 @@ class Ticket:
     """The outcome of one batch, shared by all saves in it.
 
     Attributes:
-        awaited: The documents whose saves wait for it.
+        awaited: The documents whose saves are waiting for it.
         errors: Why documents were refused.
-        refusal: Why the server refuses a whole collection, if that is new; one of the saves raises it.
-        acknowledged: Whether the server has done all of it, but for `errors`; otherwise what is unsaved is retried.
+        refusal: Why the server refuses a whole collection, if that is news; one of the saves raises it.
+        acknowledged: Whether the server has done all of it, except for `errors`; otherwise, what is unsaved is retried.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class Ticket:
         return self._end.done()
 
     def saved(self, replica: Replica) -> Saved:
-        """The outcome of a save of one document, as `outcome` says it."""
+        """The outcome of saving one document; see `outcome`."""
         saved = Saved()
         saved.replica = replica
         self._saves.append(saved)
@@ -145,7 +145,7 @@ class Ticket:
         return saved
 
     def take(self, told_later: dict[Replica, list[DocumentError]], tried: Container[Replica]) -> None:
-        """Takes over what could not be staged of copies that had waited for it.
+        """Takes over the errors of copies that could not be staged when their turn came.
 
         Args:
             told_later: Errors, by their documents.
@@ -185,7 +185,7 @@ class Ticket:
 
         Raises:
             DocumentError: If the document was refused.
-            RefusedError: If the server refuses everything for now, to one of those that wait.
+            RefusedError: If the server refuses everything for now; only one of the waiting callers gets it.
         """
         await self._end
         if (error := self._error(replica)) is not None:

@@ -1,6 +1,6 @@
-"""Saves all that one update has changed in one transaction, together with the mark that it is done.
+"""Saves all changes of one update in one transaction, together with the mark that the update is done.
 
-Each write is the same compare-and-set as ever. If one of them does not match, none is done: all is read, merged, and
+Each write is the usual compare-and-set. If one of them does not match, none is done: everything is read, merged, and
 sent again.
 """
 
@@ -24,7 +24,7 @@ from ptb_mongo.sync.reader import DocumentCollection, Reader
 
 __all__ = ["Transactions"]
 
-_ATTEMPTS: Final = 30  # others may write the bot's own data as often as they handle updates
+_ATTEMPTS: Final = 30  # others may write `bot_data` as often as they handle updates
 _PAUSE: Final = 0.002
 
 Documents = Mapping[Collection[Any], Sequence[Replica]]
@@ -36,9 +36,9 @@ class Transactions:
     Args:
         driver: The database.
         reader: Reads documents that others may have written.
-        operations: Makes the writes.
-        graves: Removes the marks of deleted documents.
-        claims: Says who writes which document.
+        operations: Creates the writes.
+        graves: Removes the tombstones of deleted documents.
+        claims: Tracks who is writing which document.
         counters: Counts what happens.
     """
 
@@ -62,15 +62,15 @@ class Transactions:
         """Saves documents, all or none.
 
         Args:
-            documents: What is unsaved, by collection.
+            documents: The unsaved documents, by collection.
             marks: See `Driver.transact`.
 
         Returns:
-            Whether it was possible: not if one of them is refused, say.
+            Whether it was possible; for example, it is not if one of them is refused.
 
         Raises:
-            UnavailableError: If no server answers, and it is not known whether they are saved; or if others have
-                written the same all the time.
+            UnavailableError: If no server answers, and it is unknown whether they are saved; or if others keep writing
+                the same documents.
         """
         replicas = [replica for some in documents.values() for replica in some]
         found = {replica: replica.withdrawals for replica in replicas}
@@ -136,12 +136,12 @@ class Transactions:
         return prepared
 
     async def _stamp(self, prepared: Mapping[Collection[Any], Mapping[Replica, Prepared]]) -> None:
-        """Gives documents a `rev` that have none, so that the next write can suppose one."""
+        """Gives documents without a `rev` one, so that the next write can expect it."""
         for collection, made in prepared.items():
             firsts = {replica: one for replica, one in made.items() if one.is_first}
             for replica, one in made.items():
                 if replica not in firsts:
-                    replica.refused(one.rev)  # it is not sent now
+                    replica.refused(one.rev)  # it is not sent this time
             try:
                 failures = await self._driver.write(collection.collection, [one.operation for one in firsts.values()])
             except BaseException:

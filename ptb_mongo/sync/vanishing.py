@@ -1,9 +1,9 @@
-"""A database that was dropped under a running bot: what the bot has in memory may be all that is left.
+"""A database that was dropped under a running bot: the bot's memory may contain all that is left.
 
-A document that is missing was deleted by somebody, and is forgotten. But where the format document is gone, too, or was
-made after this bot had started, it was the whole database that has vanished: then nothing is believed to be deleted.
-Everything stays in memory, reads and saves of it count as refused, an error says so, and nothing is written back until
-somebody decides: `ptb-mongo restore --from-bot` has every bot that runs store what it knows, as it was.
+Normally, a missing document was deleted by somebody, and is forgotten. But if the format document is missing, too, or
+was created after this bot started, the whole database has vanished: then no document counts as deleted. Everything
+stays in memory, reads and saves count as refused, an error says so, and nothing is written back until somebody decides:
+`ptb-mongo restore --from-bot` makes every running bot store what it knows.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["ORDER", "RESTORED", "Vanishing"]
 
 _LOGGER = get_logger(__name__)
 ORDER: Final = "restore"
-"""The first field in the `_id` of an order to store everything anew."""
+"""The first field in the `_id` of an order to store everything again."""
 RESTORED: Final = "restored"
-"""The field of the format document that names the order by which it was made anew."""
+"""The field of the format document that names the order by which it was created again."""
 _MOST_ORDERS: Final = 100
 _FIELDS: Final = {"created_at": 1, RESTORED: 1}
 
 
 class Vanishing:
-    """Finds out whether everything has vanished, and stores it anew when it is told to.
+    """Checks whether everything has vanished, and stores it again when ordered to.
 
     Args:
         driver: The database.
@@ -45,7 +45,7 @@ class Vanishing:
         bot_id: The bot's id.
         collections: All collections.
         submit: Hands a document to the writer.
-        availability: Told when reads are not refused any more.
+        availability: Notes when reads are no longer refused.
 
     Attributes:
         has_vanished: Whether everything has vanished, as far as is known.
@@ -74,24 +74,24 @@ class Vanishing:
         self._tasks: dict[asyncio.Task[None], None] = {}  # each goes on when the one before it is done
 
     def begins(self, form: Mapping[str, Any] | None) -> None:
-        """The format document is there; one that is made later is another database's.
+        """Notes that the format document exists; one that is created later belongs to another database.
 
         Args:
-            form: The format document, if it was there before.
+            form: The format document, if it existed before.
         """
         self._since = dtm.datetime.now(dtm.timezone.utc)
         if form is not None:
             created_at = _created_at(form)
-            if created_at is not None:  # by another machine's clock, which may be ahead
+            if created_at is not None:  # by the clock of another machine, which may be ahead
                 self._since = max(self._since, created_at)
             if (number := _number(form.get(RESTORED))) is not None:
                 self._done.add(number)
 
     async def why(self) -> RefusedError | None:
-        """Why a document that was stored is missing, if it was not deleted: everything has vanished.
+        """Why a stored document is missing, if it was not deleted: everything has vanished.
 
-        Where another process has stored what it had in memory already, the format document names an order that this
-        one has not carried out: then what is missing is what only this one knows.
+        If another process has already stored what it had in memory, the format document names an order that this one
+        has not carried out: then only this one knows what is missing.
 
         Raises:
             UnavailableError: If the server does not answer.
@@ -120,7 +120,7 @@ class Vanishing:
         )
 
     def _is_ours(self, form: Mapping[str, Any] | None, restored: str | None) -> bool:
-        """Whether a format document is the one that this process has begun with, or has made anew."""
+        """Whether a format document is the one that this process started with, or has created again."""
         if form is None or restored is not None:
             return form is not None
         created_at = _created_at(form)
@@ -140,17 +140,17 @@ class Vanishing:
     # -- what the change stream says --------------------------------------------------------------------
 
     def look(self) -> None:
-        """Whole collections may be gone: finds out in the background."""
+        """Checks in the background whether whole collections are gone."""
         self._run(self._look)
 
     async def _look(self) -> None:
         try:
             await self.why()
-        except PersistenceError as error:  # the next read finds out
+        except PersistenceError as error:  # the next read will find out
             _LOGGER.debug("It is not known whether the database is there: %s", error)
 
     def told(self, number: str) -> None:
-        """An order to store everything anew was given."""
+        """Handles an order to store everything again."""
         self._run(partial(self._told, number))
 
     async def _told(self, number: str) -> None:
@@ -174,7 +174,7 @@ class Vanishing:
     # -- writing back -----------------------------------------------------------------------------------
 
     async def restore(self, number: str) -> None:
-        """Stores everything anew that is in memory, once for each order."""
+        """Stores everything in memory again, once for each order."""
         if number in self._done:
             return
         self._done.add(number)
@@ -210,12 +210,12 @@ class Vanishing:
 
 
 def _number(stored: object) -> str | None:
-    """The number of an order; `None` if it is none, whoever has written it."""
+    """The number of an order; `None` if it is not valid, as anybody may have written it."""
     return stored if type(stored) is str else None
 
 
 def _created_at(form: Mapping[str, Any]) -> dtm.datetime | None:
-    """When a format document was made; mongomock gives a date without a zone, which is UTC."""
+    """When a format document was created; mongomock returns a date without a zone, which is UTC."""
     found = form.get("created_at")
     if not isinstance(found, dtm.datetime):
         return None

@@ -1,8 +1,8 @@
 """Batches saves, and keeps what is unsaved until it is written.
 
 The hundreds of `update_*` calls that PTB makes at once become a few commands. At most one write of a document is in
-flight. Nothing that waits to be written is ever given up: what the server cannot or will not do now is tried again, at
-growing intervals, and so is what it refuses for a document's own sake.
+flight. Nothing that is waiting to be written is ever given up: what the server cannot or will not do now is retried, at
+growing intervals, and so is what it refuses because of a document's content.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Writer:
         patience: Seconds that a save waits for its acknowledgement before the background takes over.
 
     Attributes:
-        waiting: The documents that are not written yet, in the order in which they were submitted.
-        silent_since: When the last save began, by the loop's clock, if it waited in vain for an answer.
+        waiting: The documents that are not written yet, in the order of submission.
+        silent_since: When the last save began, by the loop's clock, if it waited for an answer in vain.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class Writer:
         availability.on_unreachable.append(self._stop_waiting)
         availability.waiting = lambda: len(self.waiting)
 
-    # -- what is to be written --------------------------------------------------------------------------
+    # -- what to write ----------------------------------------------------------------------------------
 
     def submit(self, collection: Collection[Any], replica: Replica, *, is_save: bool = True) -> Ticket | None:
-        """Adds a document to the next batch; if it is in flight already, the caller waits for the batch after that.
+        """Adds a document to the next batch; if it is already in flight, the caller waits for the batch after that.
 
         With `is_save`, it is known to have changed.
 
         Returns:
-            What to wait for; `None` if nothing can be waited for now.
+            The ticket to wait for; `None` if there is nothing to wait for now.
         """
         if self._held and not self._may_be_change(collection, replica):
             replica.settled(replica.pending)
@@ -115,7 +115,7 @@ class Writer:
         return self._ticket
 
     def may_wait(self, collection: Collection[Any]) -> bool:
-        """Whether a copy that is offered will be encoded soon, if it is not now."""
+        """Whether an offered copy that is not encoded now will be encoded soon."""
         return not (self._held or self._closed) and self._is_awaited(collection)
 
     def _is_awaited(self, collection: Collection[Any]) -> bool:
@@ -131,26 +131,26 @@ class Writer:
         return self._collections.until(collection.collection) <= self._loop.time()
 
     def retry(self, replica: Replica) -> None:
-        """Tries again what was refused for the document's own sake, as the stored document may have changed."""
+        """Retries a document that was refused because of its content, as the stored one may have changed."""
         if replica in self.waiting:
             self._documents.interrupt(replica)
             self._start()
 
     def withdraw(self, replica: Replica) -> None:
-        """No longer tries to write a document, which somebody else takes care of."""
+        """Stops trying to write a document, which somebody else takes care of."""
         self.waiting.pop(replica, None)
         self._documents.end(replica)
 
     def unsaved(self) -> list[tuple[Collection[Any], Replica]]:
-        """Documents with a change that is not stored: what the flush must name or spill."""
+        """Documents with changes that are not stored, which `flush` must report or spill."""
         waiting = [(waiting.collection, one) for one, waiting in self.waiting.items() if one.pending is not None]
         return [(collection, one) for collection, one in waiting if self._may_be_change(collection, one)]
 
     def _may_be_change(self, collection: Collection[Any], replica: Replica) -> bool:
-        """Whether what is pending differs from what is stored; also if that cannot be told."""
+        """Whether the pending version differs from the stored one, or may differ."""
         try:
             return self._operations.is_change(collection, replica)
-        except Exception:  # noqa: BLE001  (whatever it is, it is this document's own trouble)
+        except Exception:  # noqa: BLE001  (whatever it is, it concerns this document only)
             return True
 
     def rename(self, name: str) -> None:
@@ -159,27 +159,27 @@ class Writer:
 
     @property
     def last_rev(self) -> str:
-        """The `rev` of the last write that was made."""
+        """The `rev` of the last write."""
         return self._operations.last_rev
 
     def oldest_waiting(self) -> float:
         """Seconds that the oldest of the waiting documents has waited; 0.0 if none waits."""
         now = self._loop.time()
-        # What was refused may have been changed back since; it is put away when it would be tried again.
+        # A refused change may have been reverted since; its document is put away when it would be retried.
         return max((now - waiting.since for one, waiting in self.waiting.items() if one.is_unsaved), default=0.0)
 
     def refused(self) -> int:
-        """How many documents wait because they are refused for their own sake."""
+        """How many documents are waiting because they were refused for their content."""
         return sum(one.is_refused for one in self.waiting)
 
-    # -- when it is written -----------------------------------------------------------------------------
+    # -- when to write ----------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Writes everything, however long that takes; what is refused for its own sake is tried once more."""
+        """Writes everything, however long it takes; documents refused because of their content are tried once more."""
         held, self._held = self._held, False
         self._collections.interrupt_all()
         self._documents.interrupt_all()
-        self._wake.set()  # only now: what is refused from now on is tried again after its pause
+        self._wake.set()  # only now: what is refused from here on is retried after its pause
         try:
             while any(not self._is_paused(one) for one in self.waiting):
                 self._pass_is_over.clear()
@@ -189,7 +189,7 @@ class Writer:
             self._held = held
 
     async def close(self) -> None:
-        """Stops; what is unsaved stays so."""
+        """Stops; what is unsaved stays unsaved."""
         self._closed = True
         await self.graves.close()
         if self._task is not None:
@@ -208,7 +208,7 @@ class Writer:
             self._task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Lets nobody wait for a task that was cancelled, as `asyncio.run` does with all tasks at its end."""
+        """Ends all waiting for a task that was cancelled, as `asyncio.run` cancels all tasks at its end."""
         if task is self._task:
             self._ticket.end()
             self._ticket = Ticket()
@@ -223,11 +223,11 @@ class Writer:
                     await asyncio.wait_for(self._wake.wait(), pause)
 
     def _is_paused(self, replica: Replica) -> bool:
-        """Whether a document was refused for its own sake and has not changed, and is not to be tried again yet."""
+        """Whether a document was refused because of its content, has not changed, and is not due for a retry."""
         return replica.is_refused and self._documents.until(replica) > self._loop.time()
 
     def _due(self) -> dict[Replica, Waiting]:
-        """What is to be written now."""
+        """The documents to write now."""
         if not self._collections and not self._documents:
             return dict(self.waiting)
         now = self._loop.time()
@@ -238,7 +238,7 @@ class Writer:
         }
 
     def _pause(self) -> float | None:
-        """Seconds until something is to be tried again; `None` if something is to be written now."""
+        """Seconds until the next retry; `None` if there is something to write now."""
         if self._availability.is_unreachable or self._ticket.awaited:
             return None
         times = [
@@ -252,7 +252,7 @@ class Writer:
         return seconds if seconds > 0 else None
 
     def _stop_waiting(self) -> None:
-        """The server is unreachable: ends all waiting, and lets the background retry."""
+        """Ends all waiting, as the server is unreachable, and lets the background retry."""
         self._ticket.end()
         self._ticket = Ticket()
         self._start()
@@ -268,7 +268,7 @@ class Writer:
         self._pass_is_over.set()
 
     def _out_of_patience(self, ticket: Ticket, since: int, began: float) -> None:
-        """Leaves what waits to the background: PTB's shutdown waits for its saves before it flushes."""
+        """Leaves the waiting documents to the background, as PTB's shutdown waits for its saves before it flushes."""
         ticket.end()
         self.silent_since = began
         self._availability.mark_unreachable(UnavailableError(f"no answer for {self._patience:g} s"), since=since)
@@ -286,10 +286,10 @@ class Writer:
     # -- writing ----------------------------------------------------------------------------------------
 
     async def _write_waiting(self) -> None:
-        """Writes what is due; what cannot be written now stays unsaved."""
+        """Writes the due documents; those that cannot be written now stay unsaved."""
         if self._availability.is_unreachable:
             await self._driver.hello()
-            self._availability.mark_reachable(writes=self._held)  # nothing waits for a write then
+            self._availability.mark_reachable(writes=self._held)  # then nothing is waiting for a write
             self._availability.mark_accepted(CONNECTING)
         if self._held:
             return
@@ -314,13 +314,13 @@ class Writer:
                 ticket.take(collection.told_later, batch)
             for replica, error in ticket.errors.items():
                 self._counters.last_error = str(error)
-                if ticket.is_over or replica not in ticket.awaited:  # nobody awaits it, or not any more
+                if ticket.is_over or replica not in ticket.awaited:  # nobody awaits it, or nobody does any more
                     _LOGGER.error("Not saved: %s", error)
             alarm.cancel()
             ticket.end()
 
     def _put_away(self, batch: dict[Replica, Waiting]) -> None:
-        """Forgets what was saved, and leaves what was refused alone for a while."""
+        """Forgets saved documents, and pauses refused ones."""
         now = self._loop.time()
         for replica, waiting in batch.items():
             if not replica.is_unsaved:
@@ -345,7 +345,7 @@ class Writer:
         run, what = Pass(collection, ticket), _saving(collection)
         for replica in replicas:
             if replica.is_refused:
-                replica.told()  # it is tried again, on what is stored now
+                replica.told()  # it is retried, based on what is stored then
         try:
             await self._sender.send(run, replicas, carefully=what in self._availability.refusals)
         except RefusedError as error:
@@ -353,7 +353,7 @@ class Writer:
             self._collections.begin(collection.collection, self._loop.time())
             if self._availability.mark_refused(what, error):
                 ticket.refusal = error
-            for replica in replicas[:_BLAMED]:  # another one is tried first the next time
+            for replica in replicas[:_BLAMED]:  # a different one is tried first the next time
                 if replica in self.waiting:
                     self.waiting[replica] = self.waiting.pop(replica)
             return True

@@ -1,4 +1,4 @@
-"""`SharedApplication`: an `Application` that shares a bot's data with other processes of the same bot."""
+"""`SharedApplication`: an `Application` that shares its data with other processes of the same bot."""
 
 from __future__ import annotations
 
@@ -189,13 +189,13 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         chat_id: int | None = None,
         conversation: tuple[Handler, ConversationKey] | None = None,
     ) -> bool:
-        """Runs something as an update of a user, a chat, a conversation is handled; for `MongoJobQueue`.
+        """Runs something like an update of a user, a chat or a conversation; for `MongoJobQueue`.
 
         Returns:
-            Whether the server has acknowledged what was changed.
+            Whether the server has acknowledged the changes.
 
         Raises:
-            UnavailableError: If what others have changed could not be read, or no lease could be acquired.
+            UnavailableError: If others' changes could not be read, or no lease could be acquired.
         """
         turn = Turn(None) if conversation is None else Turn.of_timeout(*conversation)
         turn.user_ids.update(_ids(user_id))
@@ -205,7 +205,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
 
     @property
     def bot_data(self) -> BD:
-        """See `Application.bot_data`; an update in which it is asked for saves what has changed in it."""
+        """See `Application.bot_data`; an update that asks for it saves its changes."""
         self._asking.asked()
         data: BD = self._asking.held
         return data
@@ -254,7 +254,7 @@ class SharedApplication(Application[BT, CCT, UD, CD, BD, JQ], Generic[BT, CCT, U
         *,
         name: str | None = None,
     ) -> asyncio.Task[RT]:
-        """See `Application.create_task`; what a handler with `block=False` has changed is saved when it is done."""
+        """See `Application.create_task`; the changes of a handler with `block=False` are saved when it is done."""
         task: asyncio.Task[RT] = super().create_task(coroutine, update, name=name)
         turn = self.current_turn
         if turn is not None and update is not None and update is turn.update:

@@ -1,6 +1,6 @@
-"""Buttons that another worker has sent: PTB does not find them in its cache, and passes on `InvalidCallbackData`.
+"""Buttons that another worker has sent: PTB does not find them in its cache, and passes `InvalidCallbackData` on.
 
-That object keeps the text of the button, so that it can be looked up again once the keyboard is loaded.
+That object contains the text of the button, by which we can look it up again once the keyboard is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from telegram.ext import CallbackDataCache, InvalidCallbackData
 
 __all__ = ["keyboards_in", "missing_keyboards", "with_data", "with_objects"]
 
-_UUID: Final = re.compile("[0-9a-f]{32}")  # a button may hold anything: a manipulated client can send any text
+_UUID: Final = re.compile("[0-9a-f]{32}")  # a button may contain anything, as a manipulated client can send any text
 
 
 def missing_keyboards(update: Update) -> list[str]:
@@ -27,11 +27,11 @@ def missing_keyboards(update: Update) -> list[str]:
 
 
 def keyboards_in(place: InlineKeyboardMarkup | Message | CallbackQuery) -> set[str]:
-    """The ids of the keyboards whose buttons, as texts, stand in a markup, a message or a query and beside these."""
+    """The ids of the keyboards with buttons, as texts, in a markup, a message or a query, or next to these."""
     texts: list[object] = []
     if isinstance(place, CallbackQuery):
         texts.append(place.data)
-        place = place.message  # type: ignore[assignment]  # another one is no place of buttons
+        place = place.message  # type: ignore[assignment]  # any other type has no buttons
     if isinstance(place, InlineKeyboardMarkup):
         texts += [button.callback_data for row in place.inline_keyboard for button in row]
     for message in _beside(place):
@@ -40,7 +40,7 @@ def keyboards_in(place: InlineKeyboardMarkup | Message | CallbackQuery) -> set[s
 
 
 def with_objects(update: Update, cache: CallbackDataCache) -> Update:
-    """The update, with objects from the cache wherever PTB did not find them before."""
+    """The update, with objects from the cache for the buttons that PTB did not find."""
     for message in _messages(update):
         missing = [(button, text) for button in _buttons(message) if (text := _text(button.callback_data)) is not None]
         if missing:
@@ -50,14 +50,14 @@ def with_objects(update: Update, cache: CallbackDataCache) -> Update:
     query = update.callback_query
     if query is None or (text := _text(query.data)) is None:
         return update
-    # Without its message, in which some buttons may have their objects already.
+    # Without its message, in which some buttons may already have their objects.
     alone = CallbackQuery(query.id, query.from_user, query.chat_instance, data=text)
     cache.process_callback_query(alone)
     return with_data(update, query, alone.data, cache.bot)
 
 
 def with_data(update: Update, query: CallbackQuery, data: Any, bot: Bot) -> Update:
-    """The same click, with another object behind its button."""
+    """The same click, with a different object behind its button."""
     found = CallbackQuery(
         query.id,
         query.from_user,
@@ -79,7 +79,7 @@ def _text(data: object) -> str | None:
 
 
 def _messages(update: Update) -> Iterator[Message]:
-    """The messages in an update whose buttons PTB looks at."""
+    """The messages in an update whose buttons PTB looks up."""
     return _beside(update.effective_message)
 
 

@@ -1,4 +1,4 @@
-"""The conversations of a worker: which ones an update concerns, and how the states of other workers get in."""
+"""The conversations of a worker: which ones an update concerns, and how other workers' states are taken in."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Conversations:
         self._by_parts = None
 
     def _grouped(self) -> dict[_Parts, list[Handler]]:
-        """The persistent handlers by what makes up their keys, nested ones included, each once."""
+        """The persistent handlers, including nested ones, each once, by the parts of their keys."""
         if self._by_parts is None:
             self._by_parts, self._by_name = {}, {}
             for handler in conversation_handlers(self._handlers()):
@@ -50,12 +50,12 @@ class Conversations:
         return self._by_parts
 
     def named(self, name: str) -> list[Handler]:
-        """The persistent handlers of that name."""
+        """The persistent handlers with that name."""
         self._grouped()
         return self._by_name.get(name, [])
 
     def of(self, update: Update) -> list[tuple[Handler, ConversationKey]]:
-        """The handlers that may want an update, with the keys of their conversations."""
+        """The handlers that may accept an update, with the keys of their conversations."""
         found: list[tuple[Handler, ConversationKey]] = []
         for parts, handlers in self._grouped().items():
             key = conversation_key(update, *parts)
@@ -82,7 +82,7 @@ class Conversations:
             cancel_timeout(one, key)
 
     def noticed(self, handler: str, key: ConversationKey, replica: Replica) -> None:
-        """See `States.noticed`; a timeout that runs here may be void, which must be known before it ends."""
+        """See `States.noticed`; a timeout that runs here may be obsolete, which we must know before it ends."""
         if any(key in one.timeout_jobs for one in self.named(handler)):
             self._read(replica)
 
@@ -93,7 +93,7 @@ def conversation_key(
     per_user: bool,
     per_message: bool,
 ) -> ConversationKey | None:
-    """The key of an update's conversation, as `ConversationHandler` makes it; `None` if it ignores such updates."""
+    """The key of an update's conversation, as `ConversationHandler` forms it; `None` if it ignores such updates."""
     if update.channel_post or update.edited_channel_post:
         return None
     query = update.callback_query
@@ -121,7 +121,7 @@ def conversation_key(
 
 
 def ids_in(handler: Handler, key: ConversationKey) -> tuple[list[int], list[int]]:
-    """The chat's id and the user's id in a conversation's key, where they are part of it."""
+    """The chat's id and the user's id in a conversation's key, if they are part of it."""
     parts = iter(key)
     chat = [int(next(parts))] if handler.per_chat else []
     user = [int(next(parts))] if handler.per_user else []

@@ -1,7 +1,7 @@
-"""Which turns of one worker hold leases, or have lost them and are not over yet.
+"""The turns of one worker that hold leases, or have lost them and are not over yet.
 
-A handler that loses its lease goes on, and what it changes lies in the objects that this worker's next turn of the same
-user works with, and would save. So that one waits for it.
+A handler that loses its lease continues, and its changes are in the objects that this worker's next turn of the same
+user would use and save. So that turn waits for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Holders:
     """The turns of one worker that have leases.
 
     Args:
-        patience: Seconds for which one waits for another.
+        patience: Seconds for which one turn waits for another.
     """
 
     def __init__(self, patience: float) -> None:
@@ -28,7 +28,7 @@ class Holders:
         self._turns: dict[str, Turn] = {}
 
     async def follow(self, turn: Turn, keys: Collection[str]) -> None:
-        """A turn has been given leases: waits until others of this worker are over that have lost them.
+        """Waits, after a turn has received leases, until this worker's turns that have lost them are over.
 
         Of one that does not come again, nothing is taken back: it is waited for no longer than that. Otherwise an
         update of PTB's own updater, which does not come again either, would never be handled.
@@ -38,7 +38,7 @@ class Holders:
         """
         for key in keys:
             while (before := self._turns.get(key)) is not None and not before.is_over:
-                turn.is_read = False  # what it takes back has to be read once more
+                turn.is_read = False  # what that one withdraws must be read once more
                 try:
                     await wait_at_most(self._patience, before.over.wait())
                 except asyncio.TimeoutError as error:
@@ -51,7 +51,7 @@ class Holders:
         self._turns.update(dict.fromkeys(keys, turn))
 
     def leave(self, turn: Turn, keys: Collection[str]) -> None:
-        """A turn is over, and gives its leases back."""
+        """Notes that a turn is over, and releases its leases."""
         for key in keys:
             if self._turns.get(key) is turn:
                 del self._turns[key]

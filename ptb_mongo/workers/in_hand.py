@@ -1,4 +1,4 @@
-"""The documents that a turn has in hand: as it finds them when it begins, and taken back when it fails.
+"""The documents that a turn has in hand: their state when it begins, to which they are reverted if it fails.
 
 Turns that overlap in one object, as those of a group may, cannot be told apart in it: so what one takes back, the
 others lose, too. They find out before they save, and fail with it; all come again. Only where one of them does not come
@@ -37,7 +37,7 @@ _Place = tuple[Collection[Any], Any]
 
 
 class Hands:
-    """What the turns of one worker have in hand."""
+    """The documents that the turns of one worker have in hand."""
 
     def __init__(self) -> None:
         self._keeping: set[Turn] = set()  # turns that do not come again
@@ -115,7 +115,7 @@ class Hands:
             del self._going_on[turn]
 
     def leave(self, turn: Turn, session: Session) -> None:
-        """A turn has ended."""
+        """Notes the end of a turn."""
         for handler, key in turn.conversations:
             session.scopes.conversations.left(handler.name or "", key)
         self._keeping.discard(turn)
@@ -180,18 +180,18 @@ class Hands:
 
     @staticmethod
     def were_emptied(turn: Turn, session: Session) -> bool:
-        """Whether something that a turn has in hand was taken back since it began."""
+        """Whether something that a turn has in hand was withdrawn since it began."""
         return any(
             replica.withdrawals != found.withdrawals and _has_in_hand(turn, replica, session)
             for replica, found in turn.found.items()
         )
 
     def _is_kept(self, replica: Replica, session: Session) -> bool:
-        """Whether a turn that does not come again has a document in hand."""
+        """Whether a turn that will not be repeated has a document in hand."""
         return any(replica in turn.found and _has_in_hand(turn, replica, session) for turn in self._keeping)
 
     def withdraw(self, turn: Turn, session: Session, kept: Kept) -> None:
-        """A turn has failed, and will come again."""
+        """Withdraws the changes of a turn that has failed and will be repeated."""
         scopes = session.scopes
         for (kind, key), was_told in turn.dropped.items():
             if not was_told:
@@ -222,12 +222,12 @@ def _replicas(turn: Turn, session: Session, kinds: PersistenceInput) -> Iterator
 
 
 def _has_in_hand(turn: Turn, replica: Replica, session: Session) -> bool:
-    """Whether a turn may have changed a document that it has found; the bot's own data only if it has asked for it."""
+    """Whether a turn may have changed a document that it found; `bot_data` only if it has asked for it."""
     return turn.has_asked or replica is not session.scopes.bot_data.replicas.get(session.bot_id)
 
 
 def _unknown(replica: Replica) -> InHand:
-    """For a document that a turn has taken in hand only later, and changed since."""
+    """The state of a document that a turn took in hand only later, and has changed since."""
     return InHand(replica.base, None, replica.withdrawals)
 
 
@@ -250,6 +250,6 @@ def _save(session: Session, collection: Collection[Any], key: Any) -> None:
 
 
 def _see_to_it(session: Session, scope: Collection[Any], replica: Replica) -> None:
-    """Has written what is left to be: what was pending before, or what keeps an earlier write from arriving."""
+    """Submits what is left to write: what was pending before, or what keeps an earlier write from arriving."""
     if replica.is_unsaved:
         session.writer.submit(scope, replica)

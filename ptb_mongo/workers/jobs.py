@@ -1,6 +1,6 @@
-"""The jobs of PTB's own `JobQueue`: a run is no part of the turn in which the job was added.
+"""The jobs of PTB's own `JobQueue`: a run is not part of the turn in which the job was added.
 
-For a job that has a user or a chat, it is a turn of its own, without its callback having to ask for one.
+The run of a job that has a user or a chat is a turn of its own, without its callback having to ask for one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Handles = Callable[[Turn, Callable[[], Awaitable[None]]], Awaitable[bool]]
 
 
 def run_as_turns(queue: JobQueue[Any], handle: Handles) -> None:
-    """Makes a turn of each job that has a user or a chat, and keeps all out of others' turns.
+    """Runs each job that has a user or a chat as a turn, and keeps all jobs out of others' turns.
 
-    That is, of those that are added from now on, or when the queue starts.
+    This applies to jobs that are added from now on, or when the queue starts.
 
     Args:
         queue: The queue.
         handle: Handles a turn.
     """
-    # There is one only where there is a queue.
+    # APScheduler is installed if there is a queue.
     from apscheduler.events import EVENT_JOB_ADDED  # noqa: PLC0415
 
     def added(event: Any) -> None:
@@ -40,7 +40,7 @@ def run_as_turns(queue: JobQueue[Any], handle: Handles) -> None:
 
 
 class _AsTurn:
-    """The callback of a job, as a turn of its user and chat; or as none, if it has neither.
+    """The callback of a job, as a turn of its user and chat, or outside of any turn if it has neither.
 
     Args:
         job: The job.

@@ -1,4 +1,4 @@
-"""The objects behind buttons, before handlers run: brought in from other workers, and gone if those dropped them."""
+"""The objects behind buttons, before handlers run: taken from other workers, and removed if those dropped them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Keyboards:
     """The keyboards that updates refer to.
 
     Args:
-        persistence: Says whether they are stored.
-        changed: Knows which keyboard a click came from; `None` without arbitrary callback data.
+        persistence: Tells whether they are stored.
+        changed: Tells which keyboard a click came from; `None` without arbitrary callback data.
     """
 
     def __init__(self, persistence: MongoPersistence[Any, Any, Any], changed: TouchedKeyboards | None) -> None:
@@ -30,12 +30,12 @@ class Keyboards:
         self._changed = changed
 
     async def bring_in(self, turn: Turn, session: Session, *, read: bool) -> None:
-        """Puts the objects of buttons into an update, or what stands for them where another worker has dropped them.
+        """Puts the objects of buttons into an update, or stand-ins for those that another worker has dropped.
 
         Args:
             turn: The update.
-            session: What is open.
-            read: Whether to read a keyboard that is known, stale or not.
+            session: The open session.
+            read: Whether to read a known keyboard, stale or not.
 
         Raises:
             UnavailableError: If they cannot be read.

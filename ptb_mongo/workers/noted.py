@@ -10,11 +10,11 @@ __all__ = ["Noted"]
 
 @dataclass(slots=True)
 class Noted:
-    """What was noted of PTB's callback data cache.
+    """Noted changes of PTB's callback data cache.
 
     Attributes:
-        used: The keyboards that were made, or whose buttons were used.
-        queries: The callback queries that were made or dropped.
+        used: The keyboards that were created, or whose buttons were used.
+        queries: The callback queries that were added or dropped.
         dropped: The keyboards that may have been dropped.
         is_any: Whether any of them may have changed.
     """
@@ -35,13 +35,13 @@ class Noted:
         return self.is_any or bool(self.dropped)
 
     def add(self, used: Iterable[str] = (), queries: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
-        """Some keyboards and queries were made, used or dropped."""
+        """Notes keyboards and queries that were created, used or dropped."""
         self.used.update(used)
         self.queries.update(queries)
         self.dropped.update(dropped)
 
     def together(self, other: Noted) -> Noted:
-        """What either of both holds."""
+        """The union of both."""
         return Noted(
             self.used | other.used,
             self.queries | other.queries,

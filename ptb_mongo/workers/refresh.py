@@ -1,4 +1,4 @@
-"""What an update needs is read before its handlers run: what others have changed, and whether it was done before."""
+"""Reads what an update needs before its handlers run: others' changes, and whether it was done before."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ptb_mongo.workers.turn import Turn
 __all__ = ["Refresh"]
 
 _ROUNDS: Final = 3
-_TURNS: Final = 8  # of the event loop, in which an event that has arrived gets from the socket to the scope
+_TURNS: Final = 8  # of the event loop, which an event needs to get from the socket to the scope
 
 
 class Refresh:
-    """Merges in what others have changed.
+    """Merges in others' changes.
 
     Args:
         application: The application.
         persistence: Its persistence.
-        strict: Whether to read before each update; otherwise what the change stream has told of.
+        strict: Whether to read before each update; otherwise, reads only what the change stream has reported.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Refresh:
     async def with_leases(
         self, turn: Turn, session: Session, leases: Mapping[DocumentCollection, Sequence[Any]]
     ) -> None:
-        """Reads leases, and after them what they protect."""
+        """Reads leases, followed by what they protect."""
         wanted = {**leases, **self._mark_of(turn, session), **self._outdated_data(turn, session, read=True)}
         await session.reader.refresh(wanted, every=True)
 
     def _mark_of(self, turn: Turn, session: Session) -> dict[DocumentCollection, list[Any]]:
-        """Where it stands whether the update was done before; nothing if that is known."""
+        """The mark to read, which shows whether the update was done before; empty if that is known."""
         if session.marks is None or not turn.comes_again or not turn.number:
             return {}
         if turn.mark is None:
@@ -73,19 +73,19 @@ class Refresh:
         return wanted
 
     async def bring_in(self, turn: Turn, session: Session) -> None:
-        """Merges in what others have changed; without I/O if nothing is stale.
+        """Merges in others' changes, without I/O if nothing is stale.
 
         While the change stream is delayed, because this machine or the server is busy, everything is read.
 
         Raises:
-            UnavailableError: If it cannot be read, and what is loaded does not suffice.
+            UnavailableError: If they cannot be read, and what is loaded is not sufficient.
         """
         if turn.comes_again:
             await self._settle(turn, session)
         await self._read_outdated(turn, session)
         if session.marks is not None and turn.mark is not None:
             turn.is_done = turn.mark.is_done or session.marks.is_recent(turn.number)
-        if turn.update is None:  # nobody else has PTB make the objects that others' changes are merged into
+        if turn.update is None:  # nobody else makes PTB create the objects that others' changes are merged into
             turn.lives += [self._application.user_data[user_id] for user_id in turn.user_ids]
             turn.lives += [self._application.chat_data[chat_id] for chat_id in turn.chat_ids]
         for scope, keys in scopes_of(turn, session, self._persistence.store_data):
@@ -105,13 +105,13 @@ class Refresh:
             if states := self._outdated_states(turn, session, read=read):
                 wanted[session.scopes.conversations] = states
             if not wanted or not await self._read(wanted, session, read=read) or read:
-                break  # otherwise more documents may have become stale during the read
+                break  # otherwise, more documents may have become stale during the read
 
     async def _settle(self, turn: Turn, session: Session) -> None:
-        """Waits until it is certain what became of earlier writes: handlers are not run again and again in an outage.
+        """Waits until the outcome of earlier writes is known, so that handlers do not run again and again in an outage.
 
         Raises:
-            UnavailableError: If that cannot be told now.
+            UnavailableError: If it cannot be determined now.
         """
         doubtful = [
             (scope, replica)
@@ -130,7 +130,7 @@ class Refresh:
             if replica is None:
                 continue
             state = state_of(handler, key)
-            if replica.is_loaded or state is not None:  # a state that was changed here and is not saved yet stays
+            if replica.is_loaded or state is not None:  # a state that was changed here and not saved yet stays
                 try:
                     staged = session.scopes.conversations.stage_now(handler.name or "", key, state)
                     session.exchange.offer(session.scopes.conversations, staged)

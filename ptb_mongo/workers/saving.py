@@ -1,4 +1,4 @@
-"""Saving what one update has changed: all of it is handed to the writer at once, so that it is sent together."""
+"""Saving one update's changes: all are handed to the writer at once, so that they are sent together."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["Kept", "acknowledged", "arrived", "offer", "scopes_of"]
 
 
 class Kept(NamedTuple):
-    """What of an application is stored, and what has changed of it.
+    """Which of an application's data is stored, and what may have changed.
 
     Attributes:
-        kinds: The kinds of data to be stored.
+        kinds: The kinds of data to store.
         bot_data: Tells whether the bot's data may have changed.
         keyboards: The keyboards; `None` without arbitrary callback data.
         is_left: Tells whether what an update would save is left to another one, which has the document in hand.
@@ -42,7 +42,7 @@ class Kept(NamedTuple):
 
 
 def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tuple[DataScope[Any], Iterable[int]]]:
-    """The scopes to be stored, each with the ids that an update concerns."""
+    """The scopes to store, each with the ids that an update concerns."""
     scopes: list[tuple[DataScope[Any], Iterable[int]]] = []
     if kinds.user_data:
         scopes.append((session.scopes.user_data, turn.user_ids))
@@ -54,13 +54,13 @@ def scopes_of(turn: Turn, session: Session, kinds: PersistenceInput) -> list[tup
 
 
 def offer(turn: Turn, session: Session, kept: Kept, submit: Submit | None = None) -> list[Offer]:
-    """Hands to the writer what an update may have changed, without waiting.
+    """Hands everything that an update may have changed to the writer, without waiting.
 
     Args:
         turn: The update; collects the errors.
         session: The open session.
-        kept: What is to be stored, and what has changed of it.
-        submit: Takes a document instead of the writer.
+        kept: What to store, and what may have changed.
+        submit: Called with each document instead of the writer.
     """
     submit = submit or session.writer.submit
     offered = [*_offer_data(turn, session, kept, submit), *_offer_states(turn, session, kept, submit)]
@@ -111,7 +111,7 @@ def _drop(turn: Turn, scope: DataScope[Any], kept: Kept, name: PersonalData, key
 
 
 def _is_leased(turn: Turn, key: int, is_user: bool) -> bool:
-    """Whether a lease protects the data of a user or chat; that of a private chat is protected by its user's."""
+    """Whether a lease protects the data of a user or chat; a private chat's data is protected by its user's lease."""
     return f"user:{key}" in turn.leases or (not is_user and f"chat:{key}" in turn.leases)
 
 
@@ -148,18 +148,18 @@ def _offer_states(turn: Turn, session: Session, kept: Kept, submit: Submit) -> l
 
 
 def _unsaved(submit: Submit, scope: Collection[Any], replica: Replica | None) -> list[Offer]:
-    """What to wait for until a document is written; also if another update has submitted it before."""
+    """What to wait for until a document is written, even if another update has already submitted it."""
     if replica is None or not replica.is_unsaved or replica.is_refused:
         return []
     return [(replica, submit(scope, replica))]
 
 
 async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
-    """Waits until the server has answered for everything, or is unreachable; returns whether it has answered.
+    """Waits until the server has acknowledged everything, or is unreachable; returns whether it has.
 
     Args:
         turn: The update; collects the errors.
-        offered: What was handed to the writer.
+        offered: The documents handed to the writer.
     """
     every = True
     for replica, ticket in offered:
@@ -177,7 +177,7 @@ async def acknowledged(turn: Turn, offered: Iterable[Offer]) -> bool:
 async def arrived(ticket: Ticket, replica: Replica) -> bool:
     """Waits until the server has answered, or is unreachable; returns whether it has stored a document.
 
-    What it refuses for the document's own sake does not count: that is told as an error, and would be refused again.
+    What it refuses because of the document's content does not count: that raises an error, and would be refused again.
 
     Raises:
         DocumentError: If the document was refused.
@@ -188,9 +188,9 @@ async def arrived(ticket: Ticket, replica: Replica) -> bool:
 
 
 def _is_stored(ticket: Ticket, replica: Replica) -> bool:
-    """Whether all of a document is stored that the server accepts.
+    """Whether everything in a document that the server accepts is stored.
 
-    An earlier batch may have stored it, and found out what is refused: then that is left alone by this one.
+    An earlier batch may have stored it, and found out what is refused; this batch then leaves the refused part alone.
     """
     is_all_refused = replica.is_refused and not replica.may_arrive
     return ticket.acknowledged or not replica.is_unsaved or is_all_refused

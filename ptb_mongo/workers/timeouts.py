@@ -1,4 +1,4 @@
-"""Conversations that time out: the timeout is handled like an update, so that the other workers hear of it."""
+"""Conversations that time out: the timeout is handled like an update, so that other workers learn of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ptb_mongo.workers.turn import Turn, outside
 __all__ = ["Timeouts"]
 
 _LOGGER = get_logger(__name__)
-_AGAIN: Final = 1.0  # seconds until a timeout that falls into an outage is tried again
+_AGAIN: Final = 1.0  # seconds until a timeout during an outage is tried again
 _LONGEST: Final = 30.0
 
 Callback = Callable[[Any], Awaitable[None]]
@@ -25,7 +25,7 @@ class Handles(Protocol):
     """Handles a turn; see `Worker.handle`."""
 
     async def __call__(self, turn: Turn, handlers: Callable[[], Awaitable[None]]) -> bool:
-        """Merges in what others have changed, runs the handlers, and saves what they have changed."""
+        """Merges in others' changes, runs the handlers, and saves their changes."""
 
 
 class Timeouts:
@@ -40,7 +40,7 @@ class Timeouts:
 
     @staticmethod
     def before(turn: Turn) -> None:
-        """Notes which timeouts there are before the handlers run."""
+        """Notes the existing timeouts before the handlers run."""
         turn.timeouts = {
             (handler, key): handler.timeout_jobs.get(key)
             for handler, key in turn.conversations
@@ -48,7 +48,7 @@ class Timeouts:
         }
 
     def watch(self, turn: Turn) -> None:
-        """The handlers have run: those that are new become turns."""
+        """Turns the new timeouts into turns after the handlers have run."""
         for (handler, key), before in turn.timeouts.items():
             job = handler.timeout_jobs.get(key)
             if job is not None and job is not before and not job.job.id.startswith(TIMEOUT_JOB):
@@ -56,7 +56,7 @@ class Timeouts:
 
     @staticmethod
     def withdraw(turn: Turn) -> None:
-        """The turn has failed: the timeouts that its handlers have set are void."""
+        """Cancels the timeouts that the handlers of a failed turn have set."""
         for (handler, key), before in turn.timeouts.items():
             job = handler.timeout_jobs.get(key)
             if job is not None and job is not before:
@@ -65,7 +65,7 @@ class Timeouts:
     async def _time_is_over(
         self, handler: Handler, key: ConversationKey, callback: Callback, pause: float, context: Any
     ) -> None:
-        """Ends a conversation, unless another worker has continued it; in an outage, when that is over."""
+        """Ends a conversation, unless another worker has continued it; in an outage, waits for its end."""
         has_begun, data = False, context.job.data
 
         async def run() -> None:

@@ -1,7 +1,7 @@
-"""Which keyboards and callback queries were made, used or dropped: an update looks at these alone, not at all of them.
+"""Which keyboards and callback queries were created, used or dropped: an update checks only these, not all of them.
 
-PTB's cache does not tell. Its public methods do, once they are overridden; what the cache then holds of one keyboard,
-PTB keeps in private attributes. Only `_held_in` uses these: with a PTB that has none, all keyboards are looked through.
+PTB's cache does not report changes, so its public methods are overridden. PTB keeps the contents of a keyboard in
+private attributes. Only `_held_in` uses these: if a version of PTB lacks them, all keyboards are searched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["TouchedKeyboards"]
 
 
 def _held_in(cache: CallbackDataCache) -> tuple[Mapping[str, Any], Mapping[str, str]] | None:
-    """The keyboards and the queries that a cache holds, by their ids; `None` if PTB keeps them otherwise."""
+    """The keyboards and the queries in a cache, by their ids; `None` if PTB keeps them elsewhere."""
     keyboards, queries = getattr(cache, "_keyboard_data", None), getattr(cache, "_callback_queries", None)
     if not all(callable(getattr(one, "get", None)) for one in (keyboards, queries)):
         return None
@@ -31,17 +31,17 @@ def _held_in(cache: CallbackDataCache) -> tuple[Mapping[str, Any], Mapping[str, 
 
 
 def _entry(keyboard: Any) -> tuple[str, float, dict[str, Any]]:
-    """A keyboard as `CallbackDataCache.persistence_data` gives it."""
+    """A keyboard in the form of `CallbackDataCache.persistence_data`."""
     return keyboard.keyboard_uuid, keyboard.access_time, keyboard.button_data
 
 
 class Staged(NamedTuple):
-    """What is to be written of the keyboards.
+    """The keyboards to write.
 
     Attributes:
-        mine: What the update has changed that has been handled.
-        others: What was changed by no update.
-        errors: The errors of what cannot be stored.
+        mine: Those changed by the update that was handled.
+        others: Those changed outside of updates.
+        errors: The errors of those that cannot be stored.
     """
 
     mine: list[Replica]
@@ -52,7 +52,7 @@ class Staged(NamedTuple):
 class TouchedKeyboards:
     """The keyboards that have changed in PTB's cache since they were last staged.
 
-    What an update changes is staged when it is done, and not by others that are done earlier.
+    An update's changes are staged when it is done, not by others that are done earlier.
 
     Args:
         cache: PTB's cache; from now on its methods note which keyboards they change.
@@ -61,19 +61,19 @@ class TouchedKeyboards:
     def __init__(self, cache: CallbackDataCache) -> None:
         self._cache = cache
         self._held = _held_in(cache)
-        self._noted = Noted(is_any=True)  # by what is no update
-        self._turns: set[Turn] = set()  # that have dropped keyboards, and may not be over
+        self._noted = Noted(is_any=True)  # changes outside of updates
+        self._turns: set[Turn] = set()  # turns that have dropped keyboards, and may not be over
         self._unsaved: dict[Replica, None] = {}
         self._is_told = _make_tell(cache, self)
 
     def note(self, used: Iterable[str] = (), queries: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
-        """Some keyboards and queries were made, used or dropped."""
+        """Notes keyboards and queries that were created, used or dropped."""
         noted = self._noted_now()
         noted.add(used, queries, dropped)
         self._watch_drops(noted)
 
     def note_any(self) -> None:
-        """Any of them may have changed."""
+        """Notes that any of them may have changed."""
         noted = self._noted_now()
         noted.is_any = True
         self._watch_drops(noted)
@@ -88,7 +88,7 @@ class TouchedKeyboards:
             self._turns.add(turn)
 
     def of_query(self, query_id: str) -> str:
-        """The keyboard that a query came from; empty if PTB's cache knows of none."""
+        """The keyboard that a query came from; empty if PTB's cache has none."""
         queries = self._held[1] if self._held is not None else self._cache.persistence_data[1]
         return queries.get(query_id, "")
 
@@ -97,16 +97,16 @@ class TouchedKeyboards:
         return {uuid for turn in self._turns if turn.comes_again and not turn.is_over for uuid in turn.buttons.dropped}
 
     def unsaved(self) -> list[Replica]:
-        """What was staged and is not stored yet."""
+        """The replicas that were staged and are not stored yet."""
         self._unsaved = {replica: None for replica in self._unsaved if replica.is_unsaved}
         return [*self._unsaved]
 
     def stage(self, scope: CallbackDataScope, turn: Turn) -> Staged:
-        """Takes what an update has changed, and what was changed by none; usually nothing.
+        """Stages the changes of an update, and those made outside of updates; usually, there are none.
 
         Args:
-            scope: Where it is stored.
-            turn: The update that has been handled; its handlers may have changed the object of the pressed button.
+            scope: The scope of the keyboards.
+            turn: The update that was handled; its handlers may have changed the object of the pressed button.
         """
         mine = turn.buttons
         query = turn.update.callback_query if isinstance(turn.update, Update) else None
@@ -123,7 +123,7 @@ class TouchedKeyboards:
             self._unsaved = dict.fromkeys([*self.unsaved(), *staged])
         if mine.is_empty:
             return Staged([], staged, errors)
-        # Another update that is done earlier may have staged some of these.
+        # Another update that was done earlier may have staged some of these.
         ids = [*mine.used, *mine.dropped, *(f"{QUERY}{one}" for one in mine.queries)]
         known = self.unsaved() if mine.is_any else [scope.replicas[one] for one in ids if one in scope.replicas]
         return Staged([*dict.fromkeys([*staged, *known])], [], errors)
@@ -139,12 +139,12 @@ class TouchedKeyboards:
         return scope.stage_some(data, noted.dropped, keyboards, queries, sweeps=self._turns <= {turn})
 
     def withdraw(self, scope: CallbackDataScope, turn: Turn) -> list[Replica]:
-        """An update has failed, and will come again: the keyboards that it has dropped are there again.
+        """Restores the keyboards that an update has dropped, which has failed and will be repeated.
 
-        What it has made stays, as users may see it.
+        Keyboards that it has created stay, as users may see them.
 
         Returns:
-            What is still to be written.
+            The replicas that must still be written.
         """
         for uuid in dict.fromkeys((*turn.buttons.dropped, turn.keyboard)):
             if uuid:
@@ -161,7 +161,7 @@ else:
 
 
 class _Telling(_Cache):
-    """What is put before the class of a cache."""
+    """The base class that is added to the class of a cache."""
 
     __slots__ = ()
     keyboards: ClassVar[TouchedKeyboards]
@@ -200,12 +200,12 @@ class _Telling(_Cache):
 
 
 def _make_tell(cache: CallbackDataCache, keyboards: TouchedKeyboards) -> bool:
-    """Makes a cache tell what changes; returns whether it does."""
+    """Makes a cache report its changes; returns whether that was possible."""
     kind: Any = type(cache)
-    if issubclass(kind, _Telling):  # to an application that was there before, with the same bot
+    if issubclass(kind, _Telling):  # it reports to an earlier application with the same bot
         kind = kind.__bases__[1]
     try:
         cache.__class__ = type(kind.__name__, (_Telling, kind), {"__slots__": (), "keyboards": keyboards})
-    except TypeError:  # of a class of the program's own, with attributes beside its slots, say
+    except TypeError:  # for example, a class of the program's own with different slots
         return False
     return True

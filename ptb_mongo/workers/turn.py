@@ -1,4 +1,4 @@
-"""One update that is being handled: what it concerns, and what has to be saved when it is done."""
+"""One update that is being handled: what it concerns, and what must be saved when it is done."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ Once = bool | Literal["transaction"]
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """An update that is being handled, the timeout of a conversation, a job, or what a program does of itself.
+    """An update that is being handled, the timeout of a conversation, a job, or something that a program does itself.
 
-    `SharedApplication.turn` gives one, and `SharedApplication.current_turn` that of a running handler. What is meant
-    for them is `lost`; everything else is for the worker.
+    `SharedApplication.turn` yields one, and `SharedApplication.current_turn` returns that of a running handler. Only
+    `lost` is meant for them; everything else is for the worker.
 
     Attributes:
-        lost: Set when its lease was lost: another worker may change the same data now, and what this one changes will
-            not be saved.
+        lost: Set when its lease was lost: another worker may now change the same data, and the changes of this one
+            will not be saved.
         update: The update; `None` if there is none.
         user_ids, chat_ids: Whose data is saved when it is done.
         conversations: The conversations that it may concern.
         read: Whether to read them, stale or not.
-        comes_again: Whether what it has changed is taken back if it fails, as it will come again.
+        comes_again: Whether its changes are withdrawn if it fails, as it will be repeated.
         timeouts: Their timeout jobs before the handlers ran.
         leases: The leases that it holds.
-        hold: The same, with what became of them.
-        is_read: Whether what it concerns was read when its lease was acquired.
+        hold: The same, with their state.
+        is_read: Whether its data was read when its lease was acquired.
         over: Set when it has ended.
         is_done: Whether the update was done before.
         is_saved: Whether the server has acknowledged all that it has changed.
@@ -62,11 +62,11 @@ class Turn:
         keyboard: The keyboard that was clicked; empty if none was.
         errors: The errors of single documents.
         asked: How often `bot_data` was asked for.
-        is_passed_on: Whether PTB itself has done so, to have it refreshed.
-        takes_bot_data: Whether it saves `bot_data`, as something that is no update has asked for it.
-        buttons: The keyboards that it has made, used or dropped.
-        around: The turn that has begun it, or the task that it runs in; `None` if none had, or that is over.
-        task: The task that it runs in.
+        is_passed_on: Whether PTB itself has asked for it, to refresh it.
+        takes_bot_data: Whether it saves `bot_data` because something other than an update has asked for it.
+        buttons: The keyboards that it has created, used or dropped.
+        around: The turn in which it began, or in which its task began; `None` if there was none, or it is over.
+        task: The task in which it runs.
     """
 
     update: object
@@ -100,7 +100,7 @@ class Turn:
 
     @classmethod
     def of(cls, update: object, conversations: Conversations, *, comes_again: bool = False) -> Turn:
-        """What an update concerns."""
+        """The turn of an update."""
         turn = cls(update, comes_again=comes_again)
         if isinstance(update, Update):
             if update.effective_user:
@@ -112,7 +112,7 @@ class Turn:
 
     @classmethod
     def of_timeout(cls, handler: Handler, key: ConversationKey) -> Turn:
-        """What the timeout of a conversation concerns."""
+        """The turn of a conversation's timeout."""
         chat, user = ids_in(handler, key)
         turn = cls(None, conversations=[(handler, key)], read=True)
         turn.chat_ids.update(chat)
@@ -121,7 +121,7 @@ class Turn:
 
     @classmethod
     def of_ids(cls, user_id: int | None, chat_id: int | None, *, comes_again: bool) -> Turn:
-        """What a job, or a program of itself, does to the data of a user, a chat, or both."""
+        """The turn of a job, or of a program itself, for the data of a user, a chat, or both."""
         turn = cls(None, comes_again=comes_again)
         turn.user_ids.update(() if user_id is None else (user_id,))
         turn.chat_ids.update(() if chat_id is None else (chat_id,))
@@ -139,7 +139,7 @@ class Turn:
 
     @property
     def number(self) -> int:
-        """Its place among the updates that wait: timeouts, and what a program does of itself, sort first."""
+        """Its place among the waiting updates: timeouts, and what a program does itself, sort first."""
         return self.update.update_id if isinstance(self.update, Update) else 0
 
     @property
@@ -148,13 +148,13 @@ class Turn:
         return self.asked > 0
 
     def begins(self) -> None:
-        """It begins, in the task that runs."""
+        """Begins it, in the current task."""
         self.around, self.task = _unless_over(TURN.get()), asyncio.current_task()
 
     def is_inside(self) -> Iterator[Turn]:
         """The turns in whose handlers it runs, the innermost first: they cannot end before it.
 
-        What has begun in a task of a handler is inside of none, as that handler need not wait for it.
+        A turn that began in a separate task of a handler is inside none, as the handler need not wait for it.
         """
         turn = self.around
         while turn is not None and turn.task is self.task:
@@ -162,14 +162,14 @@ class Turn:
             turn = _unless_over(turn.around)
 
     def leave_to_others(self) -> None:
-        """Leaves to the turns that it is inside of what they have in hand already."""
+        """Leaves the data that the surrounding turns have in hand to them."""
         for around in self.is_inside():
             self.user_ids -= around.user_ids
             self.chat_ids -= around.chat_ids
             self.conversations = [one for one in self.conversations if one not in around.conversations]
 
     def ends(self) -> None:
-        """It is over, and keeps nothing in memory that is, too."""
+        """Ends it, so that it does not keep anything in memory."""
         self.over.set()
         self.leases = frozenset()
         self.lives.clear()
@@ -177,7 +177,7 @@ class Turn:
         self.around = _unless_over(self.around)
 
     def lease_keys(self, exclusive: Exclusive) -> frozenset[str]:
-        """The leases it needs: of its user, or else of its chat, and those that its conversations need besides."""
+        """The leases that it needs: its user's, or else its chat's, and those that its conversations also need."""
         keys = {f"user:{user_id}" for user_id in self.user_ids}
         if exclusive == "chat" or not keys or self.update is None:
             keys |= {f"chat:{chat_id}" for chat_id in self.chat_ids - self.user_ids}  # unless it is a private chat
@@ -187,12 +187,12 @@ class Turn:
 
 
 def leases_of_conversation(handler: Handler, key: ConversationKey, user_ids: set[int]) -> frozenset[str]:
-    """The leases that protect a conversation, besides that of the user.
+    """The leases that protect a conversation, in addition to the user's.
 
     Args:
         handler: Its handler.
         key: Its key.
-        user_ids: The users whose leases are held: a private chat needs none besides.
+        user_ids: The users whose leases are held: their private chats need no other.
     """
     if handler.per_user:
         return frozenset()
@@ -207,7 +207,7 @@ TURN: ContextVar[Turn | None] = ContextVar("ptb_mongo_turn", default=None)
 
 
 def _unless_over(turn: Turn | None) -> Turn | None:
-    """A turn, or else the innermost one around it that goes on."""
+    """A turn, or, if that is over, the innermost one around it that is not."""
     while turn is not None and turn.is_over:
         turn = turn.around
     return turn
@@ -215,9 +215,9 @@ def _unless_over(turn: Turn | None) -> Turn | None:
 
 @contextlib.contextmanager
 def outside() -> Iterator[None]:
-    """What runs inside belongs to no turn that another task has begun.
+    """A context in which code belongs to no turn that began in another task.
 
-    The task of a job may have been begun by the handler that has added it, or any other one.
+    The task of a job may have been started by the handler that added it, or by any other one.
     """
     turn = TURN.get()
     token = TURN.set(turn if turn is not None and turn.task is asyncio.current_task() else None)

@@ -1,7 +1,7 @@
 """What one of several workers does for an update, before and after its handlers.
 
-It merges in what other workers have changed, and saves what the update has changed before that counts as done. What
-comes again if it fails leaves nothing behind then.
+It merges in other workers' changes, and saves the update's changes before the update counts as done. An update that
+fails and will be repeated leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Worker:
         application: The application.
         persistence: Its persistence.
         consistency: Whether to rely on the change stream, or to read before each update.
-        exclusive: Whose updates are handled one after the other; `None` if nobody's are.
+        exclusive: Whose updates are handled one after the other; `None` for nobody's.
         lease_timeout: Seconds after which an unrenewed lease expires.
-        once: Whether updates that are done are remembered; "transaction" if together with what they change.
-        bot_data: Who asks for the bot's data.
+        once: Whether the updates that are done are remembered; "transaction" if together with their changes.
+        bot_data: Tracks who asks for `bot_data`.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Worker:
 
     @property
     def session(self) -> Session | None:
-        """What is open; `None` while the application is not initialized."""
+        """The open session; `None` while the application is not initialized."""
         return self._persistence.session
 
     async def opened(self) -> Session:
-        """What is open; opened again if a running application has called `flush`.
+        """The open session; opened again if a running application has called `flush`.
 
         Raises:
             UnavailableError: If no server answers.
@@ -118,19 +118,19 @@ class Worker:
     # -- one update -------------------------------------------------------------------------------------
 
     async def handle(self, turn: Turn, handlers: Callable[[], Awaitable[None]]) -> bool:
-        """Merges in what others have changed, runs the handlers, and saves what they have changed.
+        """Merges in others' changes, runs the handlers, and saves their changes.
 
         Args:
             turn: The update.
             handlers: Runs the handlers.
 
         Returns:
-            Whether the server has acknowledged what was changed; always so for what comes again.
+            Whether the server has acknowledged the changes; always true if the update can be repeated.
 
         Raises:
-            UnavailableError: If what others have changed could not be read; for what comes again, also if not all was
-                acknowledged.
-            LeaseError: For what comes again, if its lease was lost.
+            UnavailableError: If others' changes could not be read; if the update can be repeated, also if not all
+                changes were acknowledged.
+            LeaseError: If the update can be repeated and its lease was lost.
         """
         async with self.turn(turn):
             if not turn.is_done:
@@ -139,7 +139,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def turn(self, turn: Turn) -> AsyncIterator[None]:
-        """The same for whatever is done inside."""
+        """The same, for the body of a `with` statement."""
         session = await self.opened()
         session.begin()
         if turn.comes_again and session.availability.is_unreachable:
@@ -173,11 +173,11 @@ class Worker:
 
         Args:
             turn: The update.
-            session: What is open.
+            session: The open session.
 
         Raises:
             UnavailableError: If the server is unreachable.
-            LeaseError: If a lease is not free in time, and those of the update around are held meanwhile.
+            LeaseError: If a lease is not free in time while a surrounding turn holds others.
         """
         stack = AsyncExitStack()
         if session.leases is not None and self._exclusive is not None:
@@ -187,7 +187,7 @@ class Worker:
             is_bounded = bool(others) or is_in_pass()
             held = frozenset[str]().union(*(around.leases for around in turn.is_inside()))
             wanted = turn.lease_keys(self._exclusive) - held
-            # What a conversation's handler holds has to be taken in before it is read: see `_outdated_states`.
+            # A conversation's state in its handler must be staged before it is read: see `_outdated_states`.
             read = None if turn.conversations else partial(self._refresh.with_leases, turn, session)
             entering = stack.enter_async_context(session.leases.hold(wanted, turn.number, read))
             try:
@@ -215,11 +215,11 @@ class Worker:
     # -- after ------------------------------------------------------------------------------------------
 
     async def _ends(self, turn: Turn, session: Session) -> None:
-        """Saves what a turn has changed.
+        """Saves a turn's changes.
 
         Raises:
-            UnavailableError: For what comes again, if not all was acknowledged.
-            LeaseError: For what comes again, if its lease was lost.
+            UnavailableError: If it can be repeated and not all changes were acknowledged.
+            LeaseError: If it can be repeated and its lease was lost.
         """
         turn.is_ending = True
         if not turn.comes_again:
@@ -280,7 +280,7 @@ class Worker:
     async def _save_whole(self, turn: Turn) -> bool:
         """Saves what an update has changed in one transaction, with the mark that it is done.
 
-        Where that is not possible, as one of the documents is refused, say, each is saved by itself.
+        If that is not possible, for example because one of the documents is refused, each one is saved separately.
         """
         changed: dict[Collection[Any], list[Replica]] = {}
 
@@ -304,7 +304,7 @@ class Worker:
         Returns:
             Whether the server has acknowledged everything.
         """
-        session = await self.opened()  # not what was open before the handlers: `flush` may have been called since
+        session = await self.opened()  # not the earlier session: a handler may have called `flush`
         done = await acknowledged(turn, offer(turn, session, self._kept))
         self._timeouts.watch(turn)
         errors, turn.errors = turn.errors, []
@@ -344,4 +344,4 @@ def _named(keys: Iterable[str]) -> str:
 
 
 def _ignore(_: BaseException) -> None:
-    """Ignores an error that was logged already."""
+    """Ignores an error that has already been logged."""

@@ -1,4 +1,4 @@
-"""The storages that the contract is tested on; each reopens what was saved with a new persistence object."""
+"""The storages for the contract tests; each reopens what was saved with a new persistence object."""
 
 from __future__ import annotations
 

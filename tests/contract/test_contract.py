@@ -1,7 +1,7 @@
-"""What every storage does for a bot: the same cases on each driver, and on PTB's `PicklePersistence` where they apply.
+"""What every storage does for a bot: the same cases on each driver, and, if they apply, on `PicklePersistence`.
 
-What differs from `PicklePersistence` on purpose runs on MongoDB alone: it compares with `==` before it writes,
-so it misses a new order of keys and a new type, and it stores the state `None` instead of deleting it.
+Intentional differences are tested on MongoDB only: `PicklePersistence` compares with `==` before it writes, so it
+misses a new order of keys and a new type, and it stores the state `None` instead of deleting it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fixtures of the end-to-end tests: a Telegram to talk through, and PTB's examples to talk with."""
+"""The fixtures of the end-to-end tests: a stand-in for Telegram, and PTB's examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways around the addresses that a replica set tells all its clients: for a worker in a process of its own."""
+"""Overrides the addresses that a replica set tells all its clients, for a worker in its own process."""
 
 from __future__ import annotations
 

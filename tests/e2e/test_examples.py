@@ -1,4 +1,4 @@
-"""The examples, run as their readers run them; the bot that needs Telegram talks to the tests' stand-in."""
+"""The examples, run as readers would run them; the bot that needs Telegram talks to the tests' stand-in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an example does with documents that no bot has written, requests that no page sends, and settings left empty."""
+"""How examples handle documents that no bot has written, requests that no page sends, and empty settings."""
 
 from __future__ import annotations
 

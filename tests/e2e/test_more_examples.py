@@ -1,4 +1,4 @@
-"""The examples that need more than the demo does: analytics, a webhook, jobs, and a page with a switch."""
+"""The examples that need more than the demo: analytics, a webhook, jobs, and a page with a switch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several workers of one bot, in processes of their own: the quick form of `python tests/e2e/journeys.py`."""
+"""Several workers of one bot, in separate processes: the quick form of `python tests/e2e/journeys.py`."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ async def test_two_workers_that_count_in_the_same_key_lose_no_count(mongodb_serv
     assert result.counts["counted"] == 300
 
 
-def test_who_misses_a_step_is_found_elsewhere() -> None:
+def test_a_user_who_misses_a_step_ends_elsewhere() -> None:
     values = [[1]] * STEPS
     assert steps_of(values)[STEPS - 1] != steps_of([[2], *values[1:]])[STEPS - 1]

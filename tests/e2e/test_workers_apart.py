@@ -1,6 +1,6 @@
-"""Workers in processes of their own that lose each other: stopped, killed, cut off, or told nothing.
+"""Workers in separate processes that lose contact: stopped, killed, cut off, or without notifications.
 
-Whatever happens to one of them, it undoes nothing that another has answered, and its own update comes again.
+Whatever happens to one of them, it undoes nothing that another one has answered, and its own update is repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The migrations of a bot, in a module of their own, as `ptb-mongo migrate` wants it."""
+"""A bot's migrations, in a separate module, as `ptb-mongo migrate` requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bot in a process of its own, as a user runs it: `run_polling`, ended by SIGTERM. Speaks on its standard output."""
+"""A bot in its own process, as a user runs it: `run_polling`, ended by SIGTERM. Reports on its standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server and the model of one, which are sent the same commands; what differs is told."""
+"""Sends the same commands to a real server and to the model of one, and reports differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes of a bot that moves from one persistence to another; a module of their own, as `--trust` wants it."""
+"""Classes of a bot that moves from one persistence to another; in a separate module, as `--trust` requires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests with a server share: a bot to talk to, and another service that works on the same data."""
+"""Fixtures for tests with a server: a bot, and another service that works on the same data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody who is to leave no trace, and how to look for one in the raw bytes."""
+"""A person who must leave no trace, and a search for traces in the raw bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's document: what was there before the bot starts, what a service does to it, and what is there then."""
+"""A user's document: its content before the bot starts, a service's edits, and its content afterwards."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The running bot and `check` name everything that is in the way at once, and what they advise works.
+"""The running bot and `check` report all problems at once, and their advice works.
 
-The kind: each place where a bot tells that something cannot be stored or read (a save, a conversation's state, a
+The kind: each place where a bot reports that something cannot be stored or read (a save, a conversation's state, a
 button's data, a quarantine), with several classes in one document.
 """
 

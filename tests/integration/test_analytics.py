@@ -1,4 +1,4 @@
-"""What a bot has stored can be asked by people who know MongoDB and have never seen Python."""
+"""People who know MongoDB but have never seen Python can query what a bot has stored."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A backup holds what is stored, byte for byte, of one moment; a restore brings it back, and never over newer data.
+"""A backup contains what is stored at one moment, byte for byte; a restore never replaces newer data.
 
-The kind of fault: a document that is written in another form, one that a stranger has made and that stops the backup, a
-file that was cut off or changed and is believed, a newer document that is replaced, somebody else's that comes with
-that of one user, a running bot that undoes what is restored.
+The kind of fault: a document is written in another form; a stranger's document stops the backup; a truncated or changed
+file is accepted; a newer document is replaced; one user's restore includes somebody else's document; a running bot
+undoes the restore.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Documents that cannot be read: the bot starts without them, leaves them alone, and takes them up when repaired."""
+"""Documents that cannot be read: the bot starts without them, leaves them alone, and loads them when repaired."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Calls beside the running bot: statistics that load everything, a `flush` before a backup, a second start.
 
-With `PicklePersistence` all of them are harmless. Where they make the persistence forget which objects the handlers
-change, or what both sides last agreed on, drops delete nothing, removed keys come back, and others' edits are lost.
+With `PicklePersistence`, all of them are harmless. If they made the persistence forget which objects the handlers
+change, or what both sides last agreed on, drops would delete nothing, removed keys would come back, and others' edits
+would be lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Both sides change the same thing at the same time, and both changes must be kept.
 
-Elements that two sides add to one list or set, numbers that two bots count: where a value counts as one, or a change is
-not relative to what its side had seen, one of them is lost.
+Examples are elements that two sides add to one list or set, and numbers that two bots count: if a container counts as
+one value, or a change is not relative to what its side had seen, one of them is lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `diff` says of an update is what MongoDB, or mongomock, makes of it; and its guard notices edits in between."""
+"""MongoDB and mongomock do to a document exactly what `diff` says, and its guard notices edits in between."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Faults of the terminal: text of users, or of whoever writes to the database, that acts on it instead of being shown.
+"""Text of users, or of whoever writes to the database, must be shown by the terminal, never obeyed.
 
-The same text is planted wherever text can come from; each command runs in both forms, and the bytes that it prints are
-looked at. Output is no terminal here, so that rich itself prints no escapes: each that is found came from the data.
+The same text is planted wherever text can come from; each command runs in both forms, and the test checks the bytes
+that it prints. The output is not a terminal here, so that rich prints no escapes: any escape must come from the data.
 """
 
 from __future__ import annotations

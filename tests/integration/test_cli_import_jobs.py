@@ -1,4 +1,4 @@
-"""Jobs that APScheduler's store has kept are imported, and nothing in their pickles runs."""
+"""Jobs from APScheduler's store are imported, and no code in their pickles runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ptb-mongo` and the jobs of a bot: shown, counted, checked and mended, whatever a stranger has written."""
+"""`ptb-mongo` shows, counts, checks and repairs a bot's jobs, whatever a stranger has written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ptb-mongo` shows of a database, and how it mends it; on a real server."""
+"""What `ptb-mongo` shows of a database, and how it repairs it; on a real server."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Commands that look into a database, where somebody has put a value of every type wherever a bot has one of its own.
+"""Commands on a database in which somebody has put values of every type wherever a bot stores its own.
 
-The kind of fault: one document ends a command for all others, as it assumes a type, or lets the server assume one.
+The kind of fault: one document ends a command for all others, because the command or the server assumes a type.
 """
 
 from __future__ import annotations

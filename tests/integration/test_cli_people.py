@@ -1,7 +1,7 @@
 """`ptb-mongo erase` and `export user`: what is shown, what is changed, and what stays.
 
-The kind of fault: a dry run that changes something, a document of somebody else that goes, a mention that is not found
-in whatever form it is stored, a document of a stranger that stops the search or acts on the terminal.
+The kind of fault: a dry run changes something; somebody else's document is deleted; a mention is not found in one of
+its stored forms; a stranger's document stops the search or acts on the terminal.
 """
 
 from __future__ import annotations

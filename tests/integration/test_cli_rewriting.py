@@ -1,6 +1,6 @@
 """`ptb-mongo rename-class` and `migrate`, and `--alias` of all commands, on a real server.
 
-The kind: a command that rewrites what is stored while the bot, and others, may write it, too.
+The kind: a command rewrites stored data while the bot and others may also write it.
 """
 
 from __future__ import annotations

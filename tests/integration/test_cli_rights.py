@@ -1,7 +1,7 @@
-"""`ptb-mongo check` names each action that a database user is missing, and the command that grants it does so.
+"""`ptb-mongo check` names each action that a database user lacks, and the command that it suggests grants it.
 
-The kind of fault: a right that is missing for one collection or one kind of command only, so that a bot starts, and
-fails days later at the first deletion, say.
+The kind of fault: a permission is missing for only one collection or one kind of command, so that a bot starts, and
+fails days later, for example at the first deletion.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What cannot be stored of a file is named in one run, and can be left out: no value stops the import of another.
+"""An import reports everything that cannot be stored in one run, and can leave it out: no value blocks another one.
 
-The kind: a value that is refused in each kind of data and each kind of holder; with `--skip`, with `--drop-path`, with
+The kind: a refused value in each kind of data and each kind of container; with `--skip`, with `--drop-path`, and with
 neither.
 """
 

@@ -1,6 +1,6 @@
-"""What `ptb-mongo views` makes: whatever form a value is stored in, a query of a view need not know it.
+"""The views of `ptb-mongo views`: a query need not know the form in which a value is stored.
 
-The kind: a query that finds a part only, because one thing is stored in two forms, or has Python's wrapping around it.
+The kind: a query finds only a part, because the same thing is stored in two forms or has a Python wrapper.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Whatever a client's options are, a bot on it works, or is refused in a sentence that says what to change.
+"""Whatever a client's options are, a bot works with it, or is refused with an error that says what to change.
 
-The kind of fault: an option of a borrowed client, or of a URI, that makes saves get lost or stand still without a word.
+The kind of fault: an option of a borrowed client, or of a URI, silently makes saves get lost or hang.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data that the next start could not load is refused at the first save; one such document stops nobody else's saves."""
+"""Data that the next start could not load is refused at the first save; other documents are saved nevertheless."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""PTB's saver ends without a word at what cannot be copied: that is noticed, said once, and said again by the stop.
+"""PTB's saver ends silently at a value that cannot be copied: we notice it, report it once, and again at the stop.
 
-The kind of fault: something that others do for us regularly does not happen any more, and everything looks well. As
-dangerous is its reverse, a false alarm where it merely happens seldom, late, or by hand.
+The kind of fault: something that others do for us regularly stops happening, and everything looks fine. The reverse is
+just as dangerous: a false alarm if it merely happens rarely, late, or by hand.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What waits for a server has an end, whoever made the client; and what the bot itself has blocked counts for nothing.
+"""Waiting for a server has a limit, whoever created the client; time in which the bot blocked the loop does not count.
 
-The kind of fault: somebody waits for an answer that will never come, because only the client's options would end that:
-a connection that is half-open stops all saving, or the change stream, for good. And its opposite: a server is taken for
-dead because the bot was busy when the answer came.
+The kind of fault: somebody waits forever for an answer, because only the client's options would end that: a half-open
+connection stops all saving, or the change stream, for good. And the opposite: a server counts as dead because the bot
+was busy when the answer came.
 """
 
 from __future__ import annotations

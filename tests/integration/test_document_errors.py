@@ -1,4 +1,4 @@
-"""Documents that cannot be saved for their own sake: each fails alone, is reported once, and saved when mended."""
+"""Documents that cannot be saved because of their content: each fails alone, is reported once, and saved when fixed."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ async def test_thousands_of_changes_in_a_document_that_is_too_large_to_be_replac
         pytest.param({"call": [print]}, "data.call.0", id="unencodable"),
     ],
 )
-async def test_a_document_that_cannot_be_saved_is_reported_once_and_saved_when_it_is_mended(
+async def test_a_document_that_cannot_be_saved_is_reported_once_and_saved_when_it_is_fixed(
     bot: Bot, database: Any, bad: dict[str, Any], path: str
 ) -> None:
     database.user_data.insert_one({"_id": 1, "data": {"email": SECRET}})
@@ -261,7 +261,7 @@ async def test_a_document_that_cannot_be_saved_is_reported_once_and_saved_when_i
     assert len(bot.errors) == 1
 
 
-async def test_the_same_trouble_after_it_was_mended_is_reported_again(bot: Bot) -> None:
+async def test_the_same_trouble_after_it_was_fixed_is_reported_again(bot: Bot) -> None:
     for age in (200, 20, 200):
         await bot.hears(stores(age=age))
         await bot.saves()

@@ -1,4 +1,4 @@
-"""What the seam to MongoDB does with each driver."""
+"""The interface to MongoDB, with each driver."""
 
 from __future__ import annotations
 

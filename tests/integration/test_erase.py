@@ -1,8 +1,8 @@
-"""One person is erased: from every collection, from the memory of every process, at once, and nothing comes back.
+"""Erasing a person: from every collection and from the memory of every process, at once, and nothing comes back.
 
-The kind of fault: something that holds a person's data and is not asked to forget it: a change that waits to be saved,
-the live object, a copy that PTB hands over later, a worker that has them loaded, a conversation, a job, a document that
-was never loaded; and the reverse, that somebody else's document goes with them, or what they write afterwards.
+The kind of fault: something that has a person's data is not told to forget it: a change that is waiting to be saved,
+the live object, a copy that PTB hands over later, a worker with loaded data, a conversation, a job, a document that was
+never loaded. And the reverse: somebody else's document is deleted, too, or what the person writes afterwards.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Whatever the server answers to a save, nothing is lost: every error code that MongoDB has.
 
-The kind of fault: errors are sorted by a list of the good ones, and a code that is not on it is booked as something
-that it is not: a document's own fault, say, so that what is refused is dropped. Each code comes once as the refusal of
-statements in commands whose other statements are done: of a change, of an insertion and of a deletion; and those that
-are on any list, with a sample of the others (all in the deep form), as that of whole commands. When the fault is over,
-everything is stored, although PTB does not offer it again, and `flush` has nothing to say.
+The kind of fault: errors are classified by a list of the harmless ones, and a code that is not on the list counts as
+something else, for example as a document's own fault, so that a refused change is dropped. Each code occurs once as the
+refusal of single statements in commands whose other statements are done: a change, an insertion and a deletion. The
+codes on any list, and a sample of the others (all in the deep form), also occur as the refusal of whole commands. When
+the fault is over, everything is stored, although PTB does not offer it again, and `flush` has nothing to report.
 """
 
 from __future__ import annotations

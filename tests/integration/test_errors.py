@@ -1,6 +1,6 @@
-"""What can go wrong before a bot has started: each a clear error, which never shows the password.
+"""Everything that can go wrong before a bot has started is a clear error, which never shows the password.
 
-A start that fails leaves nothing open: PTB calls `flush` only after a start that has succeeded.
+A failed start leaves nothing open, as PTB calls `flush` only after a successful one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A broadcast over all ids takes hours or days: whatever happens meanwhile, each id comes once.
+"""A broadcast over all ids takes hours or days: whatever happens meanwhile, each id is returned once.
 
-The kind of fault: something that is held from the first id to the last, and does not live that long: a cursor, a server
+The kind of fault: something is held from the first id to the last but does not live that long: a cursor, a server
 session, a connection, the persistence's own session, the event loop.
 """
 

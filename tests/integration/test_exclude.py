@@ -1,4 +1,4 @@
-"""Excluded values inside a user's data stay what they are, in the bot and in the database, however the data moves.
+"""Excluded values inside a user's data stay unchanged, in the bot and in the database, however the data moves.
 
 The kind: each way in which a live object gets data (the start, a lazy load, a refresh, a save's merge, another worker,
 a spill file), with a value in it that belongs to the bot alone.

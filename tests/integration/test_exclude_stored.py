@@ -1,7 +1,7 @@
-"""What `exclude` names may still be stored, and that stops no save.
+"""A value that `exclude` names may still be stored, which must not prevent any save.
 
-The kind: whatever the bot does to what holds an excluded value, each write that has a condition, with the value in the
-database: as the bot itself had stored it, before `exclude` named it.
+The kind: everything that the bot may do to a container of an excluded value, and each conditional write, while the
+value is in the database, where the bot itself had stored it before `exclude` named it.
 """
 
 from __future__ import annotations

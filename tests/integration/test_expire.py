@@ -1,8 +1,8 @@
-"""Who has not been seen for long is forgotten, in the database and in memory; who comes is not, changed or not.
+"""Users who have not been seen for long are forgotten, in the database and in memory; active ones never are.
 
-The kind of fault: an active user who is deleted, because what they do changes nothing; one who is gone and stays, in
-the memory of some process or as an open conversation; half of somebody who comes back in that very moment; an index
-that goes on deleting when nobody writes `seen_at` any more.
+The kind of fault: an active user is deleted, because their updates change nothing; one who has left stays, in the
+memory of some process or as an open conversation; half of somebody is lost who comes back at that very moment; an index
+keeps deleting when nobody writes `seen_at` any more.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def end_period(seen: Any) -> None:
 # -- who is seen ------------------------------------------------------------------------------------------
 
 
-async def test_who_comes_is_seen_though_nothing_of_theirs_changes(bot: Bot, database: Any) -> None:
+async def test_an_active_user_is_seen_although_nothing_of_theirs_changes(bot: Bot, database: Any) -> None:
     was_silent(database, 0)
     await new_period(bot)
     recently = dtm.datetime.now(dtm.timezone.utc) - timedelta(days=30)
@@ -211,7 +211,7 @@ async def test_that_somebody_was_seen_is_no_news_for_anybody(bot: Bot, database:
 # -- who has gone -----------------------------------------------------------------------------------------
 
 
-async def test_who_has_expired_leaves_the_memory_too(bot: Bot, database: Any, handler: Any) -> None:
+async def test_a_user_who_has_expired_leaves_the_memory_too(bot: Bot, database: Any, handler: Any) -> None:
     await new_period(bot)
     was_silent(database)
     await until(lambda: count(database) == 0)
@@ -228,7 +228,7 @@ async def test_who_has_expired_leaves_the_memory_too(bot: Bot, database: Any, ha
     assert not bot.errors
 
 
-async def test_who_writes_in_that_moment_starts_anew(bot: Bot, database: Any) -> None:
+async def test_a_user_who_writes_in_that_moment_starts_over(bot: Bot, database: Any) -> None:
     await new_period(bot)
     was_silent(database)
     await until(lambda: not count(database))
@@ -266,7 +266,7 @@ async def test_an_own_deletion_takes_no_new_document_with_it(bot: Bot, database:
 
 
 @pytest.mark.parametrize("loading", HANDLERS)
-async def test_workers_let_go_of_them_as_well(make: Callable[..., Any], database: Any, loading: str) -> None:
+async def test_workers_evict_them_as_well(make: Callable[..., Any], database: Any, loading: str) -> None:
     handlers = [make_handler(), make_handler()]
     bots = [SharedBot(make(loading=loading), [one], consistency="stream") for one in handlers]
     async with running(*bots):
@@ -401,7 +401,7 @@ async def test_an_index_that_is_in_the_way_is_not_told_as_missing_rights(
     assert "may not see to them" not in caplog.text
 
 
-async def test_who_was_saved_in_one_period_is_noted_in_the_next(make: Callable[..., Any], database: Any) -> None:
+async def test_a_user_who_was_saved_in_one_period_is_noted_in_the_next(make: Callable[..., Any], database: Any) -> None:
     async with started(make()) as bot:
         await until(session_of(bot)._expiry.done)
         seen = session_of(bot).seen

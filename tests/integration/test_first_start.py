@@ -1,7 +1,7 @@
-"""The first start in a database: what another persistence has left there is named, and only a bot makes it its own.
+"""The first start in a database: another persistence's data is reported, and only a bot becomes the owner.
 
-Nothing may be silent that makes a bot begin with nobody: documents of the package mongopersistence under the same names
-have no `data`, so that everybody would be new. And what is done without a bot, by a script say, leaves no trace of one.
+A bot must not silently start without users: documents of the package mongopersistence under the same names have no
+`data`, so that everybody would be new. And using the database without a bot, as in a script, does not set an owner.
 """
 
 from __future__ import annotations

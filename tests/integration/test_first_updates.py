@@ -1,7 +1,7 @@
-"""The first updates after a start: they wait for no read while what was loaded is new, and for one once it is not.
+"""The first updates after a start: they need no read while the loaded data is new, but one when it is not.
 
-The kind of fault: the change stream is opened by the first update, so that updates before it is open are handled on
-what was loaded an hour ago; or each of them waits for a round trip although everything has just been loaded.
+The kind of fault: the first update opens the change stream, so that updates before it is open are handled with data
+that was loaded an hour ago; or each of them waits for a round trip although everything has just been loaded.
 """
 
 from __future__ import annotations

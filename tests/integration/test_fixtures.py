@@ -1,7 +1,7 @@
-"""The fixtures for users' tests: what one test leaves open is no other one's trouble, whichever driver is there.
+"""The fixtures for users' tests: what one test leaves open does not affect another one, with either driver.
 
-The kind: whatever ends a test before it has flushed. An assertion, an exception of the bot, a test that forgets it; a
-persistence that was made in a fixture, or used in a loop of the test's own.
+The kind: everything that ends a test before it has flushed. An assertion, an exception in the bot, a forgotten `flush`;
+a persistence that was created in a fixture, or used in the test's own loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Others write, delete or plant documents by the ten thousand: what the bot remembers of them is bounded."""
+"""Others write, delete or plant tens of thousands of documents: what the bot remembers of them is bounded."""
 
 from __future__ import annotations
 

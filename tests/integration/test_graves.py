@@ -1,4 +1,4 @@
-"""Marks of deleted documents: none stays for good, whichever process has left it."""
+"""Tombstones of deleted documents: none stays forever, whichever process has left it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The timeout of a conversation survives a restart and a worker's death, and runs once, unless that is over.
+"""The timeout of a conversation survives a restart and a worker's death, and runs once, unless the conversation ended.
 
-The kinds: who has made the job and who runs it; what happens to the conversation in between; stored data of a stranger.
+The kinds: who created the job and who runs it; what happens to the conversation in between; a stranger's stored data.
 """
 
 from __future__ import annotations

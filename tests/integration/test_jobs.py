@@ -1,7 +1,7 @@
-"""Jobs that are stored: the queue does what PTB's does, what it was asked for is in the database, and survives.
+"""Stored jobs: the queue behaves like PTB's, and its jobs are in the database and survive a restart.
 
-The kinds: all ways to make and to change a job; ends of the process at any point of a run; jobs that are missed, added
-at each start, or cannot be stored.
+The kinds: all ways to create and change a job; the end of the process at any point of a run; jobs that are missed,
+added at each start, or cannot be stored.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ async def test_jobs_that_a_program_adds_at_each_start_do_not_multiply_and_keep_t
     assert {one["_id"]: one["next_run"] for one in database.jobs.find()} == first
 
 
-async def test_a_job_that_is_replaced_while_the_bot_runs_begins_anew(mongo_persistence, database):
+async def test_a_job_that_is_replaced_while_the_bot_runs_starts_again(mongo_persistence, database):
     async with running(mongo_persistence()) as jobs:
         for data in ("first", "second"):
             jobs.run_once(alarm, 0.1, data=data, name="idle", job_kwargs={"replace_existing": True})

@@ -1,4 +1,4 @@
-"""What others do with the jobs of a running bot arrives, at any point of a run, and by either kind of notice."""
+"""Others' changes to the jobs of a running bot arrive, at any point of a run, and by either kind of notification."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Several workers know the same jobs, and each run is done by one of them: also if one dies, freezes or is cut off.
+"""Several workers know the same jobs, and one of them does each run, even if one dies, freezes or is cut off.
 
-The kinds: who runs a job that all see due; a holder that ends without a word, or comes back late; what is lost on the
-way to the server; the turn in which a job runs.
+The kinds: who runs a job that is due for all; a holder that ends silently or comes back late; messages that are lost on
+the way to the server; the turn in which a job runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Jobs while the server is away, or its answers are: in the end all is as in memory, and nothing has run twice.
+"""Jobs while the server is unreachable or its answers are lost: in the end, the database equals the memory, and nothing
 
-The kinds: jobs that are added, run, changed and removed all through an outage, by a bot and by two workers; runs that
-began before it and end in it or after it; answers that are lost for each kind of write.
+has run twice.
+The kinds: jobs that are added, run, changed and removed throughout an outage, by a bot and by two workers; runs that
+begin before it and end during or after it; lost answers for each kind of write.
 
 The outages take seconds; in the deep form, `HYPOTHESIS_PROFILE=deep pytest tests/integration/test_jobs_outage.py`,
 a minute.

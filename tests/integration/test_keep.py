@@ -1,7 +1,7 @@
-"""`keep`: who has been silent longest is let go, and comes back as if never loaded; nothing of anybody is lost.
+"""`keep`: users inactive longest are evicted, and come back as if never loaded; nobody loses anything.
 
-The kind of fault: somebody is let go of whom something is only in memory, or while somebody has their object in hand.
-So the tests go through all that may be under way, and each time look at what is stored in the end.
+The kind of fault: somebody is evicted while some of their data is only in memory, or while their object is in use. So
+the tests go through everything that may be in progress, and check what is stored in the end.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ async def test_no_more_stay_than_that_and_the_last_ones(start: Callable[..., Any
     assert database.user_data.count_documents({"data": {"n": 1}}) == 100
 
 
-async def test_who_was_let_go_comes_back_with_what_is_stored_then(start: Callable[..., Any], database: Any) -> None:
+async def test_a_user_who_was_evicted_comes_back_with_what_is_stored_then(
+    start: Callable[..., Any], database: Any
+) -> None:
     bot = await start(loading="lazy", keep=KEEP)
     await bot.hears(lambda context: context.user_data.update(mine=1, gone=1), user=1)
     await others_come(bot)
@@ -89,7 +91,7 @@ async def test_it_is_all_the_same_how_changes_are_noticed(
     assert await bot.hears(user=1) == {"n": 7}
 
 
-async def test_nobody_is_let_go_whose_changes_are_not_saved(
+async def test_nobody_is_evicted_whose_changes_are_not_saved(
     start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await start(loading="lazy", keep=KEEP)
@@ -110,7 +112,7 @@ async def test_nobody_is_let_go_whose_changes_are_not_saved(
     await bot.saves()
 
 
-async def test_nobody_is_let_go_whose_object_somebody_has(start: Callable[..., Any]) -> None:
+async def test_nobody_is_evicted_whose_object_somebody_has(start: Callable[..., Any]) -> None:
     bot = await start(loading="lazy", keep=KEEP)
     await bot.hears(lambda context: context.user_data.update(n=1), user=1)
     data = bot.application.user_data[1]
@@ -123,7 +125,7 @@ async def test_nobody_is_let_go_whose_object_somebody_has(start: Callable[..., A
     assert 1 not in held(bot)
 
 
-async def test_nobody_is_let_go_while_an_update_of_theirs_is_handled(start: Callable[..., Any], database: Any) -> None:
+async def test_nobody_is_evicted_while_an_update_of_theirs_is_handled(start: Callable[..., Any], database: Any) -> None:
     bot = await start(loading="lazy", keep=KEEP)
     await bot.hears(lambda context: context.user_data.update(n=1, old=1), user=1)
     await bot.saves()
@@ -149,7 +151,7 @@ async def test_nobody_is_let_go_while_an_update_of_theirs_is_handled(start: Call
     assert 1 not in held(bot)
 
 
-async def test_who_was_dropped_or_preloaded_is_let_go_as_well(start: Callable[..., Any], database: Any) -> None:
+async def test_a_user_who_was_dropped_or_preloaded_is_evicted_as_well(start: Callable[..., Any], database: Any) -> None:
     database.user_data.insert_many([{"_id": one, "data": {"n": one}} for one in range(1, 4)])
     bot = await start(loading="lazy", keep=KEEP)
     await bot.persistence.preload(bot.application, user_ids=[1, 2, 3])
@@ -242,7 +244,7 @@ def test_a_ptb_that_keeps_the_data_elsewhere_is_named(monkeypatch: pytest.Monkey
     MongoPersistence("mongodb://localhost", loading="lazy")
 
 
-async def test_who_is_let_go_while_an_older_read_of_a_preload_is_on_its_way_comes_back_with_what_was_saved(
+async def test_a_user_evicted_during_an_older_read_of_a_preload_comes_back_with_what_was_saved(
     start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await start(loading="lazy", keep=KEEP)
@@ -263,7 +265,7 @@ async def test_who_is_let_go_while_an_older_read_of_a_preload_is_on_its_way_come
     assert await bot.hears(user=1) == {"n": 2}
 
 
-async def test_who_could_not_be_read_is_let_go_as_well(
+async def test_a_user_who_could_not_be_read_is_evicted_as_well(
     start: Callable[..., Any], database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await start(loading="lazy", keep=KEEP)
@@ -295,7 +297,7 @@ async def test_who_could_not_be_read_is_let_go_as_well(
     assert (await bot.hears(user=2))["n"] == 2
 
 
-async def test_whose_document_cannot_be_decoded_is_let_go_as_well(start: Callable[..., Any], database: Any) -> None:
+async def test_whose_document_cannot_be_decoded_is_evicted_as_well(start: Callable[..., Any], database: Any) -> None:
     bot = await start(loading="lazy", keep=KEEP)
     database.user_data.insert_one({"_id": 1, "data": {"_py": "nonsense"}})
     await bot.application.process_update(text(user=1, chat=-5))
@@ -309,7 +311,7 @@ async def test_whose_document_cannot_be_decoded_is_let_go_as_well(start: Callabl
     assert await bot.sees(lambda data: data == {"n": 1}, user=1)
 
 
-async def test_who_should_be_preloaded_while_nothing_can_be_read_is_not_remembered(
+async def test_a_user_who_should_be_preloaded_while_nothing_can_be_read_is_not_remembered(
     start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot = await start(loading="lazy", keep=KEEP)

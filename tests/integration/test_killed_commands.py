@@ -1,7 +1,7 @@
-"""A command that is killed at any moment is run again, and everything is as after one run that nobody has disturbed.
+"""A command is killed at any moment and run again: the result is the same as after one undisturbed run.
 
-The kind of fault: half of a person is left and not found any more, or the order to forget them, with their id; a half
-of a restore counts as something newer; a file that was not completed is taken for a backup, or takes the place of one.
+The kind of fault: half of a person's data is left and no longer found, or the order to forget them, with their id; half
+of a restore counts as newer data; an incomplete file counts as a backup, or replaces one.
 """
 
 from __future__ import annotations

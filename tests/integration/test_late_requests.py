@@ -1,7 +1,7 @@
-"""A request that comes late undoes nothing that is newer: its time has passed, and it must notice that.
+"""A request that arrives late must not undo anything newer.
 
-The network holds it up, or a frozen server that had it in a socket. Where it supposes nothing, it overwrites what was
-stored since, and an insertion brings back what was deleted.
+The network may delay it, or a frozen server that had it in a socket. Without a condition, it would overwrite what was
+stored since, and an insertion would bring back what was deleted.
 """
 
 from __future__ import annotations

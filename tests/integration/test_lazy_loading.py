@@ -1,4 +1,4 @@
-"""`loading="lazy"`: nothing is read at the start, and a user's document when that user needs it."""
+"""`loading="lazy"`: nothing is read at the start, and a user's document when it is needed."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def test_what_a_job_stored_first_is_completed_by_the_users_next_update(bot
     assert database.user_data.find_one({"_id": 7})["data"] == data
 
 
-async def test_what_a_job_stores_twice_before_the_users_update_is_not_taken_for_a_removal(
+async def test_what_a_job_stores_twice_before_the_users_update_is_not_mistaken_for_a_removal(
     bot: Bot, database: Any
 ) -> None:
     for gift in (1, 2):

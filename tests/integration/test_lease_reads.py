@@ -1,7 +1,7 @@
-"""A lease is asked for and what it protects is read at the same time; handlers see nothing older than the lease.
+"""A lease is requested and its protected data read at the same time; handlers see nothing older than the lease.
 
-The kind: a read that was overtaken by the write of the one who held the lease before. And what is not waited for at the
-end of an update, the release, is not lost when a worker stops.
+The kind: the previous holder's write overtakes the read. Also, the release, which nobody waits for at the end of an
+update, is not lost when a worker stops.
 """
 
 from __future__ import annotations

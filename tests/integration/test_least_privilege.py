@@ -1,4 +1,4 @@
-"""The database user of `SECURITY.md`: it may do all that a bot needs, and nothing else."""
+"""The database user of `SECURITY.md` may do everything that a bot needs, and nothing else."""
 
 from __future__ import annotations
 

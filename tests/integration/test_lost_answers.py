@@ -1,6 +1,6 @@
-"""An answer that got lost counts once: its write is recognised as done, and never again.
+"""A write whose answer was lost counts once: it is recognized as done, and not repeated.
 
-Else edits that others made after it look like changes of the bot, and are undone.
+Otherwise, later edits by others would look like changes of the bot, and be undone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A database with very much in it: what one use needs of it is all that is read, held and looked through.
+"""A very large database: only what is needed is read, kept in memory and searched.
 
-The kind of fault: work, memory or one turn of the event loop that grows with all that is stored, though a part is asked
-for. The tests count documents, turns and calls, not seconds.
+The kind of fault: work, memory or one turn of the event loop grows with everything that is stored, although only a part
+is needed. The tests count documents, turns and calls, not seconds.
 """
 
 from __future__ import annotations

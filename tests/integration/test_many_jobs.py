@@ -1,7 +1,7 @@
-"""Very many jobs, of an honest bot or of a stranger: nothing else waits for them, and their memory is bounded.
+"""Very many jobs, from an honest bot or a stranger: nothing else waits for them, and their memory is bounded.
 
-The kinds: many that are loaded, loaded again, brought by the change stream, due at once, added at once; megabytes where
-a name is expected. What is counted is how much is done without a pause: how long that takes depends on the machine.
+The kinds: many jobs that are loaded, loaded again, reported by the change stream, due at once, added at once; megabytes
+where a name is expected. The tests count how much is done without a pause, as times depend on the machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Changes of the data itself: each document goes once through the functions that were written since it was stored.
+"""Migrations: each function written since a document was stored is applied to it once.
 
-The kind: data that an earlier version of the bot has stored, in whatever way it is loaded, and what two versions of
-the bot on one database do to each other's. Nothing is lost, nothing is done twice, nothing is undone.
+The kind: data stored by an earlier version of the bot, in every way of loading it, and two versions of the bot on one
+database. Nothing is lost, nothing is done twice, nothing is undone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""On mongomock, one document's trouble is its own: what cannot be stored there stops nobody else's saves.
+"""On mongomock, a document that cannot be stored does not affect any other one.
 
 Mongomock is written in Python, and raises what Python raises (`ValueError` for a UUID, `NotImplementedError` for what
-it lacks) where a server would answer with an error for that document. Whatever BSON holds is stored as by a server.
+it lacks) where a server would answer with an error for that document. Everything that BSON supports is stored as on a
+server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No token and no pickled `Bot` is in any stored byte, whatever a bot has put into its data."""
+"""No stored byte contains a token or a pickled `Bot`, whatever a bot has put into its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Format documents, indexes and spill files with values that no bot writes: they stop no start."""
+"""Format documents, indexes and spill files with values that no bot writes do not prevent a start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents whose `_id`, or whose `rev`, is a value that no bot writes: nobody else notices that they are there."""
+"""Documents with an `_id` or a `rev` that no bot writes do not affect anybody else."""
 
 from __future__ import annotations
 

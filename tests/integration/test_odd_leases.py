@@ -1,4 +1,4 @@
-"""Leases with values that no worker writes: nobody is locked out by one, and nobody else waits because of one."""
+"""Leases with values that no worker writes lock nobody out, and make nobody else wait."""
 
 from __future__ import annotations
 

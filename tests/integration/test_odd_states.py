@@ -1,7 +1,7 @@
-"""States that PTB cannot use: its start compares each state, and an update looks one up among those of its handler.
+"""States that PTB cannot use: its start compares each state, and an update looks its state up in the handler's.
 
-The kind of fault: a value that can be decoded, copied and stored, and whose comparison raises an error, so that the
-start fails for ever. What merely has no hash is the trouble of the updates of that conversation.
+The kind of fault: a value can be decoded, copied and stored, but its comparison raises an error, so that the start
+fails forever. A state that merely has no hash affects only the updates of that conversation.
 """
 
 from __future__ import annotations

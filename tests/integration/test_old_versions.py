@@ -1,7 +1,7 @@
-"""What was old when it came to be saved: a copy that PTB offers late, a file that a stop has left.
+"""Saving old versions: a copy that PTB offers late, a file that a stop has left.
 
-Both say what the bot had changed, relative to what it had seen then. Taken for what is to be now, they undo everything
-that others have changed since.
+Both show what the bot had changed, relative to what it had seen then. If they counted as the current version, they
+would undo everything that others have changed since.
 """
 
 from __future__ import annotations

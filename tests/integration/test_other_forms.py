@@ -1,7 +1,7 @@
-"""Others write a value in a form that is not the bot's: that is the same value, and no change that the bot has made.
+"""Others write a value in a form that is not the bot's: it is the same value, not a change by the bot.
 
-Where bytes are compared and not what they mean, such a value looks as if the bot had changed it. The bot writes it
-again, which undoes what others do to it, and conflicts are decided where there is none.
+If bytes were compared instead of their meaning, such a value would look as if the bot had changed it: the bot would
+write it again, which undoes others' edits, and would see conflicts where there are none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The database goes away, and comes back: the bot answers on, and nothing is lost."""
+"""The database becomes unreachable and comes back: the bot keeps answering, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -367,7 +367,7 @@ def test_sigterm_with_the_whole_server_frozen_ends_the_process_and_keeps_the_dat
 # -- a write whose acknowledgement is lost -----------------------------------------------------------------
 
 
-async def test_our_own_write_that_was_never_acknowledged_is_not_taken_for_somebody_elses(
+async def test_our_own_write_that_was_never_acknowledged_is_not_mistaken_for_somebody_elses(
     uri: str, server: EmbeddedMongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Conflict] = []

@@ -1,7 +1,7 @@
-"""Whatever goes wrong for one document, wherever it does, is its own trouble: all others are loaded, refreshed, saved.
+"""Whatever goes wrong for one document, and wherever: all others are loaded, refreshed and saved.
 
-Nobody knows the next value that makes an error where none was foreseen. So the error is put there by hand: into each
-place that handles a value that came from the database or from the bot, for one document alone.
+Nobody can foresee the next value that causes an error. So the tests inject the error into each place that handles a
+value from the database or from the bot, for one document only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Data of which a part cannot be stored: all the rest is saved, and refreshed, as if it were not there.
+"""Data with a part that cannot be stored: the rest is saved and refreshed as if that part were not there.
 
-The kind of fault: what is in memory is no longer compared with what others have stored, so that a later save writes an
-older value over a newer one.
+The kind of fault: what is in memory is no longer compared with what others have stored, so that a later save overwrites
+a newer value with an older one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def test_what_others_store_in_the_place_of_what_cannot_be_stored_does_not_
     assert stored(database) == {**BEFORE, "score": 2, "plan": "premium", "lock": "none"}
 
 
-async def test_data_that_was_dropped_and_filled_anew_is_saved_as_far_as_it_can_be(bot: Bot, database: Any) -> None:
+async def test_data_that_was_dropped_and_filled_again_is_saved_as_far_as_it_can_be(bot: Bot, database: Any) -> None:
     bot.application.drop_user_data(USER)
     await bot.hears(lambda context: context.user_data.update(new=1, lock=LOCK))
     await bot.saves()

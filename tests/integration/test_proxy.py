@@ -1,4 +1,4 @@
-"""The proxy does to the traffic what tests ask it to do, and nothing else: else what they show is worth nothing."""
+"""The proxy does exactly what tests ask it to do to the traffic; otherwise, the tests would prove nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders of events, between the bot, the server and others, in which a change could be lost or come back."""
+"""Orders of events between the bot, the server and others in which a change could be lost or come back."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_was_on_its_way_during_a_save_does_not_undo_it(
 
 
 @pytest.mark.parametrize("read_again", [False, True])
-async def test_a_conversation_that_others_deleted_is_made_anew_whole(
+async def test_a_conversation_that_others_deleted_is_created_again_whole(
     mongodb_server_uri: str, mongodb_database: str, database: Any, read_again: bool
 ) -> None:
     persistence: Any = MongoPersistence(mongodb_server_uri, mongodb_database)
@@ -92,7 +92,7 @@ async def test_a_conversation_that_others_deleted_is_made_anew_whole(
     await persistence.flush()
 
 
-async def test_a_document_that_others_made_anew_before_the_answer_to_its_deletion_came_is_seen(
+async def test_a_document_that_others_created_again_before_the_answer_to_its_deletion_came_is_seen(
     bot: Bot, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = bot.persistence.session

@@ -1,4 +1,4 @@
-"""How changes are noticed where: change streams on a replica set, reading elsewhere."""
+"""How changes are noticed: by change streams on a replica set, by reading elsewhere."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A server that answers "no": to everybody for a while, or to one document for its own sake.
+"""A server that refuses: everything for a while, or one document because of its content.
 
-The kind of fault: errors are sorted by a list of those that pass, so that every other refusal is booked as the
-document's own, and what the bot has changed is dropped: write blocking, a role that is changed, a quota, throttling,
-any number that nobody has heard of. And: what is refused drops an update, although the data is loaded.
+The kind of fault: errors are classified by a list of temporary ones, so that every other refusal is blamed on the
+document, and the bot's change is dropped: write blocking, a changed role, a quota, throttling, any unknown code. Also:
+a refusal drops an update although the data is loaded.
 """
 
 from __future__ import annotations
@@ -534,7 +534,7 @@ async def test_what_a_unique_index_refuses_is_saved_when_its_cause_is_gone(
     assert server.stored() == {"balance": 10, "email": "a@b.c", "name": "Ada"}
 
 
-async def test_what_is_refused_for_its_own_sake_is_named_at_the_stop_with_the_reason_and_kept(
+async def test_what_is_refused_because_of_its_content_is_named_at_the_stop_with_the_reason_and_kept(
     client: Any, server: Guarded, tmp_path: Path
 ) -> None:
     bot = Bot(MongoPersistence(client, DATABASE, spill_dir=tmp_path))

@@ -1,10 +1,9 @@
-"""A whole collection of ours is put in place of another, emptied or dropped: every loaded document is read again.
+"""One of our collections is replaced, emptied or dropped: every loaded document is read again.
 
-Where everything is gone at once, that is no deletion: see `test_vanished`.
+If everything is gone at once, that is not a deletion: see `test_vanished`.
 
-The kind of fault: what changes a collection and not a document, so that no event names any of its documents: `$out`, a
-rename onto it or away from it, a drop. Documents that are copied with everything keep their `rev`, which therefore says
-nothing.
+The kind of fault: an operation changes a collection as a whole, so that no event names its documents: `$out`, a rename
+onto it or away from it, a drop. Documents that are copied completely keep their `rev`, which therefore says nothing.
 """
 
 from __future__ import annotations
@@ -190,7 +189,7 @@ async def test_edits_of_the_new_collection_are_seen(replaced: Callable[..., None
 
 
 @in_both_modes
-async def test_a_user_whom_only_the_new_collection_knows_is_not_begun_anew(
+async def test_a_user_known_only_to_the_new_collection_does_not_start_over(
     replaced: Callable[..., None], bot: Bot, database: Any
 ) -> None:
     replaced(database, "user_data", balance(500))

@@ -1,6 +1,6 @@
-"""A write that only a primary without a majority has is not saved: an election undoes it, and the bot must write again.
+"""A write on a primary without a majority is not saved: an election undoes it, and the bot must write again.
 
-Until then that primary shows the write to every local read. A bot whose answer got lost must not believe it.
+Until then, that primary shows the write to every local read. A bot that lost the answer must not believe it.
 """
 
 from __future__ import annotations

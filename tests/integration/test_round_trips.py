@@ -1,7 +1,7 @@
-"""How often one waits for the server: the commands that are sent, and that wait for one another.
+"""How often one waits for the server: the commands that are sent and wait for each other.
 
-The kind: a command whose answer brings nothing, or that could have been sent together with another one. What each use
-takes is counted in `benchmarks/suite/round_trips.py`; here stands why.
+The kind: a command with a useless answer, or one that could have been sent together with another one.
+`benchmarks/suite/round_trips.py` counts the round trips of each use; these tests show the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is written to the server, and what is not: only what has changed, together, and each document for itself."""
+"""What is written to the server: only changes, together in few commands, and each document independently."""
 
 from __future__ import annotations
 
@@ -545,7 +545,7 @@ async def test_what_a_validator_refuses_is_reported_once_and_not_sent_again(make
         assert writes.commands == []
 
 
-async def test_a_document_is_saved_when_what_was_wrong_with_it_is_mended(persistence, other):
+async def test_a_document_is_saved_when_what_was_wrong_with_it_is_fixed(persistence, other):
     await persistence.update_user_data(1, {"a": 1, "b": 1})
     for bad in ({"a": 2, "b": print}, {"a": 3, "b": TOO_LARGE}):
         with pytest.raises(DocumentError):

@@ -1,8 +1,7 @@
-"""`seen_at` is written for whoever an update came from, and for nobody else, and no more often than it is needed.
+"""`seen_at` is written for everybody from whom an update came, for nobody else, and no more often than necessary.
 
-The kind of fault: a conversation that never expires because others write in the same group, and one that expires though
-its user writes; a write for everybody on one day, or after each start, or with each save; a date that a stranger has
-planted and that no update corrects.
+The kind of fault: a conversation never expires because others write in the same group, or expires although its user
+writes; writes for everybody on one day, after each start, or with each save; a stranger's date that no update corrects.
 """
 
 from __future__ import annotations
@@ -148,7 +147,7 @@ async def test_of_several_saves_in_a_period_only_one_says_it(make: Callable[...,
         assert said == [True, False, False]
 
 
-async def test_who_was_noted_on_one_day_is_not_written_again_on_one_day(make: Callable[..., Bot]) -> None:
+async def test_a_user_who_was_noted_on_one_day_is_not_written_again_on_one_day(make: Callable[..., Bot]) -> None:
     bot = make()
     async with bot.application:
         await bot.hears()

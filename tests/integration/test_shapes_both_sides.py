@@ -1,7 +1,7 @@
-"""Objects of every kind of class are edited by two sides at once, each in a field of its own, and both fields stay.
+"""Two sides edit objects of every kind of class at once, each a different field, and both changes stay.
 
-The kind of fault: an object that is stored as one value, so that whoever saves last undoes what the other has changed;
-an object that promises not to change, and does; an update that the server refuses.
+The kind of fault: an object is stored as one value, so that the last save undoes the other change; an object that
+promises not to change does change; the server refuses the update.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A button that one worker has made works in another."""
+"""A button that one worker has created works in another one."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ async def test_of_two_clicks_at_once_only_one_finds_a_button_that_is_meant_for_o
         assert [update.callback_query.data for update in updates].count("buy") == 1
 
 
-async def test_a_click_that_comes_again_finds_the_button_that_its_first_run_has_dropped(
+async def test_a_click_that_is_repeated_finds_the_button_that_its_first_run_has_dropped(
     traffic, mongodb_database, database
 ):
     persistence: Any = MongoPersistence(traffic.uri, mongodb_database, shutdown_timeout=2)

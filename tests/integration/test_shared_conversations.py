@@ -1,4 +1,4 @@
-"""Conversations go on in whichever worker the next update lands."""
+"""Conversations continue in whichever worker gets the next update."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ async def test_what_a_worker_saw_just_before_it_was_deleted_does_not_undo_a_new_
             assert database.conversations.find_one()["state"] == 1
 
 
-async def test_a_conversation_that_a_killed_worker_was_about_to_delete_is_over_and_can_be_begun_anew(workers, database):
+async def test_a_conversation_that_a_killed_worker_was_about_to_delete_is_over_and_can_be_started_again(
+    workers, database
+):
     document_id = {"handler": "steps", "key": [USER, USER]}
     database.conversations.insert_one({"_id": document_id, **document_id, "state": None, "rev": "other:1"})
     (bot,) = workers(steps, 1)

@@ -187,7 +187,7 @@ async def test_one_that_is_cancelled_while_the_server_is_asked_leaves_nothing_be
     assert database.leases.find_one() is None
 
 
-async def test_a_server_that_is_silent_once_keeps_no_lease_for_ever(party, database, monkeypatch):
+async def test_a_server_that_is_silent_once_keeps_no_lease_forever(party, database, monkeypatch):
     delete, silent = Driver.delete_each, [True]
 
     async def silent_once(self: Driver, *arguments: Any) -> int:
@@ -242,7 +242,7 @@ async def test_those_who_take_several_leases_do_not_wait_in_a_circle(party, data
     await until(lambda: database.leases.count_documents({}) == 0)
 
 
-async def test_who_waits_does_not_ask_again_and_again(party, database):
+async def test_a_waiting_update_does_not_ask_again_and_again(party, database):
     one, two = await party("a"), await party("b")
     first = Hold(one, 1)
     await first.got.wait()
@@ -290,7 +290,7 @@ async def test_a_lease_that_was_lost_is_named(party, database, caplog):
     assert database.leases.find_one(KEY)["holder"] == "b:1"
 
 
-async def test_a_lease_that_is_granted_while_renewals_are_checked_is_not_taken_for_lost(
+async def test_a_lease_that_is_granted_while_renewals_are_checked_is_not_mistaken_for_lost(
     party, database, caplog, monkeypatch
 ):
     one = await party("a", timeout=0.5)

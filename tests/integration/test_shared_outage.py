@@ -1,4 +1,4 @@
-"""The database goes away: what a webhook is told, and which updates are not handled."""
+"""The database becomes unreachable: what a webhook answers, and which updates are not handled."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def count(_: object, context: Any) -> None:
     context.user_data["n"] = context.user_data.get("n", 0) + 1
 
 
-async def test_with_stream_an_update_is_handled_on_what_is_loaded_unless_it_comes_again(
+async def test_with_stream_an_update_is_handled_on_what_is_loaded_unless_it_is_repeated(
     server: EmbeddedMongo, uri: str
 ) -> None:
     async with counting_when_the_server_freezes(server, uri, "stream") as bot:
@@ -79,7 +79,7 @@ async def test_with_stream_an_update_is_handled_on_what_is_loaded_unless_it_come
 
 
 @pytest.mark.parametrize("consistency", ["stream", "strict"])
-async def test_handlers_of_an_update_that_comes_again_and_again_run_once_in_an_outage(
+async def test_handlers_of_an_update_that_is_repeated_often_run_once_in_an_outage(
     server: EmbeddedMongo, uri: str, consistency: str
 ) -> None:
     bot = SharedBot(MongoPersistence(uri, DATABASE), consistency=consistency)
@@ -121,7 +121,7 @@ async def test_with_strict_no_update_is_handled_on_old_data(server: EmbeddedMong
         assert stored(server)["data"] == {"n": 2}
 
 
-async def test_a_conversation_that_was_never_read_is_not_begun_anew_during_an_outage(
+async def test_a_conversation_that_was_never_read_does_not_start_over_during_an_outage(
     server: EmbeddedMongo, uri: str
 ) -> None:
     async def start(_: object, __: object) -> int:

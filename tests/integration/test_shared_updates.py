@@ -1,4 +1,4 @@
-"""What an update does besides is done before it is over; what a webhook is told of it."""
+"""Side effects of an update are saved before it is over; what a webhook answers."""
 
 from __future__ import annotations
 

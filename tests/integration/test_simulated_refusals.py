@@ -1,4 +1,4 @@
-"""What the simulated server makes of odd expressions, filters and updates, and by which code it refuses them."""
+"""How the simulated server handles odd expressions, filters and updates, and the codes of its refusals."""
 
 from __future__ import annotations
 

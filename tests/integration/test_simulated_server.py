@@ -1,6 +1,6 @@
-"""The simulated server answers, stores and tells by its change stream what a real one does.
+"""The simulated server answers, stores and reports in its change stream the same as a real one.
 
-Documents and commands are made up at random; HYPOTHESIS_PROFILE=deep makes up fifty times as many.
+Documents and commands are random; HYPOTHESIS_PROFILE=deep uses fifty times as many.
 """
 
 from __future__ import annotations

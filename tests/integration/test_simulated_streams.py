@@ -1,4 +1,4 @@
-"""The change streams of the simulated server begin, go on, end and are refused as those of a real one."""
+"""The change streams of the simulated server begin, continue, end and are refused like those of a real one."""
 
 from __future__ import annotations
 

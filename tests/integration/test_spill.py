@@ -1,4 +1,4 @@
-"""What could not be saved before the end of a process waits in a file for the next start: once, and for one process."""
+"""Data that could not be saved before a process ended waits in a file for the next start: for one process only."""
 
 from __future__ import annotations
 

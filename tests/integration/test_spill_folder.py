@@ -1,8 +1,8 @@
-"""A folder for unsaved data that fails does so at the start, in a sentence; whatever lies in it stops no start.
+"""An unusable folder for unsaved data is an error at the start; whatever is in the folder does not prevent a start.
 
-At the stop it is too late to learn that a folder is none: by then there is nowhere else to put the data. If writing
-fails even so, what is unsaved is named all the same, with the cause. And files are taken in by the bot that they belong
-to, as far as they can be: one document's trouble is its own.
+At the stop, it would be too late: by then, there is nowhere else to put the data. If writing fails nevertheless, the
+error names what is unsaved, and the cause. Only the bot that files belong to takes them in, as far as possible: one bad
+document does not affect the others.
 """
 
 from __future__ import annotations

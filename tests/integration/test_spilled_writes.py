@@ -140,7 +140,7 @@ async def test_a_start_sends_nothing_of_what_it_has_left_to_the_next(
     assert files_in(tmp_path) == []
 
 
-async def test_what_is_refused_at_a_start_is_not_taken_for_saved_when_that_process_saves_something_else(
+async def test_what_is_refused_at_a_start_is_not_mistaken_for_saved_when_that_process_saves_something_else(
     bot: Bot, database: Any, mongodb_server_uri: str, mongodb_database: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "spilled"

@@ -1,7 +1,7 @@
-"""How long a stop takes, and what comes first in it.
+"""How long a stop takes, and what it does first.
 
-The kind of fault: a limit that ends what makes progress, or bounds only a part of what it is said to bound; and what
-keeps the data comes last, when the process may have been killed already.
+The kind of fault: a limit ends something that makes progress, or bounds only a part of what it should; or the step that
+keeps the data comes last, when the process may already have been killed.
 """
 
 from __future__ import annotations

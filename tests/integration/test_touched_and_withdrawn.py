@@ -1,4 +1,4 @@
-"""What an update has touched is what is taken back when it fails: neither less, nor what others have touched.
+"""If an update fails, exactly what it has touched is withdrawn: no less, and nothing that others have touched.
 
 The kind: two things that an update costs nothing for, `bot_data` and keyboards, and a failure between its handler and
 the acknowledgement. What was compared before the failure says nothing after it, what another update has in hand stays
@@ -97,7 +97,7 @@ async def pressed(bot: SharedBot, *values: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_a_change_of_bot_data_that_was_taken_back_is_saved_when_it_comes_again(cut_off, traffic, database, mode):
+async def test_a_change_of_bot_data_that_was_withdrawn_is_saved_when_it_is_repeated(cut_off, traffic, database, mode):
     bot = cut_off(**mode)
     async with running(bot):
         for number in (1, 2):
@@ -111,7 +111,7 @@ async def test_a_change_of_bot_data_that_was_taken_back_is_saved_when_it_comes_a
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_has_not_asked_for_bot_data_takes_nothing_back_of_it(cut_off, traffic, database, mode):
+async def test_a_turn_that_has_not_asked_for_bot_data_withdraws_nothing_of_it(cut_off, traffic, database, mode):
     bot = cut_off(**mode)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -133,7 +133,7 @@ async def test_who_has_not_asked_for_bot_data_takes_nothing_back_of_it(cut_off, 
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_has_not_asked_for_bot_data_does_not_fail_with_those_who_have(cut_off, database, mode):
+async def test_a_turn_that_has_not_asked_for_bot_data_does_not_fail_with_those_that_have(cut_off, database, mode):
     bot = cut_off(**mode)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -205,7 +205,7 @@ async def test_what_an_update_drops_is_deleted_when_it_is_done_and_not_with_othe
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_a_keyboard_that_a_failed_update_has_dropped_is_there_when_it_comes_again(
+async def test_a_keyboard_that_a_failed_update_has_dropped_is_there_when_it_is_repeated(
     cut_off, traffic, database, mode
 ):
     bot = cut_off(**mode)

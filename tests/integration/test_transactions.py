@@ -1,4 +1,4 @@
-"""With `once="transaction"`, an update is done wholly or not at all, and once: whatever happens between two writes."""
+"""With `once="transaction"`, an update is done completely or not at all, and once, whatever happens between writes."""
 
 from __future__ import annotations
 

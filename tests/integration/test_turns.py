@@ -1,6 +1,6 @@
-"""Turns: what an update has, for jobs, for somebody else's data, and for whatever a program does of itself.
+"""Turns: the guarantees of an update, for jobs, for somebody else's data, and for whatever a program does itself.
 
-And what several turns are to each other: those of one group, one inside another, and one that comes again.
+Also, how several turns interact: those of one group, one inside another, and one that is repeated.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ async def test_somebody_elses_data_is_changed_in_a_turn_inside_a_handler(any_wor
         assert counted(database, OTHER) == 8
 
 
-async def test_two_handlers_that_want_each_others_users_do_not_wait_for_ever(any_worker, database):
+async def test_two_handlers_that_want_each_others_users_do_not_wait_forever(any_worker, database):
     one, two = any_worker(lease_timeout=0.6), any_worker(lease_timeout=0.6)
     begun = [asyncio.Event(), asyncio.Event()]
     errors: list[LeaseError] = []
@@ -231,7 +231,7 @@ async def test_a_turn_in_a_task_of_a_handler_has_its_own_lease_and_outlives_that
         assert counted(database) == 3
 
 
-async def test_a_handler_that_waits_for_a_turn_of_its_own_user_in_a_task_does_not_wait_for_ever(any_worker):
+async def test_a_handler_that_waits_for_a_turn_of_its_own_user_in_a_task_does_not_wait_forever(any_worker):
     bot = any_worker(lease_timeout=0.6)
     errors: list[BaseException] = []
 
@@ -311,7 +311,7 @@ async def test_of_an_update_that_comes_twice_at_once_one_is_handled(any_worker, 
         assert counted(database) == 1
 
 
-async def test_an_update_that_failed_is_handled_when_it_comes_again(any_worker, database):
+async def test_an_update_that_failed_is_handled_when_it_is_repeated(any_worker, database):
     bot = any_worker(lease_timeout=0.6)
     async with running(bot):
         update = text()

@@ -1,7 +1,7 @@
-"""A stored value that no filter finds: the writes of its document would be tried in vain for ever, and all others wait.
+"""A stored value that no filter matches: its document's writes would fail forever, and all others would wait.
 
-MongoDB takes what no driver would send: types that are no longer in use, a key twice in one document. What is decoded
-and encoded again is then another value.
+MongoDB accepts what no driver would send: obsolete types, or the same key twice in one document. After decoding and
+encoding, this is a different value.
 """
 
 from __future__ import annotations

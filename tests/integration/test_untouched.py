@@ -1,4 +1,4 @@
-"""An update of a `SharedApplication` costs nothing for what it does not touch, and saves all that it does.
+"""An update of a `SharedApplication` costs nothing for what it does not touch, and saves everything that it touches.
 
 The kind of fault: work at each update for data that it may have changed, though hardly any does. So the tests count
 what is encoded, and then try every way to `bot_data` and to a keyboard: what was changed on it is stored when the

@@ -1,4 +1,4 @@
-"""No value of a document is in an error, a log or the health, whatever a real server quotes when it refuses one."""
+"""No document's value is in an error, a log or `health()`, whatever a real server quotes when it refuses one."""
 
 from __future__ import annotations
 

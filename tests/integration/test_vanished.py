@@ -1,8 +1,7 @@
-"""A stranger drops the whole database under a running bot: nothing in memory is lost, and somebody decides.
+"""A stranger drops the whole database of a running bot: nothing in memory is lost, and a person decides what to do.
 
-The kind of fault: that everything is missing at once is taken for as many deletions, which empties the memory of the
-only process that still has the data; and the reverse, that a deletion is not believed, or that what was dropped on
-purpose comes back by itself.
+The kind of fault: the loss of everything counts as many deletions, which empties the memory of the only process that
+still has the data; and the reverse: a real deletion is ignored, or what was dropped on purpose comes back by itself.
 """
 
 from __future__ import annotations
@@ -233,7 +232,9 @@ async def test_a_look_that_is_stopped_before_it_begins_leaves_nothing_unawaited(
     assert [str(one.message) for one in caught if "never awaited" in str(one.message)] == []
 
 
-async def test_the_bot_stores_it_again_where_another_process_has_begun_anew(bot: Bot, database: Any, run: Run) -> None:
+async def test_the_bot_stores_it_again_where_another_process_has_started_over(
+    bot: Bot, database: Any, run: Run
+) -> None:
     before = everything(database)
     drop_and_start_another(database)
     ran = asyncio.create_task(asyncio.to_thread(run, "restore", "--from-bot", "--apply"))

@@ -1,6 +1,6 @@
-"""What `deliver` has raised for comes again: nothing of it is left, and nothing of it is done later.
+"""An update for which `deliver` has raised an error is repeated: none of its changes remain, or are saved later.
 
-The kind: a worker that was cut off, frozen, or told nothing, and has something unsaved that others have overtaken.
+The kind: a worker was cut off, frozen, or not notified, and has unsaved changes that others have overtaken.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ async def calm(traffic: Traffic) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=NAMES)
-async def test_who_was_cut_off_before_a_save_does_not_undo_what_others_have_answered(
+async def test_a_worker_cut_off_before_a_save_does_not_undo_what_others_have_answered(
     cut_off, free, traffic, database, mode
 ):
     mode = {**mode, "lease_timeout": 1}
@@ -292,7 +292,7 @@ async def test_what_a_handler_has_changed_that_has_lost_its_lease_is_not_saved_b
         assert database.user_data.find_one(USER)["data"] == {"n": 3}
 
 
-async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_for_ever(free, database):
+async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_waiting_forever(free, database):
     bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
     begun, go_on = asyncio.Event(), asyncio.Event()
     async with running(bot):
@@ -386,7 +386,7 @@ async def test_an_edit_of_another_service_is_merged_under_a_lease_as_ever(free, 
         assert database.user_data.find_one(USER)["data"] == {"n": 2, "vip": True}
 
 
-async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut_off, traffic, database):
+async def test_a_turn_with_the_same_object_in_hand_fails_with_it_and_is_repeated(cut_off, traffic, database):
     bot = cut_off(consistency="strict", concurrent=True)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -422,7 +422,7 @@ async def test_who_has_the_same_object_in_hand_fails_with_it_and_comes_again(cut
         assert database.chat_data.find_one(GROUP)["data"] == {"slow": 1, "quick": 1}
 
 
-async def test_what_does_not_come_again_is_kept_though_an_update_beside_it_fails(cut_off, traffic, database):
+async def test_what_is_not_repeated_is_kept_though_an_update_beside_it_fails(cut_off, traffic, database):
     bot = cut_off(consistency="strict", concurrent=True)
     async with running(bot):
         await bot.delivers(text(chat=GROUP), lambda _, context: context.chat_data.update(first=1))

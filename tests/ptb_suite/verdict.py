@@ -1,4 +1,4 @@
-"""Whether a run of PTB's tests is good: what came of each test, against the list of those that are left out."""
+"""Whether a run of PTB's tests is good: compares each result with the list of tests that are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rules of merging allow, though it looks like a fault: no more than that."""
+"""Exactly what the rules of merging allow although it looks like a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schedule may hold."""
+"""What a schedule may contain."""
 
 from __future__ import annotations
 

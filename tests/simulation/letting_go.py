@@ -1,4 +1,4 @@
-"""`keep`, as `ptb_mongo.releasing` does it: a lazy bot lets users and chats go after some of its save passes."""
+"""`keep`, like `ptb_mongo.releasing`: a lazy bot evicts users and chats after some of its save passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one life of a bot has in memory, and what the checker is told of it."""
+"""What one life of a bot has in memory, and what the checker learns about it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The core with one line for the worse: each of these the simulation finds.
+"""Mutants of the core, each with one line made worse: the simulation must find all of them.
 
-`python tests/simulation/mutants.py` finds, for each, the first schedule that fails. Its seed stands here, so that the
-test need play no other.
+`python tests/simulation/mutants.py` finds the first failing schedule for each. Its seed is noted here, so that the test
+need not play any other.
 """
 
 from __future__ import annotations

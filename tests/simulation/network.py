@@ -1,4 +1,4 @@
-"""Between bots and the server: each request takes its time, and faults may happen to it on the way."""
+"""The network between bots and the server: each request takes time, and faults may happen to it."""
 
 from __future__ import annotations
 

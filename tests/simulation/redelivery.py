@@ -1,7 +1,7 @@
-"""Telegram: an update comes again, to any worker, until it is answered with 200; and sometimes though it was.
+"""Telegram: an update is repeated, to any worker, until it is answered with 200, and sometimes even after that.
 
-Who has died, is frozen, or takes too long, has not answered: then the update comes again while the first one may still
-be handled. Under leases, each counts in its user's data (`TALLY`), so that it shows what has been done twice.
+A worker that has died, is frozen or takes too long has not answered: then the update is repeated while the first one
+may still be handled. Under leases, each counts in its user's data (`TALLY`), which shows what has been done twice.
 """
 
 from __future__ import annotations

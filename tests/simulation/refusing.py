@@ -1,4 +1,4 @@
-"""What the server refuses for now, though it answers: whole commands, or some of the statements of a batch."""
+"""Temporary refusals of a server that answers: whole commands, or some statements of a batch."""
 
 from __future__ import annotations
 

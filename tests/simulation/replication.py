@@ -1,4 +1,4 @@
-"""What a majority of the servers has: only that is acknowledged and told, and survives an election."""
+"""What a majority of the servers has: only that is acknowledged and reported, and survives an election."""
 
 from __future__ import annotations
 

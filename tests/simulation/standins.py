@@ -1,4 +1,4 @@
-"""What stands for Telegram and for a user's code around a `SharedApplication`."""
+"""Stand-ins for Telegram and for a user's code around a `SharedApplication`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules in which the core is right, and that the checker once took for a fault."""
+"""Schedules in which the core is right, although the checker once reported a fault."""
 
 from __future__ import annotations
 

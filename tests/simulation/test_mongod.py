@@ -1,4 +1,4 @@
-"""What the simulation needs of the simulated server beside its answers: snapshots, failovers, a history of changes."""
+"""What the simulation needs from the simulated server besides its answers: snapshots, failovers, a history."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_stream_cannot_begin_before_the_first_change_that_is_known(mongod: Mon
     assert refused.value.has_error_label("NonResumableChangeStreamError")
 
 
-def test_a_time_without_a_zone_is_taken_for_utc(mongod: Mongod) -> None:
+def test_a_time_without_a_zone_counts_as_utc(mongod: Mongod) -> None:
     assert mongod.execute({"hello": 1}, NOW.replace(tzinfo=None)) == mongod.execute({"hello": 1}, NOW)
 
 

@@ -1,4 +1,4 @@
-"""The simulation finds the core's faults: with one line for the worse, some schedule fails."""
+"""The simulation finds faults in the core: if one line is made worse, some schedule fails."""
 
 from __future__ import annotations
 

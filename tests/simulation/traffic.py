@@ -1,4 +1,4 @@
-"""What is on its way between a process and the server, and what may happen to it."""
+"""Messages on their way between a process and the server, and what may happen to them."""
 
 from __future__ import annotations
 

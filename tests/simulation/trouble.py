@@ -1,6 +1,6 @@
-"""What few schedules hold besides: a server that refuses something, and connections that swallow everything.
+"""What a few schedules additionally contain: a server that refuses something, and connections that swallow everything.
 
-It is drawn apart from all else, so that the schedules without it stay as they are.
+It is drawn separately, so that the schedules without it stay the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Servers that ask for passwords, the users of the bots, and who takes away from those what they may do."""
+"""Servers that require passwords, the bots' users, and an actor that revokes their permissions."""
 
 from __future__ import annotations
 

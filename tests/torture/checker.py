@@ -1,4 +1,4 @@
-"""Proves from the histories that nothing was lost: whoever wrote what is there now could have been the last.
+"""Proves from the histories that nothing was lost: the author of each final value could have been the last writer.
 
 Each write takes effect at some moment between its start and its end. So a value that is there in the end, or the
 absence of one, is in order if somebody wrote it whose write did not end before another, acknowledged write to the

@@ -1,4 +1,4 @@
-"""What bots and services change: mostly paths of their own, some that all fight for; each value but once."""
+"""What bots and services change: mostly their own paths, some contested by all; each value only once."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who wants the data to be lost: kills and freezes servers, kills and stops bots, plants edits. Decided by a seed.
+"""The adversary: kills and freezes servers, kills and stops bots, plants edits. A seed decides everything.
 
-Further ones are in `proxies`, who disturb the traffic, and in `access`, who take rights away.
+Others are in `proxies`, which disturb the traffic, and in `access`, which revoke permissions.
 """
 
 from __future__ import annotations

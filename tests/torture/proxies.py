@@ -1,4 +1,4 @@
-"""A proxy in front of each server of a replica set, for clients and for the other servers, and who misuses them."""
+"""A proxy in front of each server of a replica set, for clients and for the other servers, and their adversary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who blocks writes and takes rights away does so, and gives all of it back: else the torture test proves nothing."""
+"""What blocks writes and revokes permissions does so, and restores them; otherwise, the torture test proves nothing."""
 
 from __future__ import annotations
 

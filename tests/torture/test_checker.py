@@ -1,4 +1,4 @@
-"""The checker finds what was lost, in histories made by hand, and nothing else."""
+"""The checker finds what was lost in handmade histories, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What is said of a server that is away, or refuses something: once when it begins, and once when it is over.
+"""What is logged about a server that is unreachable or refuses something: once at the beginning, once at the end.
 
-The kind of fault: an answer to something else is taken for the end of a trouble, so that beginning and end alternate as
+The kind of fault: an answer to something else counts as the end of the problem, so that beginning and end alternate as
 long as it lasts; or the end is never noticed.
 """
 

@@ -1,4 +1,4 @@
-"""What is asked for while some are served is served next, together."""
+"""Requests that come while a batch is being served form the next batch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def asking(batcher: Batcher[str], *items: str) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(batcher.submit(item)) for item in items]
 
 
-async def test_who_comes_alone_is_served_at_once(batcher: Batcher[str], counter: Counter) -> None:
+async def test_a_single_request_is_served_at_once(batcher: Batcher[str], counter: Counter) -> None:
     (asked,) = asking(batcher, "a")
     await turns()
 
@@ -54,9 +54,7 @@ async def test_who_comes_alone_is_served_at_once(batcher: Batcher[str], counter:
     assert asked.done()
 
 
-async def test_who_comes_while_others_are_served_is_served_with_those_who_come_then(
-    batcher: Batcher[str], counter: Counter
-) -> None:
+async def test_requests_during_a_batch_are_served_together_afterwards(batcher: Batcher[str], counter: Counter) -> None:
     first = asking(batcher, "a")
     await turns()
     later = asking(batcher, "b", "c")
@@ -89,7 +87,9 @@ async def test_an_error_is_that_of_all_who_were_served_together_and_of_nobody_el
     await asyncio.gather(*later)
 
 
-async def test_who_has_asked_and_is_cancelled_is_served_all_the_same(batcher: Batcher[str], counter: Counter) -> None:
+async def test_a_request_whose_caller_is_cancelled_is_served_nevertheless(
+    batcher: Batcher[str], counter: Counter
+) -> None:
     leaving, staying = asking(batcher, "a", "b")
     await turns()
     leaving.cancel()
@@ -100,7 +100,7 @@ async def test_who_has_asked_and_is_cancelled_is_served_all_the_same(batcher: Ba
     assert counter.served == [["a", "b"]]
 
 
-async def test_who_waits_when_it_is_closed_is_told_so(batcher: Batcher[str], counter: Counter) -> None:
+async def test_a_caller_that_waits_when_it_is_closed_gets_an_error(batcher: Batcher[str], counter: Counter) -> None:
     tasks = asking(batcher, "a")
     await turns()
     tasks += asking(batcher, "b")

@@ -1,4 +1,4 @@
-"""A limit that is cancelled again and again while what it waits for ends slowly leaves no task behind."""
+"""A limit that is cancelled repeatedly, while what it waits for ends slowly, leaves no task behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who waits until nobody writes a document gives way to all others meanwhile.
+"""A task that waits until nobody is writing a document lets all others run meanwhile.
 
-The kind: an event that was set stays set, so that waiting for it in a loop takes no time, and never lets anybody else
-run, not even whoever would end the loop.
+The kind: an event stays set, so that waiting for it in a loop takes no time, and never lets anybody else run, not even
+the task that would end the loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ptb_mongo.replica.document import Replica
 from ptb_mongo.sync.claims import Claims
 
 
-def test_who_waits_for_a_document_does_not_stop_the_loop_when_another_one_is_written() -> None:
+def test_waiting_for_a_document_does_not_stop_the_loop_when_another_one_is_written() -> None:
     done: list[str] = []
 
     async def take_turns() -> None:

@@ -1,6 +1,6 @@
-"""What is said of a server's error: no value of a document, as servers write them into their texts.
+"""What we say about a server's error contains no document's value, although servers put them into their texts.
 
-The kind of fault: the text of one more error is passed on, because nobody knew that it quotes.
+The kind of fault: the text of another error is passed on, because nobody knew that it quotes values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What docs/storage-format.md says of forms, types and merges is so.
+"""What docs/storage-format.md says about forms, types and merges is true.
 
-The kind: a sentence of the contract that was true once, or nearly true, and that another service relies on.
+The kind: a sentence of the contract that was once true, or nearly true, and on which another service relies.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""When PTB's saver counts as dead, and what is said of the data that it could not copy.
+"""When PTB's saver counts as dead, and what is reported about the data that it could not copy.
 
-The kind of fault: silence that is taken for "nothing to do", where nobody is left who would do anything.
+The kind of fault: silence counts as "nothing to do", although nobody is left to do anything.
 """
 
 from __future__ import annotations

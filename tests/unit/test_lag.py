@@ -1,4 +1,4 @@
-"""When the change stream counts as late: much slower than the quickest change of the last minutes."""
+"""When the change stream counts as delayed: much slower than the fastest event of the last minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No module imports one of a layer above it, also not inside a function: what it needs from there is handed down."""
+"""No module imports one of a layer above it, not even inside a function: what it needs from there is passed in."""
 
 from __future__ import annotations
 

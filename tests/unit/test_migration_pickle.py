@@ -434,7 +434,7 @@ def test_a_small_pickle_does_not_become_large():
             Codec().encode(reader.load())
 
 
-def test_a_key_that_would_be_hashed_for_ever_is_refused():
+def test_a_key_that_would_be_hashed_forever_is_refused():
     nested = pickle.EMPTY_TUPLE + b"".join(
         [pickle.MEMOIZE + pickle.BINGET + bytes([n]) + pickle.TUPLE2 for n in range(60)]
     )

@@ -1,4 +1,4 @@
-"""Faults of the borders at which text of others leaves the package: what a log or a terminal gets of it."""
+"""The places where others' text leaves the package: a log or a terminal gets it in a harmless form."""
 
 from __future__ import annotations
 

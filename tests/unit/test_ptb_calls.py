@@ -119,7 +119,7 @@ async def test_in_this_version_of_ptb_a_job_s_refresh_has_a_context_and_is_for_n
             assert persistence.updates[name] is None, APPLICATION
 
 
-async def test_who_calls_a_persistence_by_themselves_is_no_application() -> None:
+async def test_a_direct_caller_of_a_persistence_is_not_an_application() -> None:
     persistence = Asking()
     await persistence.get_user_data()
     await persistence.refresh_user_data(1, {})

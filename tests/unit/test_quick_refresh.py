@@ -1,6 +1,6 @@
-"""The short way of a refresh is taken only if nothing at all is to be noted, read or merged.
+"""A refresh takes the fast path only if there is nothing at all to note, read or merge.
 
-The kind of fault: one more reason for a refresh to do something, which the short way does not know.
+The kind of fault: another reason for a refresh to do something, which the fast path does not know.
 """
 
 from __future__ import annotations

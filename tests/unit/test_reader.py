@@ -1,4 +1,4 @@
-"""Reads are gathered: what is asked for while a read is under way goes together, next."""
+"""Reads are batched: documents that are requested during a read are read next, together."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_a_document_that_is_being_read_is_read_again_with_the_rest(reader:
     await asyncio.gather(*tasks)
 
 
-async def test_who_is_cancelled_leaves_the_read_to_the_others(reader: Reader, server: Server) -> None:
+async def test_a_cancelled_caller_leaves_the_read_to_the_others(reader: Reader, server: Server) -> None:
     mine, theirs = stale(1), stale(2)
     leaving, staying = asking(reader, mine), asking(reader, theirs)
     await turns()
@@ -313,7 +313,7 @@ async def test_a_server_that_has_answered_nobody_meanwhile_is_given_up(
     await first
 
 
-async def test_who_waits_when_it_is_closed_is_told_so_and_the_server_is_not_called_away(
+async def test_a_caller_that_waits_when_it_is_closed_gets_an_error_and_the_server_stays_reachable(
     reader: Reader, server: Server, log: Log
 ) -> None:
     replicas = [stale(1), stale(2)]

@@ -1,4 +1,4 @@
-"""Waiting for something, but not for ever."""
+"""Waiting for something, but not forever."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_whatever_gives_an_awaitable_is_tried_until_it_works(
     assert [str(error) for error in errors] == ["1", "2"]
 
 
-async def test_who_is_cancelled_again_and_again_leaves_nothing_running_that_takes_its_time_to_end() -> None:
+async def test_a_caller_that_is_cancelled_repeatedly_leaves_nothing_running_that_ends_slowly() -> None:
     """A stream that is closed says so to the server before it ends."""
     ends, ended = asyncio.Event(), False
 

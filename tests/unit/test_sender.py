@@ -1,7 +1,7 @@
-"""Whom a refusal means: one document, one change of it, or everybody.
+"""What a refusal concerns: one document, one change of it, or everything.
 
-The kind of fault: what a server refuses for now, or for somebody else's sake, is booked as a document's own trouble and
-given up; or one document's trouble holds up all others. Here a made-up server refuses whatever a test says.
+The kind of fault: a temporary refusal, or one because of another document, is blamed on a document, which is given up;
+or one document blocks all others. In these tests, a fake server refuses whatever a test wants.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ def test_whatever_is_refused_exactly_that_is_missing(
     asyncio.run(plays())
 
 
-async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_taken_for_refused(saver: Saver) -> None:
+async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_mistaken_for_refused(saver: Saver) -> None:
     saver.writer._documents = Pauses(1000.0, 1000.0)
     refuses, refused = refusing("b"), 0
 

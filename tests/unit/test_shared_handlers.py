@@ -1,4 +1,4 @@
-"""The handlers that an update concerns and the keys of its conversations, as PTB finds them."""
+"""The handlers that an update concerns and the keys of its conversations, the same as PTB finds."""
 
 from __future__ import annotations
 

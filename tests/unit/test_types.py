@@ -1,4 +1,4 @@
-"""The types and signatures that PTB does not export, or does not check, are spelled as PTB has them."""
+"""The types and signatures that PTB does not export, or does not check, are spelled as in PTB."""
 
 from __future__ import annotations
 

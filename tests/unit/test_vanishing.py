@@ -1,4 +1,4 @@
-"""What a bot has in memory is stored anew in short steps, though most of it was not used since the start."""
+"""What a bot has in memory is stored again in short steps, although most of it has not been used since the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer and the reader, against a server that a test makes up: what no real one can be made to do in time."""
+"""The writer and the reader, with a fake server: situations that a real one cannot reproduce on time."""
 
 from __future__ import annotations
 

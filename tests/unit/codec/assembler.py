@@ -1,4 +1,4 @@
-"""An assembler for pickles in our dialect: what a stranger can write who knows how they are read."""
+"""An assembler for pickles in our dialect: what a stranger who knows the reader can write."""
 
 from __future__ import annotations
 

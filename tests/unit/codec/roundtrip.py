@@ -1,4 +1,4 @@
-"""Takes a value through real bytes and back, and looks at it more closely than `==` does."""
+"""Takes a value through real bytes and back, and compares it more closely than `==`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every value that the codec accepts, as hypothesis draws it: nested, extreme, and of the samples' classes."""
+"""Hypothesis strategies for every value that the codec accepts: nested, extreme, and of the samples' classes."""
 
 from __future__ import annotations
 

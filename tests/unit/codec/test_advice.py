@@ -1,7 +1,7 @@
-"""What cannot be stored says what to do instead, and that works.
+"""The error for a value that cannot be stored says what to do instead, and that works.
 
-The kind of fault: advice that leads nowhere (`trusted=["numpy"]`, and then "restored by a function"). So each advice of
-the table is followed here, and what comes of it is stored and loaded.
+The kind of fault: advice that leads nowhere (`trusted=["numpy"]`, and then "restored by a function"). So each piece of
+advice in the table is followed here, and the result is stored and loaded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What filling a dict or a set takes is known before it is filled.
+"""The cost of filling a dict or a set is known before it is filled.
 
-The kind of fault: a bound that counts keys of one hash, and not what comparing two of them takes. So comparisons are
-counted here, and whatever is let in must have been weighed for as many as Python makes.
+The kind of fault: a bound counts keys with the same hash, but not the cost of comparing two of them. So the tests count
+comparisons, and for everything that is accepted, the estimate must cover as many as Python makes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Other services write to the database too: whatever they plant there is inert, or a `DecodeError`, at once."""
+"""Other services write to the database, too: whatever they plant there is inert, or at once a `DecodeError`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stored form of keys: a contract with other services, and the guard between users' text and update paths."""
+"""The stored form of keys: a contract with other services, and the barrier between users' text and update paths."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_most_of_what_looks_the_same_has_a_fingerprint() -> None:
 
 
 @given(st.one_of(values, st.sampled_from(ALIKE)), st.one_of(values, st.sampled_from(ALIKE)))
-def test_no_two_values_with_different_forms_are_taken_for_the_same(one: Any, other: Any) -> None:
+def test_no_two_values_with_different_forms_are_mistaken_for_the_same(one: Any, other: Any) -> None:
     printed = fingerprint(one)
     if printed is not None and CODEC.nature(one) is not Nature.OTHER and printed == fingerprint(other):
         assert form(one) == form(other)

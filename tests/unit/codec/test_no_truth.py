@@ -1,7 +1,7 @@
-"""Values that raise when they are compared, or asked whether they are true, harm nobody.
+"""Values that raise an error when they are compared, or tested for truth, do no harm.
 
-The kind of fault: `if one == other` where a value of the user's may stand. An array of numpy gives an array, which has
-no truth ("ambiguous"); so do frames, and classes of one's own. Everything is compared by its document, or guarded.
+The kind of fault: `if one == other` with a user's value. Comparing a numpy array gives an array, which has no truth
+value ("ambiguous"); so do frames, and users' own classes. Everything is compared by its document, or guarded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What an earlier version has stored is loaded by this one, as what it was.
+"""Documents of earlier versions are loaded by this one, with the same values.
 
-The kind of fault: a form changes, and data that lies in the database for years is quarantined, or comes back as another
-type. `old_documents.json` is what was written then, in MongoDB's own JSON.
+The kind of fault: a form changes, and data that has been in the database for years is quarantined, or comes back as
+another type. `old_documents.json` is what was written then, in MongoDB's own JSON.
 """
 
 from __future__ import annotations

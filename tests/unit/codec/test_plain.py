@@ -1,7 +1,7 @@
-"""What bytes tell of a document: whether there is anything in it to restore.
+"""A document's bytes show whether there is anything in it to restore.
 
-The kind of fault: a form, or an escaped key, that the test of the bytes does not see: the stored form would reach the
-bot instead of the value.
+The kind of fault: the check of the bytes misses a form or an escaped key, so that the bot would get the stored form
+instead of the value.
 """
 
 from __future__ import annotations

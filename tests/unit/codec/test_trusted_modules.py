@@ -1,7 +1,7 @@
-"""A module in `trusted` that cannot be imported is an error at the start, not a quarantine of each document in turn.
+"""A module in `trusted` that cannot be imported is an error at the start, not a quarantine of each document.
 
-The kind of fault: a name that is misspelt, a module that fails while it is imported, or a package that is not
-installed, of which nobody is told before somebody's data is loaded, or saved.
+The kind of fault: a misspelled name, a module that fails while it is imported, or a package that is not installed is
+reported only when somebody's data is loaded or saved.
 """
 
 from __future__ import annotations

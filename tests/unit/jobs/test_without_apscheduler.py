@@ -1,4 +1,4 @@
-"""APScheduler is optional, and imported only by who uses `MongoJobQueue`."""
+"""APScheduler is optional, and imported only if `MongoJobQueue` is used."""
 
 from __future__ import annotations
 

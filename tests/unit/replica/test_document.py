@@ -1,6 +1,6 @@
-"""The state of one document, where what is known of it comes in an order that nobody has planned.
+"""The state of one document when information about it arrives in an unexpected order.
 
-The kind: something old, or something of our own making, is taken for what is stored, or for what the bot wants.
+The kind: something old, or something that we have written, counts as what is stored, or as what the bot wants.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Three-way merges: what is kept, what is a conflict, and who decides it."""
+"""Three-way merges: what is kept, what is a conflict, and what decides it."""
 
 from __future__ import annotations
 

@@ -228,7 +228,7 @@ def test_what_was_saved_is_unchanged_until_something_else_happens_to_it() -> Non
     assert side.scope.offer(USER, copy.deepcopy(side.live), may_wait=True) is not Offering.UNCHANGED
 
 
-def test_a_copy_that_somebody_changes_before_it_is_encoded_is_not_taken_for_the_one_that_was_offered() -> None:
+def test_a_copy_that_somebody_changes_before_it_is_encoded_is_not_mistaken_for_the_one_that_was_offered() -> None:
     side = Side(waits=True)
     made = {"n": 1}
     side.scope.offer(USER, made, may_wait=True)

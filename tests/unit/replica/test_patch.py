@@ -182,7 +182,7 @@ def test_an_element_of_a_set_that_is_equal_but_of_another_type_is_replaced(befor
 
 
 @pytest.mark.parametrize("after", [set(), {1}, {math.nan, 1}, {math.nan, 1, 2}])
-def test_a_set_with_an_element_that_is_not_equal_to_its_copy_is_filled_anew(after: Any) -> None:
+def test_a_set_with_an_element_that_is_not_equal_to_its_copy_is_filled_again(after: Any) -> None:
     live = {"x": {math.nan, 1, Identical()}}
     whole = live["x"]
 
@@ -270,7 +270,7 @@ def test_a_namespace_stays_the_same_and_so_does_what_is_in_it() -> None:
     assert space.items is inside
 
 
-def test_attributes_stand_in_the_order_that_is_stored_or_each_of_two_bots_would_store_its_own_for_ever() -> None:
+def test_attributes_stand_in_the_order_that_is_stored_or_each_of_two_bots_would_store_its_own_forever() -> None:
     bag = Bag(a=1, b=2, c=3)
 
     brought({"x": bag}, {"x": Bag(c=3, b=4, d=5, a=1)})

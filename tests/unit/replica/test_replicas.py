@@ -188,7 +188,7 @@ def test_an_object_that_is_not_empty_is_not_filled(users: Users) -> None:
 
 
 @pytest.mark.parametrize("is_told", [False, True])
-def test_one_that_cannot_be_made_for_now_is_not_taken_for_a_document_that_does_not_exist(
+def test_one_that_cannot_be_made_for_now_is_not_mistaken_for_a_document_that_does_not_exist(
     users: Users, objects: dict[int, Any], monkeypatch: pytest.MonkeyPatch, is_told: bool
 ) -> None:
     def fails(*_: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How two sides changed a sequence: which stretches, and that the work has a bound."""
+"""How two sides changed a sequence: which stretches, and that the work is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The difference between two documents, and how it is told to MongoDB."""
+"""The difference between two documents, and the update for MongoDB that expresses it."""
 
 from __future__ import annotations
 
