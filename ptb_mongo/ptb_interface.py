@@ -200,7 +200,8 @@ class PTBInterface(BasePersistence[UD, CD, BD], Generic[UD, CD, BD]):
         Raises:
             DocumentError: If the state cannot be stored.
         """
-        if self._is_in_hand(attrgetter("conversations"), (name, tuple(key))):
+        is_shared = self._lifecycle.settings.sharing is not None
+        if is_shared and self._is_in_hand(attrgetter("conversations"), (name, tuple(key))):
             return SAVED
         return self._lifecycle.save(
             lambda scopes: _staged(scopes.conversations, scopes.conversations.stage_now(name, key, new_state))
