@@ -93,7 +93,7 @@ NOT_BY_FAIL_POINT = {
     *(65, 121, 169, 227, 236, 249, 271, 283, 284, 304, 320, 330, 343, 346, 348, 351, 353, 356, 359, 361, 11000, 13388),
 }
 # Most codes take one path, that of the unknown: a sample of them, as all of them refuse statements further down.
-OF_WHOLE_COMMANDS = sorted({*NOT_REFUSED_FOR_NOW, *NOT_BY_FAIL_POINT, *([*ALL] if IS_DEEP else [*CODES][::5])})
+OF_WHOLE_COMMANDS = sorted({*NOT_REFUSED_FOR_NOW, *NOT_BY_FAIL_POINT, *([*ALL] if IS_DEEP else [*CODES][::10])})
 OTHERS = 44  # no codes: numbers for users of other kinds; see `users`
 SOME = 99
 AT_ONCE = 12

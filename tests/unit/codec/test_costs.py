@@ -43,7 +43,7 @@ SECONDS = 0.5
 """What even the smallest document may take: for its patterns, for what it shares, and for what else a machine does."""
 MEMORY = 8_000_000
 
-SIZES = [1000, 100_000, 1_000_000] if IS_DEEP else [1000, 20_000]
+SIZES = [1000, 100_000, 1_000_000] if IS_DEEP else [1000, 10_000]
 """All of it takes an hour: `HYPOTHESIS_PROFILE=deep pytest tests/unit/codec/test_costs.py`."""
 TRACED = 50_000
 """Up to how many bytes each allocation is traced, which takes ten times as long; beyond, a process is measured."""
