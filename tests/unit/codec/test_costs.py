@@ -308,7 +308,7 @@ LET_IN_UP_TO = {
     "news in an attribute, in many places": 1000,
     "keys of one hash, one by one": 20_000,
     "decimals with the hash of a long fraction": 1000,
-    "tuples of one hash": 1000,
+    "tuples of one hash": 10_000,
 }
 GROWING_NO_FURTHER = {"a long pattern", "news of news, twice", "a chain of references to the next, twice"}
 
