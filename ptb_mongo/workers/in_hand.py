@@ -74,6 +74,8 @@ class Hands:
 
     def changed(self, turn: Turn | None, scope: DataScope[Any], keys: Iterable[int]) -> None:
         """The program says that it has changed documents, in a turn or not; a turn takes them in hand."""
+        if turn not in self._coming and turn not in self._keeping:
+            turn = None  # it has not begun yet, or will not, as it was done before
         for key in keys:
             replica = scope.replicas.get(key)
             if turn is not None and replica is not None:
