@@ -241,15 +241,15 @@ MUTANTS = (
     ),
     Mutant(
         "deliver does not wait for what an update has dropped",
-        "workers.worker:Worker.save",
-        "done = await acknowledged(turn, offer(turn, await self.opened(), self._kept))",
+        "workers.saving:_drop",
+        "kept.drop(scope, name, key)",
         "pass",
         290,
     ),
     Mutant(
         "deliver does not wait for the states of conversations",
         "workers.worker:offer",
-        "*_offer_states(turn, session, submit)]",
+        "*_offer_states(turn, session, kept, submit)]",
         "]",
         78,
     ),
@@ -273,13 +273,6 @@ MUTANTS = (
         'held = _lasts("$until", timeout)',
         "held = False",
         17,
-    ),
-    Mutant(
-        "another worker's state of a conversation does not arrive",
-        "held_states:replace_state",
-        "held[key] = state",
-        "pass",
-        2749,
     ),
     Mutant(
         "a state that is acknowledged although it was taken back is not told to the handlers",
