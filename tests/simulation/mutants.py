@@ -151,7 +151,7 @@ MUTANTS = (
         "sync.operations:_update",
         "return Update(replica.id, _has(replica.rev), changes",
         "return Update(replica.id, {}, changes",
-        101,
+        627,
     ),
     Mutant(
         "the writes of others are not remembered",
@@ -335,7 +335,7 @@ MUTANTS = (
         "workers.worker:Worker._ends",
         "self._withdraw(turn, session)",
         "pass",
-        388,
+        398,
     ),
     Mutant(
         "what a turn has changed stays when it fails",
