@@ -58,11 +58,13 @@ class InHand(NamedTuple):
         base: The stored version.
         pending: Others' changes that are not stored yet.
         withdrawals: How often changes of it had been withdrawn.
+        rev: The `rev` of the stored version.
     """
 
     base: bytes | None
     pending: Version | None
     withdrawals: int
+    rev: Any = None
 
 
 class Refusal(NamedTuple):

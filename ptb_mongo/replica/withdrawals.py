@@ -48,7 +48,7 @@ class Withdrawals(Pending):
 
     def in_hand(self) -> InHand:
         """The state at the beginning of a turn, for `withdrawn`."""
-        return InHand(self.base, self.pending, self.withdrawals)
+        return InHand(self.base, self.pending, self.withdrawals, self.rev)
 
     def withdrawn(self, found: InHand, form: Form) -> None:
         """Withdraws the changes of a turn that has failed and will be repeated.
@@ -60,15 +60,24 @@ class Withdrawals(Pending):
             form: The form of the document.
         """
         is_first = self.withdrawals == found.withdrawals  # otherwise, nothing of it is pending any more
-        pending = found.pending if is_first else self.pending
-        if is_first and pending is not None and found.base != self.base:
-            pending = rebased(self.id, pending, without_mark(found.base), without_mark(self.base), form)
+        pending = self._still_pending(found, form) if is_first else self.pending
         if pending is not None and pending.raw == self.base and not pending.touch:
             pending = None
         before = self.target
         self._take_back(pending)
         if self.target != before:
             self._retarget(before)
+
+    def _still_pending(self, found: InHand, form: Form) -> Version | None:
+        """What was pending at the beginning of a turn, as far as it is not stored yet."""
+        pending = found.pending
+        if pending is None or found.base == self.base:
+            return pending
+        if found.rev != self.rev:  # a bot has written since, and maybe this: it is not put over what is newer
+            if self.pending is None:
+                return None
+            pending = pending._replace(yields=True)
+        return rebased(self.id, pending, without_mark(found.base), without_mark(self.base), form)
 
     def _take_back(self, pending: Version | None) -> None:
         self._pending, self.refusal = pending, None
