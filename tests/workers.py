@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dtm
 import itertools
@@ -96,6 +97,28 @@ class SharedBot:
         if act is not None:
             self._acts[update.update_id] = act
         await self.application.deliver(update)
+
+
+def count(_: object, context: Any) -> None:
+    """An act that counts in the user's data."""
+    context.user_data["n"] = context.user_data.get("n", 0) + 1
+
+
+class CountsAndWaits:
+    """An act that counts, and whose handler then runs until it may go on.
+
+    Attributes:
+        begun: Set when it has counted.
+        go_on: Set to let it go on.
+    """
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, update: Update, context: Any) -> None:
+        count(update, context)
+        self.begun.set()
+        await self.go_on.wait()
 
 
 @contextlib.asynccontextmanager

@@ -22,8 +22,8 @@ from ptb_mongo.sync.availability import CONNECTING, Availability, Request
 from ptb_mongo.sync.graves import Graves
 from ptb_mongo.sync.operations import OperationMaker
 from ptb_mongo.sync.passes import Pass
-from ptb_mongo.sync.pauses import Pauses
 from ptb_mongo.sync.reader import Reader
+from ptb_mongo.sync.retries import Retries
 from ptb_mongo.sync.retry import retry_forever
 from ptb_mongo.sync.sender import Sender
 from ptb_mongo.sync.tickets import Queue, Ticket, Waiting
@@ -33,8 +33,6 @@ __all__ = ["Writer"]
 
 _LOGGER = get_logger(__name__)
 _PATIENCE: Final = 5.0  # seconds that a save waits for its acknowledgement before the background takes over
-_PAUSES_OF_COLLECTIONS: Final = 0.1, 5.0  # seconds: the first and the longest
-_PAUSES_OF_DOCUMENTS: Final = 1.0, 300.0
 _BLAMED: Final = 2
 
 
@@ -82,8 +80,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._pass_is_over = asyncio.Event()
-        self._collections: Pauses[str] = Pauses(*_PAUSES_OF_COLLECTIONS)
-        self._documents: Pauses[Replica] = Pauses(*_PAUSES_OF_DOCUMENTS)
+        self._retries = Retries()
         self.silent_since: float | None = None
         self.waiting = Queue()
         availability.on_unreachable.append(self._stop_waiting)
@@ -128,18 +125,18 @@ class Writer:
             return False
         if not known.refusals or _saving(collection) not in known.refusals:
             return True
-        return self._collections.until(collection.collection) <= self._loop.time()
+        return self._retries.collections.until(collection.collection) <= self._loop.time()
 
     def retry(self, replica: Replica) -> None:
         """Retries a document that was refused because of its content, as the stored one may have changed."""
         if replica in self.waiting:
-            self._documents.interrupt(replica)
+            self._retries.documents.interrupt(replica)
             self._start()
 
     def withdraw(self, replica: Replica) -> None:
         """Stops trying to write a document, which somebody else takes care of."""
         self.waiting.pop(replica, None)
-        self._documents.end(replica)
+        self._retries.documents.end(replica)
 
     def unsaved(self) -> list[tuple[Collection[Any], Replica]]:
         """Documents with changes that are not stored, which `flush` must report or spill."""
@@ -177,11 +174,10 @@ class Writer:
     async def drain(self) -> None:
         """Writes everything, however long it takes; documents refused because of their content are tried once more."""
         held, self._held = self._held, False
-        self._collections.interrupt_all()
-        self._documents.interrupt_all()
+        self._retries.interrupt_all()
         self._wake.set()  # only now: what is refused from here on is retried after its pause
         try:
-            while any(not self._is_paused(one) for one in self.waiting):
+            while any(not self._retries.is_paused(one, self._loop.time()) for one in self.waiting):
                 self._pass_is_over.clear()
                 self._run_in_background()
                 await self._pass_is_over.wait()
@@ -222,33 +218,11 @@ class Writer:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), pause)
 
-    def _is_paused(self, replica: Replica) -> bool:
-        """Whether a document was refused because of its content, has not changed, and is not due for a retry."""
-        return replica.is_refused and self._documents.until(replica) > self._loop.time()
-
-    def _due(self) -> dict[Replica, Waiting]:
-        """The documents to write now."""
-        if not self._collections and not self._documents:
-            return dict(self.waiting)
-        now = self._loop.time()
-        return {
-            replica: waiting
-            for replica, waiting in self.waiting.items()
-            if self._collections.until(waiting.collection.collection) <= now and not self._is_paused(replica)
-        }
-
     def _pause(self) -> float | None:
         """Seconds until the next retry; `None` if there is something to write now."""
         if self._availability.is_unreachable or self._ticket.awaited:
             return None
-        times = [
-            max(
-                self._collections.until(waiting.collection.collection),
-                self._documents.until(replica) if replica.is_refused else 0.0,
-            )
-            for replica, waiting in self.waiting.items()
-        ]
-        seconds = min(times, default=0.0) - self._loop.time()
+        seconds = self._retries.next_at(self.waiting) - self._loop.time()
         return seconds if seconds > 0 else None
 
     def _stop_waiting(self) -> None:
@@ -293,7 +267,7 @@ class Writer:
             self._availability.mark_accepted(CONNECTING)
         if self._held:
             return
-        batch = self._due()
+        batch = self._retries.due(self.waiting, self._loop.time())
         ticket, self._ticket = self._ticket, Ticket()
         since, began = self._availability.answers, self._loop.time()
         alarm = Alarm(self._patience, lambda: self._out_of_patience(ticket, since, began))
@@ -325,10 +299,10 @@ class Writer:
         for replica, waiting in batch.items():
             if not replica.is_unsaved:
                 self.waiting.pop(replica, None)
-                self._documents.end(replica)
+                self._retries.documents.end(replica)
                 waiting.collection.forget(replica)
             elif replica.is_refused:
-                self._documents.begin(replica, now)
+                self._retries.documents.begin(replica, now)
 
     async def _write_collections(self, by_collection: dict[Collection[Any], list[Replica]], ticket: Ticket) -> bool:
         """Writes documents of several collections; returns whether one of them was refused as a whole."""
@@ -350,7 +324,7 @@ class Writer:
             await self._sender.send(run, replicas, carefully=what in self._availability.refusals)
         except RefusedError as error:
             self._availability.mark_reachable(writes=True)
-            self._collections.begin(collection.collection, self._loop.time())
+            self._retries.collections.begin(collection.collection, self._loop.time())
             if self._availability.mark_refused(what, error):
                 ticket.refusal = error
             for replica in replicas[:_BLAMED]:  # a different one is tried first the next time
@@ -363,7 +337,7 @@ class Writer:
 
     def _are_accepted(self, collection: Collection[Any]) -> None:
         """The server has written documents of a collection."""
-        self._collections.end(collection.collection)
+        self._retries.collections.end(collection.collection)
         self._availability.mark_accepted(_saving(collection))
 
 

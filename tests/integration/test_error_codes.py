@@ -27,7 +27,7 @@ from pymongo import AsyncMongoClient, MongoClient
 
 from ptb_mongo import MongoPersistence, PersistenceError, UnsavedDataError
 from ptb_mongo.driver import codes
-from ptb_mongo.sync import retry, writer
+from ptb_mongo.sync import retries, retry
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
 NAME = "refused"
@@ -222,8 +222,8 @@ def soon_back() -> Iterator[None]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused is tried again all the time, from when the bot connects the next time."""
-    monkeypatch.setattr(writer, "_PAUSES_OF_COLLECTIONS", (0.02, 0.04))
-    monkeypatch.setattr(writer, "_PAUSES_OF_DOCUMENTS", (0.02, 0.04))
+    monkeypatch.setattr(retries, "_PAUSES_OF_COLLECTIONS", (0.02, 0.04))
+    monkeypatch.setattr(retries, "_PAUSES_OF_DOCUMENTS", (0.02, 0.04))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -26,7 +26,7 @@ KEYBOARD = {"position": 0, "buttons": {"b" * 32: 0}, "objects": ["buy"]}
 def entries(bot: Any) -> dict[str, int]:
     """How many documents the bot remembers, by the place that they are remembered in."""
     session = bot.persistence.session
-    found = {"waiting": len(session.writer.waiting), "pauses": len(session.writer._documents._pauses)}
+    found = {"waiting": len(session.writer.waiting), "pauses": len(session.writer._retries.documents._pauses)}
     for scope in session.scopes:
         for name in ("replicas", "quarantined", "unstorable"):
             found[f"{scope.collection}.{name}"] = len(getattr(scope, name))

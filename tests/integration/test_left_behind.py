@@ -19,7 +19,7 @@ from bots import turns, until
 from deep import IS_DEEP
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 from telegram.ext import ConversationHandler, InvalidCallbackData, MessageHandler, TypeHandler, filters
-from workers import USER, SharedBot, click, message, running, text
+from workers import USER, CountsAndWaits, SharedBot, click, count, message, running, text
 
 from ptb_mongo import LeaseError, MongoPersistence, PersistenceError
 
@@ -32,10 +32,6 @@ if IS_DEEP:
     MODES, NAMES = [*MODES, {"consistency": "strict"}], [*NAMES, "strict"]
 Saves = Callable[[Any, Any], Awaitable[object]]
 each_mode = pytest.mark.parametrize("mode", MODES, ids=NAMES)
-
-
-def count(_: object, context: Any) -> None:
-    context.user_data["n"] = context.user_data.get("n", 0) + 1
 
 
 def stored(database: Any, key: int = USER, collection: str = "user_data") -> Any:
@@ -238,23 +234,21 @@ async def test_a_handler_that_blocks_nothing_does_not_store_what_an_update_has_h
 @each_mode
 async def test_a_mark_in_a_turn_waits_for_the_update_that_has_the_same_data_in_hand(worker, database, mode):
     bot = worker(**mode)
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    slow = CountsAndWaits()
     async with running(bot):
 
-        async def slow(update: Update, context: Any) -> None:
-            count(update, context)
-            begun.set()
-            await go_on.wait()
+        async def fails_then(update: Update, context: Any) -> None:
+            await slow(update, context)
             raise asyncio.CancelledError
 
         again = text()
-        first = asyncio.create_task(bot.delivers(again, slow))
-        await begun.wait()
+        first = asyncio.create_task(bot.delivers(again, fails_then))
+        await slow.begun.wait()
 
         def gives(_: Update, context: Any) -> None:
             context.application.user_data[USER]["gift"] = 1
             context.application.mark_data_for_update_persistence(user_ids=USER)
-            asyncio.get_running_loop().call_later(0.05, go_on.set)
+            asyncio.get_running_loop().call_later(0.05, slow.go_on.set)
 
         gift = text(user=OTHER)
         with pytest.raises(LeaseError):  # it is taken back with that update, and both come again

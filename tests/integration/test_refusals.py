@@ -521,7 +521,7 @@ async def test_all_other_changes_of_a_document_that_is_refused_are_saved_and_it_
 async def test_what_a_unique_index_refuses_is_saved_when_its_cause_is_gone(
     bot: Bot, server: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptb_mongo.sync.writer._PAUSES_OF_DOCUMENTS", (0.01, 0.05))
+    monkeypatch.setattr("ptb_mongo.sync.retries._PAUSES_OF_DOCUMENTS", (0.01, 0.05))
     server.database.user_data.create_index("data.email", unique=True, sparse=True)
     server.database.user_data.insert_one({"_id": 1, "data": {"email": "a@b.c"}})
     await bot.hears(lambda context: context.user_data.update(email="a@b.c", name="Ada"))

@@ -17,7 +17,7 @@ from bots import until
 from disturbed import WRITES, Traffic, soon_given_up
 from telegram import Update
 from telegram.ext import ConversationHandler, MessageHandler, filters
-from workers import USER, SharedBot, running, text
+from workers import USER, CountsAndWaits, SharedBot, count, running, text
 
 from ptb_mongo import LeaseError, MongoPersistence, PersistenceError, UnavailableError
 
@@ -25,10 +25,6 @@ GROUP = -100
 OTHER = 7
 MODES = [{"consistency": "stream"}, {"consistency": "strict"}, {"exclusive": True}]
 NAMES = ["stream", "strict", "exclusive"]
-
-
-def count(_: object, context: Any) -> None:
-    context.user_data["n"] = context.user_data.get("n", 0) + 1
 
 
 def conversation() -> ConversationHandler[Any]:
@@ -318,20 +314,14 @@ async def test_a_handler_that_has_lost_its_lease_and_never_ends_keeps_nobody_wai
 async def test_an_update_of_ptbs_own_updater_is_handled_although_another_one_has_lost_its_lease(free, database):
     """Neither comes again: an error would lose this one, and nothing of the other one is taken back."""
     bot = free(exclusive=True, lease_timeout=0.6, concurrent=True)
-    begun, go_on = asyncio.Event(), asyncio.Event()
+    slow = CountsAndWaits()
     async with running(bot):
-
-        async def slow(update: Update, context: Any) -> None:
-            count(update, context)
-            begun.set()
-            await go_on.wait()
-
         first = asyncio.create_task(bot.takes(text(), slow))
-        await begun.wait()
+        await slow.begun.wait()
         database.leases.delete_many({})
         await bot.takes(text(), count)
         assert bot.errors == []
-        go_on.set()
+        slow.go_on.set()
         await first
 
         assert database.user_data.find_one(USER)["data"] == {"n": 2}

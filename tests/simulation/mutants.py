@@ -298,7 +298,7 @@ MUTANTS = (
     Mutant(
         "what is refused for a document's own sake is not tried again",
         "sync.writer:Writer._put_away",
-        "self._documents.begin(replica, now)",
+        "self._retries.documents.begin(replica, now)",
         "self.waiting.pop(replica, None)",
         3,
     ),

@@ -136,7 +136,7 @@ async def saver() -> AsyncIterator[Saver]:
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ptb_mongo.sync.writer._PAUSES_OF_COLLECTIONS", (0.001, 0.002))
+    monkeypatch.setattr("ptb_mongo.sync.retries._PAUSES_OF_COLLECTIONS", (0.001, 0.002))
 
 
 # -- everybody ------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ async def test_a_change_after_a_refusal_is_saved_though_the_refused_one_still_is
 async def test_what_is_refused_is_tried_again_by_itself_at_growing_intervals(
     saver: Saver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saver.writer._documents, "_first", 0.001)
+    monkeypatch.setattr(saver.writer._retries.documents, "_first", 0.001)
     saver.server.refuses_statement = refusing("b")
     await saver.saves([1], b=1)
     tried = len(saver.server.commands)
@@ -375,7 +375,7 @@ def test_whatever_is_refused_exactly_that_is_missing(
 
 
 async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_mistaken_for_refused(saver: Saver) -> None:
-    saver.writer._documents = Pauses(1000.0, 1000.0)
+    saver.writer._retries.documents = Pauses(1000.0, 1000.0)
     refuses, refused = refusing("b"), 0
 
     def refuses_and_changes(user: int, data: dict[str, Any]) -> Failure | None:
@@ -403,7 +403,7 @@ async def test_what_is_changed_while_a_refusal_is_looked_into_is_not_mistaken_fo
 async def test_what_is_corrected_while_a_refusal_is_on_its_way_is_saved_at_once(
     saver: Saver, moment: int, before: dict[str, int], corrected: dict[str, int], is_for_now: bool
 ) -> None:
-    saver.writer._documents = Pauses(1000.0, 1000.0)
+    saver.writer._retries.documents = Pauses(1000.0, 1000.0)
     refuses, refused = refusing("b"), 0
 
     def refuses_and_changes(user: int, data: dict[str, Any]) -> Failure | None:
@@ -445,7 +445,7 @@ async def test_what_is_dropped_while_a_refusal_is_on_its_way_is_deleted_and_no_e
 async def test_what_is_refused_is_tried_again_as_soon_as_somebody_else_changes_the_document(
     saver: Saver,
 ) -> None:
-    saver.writer._documents = Pauses(1000.0, 1000.0)
+    saver.writer._retries.documents = Pauses(1000.0, 1000.0)
     saver.scope.on_refused_told = saver.writer.retry
     saver.server.refuses_statement = lambda _, data: None if "age" in data else Failure("validation")
     await saver.saves([1], a=1)

@@ -29,15 +29,24 @@ class Driver:
         self.form = {**insert, **fields}
 
 
+def remembered(driver: Any, submitted: list[int]) -> tuple[DataScope[Any], dict[int, Any], Vanishing]:
+    """Users who are in memory, their data, and what stores them again; it submits their ids."""
+    counters = Counters()
+    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
+    loaded = dict(users.attached([dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]))
+    names = "ptb_mongo", "database", 5
+    return (
+        users,
+        loaded,
+        Vanishing(driver, *names, [users], lambda _, one: submitted.append(one.id), Availability(counters)),
+    )
+
+
 async def test_a_restore_from_memory_gives_way_between_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "_LONGEST", 0.0)
-    counters, submitted = Counters(), []
-    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
-    raws = [dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]
-    loaded = dict(users.attached(raws))
-    driver: Any = Driver()
-    names = "ptb_mongo", "database", 5
-    vanishing = Vanishing(driver, *names, [users], lambda _, one: submitted.append(one), Availability(counters))
+    submitted: list[int] = []
+    driver = Driver()
+    users, loaded, vanishing = remembered(driver, submitted)
     made = [0]
 
     async def look() -> None:
@@ -59,13 +68,8 @@ async def test_a_restore_from_memory_leaves_out_nobody_whom_an_update_uses_meanw
 ) -> None:
     """In each pause somebody is used whose turn in the restore has not come yet."""
     monkeypatch.setattr(steps, "_LONGEST", 0.0)
-    counters, submitted = Counters(), []
-    users = DataScope[Any]("user_data", "user_data", Codec(), counters, new=dict)
-    raws = [dump({"_id": one, "data": {"n": one}, "rev": "bot:1"}) for one in range(NUMBER)]
-    loaded = dict(users.attached(raws))
-    driver: Any = Driver()
-    names = "ptb_mongo", "database", 5
-    vanishing = Vanishing(driver, *names, [users], lambda _, one: submitted.append(one.id), Availability(counters))
+    submitted: list[int] = []
+    users, loaded, vanishing = remembered(Driver(), submitted)
     assert users.replicas[0].id == 0
 
     async def use() -> None:
